@@ -1,0 +1,199 @@
+"""The command line: one file a command, over the library.
+
+`COMMANDS` names the commands in the order of `embtool --help`; a command's module is imported when it is run. To add
+one: write `cli/x.py` with a function `run` (or, where it has subcommands, a `typer.Typer` called `app`) and name it
+here.
+
+`main` is where every error ends: one line on stderr, and the exit status that the error's class carries.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
+
+import typer
+import typer.core
+
+from embtool import __version__
+from embtool.cli.messages import complain, report
+from embtool.errors import EmbtoolError, ModelNotFound
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "info": ("Look", "Tables, tying, vocabulary and positions of a model, from its headers."),
+    "tokens": ("Look", "Text to token ids."),
+    "row": ("Look", "The vector of a token."),
+    "neighbors": ("Ask", "The nearest rows to a token or a vector, ranked."),
+    "similarity": ("Ask", "Cosine, dot and Euclidean distance between tokens."),
+    "rope": ("Position", "How rotary positions turn a vector: frequencies, wavelengths, angles."),
+    "use": ("Set up", "Choose the default model."),
+}
+"""Every command: the panel it stands in, and what it answers."""
+
+OUTPUT_GONE = 141
+"""The exit status when the reader of a pipe went away: 128 + SIGPIPE, as a shell reports it."""
+
+DISK_FULL = 7
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+class _ReaderGone(Exception):
+    """The reader of stdout closed it."""
+
+
+class _Group(typer.core.TyperGroup):
+    """The program: lists its commands without importing them, and imports the one that is run."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, (panel, summary) in COMMANDS.items():
+            self.add_command(typer.core.TyperCommand(name, help=summary, rich_help_panel=panel))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in COMMANDS:
+            self.add_command(_load(args[0]), args[0])
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except OSError as error:
+            if error.errno in (errno.EPIPE, errno.EINVAL if os.name == "nt" else errno.EPIPE):
+                raise _ReaderGone from error
+            if error.errno == errno.ENOSPC:
+                raise _OutputFull from error
+            raise
+        return result
+
+
+class _OutputFull(Exception):
+    """There is no space left where stdout goes."""
+
+
+def _load(name: str) -> Any:
+    """Import a command's module and make it a command of typer."""
+    from embtool.cli.options import expand  # noqa: PLC0415 - `embtool --help` needs no command's options
+
+    module = import_module(f"embtool.cli.{name.replace('-', '_')}")
+    app = getattr(module, "app", None)
+    if app is None:
+        app = typer.Typer(add_completion=False)
+        app.command(name, help=module.run.__doc__)(expand(module.run))
+    command = typer.main.get_command(app)
+    command.name = name
+    return command
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - the signature typer calls
+    if value:
+        print(f"embtool {__version__}")  # noqa: T201 - the answer
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=_Group, no_args_is_help=False, add_completion=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+@app.callback()
+def embtool(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Look inside the embedding tables of language models.
+
+    A token id is only a row number; the row, a learned vector, is what a model reads. Try
+    `embtool neighbors strawberry`, then the same on a model of yours: `embtool neighbors strawberry -m FOLDER`.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the program and exit with its status."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the program and return its exit status; every error a user can cause ends here."""
+    _prepare_streams()
+    try:
+        status = _call(arguments)
+        sys.stdout.flush()
+    except _ReaderGone:
+        status = OUTPUT_GONE
+    except _OutputFull:
+        complain("error", "cannot write the output: no space left")
+        status = DISK_FULL
+    except BrokenPipeError:
+        status = OUTPUT_GONE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        complain("error", "cannot write the output: no space left")
+        status = DISK_FULL
+    if status in (OUTPUT_GONE, DISK_FULL):
+        _silence()
+    return status
+
+
+def _call(arguments: list[str]) -> int:
+    """Run the program and turn its errors into lines and statuses."""
+    try:
+        result = typer.main.get_command(app).main(arguments, prog_name="embtool", standalone_mode=False)
+    except EmbtoolError as error:
+        report(error, hint=_glued_option(arguments, error))
+        return error.exit_status
+    except typer.TyperException as error:
+        complain("error", _usage(error))
+        complain("hint", f"embtool {_command(arguments)}--help")
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except MemoryError:
+        complain("error", "out of memory")
+        return DISK_FULL
+    return result if isinstance(result, int) else 0
+
+
+def _usage(error: typer.TyperException) -> str:
+    """Write a usage error as one lower-case line without a full stop."""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _command(arguments: Sequence[str]) -> str:
+    return f"{arguments[0]} " if arguments and arguments[0] in COMMANDS else ""
+
+
+def _glued_option(arguments: Sequence[str], error: EmbtoolError) -> str | None:
+    """Recognise `king -man`: the shell's reader takes it for `-m an`, a model called `an`."""
+    if isinstance(error, ModelNotFound):
+        for argument in arguments:
+            if re.fullmatch(r"-m[A-Za-z]+", argument):
+                option, token = argument[2:], argument[1:]
+                return f"{argument} was read as the option -m {option}; to subtract a token write --minus {token}"
+    return None
+
+
+def _prepare_streams() -> None:
+    """Print what a stream's encoding lacks as an escape, and end quietly when a terminal or a supervisor says so."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+    with contextlib.suppress(ValueError):  # not in the main thread: a test, or someone's own program
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+
+
+def _silence() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush does not complain."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,256 @@
+"""`embtool info`: what a model's tables are, from its headers."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from embtool.cli.messages import note, report
+from embtool.cli.options import OutputOptions, SourceOptions, read_lines
+from embtool.cli.position import describe_positions
+from embtool.errors import EmbtoolError, FileNotInModel, TableNotFound
+from embtool.model import Model
+from embtool.output import Card, Deck, Section, count, size
+from embtool.table import EmbeddingTable, Tables
+from embtool.vocabulary import Vocabulary
+
+NOT_FOUND = 3
+
+LISTED_RANGES = 8
+"""Ranges of padding rows named on a terminal; JSON has them all."""
+
+
+def run(
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="MODEL...", help="Models; - reads them from stdin.")
+    ] = None,
+    *,
+    source: SourceOptions,
+    output: OutputOptions,
+) -> None:
+    """Tell what a model's embedding tables are, from config.json and headers; the weights are never read.
+
+    Shape, dtype, size and file of every table; whether input and output are tied; which rows no token has; how
+    positions work; the context length.
+    """
+    if not models:
+        raise typer.BadParameter("name a MODEL, such as: embtool info mini")
+    names = list(read_lines()) if models == ["-"] else models
+    failed: list[str] = []
+
+    def cards() -> Iterator[Card]:
+        for name in names:
+            try:
+                yield describe(source.open_named(name))
+            except EmbtoolError as error:
+                if len(names) == 1:
+                    raise
+                report(error, about=name)
+                failed.append(name)
+
+    output.emit(Deck("info", cards(), "models"))
+    if failed:
+        raise typer.Exit(NOT_FOUND)
+
+
+def describe(model: Model) -> Card:
+    """Put together what is known of a model; a part that it lacks is left out and said to be missing.
+
+    Raises:
+        FileNotInModel: it has neither a config nor weights nor a tokenizer.
+    """
+    config = model.config
+    tables = _tables(model)
+    vocabulary = model.vocabulary_if_any
+    if config is None and tables is None and vocabulary is None:
+        raise FileNotInModel(f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model")
+    if config is None:
+        note(f"{model.name} has no config.json: shapes come from the tensors")
+    position, position_lines = describe_positions(model)
+    found = tables.stored if tables is not None else ()
+    rows = found[0].tensor.shape[0] if found and found[0].tensor.shape else None
+    words = _vocabulary(vocabulary, rows)
+    document = {
+        "model": model.name,
+        "revision": model.source.revision,
+        "commit": model.source.commit,
+        "architecture": config.architecture if config is not None else None,
+        "model_type": config.model_type if config is not None else None,
+        "hidden_size": config.hidden_size if config is not None else None,
+        "format": model.checkpoint.format if tables is not None else None,
+        "shards": len(model.checkpoint.shards) if tables is not None else 0,
+        "tables": [_table(table) for table in found],
+        "tied": _tied(tables),
+        "vocabulary": words,
+        "position": position,
+        "cost": {"requests": model.source.cost.requests, "bytes": model.source.cost.bytes},
+    }
+    sections = [
+        Section("model", _model_lines(model, document)),
+        Section("tables", [*_table_lines(found), *_tied_lines(tables)] or [("none", "no weights here")]),
+        Section("vocabulary", _vocabulary_lines(words, config.vocab_size if config is not None else None)),
+        Section("position", position_lines),
+    ]
+    return Card("info", model.name, document, sections, _record(document))
+
+
+def _tables(model: Model) -> Tables | None:
+    """Find the tables, or None where the model has no weights at all."""
+    try:
+        return model.tables
+    except TableNotFound as error:
+        note(error.message)
+        return None
+
+
+def _table(table: EmbeddingTable) -> dict[str, Any]:
+    """Describe one table; `shape` is that of its rows, `stored_shape` that of the tensor."""
+    tensor = table.tensor
+    try:
+        shape = list(table.shape)
+    except EmbtoolError:  # not a plain matrix: listed as it is stored, refused when a row is asked for
+        shape = list(tensor.shape)
+    return {
+        "role": table.role,
+        "tensor": tensor.name,
+        "file": tensor.shard,
+        "shape": shape,
+        "stored_shape": list(tensor.shape),
+        "dtype": tensor.dtype.name,
+        "bytes": tensor.nbytes,
+    }
+
+
+def _tied(tables: Tables | None) -> dict[str, Any] | None:
+    if tables is None:
+        return None
+    return {"config": tables.tying.config, "stored": tables.tying.stored, "verdict": tables.tying.verdict}
+
+
+def _vocabulary(vocabulary: Vocabulary | None, rows: int | None) -> dict[str, Any] | None:
+    """Hold the vocabulary against the table: which rows no token has, and which tokens have no row."""
+    if vocabulary is None:
+        return (
+            None
+            if rows is None
+            else {"rows": rows, "tokens": None, "added": None, "padding_rows": None, "padding": None}
+        )
+    ids = vocabulary.ids
+    padding = [] if rows is None else _gaps(ids, rows)
+    return {
+        "file": vocabulary.file,
+        "rows": rows,
+        "tokens": len(ids),
+        "added": vocabulary.added,
+        "padding_rows": sum(last - first + 1 for first, last in padding),
+        "padding": padding,
+        "tokens_without_row": 0 if rows is None else int((ids >= rows).sum()),
+    }
+
+
+def _gaps(ids: Any, rows: int) -> list[list[int]]:
+    """List the ranges of rows that no id names, each [first, last]."""
+    taken = np.zeros(rows + 2, np.int8)
+    taken[0] = taken[-1] = 1
+    taken[ids[ids < rows] + 1] = 1
+    edges = np.diff(taken)
+    return [
+        [int(first), int(last) - 1]
+        for first, last in zip(np.flatnonzero(edges == -1), np.flatnonzero(edges == 1), strict=True)
+    ]
+
+
+def _model_lines(model: Model, document: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = []
+    if document["architecture"] or document["model_type"]:
+        lines.append(
+            ("architecture", f"{document['architecture'] or 'not named'} ({document['model_type'] or 'no type'})")
+        )
+    if model.source.commit is not None:
+        lines.append(
+            ("commit", f"{model.source.commit}{f' ({model.source.revision})' if model.source.revision else ''}")
+        )
+    if document["format"] is not None:
+        files = document["shards"]
+        lines.append(("weights", f"{document['format']}, {count(files)} {'file' if files == 1 else 'files'}"))
+    return lines
+
+
+def _table_lines(tables: tuple[EmbeddingTable, ...]) -> list[tuple[str, str]]:
+    lines = []
+    for entry in map(_table, tables):
+        shape = " × ".join(map(count, entry["shape"])) or "scalar"
+        lines.append((entry["role"], f"{shape}   {entry['dtype']}   {size(entry['bytes'])}"))
+        lines.append(("", f"{entry['tensor']} in {entry['file']}"))
+    return lines
+
+
+VERDICTS = {
+    "tied": "tied: one table reads tokens and predicts them",
+    "untied": "untied: one table reads tokens, another predicts them",
+    "no output table": "no output table",
+    "no input table": "no input table",
+}
+
+
+def _tied_lines(tables: Tables | None) -> list[tuple[str, str]]:
+    if tables is None or not tables.stored:
+        return []
+    said = {True: "tied", False: "untied", None: "nothing"}[tables.tying.config]
+    return [("tying", f"{VERDICTS[tables.tying.verdict]}   (config says {said}, stored: {tables.tying.stored})")]
+
+
+def _vocabulary_lines(words: dict[str, Any] | None, vocab_size: int | None) -> list[tuple[str, str]]:
+    if words is None:
+        return [("tokens", "no tokenizer here")]
+    if words["tokens"] is None:
+        return [("tokens", "no tokenizer here; rows are named by id:")]
+    lines = [("tokens", f"{count(words['tokens'])}, of which {count(words['added'])} added   ({words['file']})")]
+    if words["rows"] is None:
+        return lines
+    if words["padding_rows"]:
+        ranges = [f"{count(first)}–{count(last)}" if last > first else count(first) for first, last in words["padding"]]
+        more = f" and {len(ranges) - LISTED_RANGES} more ranges" if len(ranges) > LISTED_RANGES else ""
+        shown = f"{', '.join(ranges[:LISTED_RANGES])}{more}"
+        lines.append(
+            ("padding", f"{count(words['padding_rows'])} of {count(words['rows'])} rows have no token: {shown}")
+        )
+    else:
+        lines.append(("padding", "none: every row has a token"))
+    if words["tokens_without_row"]:
+        lines.append(
+            ("beyond", f"{count(words['tokens_without_row'])} tokens have no row: their ids are beyond the table")
+        )
+    if vocab_size is not None and vocab_size != words["rows"]:
+        lines.append(("vocab_size", f"{count(vocab_size)} in the config, {count(words['rows'])} rows in the table"))
+    return lines
+
+
+def _record(document: dict[str, Any]) -> dict[str, Any]:
+    """Flatten a document into one line."""
+    by_role = {table["role"]: table for table in reversed(document["tables"])}
+    table = by_role.get("input") or by_role.get("output") or {}
+    shape = [*(table.get("shape") or []), None, None]
+    words, position = document["vocabulary"] or {}, document["position"] or {}
+    layer = (position.get("layers") or [{}])[0]
+    return {
+        "model": document["model"],
+        "commit": document["commit"],
+        "architecture": document["architecture"],
+        "model_type": document["model_type"],
+        "rows": shape[0],
+        "width": shape[1],
+        "dtype": table.get("dtype"),
+        "bytes": table.get("bytes"),
+        "tensor": table.get("tensor"),
+        "tied": (document["tied"] or {}).get("verdict"),
+        "tokens": words.get("tokens"),
+        "padding_rows": words.get("padding_rows"),
+        "position": position.get("kind"),
+        "rope_type": layer.get("rope_type"),
+        "rope_theta": layer.get("rope_theta"),
+        "head_dim": layer.get("head_dim"),
+        "rotary_dim": layer.get("rotary_dim"),
+        "context_length": position.get("context_length"),
+    }

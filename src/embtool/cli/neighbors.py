@@ -1,0 +1,270 @@
+"""`embtool neighbors`: the nearest rows, ranked."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from embtool.arithmetic import combine, pool
+from embtool.cli.messages import warn
+from embtool.cli.options import (
+    Batch,
+    Metric,
+    ModelOptions,
+    OutputOptions,
+    TableName,
+    Texts,
+    TokenOptions,
+    Top,
+    find_table,
+    token_fields,
+)
+from embtool.dtypes import Doubles
+from embtool.errors import LocalFailure
+from embtool.model import Model
+from embtool.neighbors import Neighbors, nearest
+from embtool.output import Column, Group, Listing, count, visible
+from embtool.scan import Mask, mean_row
+from embtool.source import SMALL_FILE_LIMIT
+from embtool.table import EmbeddingTable, TableReader
+from embtool.vectors import parse_vectors
+from embtool.vocabulary import Query
+
+BAR = 20
+"""Characters of the bar that shows a cosine of 1."""
+
+FILTERS = "Candidates"
+
+
+def _score(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _bar(value: float) -> str:
+    """Draw a cosine as a bar; a negative one has none."""
+    return "█" * round(BAR * max(0.0, value))
+
+
+COLUMNS = (
+    Column("query", terminal=False),
+    Column("query_id", terminal=False),
+    Column("rank", title="", right=True, style="dim"),
+    Column("id", right=True, show=count),
+    Column("piece", terminal=False),
+    Column("token", show=visible, style="bold"),
+    Column("bytes", terminal=False),
+    Column("score", right=True, show=_score),
+    Column("score", title="", show=_bar, machine=False, style="cyan"),
+)
+
+
+def run(
+    tokens: Texts = None,
+    *,
+    top: Top = 10,
+    metric: Annotated[Metric, typer.Option(help="How nearness is measured.")] = Metric.COSINE,
+    table: TableName = "input",
+    against: Annotated[
+        str | None, typer.Option(help="Rank this table's rows instead: input or output.", rich_help_panel="Model")
+    ] = None,
+    plus: Annotated[
+        list[str] | None, typer.Option("--plus", help="Add a token to the query; may be given again.")
+    ] = None,
+    minus: Annotated[list[str] | None, typer.Option("--minus", help="Subtract a token; may be given again.")] = None,
+    vector: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Query with numbers: npy, JSON or the TSV of `row`; - is stdin.")
+    ] = None,
+    center: Annotated[
+        bool, typer.Option("--center", help="Remove the table's mean row from query and rows first.")
+    ] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="REGEX", help="Answer only tokens whose text matches.", rich_help_panel=FILTERS),
+    ] = None,
+    no_special: Annotated[
+        bool, typer.Option("--no-special", help="Leave out special tokens.", rich_help_panel=FILTERS)
+    ] = False,
+    no_padding: Annotated[
+        bool, typer.Option("--no-padding", help="Leave out rows that no token has.", rich_help_panel=FILTERS)
+    ] = False,
+    include_self: Annotated[
+        bool, typer.Option("--include-self", help="Let the query's own rows be answered.", rich_help_panel=FILTERS)
+    ] = False,
+    token: TokenOptions,
+    model: ModelOptions,
+    output: OutputOptions,
+) -> None:
+    """Rank the rows nearest to a token's row, exactly.
+
+    Several tokens are several queries. With --plus and --minus they are one expression, as in
+    `embtool neighbors king --minus man --plus woman`. Without a TOKEN, each line of stdin is a query.
+    """
+    pattern = _compile(only)
+    opened = model.open()
+    asked = find_table(opened, table)
+    ranked = asked if against is None else find_table(opened, against)
+    allowed = _allowed(opened, ranked, pattern, special=not no_special, padding=not no_padding)
+    expression = bool(plus or minus)
+    if vector is not None and (tokens or expression):
+        raise typer.BadParameter("--vector is the query: name no tokens beside it")
+    # An expression is one query: its tokens are looked up together, and a line of stdin is not asked for.
+    batch = None if vector is not None else Batch([*(tokens or []), *(plus or []), *(minus or [])] or tokens, token)
+
+    with ranked.open() as reader:
+        mean = mean_row(ranked, reader) if center else None
+        session = _Session(opened, ranked, reader, top, metric.value, allowed, mean)
+
+        def rows_of(query: Query) -> Any:
+            return pool(asked.rows(query.ids), token.pool or "mean") if len(query.ids) > 1 else asked.rows(query.ids)[0]
+
+        own = include_self or asked.tensor != ranked.tensor
+
+        def answer(query: Query) -> Group:
+            exclude = () if own else query.ids
+            identity = query.ids[0] if len(query.ids) == 1 else None
+            return session.group(query.text, identity, rows_of(query), exclude)
+
+        if vector is not None:
+            groups: Iterator[Group] = (
+                session.group(named.name or f"vector {place}", None, named.values, ())
+                for place, named in enumerate(parse_vectors(_read(vector), file=str(vector)))
+            )
+        elif batch is not None and expression:
+            queries = batch.resolve(lambda: opened.vocabulary_if_any)
+            groups = iter([_expression(session, queries, len(minus or []), rows_of, own=own)])
+        else:
+            assert batch is not None
+            groups = batch.groups(lambda: opened.vocabulary_if_any, answer)
+        context = {"model": opened.name, "table": asked.role, "against": ranked.role, "metric": metric.value}
+        output.emit(
+            Listing(
+                "neighbors",
+                COLUMNS if metric is Metric.COSINE else COLUMNS[:-1],
+                groups,
+                records_key="neighbors",
+                groups_key="queries",
+                context=context,
+                line=context,
+            )
+        )
+    if batch is not None:
+        batch.finish()
+
+
+class _Session:
+    """What every query of one run has in common."""
+
+    def __init__(
+        self,
+        model: Model,
+        table: EmbeddingTable,
+        reader: TableReader,
+        top: int,
+        metric: str,
+        allowed: Mask | None,
+        mean: Doubles | None,
+    ) -> None:
+        self.model = model
+        self.table = table
+        self.reader = reader
+        self.top = top
+        self.metric = metric
+        self.allowed = allowed
+        self.mean = mean
+        self.vocabulary = model.vocabulary_if_any
+        self.warned = False
+
+    def group(self, text: str, identity: int | None, vector: Any, exclude: tuple[int, ...]) -> Group:
+        """Answer one query."""
+        found = nearest(
+            self.table,
+            vector,
+            self.top,
+            metric=self.metric,
+            allowed=self.allowed,
+            exclude=exclude,
+            mean=self.mean,
+            reader=self.reader,
+        )
+        self._warn(found)
+        entry = self.vocabulary.token(identity) if self.vocabulary is not None and identity is not None else None
+        fields = (
+            token_fields(entry, identity) if identity is not None else dict.fromkeys(("id", "piece", "token", "bytes"))
+        )
+        records = [
+            self._record(rank, row, score)
+            for rank, (row, score) in enumerate(zip(found.ids.tolist(), found.scores.tolist(), strict=True), 1)
+        ]
+        name = visible(entry.text if entry is not None else text)
+        where = f"row {count(identity)}" if identity is not None else "an expression"
+        centered = ", mean removed" if self.mean is not None else ""
+        title = f"{name}   {where} of {self.model.name}   nearest by {self.metric}{centered}, {self.table.role} table"
+        line = {"query": text, "query_id": identity}
+        return Group(
+            records, {"query": text, **fields}, line, title, () if records else ("  no row passes the filters",)
+        )
+
+    def _record(self, rank: int, row: int, score: float) -> dict[str, object]:
+        entry = self.vocabulary.token(row) if self.vocabulary is not None else None
+        return {"rank": rank, **token_fields(entry, row), "score": score if np.isfinite(score) else None}
+
+    def _warn(self, found: Neighbors) -> None:
+        if found.nonfinite and not self.warned:
+            self.warned = True
+            warn(
+                f"{count(found.nonfinite)} rows of {self.table.tensor.name} hold NaN or infinity: they are ranked last"
+            )
+
+
+def _expression(session: _Session, queries: list[Query], subtracted: int, rows_of: Any, *, own: bool) -> Group:
+    """Answer one expression; the last `subtracted` queries are subtracted."""
+    added = len(queries) - subtracted
+    signs = [1.0] * added + [-1.0] * subtracted
+    rows = np.stack([rows_of(query) for query in queries])
+    words = [f"{'+' if sign > 0 else '-'} {query.text}" for sign, query in zip(signs, queries, strict=True)]
+    text = " ".join(words).removeprefix("+ ")
+    exclude = () if own else tuple(identity for query in queries for identity in query.ids)
+    return session.group(text, None, combine(rows, signs), exclude)
+
+
+def _compile(pattern: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if pattern is None else re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise typer.BadParameter(f"--only is not a regular expression: {error}") from error
+
+
+def _allowed(
+    model: Model, table: EmbeddingTable, pattern: re.Pattern[str] | None, *, special: bool, padding: bool
+) -> Mask | None:
+    """Decide which rows may be answered: bool (rows,), or None where all may."""
+    if pattern is None and special and padding:
+        return None
+    vocabulary, rows = model.vocabulary, table.shape[0]
+    allowed = np.ones(rows, np.bool_)
+    if not padding or pattern is not None:
+        allowed[:] = False
+        ids = vocabulary.ids if pattern is None else [entry.id for entry in vocabulary if pattern.search(entry.text)]
+        known = np.asarray(ids, np.int64)
+        allowed[known[known < rows]] = True
+    if not special:
+        allowed[vocabulary.special_ids[vocabulary.special_ids < rows]] = False
+    return allowed
+
+
+def _read(path: Path) -> bytes:
+    """Read the file of `--vector`, or stdin."""
+    try:
+        data = sys.stdin.buffer.read(SMALL_FILE_LIMIT + 1) if str(path) == "-" else _read_file(path)
+    except OSError as error:
+        raise LocalFailure(f"cannot read {path}: {error.strerror or error}") from error
+    return data
+
+
+def _read_file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(SMALL_FILE_LIMIT + 1)

@@ -1,0 +1,288 @@
+"""Arguments and options that several commands share.
+
+A command takes a bundle, such as `ModelOptions`, as one parameter; `expand` shows its fields to typer as options of
+their own and puts them together again for the call. So a shared option is written once, and no command has thirty
+parameters.
+"""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import StrEnum
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from embtool.cli.messages import note, report
+from embtool.errors import EmbtoolError
+from embtool.model import Model, open_model
+from embtool.output import Format, Group, Result, emit
+from embtool.settings import choose_model
+from embtool.table import EmbeddingTable
+from embtool.vocabulary import POOLS, Query, Token, Vocabulary, read_queries
+
+
+def expand(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Replace each parameter whose type is a dataclass by that dataclass's fields, for typer to read."""
+    hints = get_type_hints(command, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    bundles: dict[str, type[Any]] = {}
+    for name, parameter in inspect.signature(command).parameters.items():
+        hint = hints[name]
+        if not (isinstance(hint, type) and is_dataclass(hint)):
+            parameters.append(parameter.replace(annotation=hint, kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        bundles[name] = hint
+        inner = get_type_hints(hint, include_extras=True)
+        for part in fields(hint):
+            default = inspect.Parameter.empty if part.default is MISSING else part.default
+            parameters.append(
+                inspect.Parameter(
+                    part.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=inner[part.name]
+                )
+            )
+
+    @functools.wraps(command)
+    def call(**values: Any) -> Any:
+        bundled = {
+            name: bundle(**{part.name: values.pop(part.name) for part in fields(bundle)})
+            for name, bundle in bundles.items()
+        }
+        return command(**values, **bundled)
+
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    vars(call)["__signature__"] = inspect.Signature(parameters)
+    del vars(call)["__wrapped__"]
+    return call
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """How the result is printed."""
+
+    output_format: Annotated[
+        Format | None,
+        typer.Option(
+            "-f",
+            "--format",
+            help="Print as table, json, jsonl, tsv or csv. Default: a table on a terminal, TSV in a pipe.",
+            rich_help_panel="Output",
+        ),
+    ] = None
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel="Output")] = False
+    as_jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="Print JSON Lines, one record a line.", rich_help_panel="Output")
+    ] = False
+    as_tsv: Annotated[bool, typer.Option("--tsv", help="Print tab-separated values.", rich_help_panel="Output")] = False
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.", rich_help_panel="Output")] = (
+        False
+    )
+    no_header: Annotated[
+        bool, typer.Option("--no-header", help="Leave out the line of column names.", rich_help_panel="Output")
+    ] = False
+
+    @property
+    def format(self) -> Format:
+        """The format asked for, or the one that fits where stdout goes.
+
+        Raises:
+            BadParameter: two formats were asked for.
+        """
+        flags = {
+            Format.JSON: self.as_json,
+            Format.JSONL: self.as_jsonl,
+            Format.TSV: self.as_tsv,
+            Format.CSV: self.as_csv,
+        }
+        asked = {chosen for chosen, flag in flags.items() if flag}
+        if self.output_format is not None:
+            asked.add(self.output_format)
+        if len(asked) > 1:
+            raise typer.BadParameter(f"one output format at a time, not {' and '.join(sorted(asked))}")
+        if asked:
+            return asked.pop()
+        return Format.TABLE if sys.stdout.isatty() else Format.TSV
+
+    def emit(self, result: Result) -> None:
+        """Print a result."""
+        emit(result, self.format, header=not self.no_header)
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How a model is reached."""
+
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of a repository.", rich_help_panel="Model")
+    ] = None
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Answer from what is cached; ask nobody.", rich_help_panel="Model")
+    ] = False
+
+    def open_named(self, reference: str) -> Model:
+        """Open a model by name."""
+        return open_model(reference, revision=self.revision, offline=self.offline)
+
+
+@dataclass(frozen=True)
+class ModelOptions(SourceOptions):
+    """Which model is asked."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "-m",
+            "--model",
+            help="A folder, a .safetensors file, a Hugging Face repository, or mini.",
+            rich_help_panel="Model",
+        ),
+    ] = None
+
+    def open(self) -> Model:
+        """Open the model named, or the default one with a note that says which and why."""
+        if self.model is not None:
+            return self.open_named(self.model)
+        reference, why = choose_model()
+        note(f"model {reference} ({why})")
+        return self.open_named(reference)
+
+
+@dataclass(frozen=True)
+class TokenOptions:
+    """How a token is found from what was typed."""
+
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact", help="Take the text as typed; never try it with a leading space.", rich_help_panel="Tokens"
+        ),
+    ] = False
+    pool: Annotated[
+        str | None,
+        typer.Option(
+            help="Make one vector of a text of several tokens: mean, sum, first or last.", rich_help_panel="Tokens"
+        ),
+    ] = None
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first line of stdin that fails.", rich_help_panel="Tokens")
+    ] = False
+
+    def check(self) -> None:
+        """Refuse a way of pooling that there is not."""
+        if self.pool is not None and self.pool not in POOLS:
+            raise typer.BadParameter(f"--pool is one of {', '.join(POOLS)}, not {self.pool}")
+
+
+class Metric(StrEnum):
+    """How nearness is measured."""
+
+    COSINE = "cosine"
+    DOT = "dot"
+    EUCLIDEAN = "euclidean"
+
+
+TableName = Annotated[
+    str,
+    typer.Option(
+        "--table", help="The table asked: input, output, position, or a tensor's name.", rich_help_panel="Model"
+    ),
+]
+Top = Annotated[int, typer.Option("-k", "--top", min=1, help="How many results.")]
+Texts = Annotated[
+    list[str] | None, typer.Argument(metavar="TOKEN...", help="Tokens, id:N or id:A..B; - reads them from stdin.")
+]
+
+
+class Batch:
+    """The queries of one run: those of the command line, or one for each line of stdin.
+
+    Those of the command line are all looked up before anything is answered, so that an error leaves stdout empty. A
+    line of stdin is answered as it comes; one that fails is reported with its text, the rest goes on, and `finish` ends
+    the run with the status of a thing not found.
+    """
+
+    NOT_FOUND = 3
+
+    def __init__(self, texts: list[str] | None, options: TokenOptions, *, rows: int | None = None) -> None:
+        options.check()
+        self.options = options
+        self.rows = rows
+        self.streams = not texts or texts == ["-"]
+        self.texts = read_lines() if self.streams else texts or []
+        self.failed = 0
+
+    def groups(self, vocabulary: Callable[[], Vocabulary | None], answer: Callable[[Query], Group]) -> Iterator[Group]:
+        """Answer each query; `vocabulary` is asked for only when a text needs it."""
+        if not self.streams:
+            for query in self.resolve(vocabulary):
+                yield answer(query)
+            return
+        for text in self.texts:
+            try:
+                for query in self._queries(text, vocabulary):
+                    if query.note is not None:
+                        note(query.note)
+                    yield answer(query)
+            except EmbtoolError as error:
+                if self.options.strict:
+                    raise
+                report(error, about=text)
+                self.failed += 1
+
+    def resolve(self, vocabulary: Callable[[], Vocabulary | None]) -> list[Query]:
+        """Look up every text at once."""
+        queries = [query for text in self.texts for query in self._queries(text, vocabulary)]
+        for query in queries:
+            if query.note is not None:
+                note(query.note)
+        return queries
+
+    def finish(self) -> None:
+        """End with status 3 if a line failed."""
+        if self.failed:
+            raise typer.Exit(self.NOT_FOUND)
+
+    def _queries(self, text: str, vocabulary: Callable[[], Vocabulary | None]) -> Iterator[Query]:
+        needed = None if text.startswith("id:") else vocabulary()
+        return read_queries([text], needed, exact=self.options.exact, pool=self.options.pool is not None)
+
+
+def read_lines() -> Iterator[str]:
+    """Yield the lines of stdin that are not empty.
+
+    Raises:
+        BadParameter: there is nobody to read from, or nothing to read.
+    """
+    if sys.stdin is None or sys.stdin.isatty():
+        raise typer.BadParameter("no TOKEN given, and nothing is piped in")
+    return _lines(sys.stdin.buffer)
+
+
+def _lines(stream: Iterable[bytes]) -> Iterator[str]:
+    empty = True
+    for line in stream:
+        text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+        if text:
+            empty = False
+            yield text
+    if empty:
+        raise typer.BadParameter("no TOKEN given, and stdin is empty")
+
+
+def find_table(model: Model, name: str) -> EmbeddingTable:
+    """Find a table by its role or its tensor's name; say so where a tied output table is the input table."""
+    table = model.tables.find(name)
+    if name in ("input", "output") and table.tensor not in [
+        kept.tensor for kept in model.tables.stored if kept.role == name
+    ]:
+        note(f"{model.name} has one table for input and output: {table.tensor.name}")
+    return table
+
+
+def token_fields(token: Token | None, identity: int) -> dict[str, object]:
+    """Write the keys that every record of a token carries; a padding row has only its id."""
+    if token is None:
+        return {"id": identity, "piece": None, "token": None, "bytes": None}
+    return {"id": identity, "piece": token.piece, "token": token.text, "bytes": token.bytes.hex()}

@@ -1,0 +1,119 @@
+"""How numbers are stored: bytes to float32.
+
+A dtype is a block: so many values in so many bytes. For BF16 a block is one value in two bytes; a quantised type may
+pack 32 values into 34 bytes. The range of bytes that holds a row follows from that, for every type alike.
+
+Names are those of the safetensors format (https://github.com/safetensors/safetensors). To add a dtype: add a row to
+`DTYPES`; with `decode` its rows can be read, without it a tensor is listed and its rows are refused by name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embtool.errors import UnsupportedDType
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DType:
+    """A number format: `values` numbers stand in `bytes` bytes; `decode` turns bytes into float32."""
+
+    name: str
+    values: int
+    bytes: int
+    decode: Callable[[Bytes], Floats] | None = None
+
+    def nbytes(self, count: int) -> int | None:
+        """Tell how many bytes `count` values take, or None if they do not fill whole blocks."""
+        blocks, rest = divmod(count, self.values)
+        return None if rest else blocks * self.bytes
+
+    def to_float32(self, stored: Bytes) -> Floats:
+        """Decode an array of bytes (..., n * bytes) to float32 (..., n * values); every 16- and 8-bit value is exact.
+
+        Raises:
+            UnsupportedDType: this dtype cannot be decoded.
+        """
+        if self.decode is None:
+            raise UnsupportedDType(f"rows of dtype {self.name} cannot be read")
+        return self.decode(stored)
+
+
+def _plain(dtype: str) -> Callable[[Bytes], Floats]:
+    """Decode a dtype that numpy has; bytes are little-endian, as safetensors promises."""
+    layout = np.dtype(dtype)
+
+    def decode(stored: Bytes) -> Floats:
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, and is reported as such
+            return np.ascontiguousarray(stored).view(layout).astype(np.float32)
+
+    return decode
+
+
+def _bfloat16(stored: Bytes) -> Floats:
+    """Decode bfloat16: it is the upper half of a float32."""
+    wide = np.ascontiguousarray(stored).view("<u2").astype(np.uint32)
+    wide <<= 16
+    return wide.view(np.float32)
+
+
+def _float8(exponent_bits: int, mantissa_bits: int, *, infinities: bool) -> Callable[[Bytes], Floats]:
+    """Make a decoder of an 8-bit float from a table of its 256 values.
+
+    The formats are E4M3 (no infinities, NaN is all ones) and E5M2 (as IEEE 754) of the Open Compute Project's
+    "OFP8 Formats for Deep Learning" (2023).
+    """
+    bias = (1 << (exponent_bits - 1)) - 1
+    top = (1 << exponent_bits) - 1
+    table = np.empty(256, np.float32)
+    for code in range(256):
+        sign = -1.0 if code & 0x80 else 1.0
+        exponent = (code >> mantissa_bits) & top
+        mantissa = code & ((1 << mantissa_bits) - 1)
+        fraction = mantissa / (1 << mantissa_bits)
+        if exponent == top and infinities:
+            value = np.nan if mantissa else sign * np.inf
+        elif exponent == top and mantissa == (1 << mantissa_bits) - 1:
+            value = np.nan
+        elif exponent == 0:
+            value = sign * fraction * 2.0 ** (1 - bias)
+        else:
+            value = sign * (1 + fraction) * 2.0 ** (exponent - bias)
+        table[code] = value
+    return lambda stored: table[stored]
+
+
+DTYPES: dict[str, DType] = {
+    dtype.name: dtype
+    for dtype in (
+        DType("F64", 1, 8, _plain("<f8")),
+        DType("F32", 1, 4, _plain("<f4")),
+        DType("F16", 1, 2, _plain("<f2")),
+        DType("BF16", 1, 2, _bfloat16),
+        DType("F8_E4M3", 1, 1, _float8(4, 3, infinities=False)),
+        DType("F8_E5M2", 1, 1, _float8(5, 2, infinities=True)),
+        DType("BOOL", 1, 1),
+        DType("U8", 1, 1),
+        DType("I8", 1, 1),
+        DType("F8_E8M0", 1, 1),
+        DType("F8_E4M3FNUZ", 1, 1),
+        DType("F8_E5M2FNUZ", 1, 1),
+        DType("U16", 1, 2),
+        DType("I16", 1, 2),
+        DType("U32", 1, 4),
+        DType("I32", 1, 4),
+        DType("U64", 1, 8),
+        DType("I64", 1, 8),
+        DType("C64", 1, 8),
+        DType("F4", 2, 1),
+        DType("F6_E2M3", 4, 3),
+        DType("F6_E3M2", 4, 3),
+    )
+}
+"""Every dtype of the safetensors format, by its name there."""

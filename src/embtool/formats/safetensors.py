@@ -1,0 +1,286 @@
+"""The safetensors format: headers and the index of a sharded checkpoint, read strictly.
+
+A file is 8 bytes of little-endian length N, N bytes of JSON, then the data. What is promised
+(https://github.com/safetensors/safetensors) is checked here, once: the header is at most `Source.header_limit` bytes;
+tensors follow each other from the first data byte to the last of the file, without holes, overlaps or trailing bytes;
+every size is shape × dtype. Stricter than the library in one point: a name that stands twice is refused, because two
+readers could disagree about which one counts.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeGuard
+
+from embtool.checkpoint import Checkpoint, TensorInfo, size_of
+from embtool.dtypes import DTYPES, DType
+from embtool.errors import FormatError, TableNotFound, UnsupportedFormat
+from embtool.source import SMALL_FILE_LIMIT, Source, check_file_name
+
+LENGTH_BYTES = 8
+SUFFIX = ".safetensors"
+INDEX_SUFFIX = ".safetensors.index.json"
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+FIRST_GUESS = 100_000
+"""Bytes read first when nothing is known of a header: 97 % of all headers fit
+(https://huggingface.co/docs/safetensors/metadata_parsing)."""
+
+ENTRY_GUESS = 112
+"""Bytes of a header entry beside its name: dtype, shape and offsets of a large checkpoint, generously."""
+
+METADATA_GUESS = 512
+"""Bytes of the `__metadata__` entry of a usual header."""
+
+LARGEST_SIZE = 1 << 63
+"""No shape or offset can be larger in a file system of today; Python's own integers have no limit."""
+
+IMPOSTORS: tuple[tuple[bytes, str], ...] = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself: run `git lfs pull`"),
+    (b"PK\x03\x04", "a zip archive or a torch pickle: embtool reads safetensors only and never loads a pickle"),
+    (b"\x80\x02", "a pickle: embtool reads safetensors only and never loads a pickle"),
+    (b"\x80\x04", "a pickle: embtool reads safetensors only and never loads a pickle"),
+    (b"GGUF", "a GGUF file"),
+    (b"<", "an HTML or XML page, not the file itself"),
+    (b"\x93NUMPY", "a numpy array"),
+)
+"""What else is found under the name of a safetensors file, by its first bytes."""
+
+
+def parse_header(header: bytes, *, data_start: int, file_size: int, shard: str) -> dict[str, TensorInfo]:
+    """Parse the JSON of a header into tensors; `data_start` and `file_size` are in bytes from the file's beginning.
+
+    Raises:
+        FormatError: the header breaks a promise of the format; the message names the shard and the tensor.
+    """
+    entries = strict_object(header, what=f"the header of {shard}")
+    metadata = entries.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise FormatError(f"__metadata__ in the header of {shard} is not a table of strings")
+    tensors = [_parse_entry(name, entry, data_start, shard) for name, entry in entries.items()]
+    _check_contiguous(tensors, data_start, file_size, shard)
+    return {tensor.name: tensor for tensor in tensors}
+
+
+def strict_object(text: bytes, *, what: str) -> dict[str, Any]:
+    """Decode a JSON object: UTF-8, no duplicate keys, no NaN, no nesting bomb.
+
+    Raises:
+        FormatError: it is anything else.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        entries = dict(pairs)
+        if len(entries) != len(pairs):
+            seen: set[str] = set()
+            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            raise FormatError(f"{what} names {twice!r} twice")
+        return entries
+
+    def refuse(constant: str) -> None:
+        raise FormatError(f"{what} is not JSON: {constant} is not a number there")
+
+    try:
+        decoded = json.loads(text.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{what} is not UTF-8 at byte {error.start}") from error
+    except RecursionError as error:
+        raise FormatError(f"{what} is nested too deeply") from error
+    except ValueError as error:  # JSONDecodeError, and integers of more digits than Python converts
+        raise FormatError(f"{what} is not JSON: {error}") from error
+    if not isinstance(decoded, dict):
+        raise FormatError(f"{what} is not a JSON object")
+    return decoded
+
+
+def _parse_entry(name: str, entry: object, data_start: int, shard: str) -> TensorInfo:
+    """Parse one entry `{"dtype": "BF16", "shape": [rows, columns], "data_offsets": [begin, end]}`."""
+    where = f"tensor {name} in {shard}"
+    if not isinstance(entry, dict):
+        raise FormatError(f"{where} is not described by a JSON object")
+    dtype_name, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    if not isinstance(dtype_name, str):
+        raise FormatError(f"{where} has no dtype")
+    if not _are_sizes(shape):
+        raise FormatError(f"{where} has a shape that is not a list of sizes")
+    if not _are_sizes(offsets) or len(offsets) != 2:  # noqa: PLR2004 - begin and end
+        raise FormatError(f"{where} has data_offsets that are not two sizes")
+    begin, end = offsets
+    if begin > end:
+        raise FormatError(f"{where} ends before it begins")
+    dtype = DTYPES.get(dtype_name)
+    if dtype is None:  # listed, never decoded: its size is what the offsets say
+        dtype = DType(dtype_name, 1, 0)
+    elif math.prod(shape) >= LARGEST_SIZE or size_of(dtype, shape) != end - begin:
+        raise FormatError(f"{where} has {end - begin:,} bytes, which is not shape × {dtype_name}")
+    return TensorInfo(name, shard, dtype, tuple(shape), data_start + begin, end - begin)
+
+
+def _are_sizes(value: Any) -> TypeGuard[list[int]]:
+    """Tell whether this is a list of non-negative integers that a file could have."""
+    return isinstance(value, list) and all(type(size) is int and 0 <= size < LARGEST_SIZE for size in value)
+
+
+def _check_contiguous(tensors: Iterable[TensorInfo], data_start: int, file_size: int, shard: str) -> None:
+    """Check that the tensors cover the data exactly, from its first byte to the end of the file."""
+    expected = data_start
+    for tensor in sorted(tensors, key=lambda tensor: (tensor.start, tensor.stop)):
+        if tensor.start != expected:
+            problem = "overlaps another tensor" if tensor.start < expected else "leaves a hole before it"
+            raise FormatError(f"tensor {tensor.name} in {shard} {problem}")
+        expected = tensor.stop
+    if expected > file_size:
+        raise FormatError(
+            f"{shard} is truncated: {file_size:,} of {expected:,} bytes", hint="delete it and fetch it again"
+        )
+    if expected < file_size:
+        raise FormatError(f"{shard} has {file_size - expected:,} bytes after its last tensor")
+
+
+def read_header(source: Source, shard: str, guess: int = FIRST_GUESS) -> dict[str, TensorInfo]:
+    """Read a shard's header, in one read if `guess` bytes hold it, and parse it.
+
+    Raises:
+        FormatError: the file is not a safetensors file.
+    """
+    head = source.head(shard, max(guess, LENGTH_BYTES))
+    size = source.size(shard)
+    if len(head) < LENGTH_BYTES:
+        raise FormatError(
+            f"{shard} is not a safetensors file: it has {len(head)} bytes", hint="delete it and fetch it again"
+        )
+    length = int.from_bytes(head[:LENGTH_BYTES], "little")
+    stop = LENGTH_BYTES + length
+    if length > source.header_limit:
+        raise FormatError(f"{shard} is not a safetensors file: {_impostor(head, length)}")
+    if stop > size:
+        seems = _impostor(head, length) if any(head.startswith(magic) for magic, _ in IMPOSTORS) else None
+        raise FormatError(
+            f"{shard} is not a safetensors file: {seems}"
+            if seems
+            else f"{shard} is truncated: {size:,} bytes, its header alone has {stop:,}",
+            hint=None if seems else "delete it and fetch it again",
+        )
+    header = head[LENGTH_BYTES:stop]
+    if len(head) < stop:
+        header += source.read(shard, len(head), stop)
+    return parse_header(header, data_start=stop, file_size=size, shard=shard)
+
+
+def _impostor(head: bytes, length: int) -> str:
+    """Guess what a file is whose first eight bytes are no plausible header length."""
+    for magic, meaning in IMPOSTORS:
+        if head.startswith(magic):
+            return f"it looks like {meaning}"
+    return f"its header would have {length:,} bytes"
+
+
+class SafetensorsCheckpoint(Checkpoint):
+    """One or many safetensors files; the weight map, if there is one, says which tensor is in which shard."""
+
+    format = "safetensors"
+
+    def __init__(self, source: Source, shards: Sequence[str], weight_map: Mapping[str, str] | None = None) -> None:
+        self.source = source
+        self._shards = tuple(shards)
+        self._headers: dict[str, dict[str, TensorInfo]] = {}
+        if weight_map is None:
+            weight_map = self._read_all()
+        self._weight_map = weight_map
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Every tensor's name, in the order of the weight map."""
+        return tuple(self._weight_map)
+
+    @property
+    def shards(self) -> Sequence[str]:
+        """Every shard."""
+        return self._shards
+
+    def tensor(self, name: str) -> TensorInfo:
+        """Find a tensor, reading the header of its shard at the first time."""
+        shard = self._weight_map.get(name)
+        if shard is None:
+            raise TableNotFound(f"{self.source.name} has no tensor {name}")
+        tensor = self._header(shard).get(name)
+        if tensor is None:
+            raise FormatError(f"the index says that tensor {name} is in {shard}, but it is not")
+        return tensor
+
+    def _header(self, shard: str) -> dict[str, TensorInfo]:
+        """Read a header once, and hold it against the weight map."""
+        if shard not in self._headers:
+            names = [name for name, place in self._weight_map.items() if place == shard]
+            guess = LENGTH_BYTES + METADATA_GUESS + sum(len(json.dumps(name)) + ENTRY_GUESS for name in names)
+            header = read_header(self.source, shard, guess)
+            for name in header:
+                if self._weight_map.get(name, shard) != shard:
+                    raise FormatError(
+                        f"tensor {name} is in {shard}, but the index places it in {self._weight_map[name]}"
+                    )
+            self._headers[shard] = header
+        return self._headers[shard]
+
+    def _read_all(self) -> dict[str, str]:
+        """Make the weight map from the headers, where no index gives it."""
+        weight_map: dict[str, str] = {}
+        for shard in self._shards:
+            self._headers[shard] = read_header(self.source, shard)
+            for name in self._headers[shard]:
+                if name in weight_map:
+                    raise FormatError(f"tensor {name} is in two shards: {weight_map[name]} and {shard}")
+                weight_map[name] = shard
+        return weight_map
+
+
+def parse_index(text: bytes, *, file: str) -> dict[str, str]:
+    """Parse the index of a sharded checkpoint into its weight map, tensor name to shard.
+
+    Raises:
+        FormatError: it is malformed, or names a file that could be outside the model.
+    """
+    weight_map = strict_object(text, what=file).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
+        raise FormatError(f"{file} has no weight_map from tensor names to files")
+    for shard in set(weight_map.values()):
+        check_file_name(shard, said_by=file)
+        if not shard.endswith(SUFFIX):
+            raise UnsupportedFormat(f"{file} names {shard}, which is not a safetensors file")
+    return weight_map
+
+
+def open_index(source: Source, file: str) -> SafetensorsCheckpoint:
+    """Open a sharded checkpoint by its index."""
+    weight_map = parse_index(source.read_file(file, SMALL_FILE_LIMIT), file=file)
+    folder = file.rpartition("/")[0]
+    if folder:
+        weight_map = {name: f"{folder}/{shard}" for name, shard in weight_map.items()}
+    return SafetensorsCheckpoint(source, sorted(set(weight_map.values())), weight_map)
+
+
+def open_file(source: Source, file: str) -> SafetensorsCheckpoint:
+    """Open a checkpoint that is one file."""
+    return SafetensorsCheckpoint(source, [file])
+
+
+def open_checkpoint(source: Source) -> SafetensorsCheckpoint | None:
+    """Open the safetensors files of a model, or return None if it has none.
+
+    The usual names are tried first, because a repository can be asked for a file more cheaply than for its list of
+    files; after them a single index of another name, then all `*.safetensors` of the top folder.
+    """
+    openers: tuple[tuple[str, Callable[[Source, str], SafetensorsCheckpoint]], ...] = (
+        (INDEX, open_index),
+        (SINGLE, open_file),
+    )
+    for file, opener in openers:
+        if source.has(file):
+            return opener(source, file)
+    top = [file for file in source.files() if "/" not in file]
+    indexes = [file for file in top if file.endswith(INDEX_SUFFIX)]
+    if len(indexes) == 1:
+        return open_index(source, indexes[0])
+    shards = [file for file in top if file.endswith(SUFFIX)]
+    return SafetensorsCheckpoint(source, shards) if shards else None

@@ -1,0 +1,77 @@
+"""What the user chose once and for all: the default model.
+
+It is kept in the user's configuration folder, written so that a reader never sees half of it.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from platformdirs import user_config_path
+
+from embtool.errors import FormatError, LocalFailure
+
+MODEL_VARIABLE = "EMBTOOL_MODEL"
+BUNDLED = "mini"
+
+
+def settings_file() -> Path:
+    """Tell where the choice is kept."""
+    return user_config_path("embtool") / "settings.json"
+
+
+def saved_model() -> str | None:
+    """Read the saved default model, or None if there is none.
+
+    Raises:
+        FormatError: the file is there but is not what `save_model` writes.
+    """
+    path = settings_file()
+    try:
+        settings = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise LocalFailure(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path} is not JSON", hint="run `embtool use MODEL` to write it anew") from error
+    model = settings.get("model") if isinstance(settings, dict) else None
+    if model is not None and not isinstance(model, str):
+        raise FormatError(f"model in {path} is not a text", hint="run `embtool use MODEL` to write it anew")
+    return model
+
+
+def save_model(model: str | None) -> Path:
+    """Save the default model, or forget it with None; return the file.
+
+    Raises:
+        LocalFailure: the folder cannot be written.
+    """
+    path = settings_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".settings-")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump({} if model is None else {"model": model}, file)
+            Path(temporary).replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise LocalFailure(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+def choose_model() -> tuple[str, str]:
+    """Choose the model where none was named: the name, and why it is this one."""
+    named = os.environ.get(MODEL_VARIABLE, "").strip()
+    if named:
+        return named, f"from {MODEL_VARIABLE}"
+    saved = saved_model()
+    if saved is not None:
+        return saved, "saved by `embtool use`"
+    return BUNDLED, "bundled with embtool; name another with -m"

@@ -1,0 +1,259 @@
+"""The embedding table: find it among the tensors, read its rows.
+
+A checkpoint of a modern model holds several tensors that look like an embedding table: those of vision and audio
+towers, of multi-token-prediction layers, of speech decoders. So a name is only the first sign; a table must also have
+two dimensions and about as many rows as the config has tokens, and the shortest path outside the other towers wins.
+
+To teach embtool a table's name: add a row to `TABLE_NAMES`.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from embtool.checkpoint import Checkpoint, TensorInfo
+from embtool.config import Config
+from embtool.dtypes import Bytes, Floats
+from embtool.errors import TableNotFound, TokenIdOutOfRange
+from embtool.source import RangeReader
+
+TABLE_NAMES: dict[str, tuple[str, ...]] = {
+    "input": (
+        "shared.weight",  # T5 and BART: the table that encoder and decoder share
+        "embed_tokens.weight",
+        "wte.weight",
+        "word_embeddings.weight",
+        "tok_embeddings.weight",
+        "token_embeddings.weight",
+        "embed_in.weight",
+        "word_embedding.weight",
+        "embed.weight",
+        "embeddings.weight",
+        "in_out_embed",
+        "wte.embedding",
+        "transformer.w.weight",  # CTRL
+        "token_embedding.weight",
+        "tok_embedding.weight",
+        "embedding.weight",
+    ),
+    "output": (
+        "lm_head.weight",
+        "embed_out.weight",
+        "output.weight",
+        "output_layer.weight",
+        "unembed.weight",
+        "lm_head.linear.weight",
+        "lm_head.decoder.weight",
+        "cls.predictions.decoder.weight",
+        "predictions.decoder.weight",
+        "output_projection.weight",
+        "proj_out.weight",
+        "vocab_projector.weight",
+        "generator_lm_head.weight",
+        "lm_loss.weight",
+        "transformer.ff_out.weight",
+        "head.weight",
+        "decoder.weight",
+    ),
+    "position": ("wpe.weight", "position_embeddings.weight", "embed_positions.weight", "position_embedding.weight"),
+    "token_type": ("token_type_embeddings.weight",),
+    "per_layer": ("embed_tokens_per_layer.weight",),
+    "relative": ("relative_attention_bias.weight",),
+}
+"""The ends of tensor names, by the table's role; earlier ones are preferred. Read in transformers 5.23 (its classes and
+its renaming rules), in hub checkpoints and in llama.cpp's tensor_mapping.py."""
+
+OTHER_TOWERS = re.compile(
+    r"(^|\.)(visual|vision\w*|audio\w*|image\w*|talker|mtp\w*|code2wav|token2wav|speech\w*|"
+    r"encoder\.layers?|(layers?|h|blocks?)\.\d+)(\.|$)"
+)
+"""Paths that hold tables of something else: towers of other senses, multi-token-prediction layers, single blocks."""
+
+BARE_MODEL = re.compile(r"(?<!LMHead)Model$")
+"""Architectures without a head, such as BertModel or GPT2Model, but not GPT2LMHeadModel."""
+
+PLAUSIBLE_ROWS = 0.1
+"""Rows and vocab_size differ by padding and by added tokens; never by more than a tenth in the models studied."""
+
+SAMPLED_ROWS = 3
+"""Rows compared (first, middle, last) where only the bytes can tell whether two stored tables are one."""
+
+
+@dataclass(frozen=True)
+class EmbeddingTable:
+    """A (rows, width) matrix of a model, nothing of it read yet; `role` is input, output, position, ..."""
+
+    role: str
+    tensor: TensorInfo
+    checkpoint: Checkpoint
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and width.
+
+        Raises:
+            FormatError: the tensor is not two-dimensional, or its dtype cannot be read.
+        """
+        width = self.tensor.row_bytes // self.tensor.dtype.bytes * self.tensor.dtype.values
+        return self.tensor.shape[0], width
+
+    def check(self, ids: Iterable[int]) -> None:
+        """Raise TokenIdOutOfRange unless every id is a row of this table."""
+        rows = self.shape[0]
+        for row in ids:
+            if not 0 <= row < rows:
+                valid = f"0 to {rows - 1:,}" if rows else "none: the table is empty"
+                raise TokenIdOutOfRange(f"no row {row} in {self.tensor.name}: the ids are {valid}")
+
+    def stored_rows(self, ids: Sequence[int]) -> Bytes:
+        """Read rows as stored: uint8 (len(ids), bytes of a row), in the order asked."""
+        self.check(ids)
+        return self.checkpoint.rows(self.tensor, ids)
+
+    def rows(self, ids: Sequence[int]) -> Floats:
+        """Read rows by token id: float32 (len(ids), width), in the order asked.
+
+        Raises:
+            TokenIdOutOfRange: an id is not a row of the table.
+            UnsupportedDType: the table's numbers cannot be decoded.
+        """
+        return self.tensor.dtype.to_float32(self.stored_rows(ids))
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator["TableReader"]:
+        """Make the whole table readable on this machine, for a scan."""
+        row_bytes = self.tensor.row_bytes
+        place = self.checkpoint.local_range(self.tensor)
+        with place.open() as reader:
+            yield TableReader(reader, place.start, row_bytes, self.tensor.shape[0])
+
+
+@dataclass(frozen=True)
+class TableReader:
+    """An open table, read in blocks of rows; safe to share between threads."""
+
+    reader: RangeReader
+    start: int
+    row_bytes: int
+    row_count: int
+
+    def read(self, first: int, buffer: Bytes) -> None:
+        """Fill `buffer`, uint8 (n, row_bytes), with the stored rows from `first` on."""
+        self.reader.read_into(self.start + first * self.row_bytes, buffer.reshape(-1).data)
+
+
+@dataclass(frozen=True)
+class Tying:
+    """Whether input and output table are one: what the config says, what is stored, and the verdict.
+
+    `stored` is "input", "output", "both" or "none"; `verdict` is "tied", "untied" or "no output table".
+    """
+
+    config: bool | None
+    stored: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of one model."""
+
+    source_name: str
+    stored: tuple[EmbeddingTable, ...]
+    tying: Tying
+
+    def find(self, role: str) -> EmbeddingTable:
+        """Find the table of a role or of a tensor's name; a tied output table is the input table in another role.
+
+        Raises:
+            TableNotFound: there is none.
+        """
+        for table in self.stored:
+            if role in (table.role, table.tensor.name):
+                return table
+        twin = {"output": "input", "input": "output"}.get(role)
+        if twin is not None and self.tying.verdict == "tied":
+            for table in self.stored:
+                if table.role == twin:
+                    return EmbeddingTable(role, table.tensor, table.checkpoint)
+        names = ", ".join(f"{table.role} ({table.tensor.name})" for table in self.stored) or "none"
+        raise TableNotFound(f"{self.source_name} has no {role} table", hint=f"its tables: {names}")
+
+
+def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
+    """Find every table of a model by name, rank and size; a tensor's own shape wins over the config."""
+    vocab_size = config.vocab_size if config is not None else None
+    found: list[EmbeddingTable] = []
+    for role in ("input", "output"):
+        tensor = _best(checkpoint, role, vocab_size)
+        if tensor is not None:
+            found.append(EmbeddingTable(role, tensor, checkpoint))
+    for role in TABLE_NAMES.keys() - {"input", "output"}:
+        found += [EmbeddingTable(role, tensor, checkpoint) for tensor in _others(checkpoint, role)]
+    order = list(TABLE_NAMES)
+    found.sort(key=lambda table: order.index(table.role))
+    return Tables(checkpoint.source.name, tuple(found), _tying(found, config))
+
+
+def _best(checkpoint: Checkpoint, role: str, vocab_size: int | None) -> TensorInfo | None:
+    """Choose the tensor that is most likely the table of this role: by size first, then by name."""
+    second_choice: list[tuple[int, TensorInfo]] = []
+    for name in _candidates(checkpoint.names, role):
+        tensor = checkpoint.tensor(name)
+        if len(tensor.shape) != 2:  # noqa: PLR2004 - a table has rows and columns
+            second_choice.append((2, tensor))
+        elif vocab_size is not None and abs(tensor.shape[0] - vocab_size) > PLAUSIBLE_ROWS * vocab_size:
+            second_choice.append((1, tensor))
+        else:
+            return tensor
+    if role == "output":  # an unlikely head is no head: `decoder.weight` is many things
+        return None
+    return min(second_choice, key=lambda choice: choice[0])[1] if second_choice else None
+
+
+def _others(checkpoint: Checkpoint, role: str) -> list[TensorInfo]:
+    """Choose the tables of a secondary role; of a position table, the decoder's or the shortest path's only."""
+    names = _candidates(checkpoint.names, role, towers=role == "relative")
+    return [checkpoint.tensor(name) for name in (names[:1] if role in ("position", "token_type") else names)]
+
+
+def _candidates(names: Sequence[str], role: str, *, towers: bool = False) -> list[str]:
+    """Rank the tensors whose name ends as a table of this role does; `towers` keeps those of single blocks."""
+    ranked = []
+    for name in names:
+        if not towers and OTHER_TOWERS.search(name):
+            continue
+        for rank, end in enumerate(TABLE_NAMES[role]):
+            if name == end or name.endswith("." + end):
+                ranked.append((rank, "encoder" in name, name.count("."), name))
+                break
+    return [name for *_, name in sorted(ranked)]
+
+
+def _tying(found: Sequence[EmbeddingTable], config: Config | None) -> Tying:
+    """Decide whether input and output table are one; where both are stored, the tensors are believed."""
+    said = config.tie_word_embeddings if config is not None else None
+    by_role = {table.role: table for table in found if table.role in ("input", "output")}
+    stored = "both" if len(by_role) > 1 else next(iter(by_role), "none")
+    if stored == "both":
+        same = said is not False and _same(by_role["input"], by_role["output"])
+        return Tying(said, stored, "tied" if same else "untied")
+    architecture = config.architecture if config is not None else None
+    bare = architecture is not None and BARE_MODEL.search(architecture) is not None
+    if stored == "none" or said is False or said is None or (bare and stored == "input"):
+        return Tying(said, stored, "no output table" if stored in ("none", "input") else "no input table")
+    return Tying(said, stored, "tied")
+
+
+def _same(one: EmbeddingTable, other: EmbeddingTable) -> bool:
+    """Compare two stored tables by shape, dtype, place, and the bytes of a few rows."""
+    if (one.tensor.shape, one.tensor.dtype.name) != (other.tensor.shape, other.tensor.dtype.name):
+        return False
+    rows = one.tensor.shape[0] if len(one.tensor.shape) == 2 else 0  # noqa: PLR2004 - a table has rows and columns
+    if rows == 0 or one.tensor.dtype.decode is None:
+        return False
+    sample = sorted({round(row) for row in np.linspace(0, rows - 1, SAMPLED_ROWS)})
+    return bool((one.stored_rows(sample) == other.stored_rows(sample)).all())

@@ -1,0 +1,145 @@
+"""Vectors that a user brings: npy files, JSON, or the TSV that `embtool row` writes.
+
+What they are is told from their first bytes, so that a pipe needs no name.
+"""
+
+import io
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from embtool.dtypes import Doubles
+from embtool.errors import FormatError
+
+NPY_MAGIC = b"\x93NUMPY"
+VALUE_COLUMN = re.compile(r"v(\d+)")
+
+
+@dataclass(frozen=True)
+class NamedVector:
+    """A vector, float64 (width,), and what its file calls it, if anything."""
+
+    name: str | None
+    values: Doubles
+
+
+def parse_vectors(data: bytes, *, file: str) -> list[NamedVector]:
+    """Parse vectors from the bytes of an npy file, JSON, JSON Lines, or TSV.
+
+    Raises:
+        FormatError: it is none of these, or a number in it is not one.
+    """
+    if data.startswith(NPY_MAGIC):
+        vectors = _from_npy(data, file)
+    else:
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as error:
+            raise FormatError(f"{file} is neither an npy file nor text") from error
+        start = text.lstrip()[:1]
+        vectors = _from_json(text, file) if start in ("[", "{") else _from_tsv(text, file)
+    if not vectors:
+        raise FormatError(f"{file} holds no vector")
+    if not all(np.isfinite(vector.values).all() for vector in vectors):
+        raise FormatError(f"{file} holds a vector with NaN or infinity")
+    return vectors
+
+
+def _from_npy(data: bytes, file: str) -> list[NamedVector]:
+    """Parse an npy file of one vector or of rows; an array of objects would be a pickle and is refused."""
+    try:
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError, SyntaxError, TypeError, MemoryError) as error:
+        raise FormatError(f"{file} is not a readable npy file: {error}") from error
+    if array.dtype.kind not in "fiu" or array.ndim not in (1, 2):
+        raise FormatError(f"{file} holds {array.dtype} of shape {array.shape}, not vectors of numbers")
+    return [NamedVector(None, row) for row in np.atleast_2d(array.astype(np.float64))]
+
+
+def _from_json(text: str, file: str) -> list[NamedVector]:
+    """Parse a list of numbers, a list of such lists, or what `embtool row` writes as JSON or JSON Lines."""
+    try:
+        decoded = [json.loads(text)]
+    except RecursionError as error:
+        raise FormatError(f"{file} is nested too deeply") from error
+    except ValueError as error:
+        lines = [line for line in text.split("\n") if line.strip()]
+        try:
+            decoded = [json.loads(line) for line in lines]
+        except (ValueError, RecursionError):
+            raise FormatError(f"{file} is not JSON: {error}") from error
+    vectors: list[NamedVector] = []
+    for value in decoded:
+        entries: Iterable[Any] = value.get("rows", [value]) if isinstance(value, dict) else [value]
+        if isinstance(value, list) and value and isinstance(value[0], list | dict):
+            entries = value
+        if not isinstance(entries, list):
+            raise FormatError(f"rows in {file} is not a list")
+        vectors += [_json_vector(entry, file) for entry in entries]
+    return vectors
+
+
+def _json_vector(entry: Any, file: str) -> NamedVector:
+    name = None
+    if isinstance(entry, dict):
+        name = entry.get("query") if isinstance(entry.get("query"), str) else None
+        entry = entry.get("values")
+    if not isinstance(entry, list) or not entry or not all(type(value) in (int, float) for value in entry):
+        raise FormatError(f"{file} holds something that is not a list of numbers")
+    try:
+        return NamedVector(name, np.array(entry, np.float64))
+    except OverflowError as error:
+        raise FormatError(f"{file} holds a number too large for a float") from error
+
+
+def _from_tsv(text: str, file: str) -> list[NamedVector]:
+    """Parse lines of tab- or space-separated numbers; with the header of `embtool row`, its columns v0, v1, ..."""
+    lines = [line.rstrip("\r") for line in text.split("\n") if line.strip()]
+    heads = lines[0].split("\t") if lines else []
+    columns = [place for place, head in enumerate(heads) if VALUE_COLUMN.fullmatch(head)]
+    if columns:
+        name_column = heads.index("query") if "query" in heads else None
+        return [_line_vector(line.split("\t"), columns, name_column, file) for line in lines[1:]]
+    return [_bare_vector(line, file) for line in lines]
+
+
+def _line_vector(cells: list[str], columns: list[int], name_column: int | None, file: str) -> NamedVector:
+    if max(columns) >= len(cells):
+        raise FormatError(f"{file} has a line with {len(cells)} cells where its header has more")
+    name = None if name_column is None else cells[name_column]
+    return NamedVector(name, np.array([_number(cells[column], file) for column in columns], np.float64))
+
+
+def _bare_vector(line: str, file: str) -> NamedVector:
+    """Parse a line without a header: its numbers, after the text columns of `row --no-header` if there are any."""
+    cells = line.split("\t") if "\t" in line else re.split(r"[\s,]+", line.strip())
+    if len(cells) > _TEXT_COLUMNS and not _is_number(cells[_TEXT_COLUMNS - 2]):
+        return NamedVector(cells[0], np.array([_number(cell, file) for cell in cells[_TEXT_COLUMNS:]], np.float64))
+    return NamedVector(None, np.array([_number(cell, file) for cell in cells], np.float64))
+
+
+_TEXT_COLUMNS = 6
+"""The columns of `embtool row` before its numbers: query, id, piece, token, bytes, norm."""
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(cell: str, file: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError as error:
+        raise FormatError(f"{file} holds {cell[:40]!r} where a number should be") from error
+    if not math.isfinite(value):
+        raise FormatError(f"{file} holds a vector with NaN or infinity")
+    return value
