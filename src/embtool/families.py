@@ -62,11 +62,11 @@ class Family:
         layout: The pairing of channels; None is "not known".
         rope_theta: What the class assumes when the file has no theta.
         local_theta: The same for sliding-window layers, where they have a theta of their own.
-        theta_key: Another name of `rope_theta` in this family's files.
+        theta_keys: The top-level fields that hold theta, the one that wins first.
         local_theta_key: The field that holds `local_theta`.
         partial_rotary_factor: The share of a head that turns, when the file does not say.
         honours_partial: Whether rope_type "default" reads `partial_rotary_factor` at all. Most classes ignore it.
-        partial_key: Another name of `partial_rotary_factor`.
+        partial_keys: The top-level fields that hold the share, the one that wins first.
         rotary_dim_key: Whether a `rotary_dim` in the file is obeyed.
         latent: Multi-head latent attention: only the separate `qk_rope_head_dim` channels of a head turn.
         qk_rope_head_dim: Their number when the file does not say.
@@ -84,7 +84,7 @@ class Family:
         extra_rows: Whether a learned table has `row_offset` more rows than `max_position_embeddings`.
         embedding_scale: The rule that multiplies a row after the lookup.
         embedding_norm: The norm that follows the lookup, by its name in the checkpoint.
-        odd_rotary_dim: Whether an odd rotary width is rounded up to whole pairs, as this one class does.
+        odd_rotary_dim: Whether an odd rotary width is rounded up to whole pairs, as GLM-4 MoE classes do.
         dynamic_ntk: What rope_type "dynamic" means here, where it is not what it says: a fixed `alpha`, or the first
             Qwen's doubling steps.
         global_head_dim: Channels of a head in full-attention layers, where they have more, when the file does not say.
@@ -95,11 +95,11 @@ class Family:
     layout: Layout | None = HALF
     rope_theta: float = 10_000.0
     local_theta: float | None = None
-    theta_key: str | None = None
+    theta_keys: tuple[str, ...] = ("rope_theta",)
     local_theta_key: str | None = None
     partial_rotary_factor: float | None = None
     honours_partial: bool = False
-    partial_key: str | None = None
+    partial_keys: tuple[str, ...] = ("partial_rotary_factor",)
     rotary_dim_key: bool = False
     latent: bool = False
     qk_rope_head_dim: int = 64
@@ -324,7 +324,13 @@ TIED: frozenset[str] = frozenset(
 PLAIN = Family()
 """RoPE over the whole head, half layout, theta 10,000: most families."""
 
-UNKNOWN = Family(layout=None, honours_partial=True, rotary_dim_key=True)
+UNKNOWN = Family(
+    layout=None,
+    honours_partial=True,
+    rotary_dim_key=True,
+    theta_keys=("rope_theta", "rotary_emb_base", "rope_embedding_base"),
+    partial_keys=("partial_rotary_factor", "rotary_pct"),
+)
 """A family that is not in the table: read by the common field names; which channels pair up is not known."""
 
 
@@ -387,7 +393,7 @@ _GEMMA3 = Family(
 _MODERN_BERT = Family(
     rope_theta=160_000.0,
     local_theta=10_000.0,
-    theta_key="global_rope_theta",
+    theta_keys=("global_rope_theta",),
     local_theta_key="local_rope_theta",
     pattern=_MODERNBERT,
     per_layer_type=True,
@@ -447,19 +453,23 @@ FAMILIES: Mapping[str, Family] = {
     "mixtral": Family(rope_theta=1e6),
     "mllama_text_model": Family(rope_theta=500_000.0),
     "nanochat": Family(clockwise=True),
-    "nomic_bert": Family(rope_theta=1000.0, theta_key="rotary_emb_base", embedding_norm="LayerNorm"),
+    "nomic_bert": Family(rope_theta=1000.0, theta_keys=("rope_theta", "rotary_emb_base"), embedding_norm="LayerNorm"),
     "phimoe": Family(rope_theta=1e6),
     # RoPE, half layout, part of the head
     "bamba": _HALF_HEAD,
     "glm4_moe": Family(partial_rotary_factor=0.5, honours_partial=True, odd_rotary_dim=True),
     "glm4v_moe_text": Family(
-        partial_rotary_factor=0.5, honours_partial=True, mrope="sectioned", mrope_section=(8, 12, 12)
+        partial_rotary_factor=0.5,
+        honours_partial=True,
+        mrope="sectioned",
+        mrope_section=(8, 12, 12),
+        odd_rotary_dim=True,
     ),
     "gpt_neox": Family(
-        partial_rotary_factor=0.25, honours_partial=True, partial_key="rotary_pct", theta_key="rotary_emb_base"
+        partial_rotary_factor=0.25, honours_partial=True, partial_keys=("rotary_pct",), theta_keys=("rotary_emb_base",)
     ),
     "gpt_neox_japanese": Family(
-        partial_rotary_factor=1.0, honours_partial=True, partial_key="rotary_pct", theta_key="rotary_emb_base"
+        partial_rotary_factor=1.0, honours_partial=True, partial_keys=("rotary_pct",), theta_keys=("rotary_emb_base",)
     ),
     "minimax_m2": _MINIMAX_M2,
     "minimax_m3_vl_text": _MINIMAX_M2,
@@ -471,13 +481,15 @@ FAMILIES: Mapping[str, Family] = {
     "qwen": Family(
         partial_rotary_factor=1.0,
         honours_partial=True,
-        partial_key="rotary_pct",
-        theta_key="rotary_emb_base",
+        partial_keys=("rotary_pct",),
+        theta_keys=("rotary_emb_base",),
         dynamic_ntk="qwen",
     ),
     "recurrent_gemma": Family(partial_rotary_factor=0.5, honours_partial=True, embedding_scale="sqrt_rounded"),
     "solar_open": Family(rope_theta=1e6, partial_rotary_factor=1.0, honours_partial=True),
-    "stablelm": Family(partial_rotary_factor=0.25, honours_partial=True, partial_key="rope_pct"),
+    "stablelm": Family(
+        partial_rotary_factor=0.25, honours_partial=True, partial_keys=("partial_rotary_factor", "rope_pct")
+    ),
     # RoPE, interleaved pairs
     "chatglm": Family(layout=INTERLEAVED, partial_rotary_factor=0.5, honours_partial=True),
     "codegen": Family(layout=INTERLEAVED, rotary_dim_key=True, honours_partial=True),
@@ -505,7 +517,7 @@ FAMILIES: Mapping[str, Family] = {
     "deepseek_v2": Family(layout=INTERLEAVED, latent=True),
     "deepseek_v3": _DEEPSEEK_V3,
     "deepseek_v32": _DEEPSEEK_V3,
-    "glm4_moe_lite": _DEEPSEEK_V3,
+    "glm4_moe_lite": Family(layout=IN_HALF_OUT, latent=True, honours_partial=True),
     "glm_moe_dsa": _DEEPSEEK_V3,
     "longcat_flash": Family(layout=IN_HALF_OUT, latent=True, rope_theta=1e7),
     "minicpm3": Family(latent=True, qk_rope_head_dim=32, embedding_scale="scale_emb"),
@@ -539,7 +551,6 @@ FAMILIES: Mapping[str, Family] = {
     "minimax": Family(
         rope_theta=1e6,
         rotary_dim_key=True,
-        honours_partial=True,
         pattern=Pattern(period=2, elsewhere="linear_attention", first=True),
     ),
     "olmo_hybrid": Family(pattern=Pattern(period=4, elsewhere="linear_attention")),
@@ -564,9 +575,22 @@ FAMILIES: Mapping[str, Family] = {
         rope_parameters=_GEMMA4,
         embedding_scale="sqrt_rounded",
     ),
-    "laguna": Family(partial_rotary_factor=1.0, honours_partial=True, per_layer_type=True, rope_parameters=_LAGUNA),
-    "mellum": Family(partial_rotary_factor=1.0, honours_partial=True, per_layer_type=True, rope_parameters=_MELLUM),
+    "laguna": Family(
+        pattern=Pattern(period=1),
+        partial_rotary_factor=1.0,
+        honours_partial=True,
+        per_layer_type=True,
+        rope_parameters=_LAGUNA,
+    ),
+    "mellum": Family(
+        pattern=Pattern(period=1),
+        partial_rotary_factor=1.0,
+        honours_partial=True,
+        per_layer_type=True,
+        rope_parameters=_MELLUM,
+    ),
     "mimo_v2_flash": Family(
+        odd_rotary_dim=True,
         rope_theta=5e6,
         local_theta=10_000.0,
         local_theta_key="swa_rope_theta",
@@ -585,6 +609,7 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "t5gemma2_decoder": _GEMMA3,
     "zaya": Family(
+        pattern=Pattern(period=1, at="hybrid"),
         partial_rotary_factor=0.5,
         honours_partial=True,
         per_layer_type=True,

@@ -4,17 +4,21 @@ One pass over the table finds the candidates (`embtool.scan`); their scores are 
 themselves, so that the order does not depend on a kernel, a block size or a thread. Ties are broken by id.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from embtool.dtypes import Doubles, Floats
 from embtool.errors import FormatError
-from embtool.scan import Ids, Mask, find_candidates, make_scorer, read_rows
+from embtool.scan import Candidates, Ids, Mask, find_candidates, in_parts, make_scorer, read_rows
 from embtool.table import EmbeddingTable, TableReader
 
 RESCORED_BYTES = 64 << 20
 """Bytes of float64 rows in hand while candidates are rescored."""
+
+MOST_QUERIES = 1024
+"""Queries answered by one pass over the table: beyond this, time is spent on arithmetic, not on reading."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Neighbors:
     """The nearest rows, best first: `ids` int64 (n,), `scores` float64 (n,).
 
     A row without a score (all zero under cosine, or not finite) comes last with NaN; `nonfinite` counts the rows of the
-    table that hold NaN or infinity.
+    table that hold NaN or infinity, `zero` those that are all zero where the metric has no score for them.
     """
 
     ids: Ids
@@ -38,7 +42,7 @@ def nearest(
     *,
     metric: str = "cosine",
     allowed: Mask | None = None,
-    exclude: tuple[int, ...] = (),
+    exclude: Sequence[int] = (),
     mean: Doubles | None = None,
     reader: TableReader | None = None,
 ) -> Neighbors:
@@ -57,28 +61,44 @@ def nearest(
     Raises:
         FormatError: the vector is not finite or not as wide as the table.
     """
-    query = check_vector(vector, table)
+    queries = check_vector(vector, table)[None]
+    return nearest_each(table, queries, k, metric=metric, allowed=allowed, exclude=[exclude], mean=mean, reader=reader)[
+        0
+    ]
+
+
+def nearest_each(
+    table: EmbeddingTable,
+    vectors: Floats | Doubles,
+    k: int = 10,
+    *,
+    metric: str = "cosine",
+    allowed: Mask | None = None,
+    exclude: Sequence[Sequence[int]] | None = None,
+    mean: Doubles | None = None,
+    reader: TableReader | None = None,
+) -> list[Neighbors]:
+    """Rank the k rows nearest to each of several vectors, (n, width), as `nearest` does for one, in few passes.
+
+    `exclude` lists for each vector the ids never answered to it.
+
+    Raises:
+        FormatError: a vector is not finite or not as wide as the table.
+    """
     if reader is None:
         with table.open() as opened:
-            return nearest(table, query, k, metric=metric, allowed=allowed, exclude=exclude, mean=mean, reader=opened)
+            return nearest_each(
+                table, vectors, k, metric=metric, allowed=allowed, exclude=exclude, mean=mean, reader=opened
+            )
+    queries = np.stack([check_vector(vector, table) for vector in vectors]) if len(vectors) else np.empty((0, 0))
     if mean is not None:
-        query = query - mean
-    if exclude:
-        allowed = np.ones(reader.row_count, np.bool_) if allowed is None else allowed.copy()
-        allowed[list(exclude)] = False
-    if metric == "cosine" and not query.any():
-        return _unscored(reader.row_count, k, allowed)
-    scorer = make_scorer(table.tensor.dtype, query.astype(np.float32), metric, mean)
-    found = find_candidates(table, reader, scorer, k, metric=metric, allowed=allowed)
-    scores = _rescore(table, reader, found.ids, query, metric, mean)
-    best = np.lexsort((found.ids, scores if metric == "euclidean" else -scores))[:k]
-    last = np.concatenate([found.zero, found.nonfinite])[: max(0, k - len(best))]
-    return Neighbors(
-        np.concatenate([found.ids[best], last]),
-        np.concatenate([scores[best], np.full(len(last), np.nan)]),
-        nonfinite=len(found.nonfinite),
-        zero=len(found.zero),
-    )
+        queries -= mean
+    excluded = exclude if exclude is not None else [()] * len(queries)
+    ranking = _Ranking(table, reader, k, metric, allowed, mean)
+    found: list[Neighbors] = []
+    for first in range(0, len(queries), MOST_QUERIES):
+        found += ranking.answer(queries[first : first + MOST_QUERIES], excluded[first : first + MOST_QUERIES])
+    return found
 
 
 def check_vector(vector: Floats | Doubles, table: EmbeddingTable) -> Doubles:
@@ -95,12 +115,16 @@ def check_vector(vector: Floats | Doubles, table: EmbeddingTable) -> Doubles:
 
 
 def score_rows(rows: Floats | Doubles, query: Doubles, metric: str) -> Doubles:
-    """Score rows, (n, width), against a query, (width,), in float64: the definition of every metric."""
+    """Score rows, (n, width), against a query, (width,), in float64: the definition of every metric.
+
+    Sums run along each row by itself, never through a matrix product, whose rounding depends on where in the matrix a
+    row stands: equal rows have equal scores, so that ties are ties.
+    """
     wide, vector = rows.astype(np.float64), query.astype(np.float64)
     if metric == "euclidean":
         away: Doubles = np.sqrt(np.square(wide - vector).sum(axis=1))
         return away
-    dots: Doubles = wide @ vector
+    dots: Doubles = (wide * vector).sum(axis=1)
     if metric == "dot":
         return dots
     lengths = np.sqrt(np.square(wide).sum(axis=1)) * np.sqrt(np.square(vector).sum())
@@ -109,19 +133,57 @@ def score_rows(rows: Floats | Doubles, query: Doubles, metric: str) -> Doubles:
     return cosine
 
 
-def _rescore(
-    table: EmbeddingTable, reader: TableReader, ids: Ids, query: Doubles, metric: str, mean: Doubles | None
-) -> Doubles:
-    """Compute the candidates' scores in float64, some rows at a time."""
-    scores = np.empty(len(ids), np.float64)
-    step = max(1, RESCORED_BYTES // (8 * max(1, table.shape[1])))
-    for first in range(0, len(ids), step):
-        rows = table.tensor.dtype.to_float32(read_rows(reader, ids[first : first + step]))
-        scores[first : first + step] = score_rows(rows if mean is None else rows - mean, query, metric)
-    return scores
+@dataclass(frozen=True)
+class _Ranking:
+    """What all queries of one call have in common."""
 
+    table: EmbeddingTable
+    reader: TableReader
+    k: int
+    metric: str
+    allowed: Mask | None
+    mean: Doubles | None
 
-def _unscored(rows: int, k: int, allowed: Mask | None) -> Neighbors:
-    """Answer a query of zeros under cosine: nothing has an angle to it."""
-    ids = (np.arange(rows) if allowed is None else np.flatnonzero(allowed))[:k].astype(np.int64)
-    return Neighbors(ids, np.full(len(ids), np.nan))
+    def answer(self, queries: Doubles, exclude: Sequence[Sequence[int]]) -> list[Neighbors]:
+        """Answer queries, (q, width), in one pass; under cosine a query of zeros has an angle to nothing."""
+        has_angle = queries.any(axis=1) if self.metric == "cosine" else np.ones(len(queries), np.bool_)
+        scored: list[int] = np.flatnonzero(has_angle).tolist()
+        answers = [self._unscored(own) for own in exclude]
+        if not scored:
+            return answers
+        wanted = self.k + max(len(exclude[place]) for place in scored)
+        scorer = make_scorer(self.table.tensor.dtype, queries[scored], self.metric, self.mean)
+        found = find_candidates(
+            self.table, self.reader, scorer, len(scored), wanted, metric=self.metric, allowed=self.allowed
+        )
+        for order, place in enumerate(scored):
+            answers[place] = self._rank(queries[place], found.ids[order], found, exclude[place])
+        return answers
+
+    def _rank(self, query: Doubles, ids: Ids, found: Candidates, exclude: Sequence[int]) -> Neighbors:
+        ids = ids[~np.isin(ids, exclude)] if len(exclude) else ids
+        scores = self._score(ids, query)
+        best = np.lexsort((ids, scores if self.metric == "euclidean" else -scores))[: self.k]
+        unscored = np.concatenate([found.zero, found.nonfinite])
+        last = unscored[~np.isin(unscored, exclude)][: max(0, self.k - len(best))]
+        return Neighbors(
+            np.concatenate([ids[best], last]),
+            np.concatenate([scores[best], np.full(len(last), np.nan)]),
+            nonfinite=len(found.nonfinite),
+            zero=len(found.zero),
+        )
+
+    def _score(self, ids: Ids, query: Doubles) -> Doubles:
+        """Compute the candidates' scores in float64, some rows at a time."""
+        step = max(1, RESCORED_BYTES // (8 * max(1, self.table.shape[1])))
+        scores = [np.empty(0, np.float64)]
+        for part in in_parts(ids, step):
+            rows = self.table.tensor.dtype.to_float32(read_rows(self.reader, part))
+            scores.append(score_rows(rows if self.mean is None else rows - self.mean, query, self.metric))
+        return np.concatenate(scores)
+
+    def _unscored(self, exclude: Sequence[int]) -> Neighbors:
+        """List rows without scores, by id."""
+        ids = np.arange(self.reader.row_count) if self.allowed is None else np.flatnonzero(self.allowed)
+        ids = ids[~np.isin(ids, exclude)][: self.k].astype(np.int64)
+        return Neighbors(ids, np.full(len(ids), np.nan))

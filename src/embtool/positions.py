@@ -408,7 +408,7 @@ def _relative(config: Config) -> T5Buckets | OtherRelative:
     buckets, distance = found["buckets"] or 32, found["max_distance"] or 128
     if buckets < 4 or distance <= buckets // 2:  # noqa: PLR2004 - fewer cannot be halved twice
         raise ConfigError(
-            f"{config.file}: {fields.name(values['buckets'])} {buckets} does not leave room for distances below {distance}"
+            f"{config.file}: {fields.name(values['buckets'])} {buckets} leaves no room for distances below {distance}"
         )
     return T5Buckets(buckets=buckets, max_distance=distance, per_layer=config.family_key == "umt5", **context)
 
@@ -610,8 +610,8 @@ def _sources(config: Config, types: tuple[str, ...] | None) -> tuple[tuple[_Sour
     if winner is not None and _is_nested(winner, labels):
         return _nested_sources(config, winner, labels)
     if family.per_layer_type:
-        merged = scaling if parameters is not None and _is_nested(parameters, labels) else winner
-        nested = parameters if merged is not winner else None
+        nested = parameters if parameters is not None and _is_nested(parameters, labels) else None
+        merged = winner if nested is None else scaling
         return _per_type_sources(config, merged, nested), frozenset()
     class_section = family.rope_parameters or {}
     return (
@@ -619,16 +619,11 @@ def _sources(config: Config, types: tuple[str, ...] | None) -> tuple[tuple[_Sour
             "all",
             () if winner is None else (winner,),
             class_section if winner is None else {},
-            _theta_keys(family),
+            family.theta_keys,
             family.rope_theta,
             frozenset({"original_max_position_embeddings"}),
         ),
     ), frozenset()
-
-
-def _theta_keys(family: Family) -> tuple[str, ...]:
-    own = (family.theta_key,) if family.theta_key else ()
-    return (*own, "rope_theta", *(("rotary_emb_base", "rope_embedding_base") if family is UNKNOWN else ()))
 
 
 def _nested_sources(
@@ -660,7 +655,7 @@ def _theta_of(family: Family, label: str) -> tuple[tuple[str, ...], float]:
     """The top-level names of theta for a kind of layer, and the class default."""
     if label == family.labels[-1] and family.local_theta is not None:
         return ((family.local_theta_key,) if family.local_theta_key else ()), family.local_theta
-    return _theta_keys(family), family.rope_theta
+    return family.theta_keys, family.rope_theta
 
 
 def _per_type_sources(config: Config, merged: Fields | None, nested: Fields | None) -> tuple[_Source, ...]:
@@ -682,7 +677,7 @@ def _per_type_sources(config: Config, merged: Fields | None, nested: Fields | No
 
 def _takes_flat(config: Config, label: str) -> bool:
     """Gemma 3 and OLMo 3 stretch full attention only, DeepSeek-V4 compressed attention only, ModernBERT both."""
-    if config.family.theta_key == "global_rope_theta":
+    if config.family.theta_keys == ("global_rope_theta",):
         return True
     return label == ("compress" if config.family_key == "deepseek_v4" else config.family.labels[0])
 
@@ -828,7 +823,7 @@ class _Settings:
         if kind == "proportional":
             self.origins["rotary_dim"] = "head_dim (proportional: pairs over the whole head)"
             return {"rotary_dim": head_dim, "partial_rotary_factor": 1.0 if share is None else share}
-        if kind == "default" and not self.config.family.honours_partial:
+        if kind == "default" and not self.config.family.honours_partial and stated is None:
             if share not in (None, 1.0):
                 self.notes.append(
                     f"{self.origins['rotary_dim']} is in the file, but this family's default RoPE ignores it"
@@ -851,13 +846,13 @@ class _Settings:
     def _share(self, head_dim: int) -> tuple[float | None, int | None]:
         """The share of a head that turns, and the width where the file states that."""
         inside = self.number("partial_rotary_factor")
-        if inside is not None:
+        if inside is not None and "rope_theta" not in self.source.overrides:
             self.origins["rotary_dim"] = self.origins["partial_rotary_factor"]
             return inside, None
         family = self.config.family
-        for key in (family.partial_key, "partial_rotary_factor"):
-            stated = self.fields.number(key) if key else None
-            if stated is not None and key:
+        for key in family.partial_keys:
+            stated = self.fields.number(key)
+            if stated is not None:
                 return self._note("rotary_dim", stated, self.fields.name(key)), None
         for key in self._width_keys():
             width = self.fields.integer(key)
@@ -976,6 +971,9 @@ def _rope(config: Config) -> Rope:
         label, indices = _placed(config, source, types, nope)
         layers.append(LayerRope(layer_type=label, layers=indices, settings=settings, origins=dict(reader.origins)))
         notes += [note for note in reader.notes if note not in notes]
+    if config.family.pattern is not None and config.family.pattern.period == 1:
+        # these classes have settings for kinds of layer that most of their models do not have
+        layers = [entry for entry in layers if entry.layer_count != 0] or layers
     known = config.family.layout is not None
     if not known:
         notes.insert(0, "family unknown, layout not known")

@@ -10,9 +10,10 @@ every score may be off by a stated slack. Whoever ranks computes the candidates'
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from embtool.table import EmbeddingTable, TableReader
 
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+Reals = NDArray[np.floating[Any]]
 State = TypeVar("State")
 
 BLOCK_BYTES = 4 << 20
@@ -47,21 +49,24 @@ LARGEST_QUERY_ERROR = 0.01
 """A query that its table's dtype can only hold with a larger relative error is scored on decoded rows instead."""
 
 PRUNE_AT = 4096
-"""Candidates a thread collects before it drops those that have fallen behind."""
+"""Candidates a thread collects for one query, beside 4 k, before it drops those that have fallen behind."""
+
+PRUNE_ALL_AT = 1 << 20
+"""Candidates a thread collects for all queries together before it does so."""
 
 METRICS = ("cosine", "dot", "euclidean")
 
 
 @dataclass(frozen=True)
 class Scores:
-    """A block's scores against one query, the larger the nearer, each off by at most `slack`."""
+    """Scores of a block's rows against queries, (n, q), the larger the nearer; each is off by at most `slack`."""
 
-    values: Doubles
-    slack: Doubles | float
+    values: Reals
+    slack: Reals | float
 
 
 class Scorer(Protocol):
-    """Scores blocks of stored rows against a query."""
+    """Scores blocks of stored rows against the queries of a pass."""
 
     def score(self, stored: Bytes) -> Scores:
         """Score each row of a block, uint8 (n, row_bytes); NaN or exactly 0 means: look at the row."""
@@ -69,30 +74,34 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a pass found: ids that can be among the k best, and rows that have no score at all."""
+    """What a pass found: for each query the ids that can be among its k best, and rows that have no score at all."""
 
-    ids: Ids
+    ids: list[Ids]
     zero: Ids
     nonfinite: Ids
 
 
-def make_scorer(dtype: DType, query: Floats, metric: str, mean: Doubles | None = None) -> Scorer:
-    """Choose how a table of this dtype is scored against a query, float32 (width,); `mean` is removed from the rows."""
-    if mean is None and dtype.name in KERNELS:
-        stored = _encode(dtype, query)
-        if stored is not None:
-            encoded = dtype.to_float32(stored.view(np.uint8))
-            error = float(np.linalg.norm(query.astype(np.float64) - encoded.astype(np.float64)))
-            norm = float(np.linalg.norm(query.astype(np.float64)))
-            if error <= LARGEST_QUERY_ERROR * norm:
-                return _StoredScorer(KERNELS[dtype.name], stored, metric, norm, error)
-    return _DecodedScorer(dtype, query, metric, mean)
+def make_scorer(dtype: DType, queries: Doubles, metric: str, mean: Doubles | None = None) -> Scorer:
+    """Choose how a table of this dtype is scored against queries, (q, width), from which `mean` is removed already.
+
+    One query is scored on the rows as they are stored, at the speed of reading them. Many are a matrix product; they
+    are scored by the faster of two ways to multiply.
+    """
+    wide = queries.astype(np.float32)
+    stored = None if mean is not None or dtype.name not in KERNELS else _Stored.encode(dtype, queries)
+    decoded = _DecodedScorer(dtype, wide, metric, mean)
+    if stored is None:
+        return decoded
+    if len(queries) == 1:
+        return _StoredScorer(stored, metric)
+    return _Race([_PackedScorer(stored, metric), decoded])
 
 
 def find_candidates(
     table: EmbeddingTable,
     reader: TableReader,
     scorer: Scorer,
+    queries: int,
     k: int,
     *,
     metric: str,
@@ -105,18 +114,19 @@ def find_candidates(
         scores = scorer.score(stored)
         found.add(first, stored, scores, None if allowed is None else allowed[first : first + len(stored)])
 
-    collectors = scan(reader, lambda: _Collector(k, metric, table.tensor.dtype), visit, block_bytes=block_bytes)
-    return _merge(collectors, k)
+    def start() -> "_Collector":
+        return _Collector(queries, k, metric, table.tensor.dtype)
+
+    return _merge(scan(reader, start, visit, block_bytes=block_bytes))
 
 
 def norms(table: EmbeddingTable, reader: TableReader) -> Doubles:
     """Compute the Euclidean norm of every row: float64 (rows,), to about 1e-6 relative; NaN where a row has one."""
-    width = table.shape[1]
-    scorer = make_scorer(table.tensor.dtype, np.zeros(width, np.float32), "euclidean")
+    scorer = make_scorer(table.tensor.dtype, np.zeros((1, table.shape[1])), "euclidean")
     result = np.empty(reader.row_count, np.float64)
 
     def visit(_: None, first: int, stored: Bytes) -> None:
-        result[first : first + len(stored)] = -scorer.score(stored).values
+        result[first : first + len(stored)] = -scorer.score(stored).values[:, 0]
 
     scan(reader, lambda: None, visit)
     return result
@@ -201,58 +211,117 @@ class _Total:
     count: int = 0
 
 
-def _encode(dtype: DType, query: Floats) -> NDArray[np.generic] | None:
-    """Round a query to a table's dtype; None if it does not fit."""
+@dataclass(frozen=True)
+class _Stored:
+    """Queries in their table's dtype, (q, width): `errors` are the norms of what each lost by rounding."""
+
+    kernel: Any
+    queries: NDArray[Any]
+    norms: Doubles
+    errors: Doubles
+
+    @classmethod
+    def encode(cls, dtype: DType, queries: Doubles) -> "_Stored | None":
+        """Round queries to a dtype; None if one of them does not fit, or loses too much."""
+        stored = _round(dtype, queries.astype(np.float32))
+        values = dtype.to_float32(stored.view(np.uint8))
+        if not np.isfinite(values).all():
+            return None
+        errors, lengths = np.linalg.norm(queries - values, axis=1), np.linalg.norm(queries, axis=1)
+        if (errors > LARGEST_QUERY_ERROR * lengths).any():
+            return None
+        return cls(KERNELS[dtype.name], stored, lengths, errors)
+
+    def view(self, stored: NDArray[Any]) -> Any:
+        """Show an array, (n, width), to NumKong as what it holds."""
+        import numkong  # noqa: PLC0415 - a command that scans nothing does not load it
+
+        width = self.queries.shape[1]
+        return numkong.from_pointer(stored.ctypes.data, (len(stored), width), self.kernel, owner=stored)
+
+    def distances(self, stored: Bytes, queries: NDArray[Any], metric: Any) -> Doubles:
+        """Compute distances of queries and rows, float64 (n, q)."""
+        import numkong  # noqa: PLC0415 - as above
+
+        result = np.empty((len(queries), len(stored)), np.float64)
+        out = numkong.from_pointer(result.ctypes.data, result.shape, "f64", owner=result)
+        numkong.cdist(self.view(queries), self.view(stored), metric, out=out)
+        return result.T
+
+    @property
+    def relative(self) -> float:
+        """The error of a kernel's sums, relative to the product of the norms."""
+        return _relative(self.queries.shape[1])
+
+    @cached_property
+    def zeros(self) -> NDArray[Any]:
+        """A query of zeros, (1, width): its distance to a row is the row's norm."""
+        return np.zeros_like(self.queries[:1])
+
+
+def _relative(width: int) -> float:
+    return width * ROUNDING + ROOT_ERROR
+
+
+def _round(dtype: DType, queries: Floats) -> NDArray[Any]:
+    """Round float32 to a table's dtype, to nearest; what is beyond it becomes infinity."""
     with np.errstate(over="ignore"):
         if dtype.name == "BF16":
-            bits = query.view(np.uint32)
-            stored: NDArray[np.generic] = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-        elif dtype.bytes == 1:
+            bits = queries.view(np.uint32)
+            return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+        if dtype.bytes == 1:
             values = dtype.to_float32(np.arange(256, dtype=np.uint8))
-            order = np.argsort(values)[: int(np.isfinite(values).sum())]  # NaN sorts last; infinities are no nearest
+            order = np.argsort(values)  # NaN sorts last
             finite = order[np.isfinite(values[order])]
-            place = np.clip(np.searchsorted(values[finite], query), 1, len(finite) - 1)
+            place = np.clip(np.searchsorted(values[finite], queries), 1, len(finite) - 1)
             left, right = values[finite[place - 1]], values[finite[place]]
-            stored = finite[np.where(query - left <= right - query, place - 1, place)].astype(np.uint8)
-        else:
-            stored = query.astype({"F16": "<f2", "F32": "<f4", "F64": "<f8"}[dtype.name])
-    encoded = dtype.to_float32(stored.view(np.uint8))
-    return stored if np.isfinite(encoded).all() else None
+            return finite[np.where(queries - left <= right - queries, place - 1, place)].astype(np.uint8)
+        return queries.astype({"F16": "<f2", "F32": "<f4", "F64": "<f8"}[dtype.name])
 
 
 @dataclass(frozen=True)
 class _StoredScorer:
-    """Scores rows as stored, with NumKong's kernels; `error` is the norm of what the query lost by rounding."""
+    """Scores rows as they are stored against one query, with NumKong's kernels."""
 
-    kernel: Any
-    query: NDArray[np.generic]
+    stored: _Stored
     metric: str
-    norm: float
-    error: float
 
     def score(self, stored: Bytes) -> Scores:
-        import numkong  # noqa: PLC0415 - a command that scans nothing does not load it
-
-        def view(array: NDArray[np.generic], rows: int, kernel: Any) -> Any:
-            return numkong.from_pointer(array.ctypes.data, (rows, array.size // rows), kernel, owner=array)
-
-        count, width = len(stored), self.query.size
-        block = numkong.from_pointer(stored.ctypes.data, (count, width), self.kernel, owner=stored)
-
-        def distances(query: NDArray[np.generic], metric: Any) -> Doubles:
-            result = np.empty(count, np.float64)
-            numkong.cdist(view(query, 1, self.kernel), block, metric, out=view(result, 1, "f64"))
-            return result
-
-        relative = width * ROUNDING + ROOT_ERROR
+        query, error, norm = self.stored.queries, self.stored.errors, self.stored.norms
         if self.metric == "cosine":
-            lost = self.error / self.norm if self.norm else 0.0
-            return Scores(1.0 - distances(self.query, "angular"), 2 * lost + relative)
+            lost = np.divide(error, norm, out=np.zeros_like(error), where=norm > 0)
+            return Scores(1.0 - self.stored.distances(stored, query, "angular"), 2 * lost + self.stored.relative)
         if self.metric == "euclidean":
-            away = distances(self.query, "euclidean")
-            return Scores(-away, self.error + relative * away)
-        lengths = distances(np.zeros_like(self.query), "euclidean")
-        return Scores(distances(self.query, "dot"), (self.error + relative * self.norm) * lengths * (1 + relative))
+            away = self.stored.distances(stored, query, "euclidean")
+            return Scores(-away, error + self.stored.relative * away)
+        lengths = self.stored.distances(stored, self.stored.zeros, "euclidean")
+        slack = (error + self.stored.relative * norm) * lengths * (1 + self.stored.relative)
+        return Scores(self.stored.distances(stored, query, "dot"), slack)
+
+
+@dataclass(frozen=True)
+class _PackedScorer:
+    """Scores rows as they are stored against many queries, packed once for NumKong's matrix kernels."""
+
+    stored: _Stored
+    metric: str
+
+    @cached_property
+    def _packed(self) -> Any:
+        import numkong  # noqa: PLC0415 - as above
+
+        return numkong.dots_pack(self.stored.view(self.stored.queries), self.stored.kernel)
+
+    def prepare(self) -> None:
+        """Pack the queries now, before threads ask for them."""
+        _ = self._packed
+
+    def score(self, stored: Bytes) -> Scores:
+        import numkong  # noqa: PLC0415 - as above
+
+        dots = np.asarray(numkong.dots_packed(self.stored.view(stored), self._packed))
+        lengths = self.stored.distances(stored, self.stored.zeros, "euclidean")[:, 0]
+        return _from_dots(self.metric, dots, lengths, self.stored.norms, self.stored.errors, self.stored.relative)
 
 
 @dataclass(frozen=True)
@@ -260,107 +329,172 @@ class _DecodedScorer:
     """Scores rows decoded to float32, less their table's mean if one is given."""
 
     dtype: DType
-    query: Floats
+    queries: Floats
     metric: str
     mean: Doubles | None
-    norm: float = field(init=False)
+    norms: Doubles = field(init=False)
+    transposed: Floats = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "norm", float(np.linalg.norm(self.query.astype(np.float64))))
+        object.__setattr__(self, "norms", np.linalg.norm(self.queries.astype(np.float64), axis=1))
+        object.__setattr__(self, "transposed", np.ascontiguousarray(self.queries.T))
 
     def score(self, stored: Bytes) -> Scores:
         with np.errstate(all="ignore"):  # what is not finite is looked at by the collector
             rows = self.dtype.to_float32(stored)
-            if self.mean is not None:
-                rows = rows - self.mean.astype(np.float32)
-            relative = rows.shape[1] * ROUNDING + ROOT_ERROR
-            if self.metric == "euclidean":
-                away = np.linalg.norm(rows - self.query, axis=1).astype(np.float64)
-                return Scores(-away, relative * (away + self._shift()))
-            lengths = np.linalg.norm(rows, axis=1).astype(np.float64)
-            dots = (rows @ self.query).astype(np.float64)
-            slack = relative * (lengths + self._shift()) * self.norm
-            if self.metric == "dot":
-                return Scores(dots, slack)
-            return Scores(dots / (lengths * self.norm), slack / (lengths * self.norm))
+            shift = 0.0
+            if self.mean is not None:  # removing it in float32 rounds in proportion to it
+                rows -= self.mean.astype(np.float32)
+                shift = float(np.linalg.norm(self.mean))
+            lengths = np.linalg.norm(rows, axis=1)
+            relative = _relative(rows.shape[1])
+            dots = rows @ self.transposed
+            return _from_dots(self.metric, dots, lengths, self.norms, np.zeros(1), relative, shift)
 
-    def _shift(self) -> float:
-        """Tell how large the removed mean is: removing it in float32 rounds in proportion."""
-        return 0.0 if self.mean is None else float(np.linalg.norm(self.mean))
+
+def _from_dots(
+    metric: str, dots: Floats, lengths: Reals, norms: Doubles, errors: Doubles, relative: float, shift: float = 0.0
+) -> Scores:
+    """Make scores of dot products, (n, q), of rows of these lengths, (n,), and queries of these norms, (q,).
+
+    The slack of a dot product is (error + relative × norm) × length, and the slack that a removed mean adds; a cosine's
+    is that over both norms; a squared distance, |r|² + |q|² - 2 r·q, has twice it, and the rounding of the squares.
+    Distances are ranked by their squares.
+    """
+    with np.errstate(all="ignore"):
+        wide = lengths[:, None].astype(dots.dtype)
+        per_length = (errors + relative * norms).astype(dots.dtype)
+        if metric == "cosine":
+            values = dots / wide
+            values /= norms.astype(dots.dtype)
+            slack: Any = 2 * per_length / norms.astype(dots.dtype) + relative
+            return Scores(values, slack if not shift else slack * (1 + shift / wide))
+        slack = (wide + shift) * per_length * (1 + relative)
+        if metric == "dot":
+            return Scores(dots, slack)
+        squares = wide * wide + np.square(norms).astype(dots.dtype)
+        return Scores(2 * dots - squares, 2 * slack + 2 * relative * (squares + 2 * shift * wide + shift * shift))
+
+
+class _Race:
+    """Several ways to the same scores: each gets a block in turn, then the one that was fastest gets them all."""
+
+    ROUNDS = 3
+
+    def __init__(self, scorers: Sequence[Any]) -> None:
+        self._scorers = scorers
+        self._lock = threading.Lock()
+        self._best = {place: float("inf") for place in range(len(scorers))}
+        self._turn = 0
+        for scorer in scorers:
+            getattr(scorer, "prepare", lambda: None)()
+
+    def score(self, stored: Bytes) -> Scores:
+        import time  # noqa: PLC0415 - only where there is a race
+
+        with self._lock:
+            turn, self._turn = self._turn, self._turn + 1
+        if turn >= self.ROUNDS * len(self._scorers):
+            found: Scores = self._scorers[min(self._best, key=self._best.__getitem__)].score(stored)
+            return found
+        place = turn % len(self._scorers)
+        started = time.perf_counter()
+        scores: Scores = self._scorers[place].score(stored)
+        taken = (time.perf_counter() - started) / len(stored)
+        with self._lock:
+            self._best[place] = min(self._best[place], taken)
+        return scores
 
 
 class _Collector:
-    """Keeps, of all blocks one thread has seen, the rows that can still be among the k best."""
+    """Keeps, of all blocks one thread has seen, the rows that can still be among the k best of each query."""
 
-    def __init__(self, k: int, metric: str, dtype: DType) -> None:
+    def __init__(self, queries: int, k: int, metric: str, dtype: DType) -> None:
         self.k = k
         self.metric = metric
         self.dtype = dtype
-        self.floor = -np.inf
-        self.ids: list[Ids] = []
-        self.lower: list[Doubles] = []
-        self.upper: list[Doubles] = []
+        self.floor = np.full(queries, -np.inf)
+        self.limit = min(queries * (PRUNE_AT + 4 * k), PRUNE_ALL_AT + 4 * k * queries)
+        self.found: list[tuple[Ids, Ids, Reals, Reals]] = []
         self.count = 0
         self.zero: list[int] = []
         self.nonfinite: list[int] = []
 
     def add(self, first: int, stored: Bytes, scores: Scores, allowed: Mask | None) -> None:
         """Take in a block's scores; rows whose score needs a look are looked at."""
-        values, slack = scores.values, scores.slack
-        lower, upper = values - slack, values + slack
-        odd = ~np.isfinite(upper) | ~np.isfinite(lower)
+        lower, upper = scores.values - scores.slack, scores.values + scores.slack
+        odd = ~(np.isfinite(upper) & np.isfinite(lower)).all(axis=1)
         if self.metric == "cosine":
-            odd |= values == 0.0
+            odd |= (scores.values == 0.0).any(axis=1)
         if allowed is not None:
             odd &= allowed
         for row in np.flatnonzero(odd).tolist():
-            self._look(first + row, stored[row], row, lower, upper)
-        keep = upper >= self.floor
+            self._look(first + row, stored[row], lower[row], upper[row], scores.values[row])
+        keep = upper >= self.floor.astype(upper.dtype)
         if allowed is not None:
-            keep &= allowed
-        rows = np.flatnonzero(keep)
-        self.ids.append(rows + first)
-        self.lower.append(lower[rows])
-        self.upper.append(upper[rows])
+            keep &= allowed[:, None]
+        rows, queries = np.nonzero(keep)
+        self.found.append((rows + first, queries, lower[rows, queries], upper[rows, queries]))
         self.count += len(rows)
-        if self.count > PRUNE_AT + 4 * self.k:
+        if self.count > self.limit:
             self.prune()
 
-    def _look(self, identity: int, stored: Bytes, row: int, lower: Doubles, upper: Doubles) -> None:
+    def _look(self, identity: int, stored: Bytes, lower: Reals, upper: Reals, values: Reals) -> None:
         """Decide about a row without a usable score: not finite, all zero, or beyond the kernel (then always kept)."""
-        values = self.dtype.to_float32(stored)
-        lower[row], upper[row] = -np.inf, np.inf
-        if not np.isfinite(values).all():
+        row = self.dtype.to_float32(stored)
+        if not np.isfinite(row).all():
             self.nonfinite.append(identity)
-            upper[row] = np.nan
-        elif self.metric == "cosine" and not values.any():
+            upper[:] = np.nan
+        elif self.metric == "cosine" and not row.any():
             self.zero.append(identity)
-            upper[row] = np.nan
+            upper[:] = np.nan
+        else:
+            unusable = ~(np.isfinite(upper) & np.isfinite(lower)) | (
+                values == 0.0 if self.metric == "cosine" else False
+            )
+            lower[unusable], upper[unusable] = -np.inf, np.inf
 
     def prune(self) -> None:
         """Drop the rows that k others are surely better than."""
-        ids, lower, upper = np.concatenate(self.ids), np.concatenate(self.lower), np.concatenate(self.upper)
-        if len(lower) > self.k:
-            self.floor = max(self.floor, float(np.partition(lower, -self.k)[-self.k]))
-        keep = upper >= self.floor
-        self.ids, self.lower, self.upper = [ids[keep]], [lower[keep]], [upper[keep]]
+        if not self.found:
+            return
+        ids, queries, lower, upper = (np.concatenate(part) for part in zip(*self.found, strict=True))
+        order = np.lexsort((-lower, queries))
+        sorted_queries = queries[order]
+        starts = np.searchsorted(sorted_queries, np.arange(len(self.floor)))
+        stops = np.append(starts[1:], len(order))
+        full = stops - starts >= self.k
+        kth = lower[order[starts[full] + self.k - 1]]
+        self.floor[full] = np.maximum(self.floor[full], kth)
+        keep = upper >= self.floor[queries].astype(upper.dtype)
+        self.found = [(ids[keep], queries[keep], lower[keep], upper[keep])]
         self.count = int(keep.sum())
 
+    def split(self) -> list[Ids]:
+        """List the candidates of each query, sorted by id."""
+        if not self.found:
+            return [np.empty(0, np.int64) for _ in self.floor]
+        ids, queries = (np.concatenate([part[place] for part in self.found]) for place in (0, 1))
+        order = np.lexsort((ids, queries))
+        cuts = np.searchsorted(queries[order], np.arange(1, len(self.floor)))
+        return np.split(ids[order].astype(np.int64), cuts)
 
-def _merge(collectors: Sequence[_Collector], k: int) -> Candidates:
+
+def _merge(collectors: Sequence[_Collector]) -> Candidates:
     """Put together what the threads found."""
     whole = collectors[0]
     for other in collectors[1:]:
-        whole.ids += other.ids
-        whole.lower += other.lower
-        whole.upper += other.upper
+        whole.found += other.found
         whole.zero += other.zero
         whole.nonfinite += other.nonfinite
-    if whole.ids and k > 0:
+    if whole.k > 0:
         whole.prune()
-    ids = np.concatenate(whole.ids) if whole.ids else np.empty(0, np.int64)
     return Candidates(
-        np.sort(ids).astype(np.int64),
-        np.array(sorted(whole.zero), np.int64),
-        np.array(sorted(whole.nonfinite), np.int64),
+        whole.split(), np.array(sorted(whole.zero), np.int64), np.array(sorted(whole.nonfinite), np.int64)
     )
+
+
+def in_parts(ids: Ids, size: int) -> Iterator[Ids]:
+    """Cut ids into parts of at most `size`."""
+    for first in range(0, len(ids), size):
+        yield ids[first : first + size]

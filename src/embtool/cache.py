@@ -1,0 +1,71 @@
+"""Where embtool keeps what it has derived or fetched, and how a file is put there.
+
+The folder is `EMBTOOL_CACHE`, else `assets/embtool` in the user's Hugging Face home, where people already have room
+for large files. The rules about that home are huggingface_hub's
+(https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables), followed here so that a command
+which asks no hub does not load it. Nothing kept here is needed: a cache that is damaged, of another version, or cannot
+be written is passed over.
+"""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+LAYOUT = "v1"
+"""Raise it when the meaning of a path or of a file's content changes; older folders are then left alone."""
+
+CACHEDIR_TAG = (
+    b"Signature: 8a477f597d28d172789f06886806bc55\n# This is the cache of embtool: https://bford.info/cachedir/\n"
+)
+"""Tells backup programs that nothing here needs to be saved."""
+
+
+def cache_root() -> Path:
+    """Tell where the cache is."""
+    if chosen := os.environ.get("EMBTOOL_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    if assets := os.environ.get("HF_ASSETS_CACHE"):
+        return Path(os.path.expandvars(assets)).expanduser().absolute() / "embtool"
+    home = os.environ.get("HF_HOME")
+    if not home:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        home = os.path.join(base, "huggingface")  # noqa: PTH118 - still to be expanded
+    return Path(os.path.expandvars(home)).expanduser().absolute() / "assets" / "embtool"
+
+
+def derived(kind: str, key: str) -> Path:
+    """Name the place of something derived from a content: `key` is the content's hash, in hexadecimal digits."""
+    return cache_root() / LAYOUT / kind / key[:2] / key
+
+
+def put(path: Path, write: Callable[[Path], None]) -> bool:
+    """Put a file in its place at once: `write` makes it under another name first. Tell whether that could be done.
+
+    Two processes that make the same file do not disturb each other: the later one replaces the same content.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        tag_root()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        return False
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    return True
+
+
+def tag_root() -> None:
+    """Make the cache's folder, marked for backup programs."""
+    root = cache_root()
+    tag = root / "CACHEDIR.TAG"
+    if not tag.exists():
+        root.mkdir(parents=True, exist_ok=True)
+        tag.write_bytes(CACHEDIR_TAG)

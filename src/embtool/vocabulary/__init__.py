@@ -1,0 +1,20 @@
+"""Token to token id and back, and finding the token a person meant.
+
+A tokenizer spells its tokens in its own way: `Ġstrawberry` in byte-level tokenizers, `▁strawberry` in SentencePiece's,
+`##berry` in WordPiece's. That spelling is the *piece*; what it stands for is the token's *text*, and its exact *bytes*.
+
+The floors inside, lowest first:
+
+    spelling    pieces <-> bytes
+    entries     piece <-> id, read from tokenizer.json
+    index       the same in a file, derived once, where one token is found without reading the others
+    words       Vocabulary: a token by id, by text, by piece, by bytes; the tokenizers library only to split text
+    files       which files of a model its tokenizer is in
+    queries     what a person types, turned into ids
+"""
+
+from embtool.vocabulary.files import read_vocabulary
+from embtool.vocabulary.queries import POOLS, Query, parse_hex, parse_ids, read_queries
+from embtool.vocabulary.words import Token, Vocabulary
+
+__all__ = ["POOLS", "Query", "Token", "Vocabulary", "parse_hex", "parse_ids", "read_queries", "read_vocabulary"]

@@ -1,0 +1,173 @@
+"""The entries of a vocabulary: which id has which piece.
+
+Read from tokenizer.json itself, because that takes a fifth of the time in which the tokenizers library builds the whole
+machine; the tests hold the two against each other. `MemoryEntries` holds them all; `embtool.vocabulary.index` keeps
+them in a file, where one can be looked up without reading the others.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embtool.errors import FormatError
+from embtool.vocabulary.spelling import Spelling, choose_spelling, parts, pattern
+
+LARGEST_ID = (1 << 32) - 1
+"""Token ids are 32-bit in the tokenizers library."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """A token added beside the trained vocabulary; its content stands for itself, whatever the spelling."""
+
+    content: str
+    special: bool
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What else of a tokenizer matters to look up a token.
+
+    `faithful`: text is split into pieces whose bytes are exactly the text, so that a text which is no entry is not one
+    token. `composes`: the same after Unicode normalization to NFC.
+    """
+
+    decoder: Any
+    pre_tokenizer: Any
+    unknown: int | None
+    faithful: bool
+    composes: bool
+
+    @cached_property
+    def spelling(self) -> Spelling:
+        """How the tokenizer writes bytes as pieces."""
+        return choose_spelling(self.decoder, self.pre_tokenizer)
+
+
+class Entries(ABC):
+    """Piece and id of every token."""
+
+    traits: Traits
+    added: Mapping[int, Added]
+
+    @property
+    @abstractmethod
+    def ids(self) -> NDArray[np.int64]:
+        """Every id, sorted: int64 (tokens,)."""
+
+    @abstractmethod
+    def piece(self, identity: int) -> str | None:
+        """Tell the piece of an id."""
+
+    @abstractmethod
+    def id(self, piece: str) -> int | None:
+        """Tell the id of a piece."""
+
+    @abstractmethod
+    def items(self) -> Iterable[tuple[int, str]]:
+        """Yield every id with its piece, in the order of ids."""
+
+
+class MemoryEntries(Entries):
+    """Entries held in memory; of two ids with one piece the smaller is found by it."""
+
+    def __init__(self, pieces: Mapping[int, str], added: Mapping[int, Added], traits: Traits) -> None:
+        self.traits = traits
+        self.added = added
+        self._pieces = {**pieces, **{identity: token.content for identity, token in added.items()}}
+
+    @cached_property
+    def ids(self) -> NDArray[np.int64]:
+        """Every id, sorted."""
+        return np.sort(np.fromiter(self._pieces, np.int64, len(self._pieces)))
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {piece: identity for identity, piece in sorted(self._pieces.items(), reverse=True)}
+
+    def piece(self, identity: int) -> str | None:
+        """Tell the piece of an id."""
+        return self._pieces.get(identity)
+
+    def id(self, piece: str) -> int | None:
+        """Tell the id of a piece."""
+        return self._ids.get(piece)
+
+    def items(self) -> Iterable[tuple[int, str]]:
+        """Yield every id with its piece, in the order of ids."""
+        return sorted(self._pieces.items())
+
+
+def parse_tokenizer(state: Mapping[str, Any], file: str) -> MemoryEntries:
+    """Read the entries of a decoded tokenizer.json.
+
+    Raises:
+        FormatError: it is not what a tokenizer.json holds.
+    """
+    model = state.get("model")
+    if not isinstance(model, dict):
+        raise FormatError(f"{file} has no model: it is not a tokenizer")
+    pieces, unknown = _pieces(model.get("vocab"), model, file)
+    traits = Traits(
+        decoder=state.get("decoder"),
+        pre_tokenizer=state.get("pre_tokenizer"),
+        unknown=unknown,
+        faithful=_faithful(state),
+        composes=any(part.get("type") == "NFC" for part in parts(state.get("normalizer"))),
+    )
+    return MemoryEntries(pieces, _added(state.get("added_tokens"), file), traits)
+
+
+def _pieces(vocabulary: Any, model: Mapping[str, Any], file: str) -> tuple[dict[int, str], int | None]:
+    """Read the trained vocabulary: a table from pieces to ids, or Unigram's list of pieces and scores."""
+    if isinstance(vocabulary, dict):
+        if not all(type(identity) is int and 0 <= identity <= LARGEST_ID for identity in vocabulary.values()):
+            raise FormatError(f"{file} has a vocabulary with an id that is none")
+        unknown = model.get("unk_token")
+        return (
+            {identity: piece for piece, identity in vocabulary.items()},
+            vocabulary.get(unknown) if isinstance(unknown, str) else None,
+        )
+    if isinstance(vocabulary, list):
+        if not all(isinstance(entry, list) and entry and isinstance(entry[0], str) for entry in vocabulary):
+            raise FormatError(f"{file} has a vocabulary with an entry that is not a piece and a score")
+        unknown = model.get("unk_id")
+        return {identity: entry[0] for identity, entry in enumerate(vocabulary)}, unknown if type(
+            unknown
+        ) is int else None
+    raise FormatError(f"{file} has no vocabulary: it is not a tokenizer")
+
+
+def _added(tokens: Any, file: str) -> dict[int, Added]:
+    """Read the tokens added beside the trained vocabulary."""
+    added: dict[int, Added] = {}
+    for token in tokens if isinstance(tokens, list) else []:
+        identity, content = (token.get("id"), token.get("content")) if isinstance(token, dict) else (None, None)
+        if type(identity) is not int or not 0 <= identity <= LARGEST_ID or not isinstance(content, str):
+            raise FormatError(f"{file} has an added token without an id or a content")
+        added[identity] = Added(content, token.get("special") is True)
+    return added
+
+
+def _faithful(state: Mapping[str, Any]) -> bool:
+    """Tell whether text is split into pieces whose bytes are the text: nothing folded, nothing put before it."""
+    for part in parts(state.get("normalizer")):
+        plain = part.get("type") == "NFC"
+        spaces = part.get("type") == "Replace" and pattern(part) == " " and part.get("content") == "▁"
+        if not (plain or spaces):
+            return False
+    splitters = parts(state.get("pre_tokenizer"))
+    if any(
+        part.get("type") not in ("ByteLevel", "Split", "Digits", "Punctuation") or part.get("add_prefix_space") for part in splitters
+    ):
+        return False
+    if any(part.get("behavior") == "Removed" for part in splitters):
+        return False
+    model = state["model"]
+    byte_level = any(part.get("type") == "ByteLevel" for part in splitters)
+    return model.get("type", "BPE") == "BPE" and (byte_level or model.get("byte_fallback") is True)

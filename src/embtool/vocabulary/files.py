@@ -1,0 +1,180 @@
+"""Reading a model's tokenizer: tokenizer.json, or the older files that stand for it.
+
+tokenizer.json gives the entries without the tokenizers library, which is loaded only to split a text. The older files
+are small, and their tokenizers are built with the library.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from embtool.errors import FormatError, NoVocabulary
+from embtool.source import Source
+from embtool.vocabulary.entries import MemoryEntries, parse_tokenizer
+from embtool.vocabulary.index import open_index, write_index
+from embtool.vocabulary.words import Vocabulary
+
+TOKENIZER = "tokenizer.json"
+TOKENIZER_FILES = (TOKENIZER, "vocab.json", "vocab.txt")
+
+
+def read_vocabulary(source: Source) -> Vocabulary:
+    """Read a model's tokenizer: tokenizer.json, else vocab.json with merges.txt, else vocab.txt.
+
+    Raises:
+        NoVocabulary: it has none of these.
+        FormatError: a file is there but the tokenizers library cannot read it.
+    """
+    if source.has(TOKENIZER):
+        return _from_json(source.read_file(TOKENIZER))
+    if source.has("vocab.json") and source.has("merges.txt"):
+        return _from_tokenizer(_from_merges(source), "vocab.json")
+    if source.has("vocab.txt"):
+        return _from_tokenizer(_from_words(source), "vocab.txt")
+    if source.has("tokenizer.model"):
+        raise NoVocabulary(
+            f"{source.name} has only a SentencePiece tokenizer (tokenizer.model), which embtool does not read",
+            hint="add its tokenizer.json, or name rows by id:, such as id:70135",
+        )
+    raise NoVocabulary(
+        f"{source.name} has no tokenizer ({', '.join(TOKENIZER_FILES)})", hint="name rows by id:, such as id:70135"
+    )
+
+
+def _from_json(data: bytes) -> Vocabulary:
+    """Read tokenizer.json: its entries from the index of its content, which is written at the first time."""
+    key = hashlib.sha256(data).hexdigest()
+
+    def parse() -> MemoryEntries:
+        entries = parse_tokenizer(decode_json(data, TOKENIZER), TOKENIZER)
+        write_index(key, entries)
+        return entries
+
+    return Vocabulary(TOKENIZER, parse, _loader(data, TOKENIZER), quick=lambda: open_index(key))
+
+
+def _loader(data: bytes, file: str) -> Callable[[], Any]:
+    """Make what builds the whole tokenizer, when a text must be split."""
+
+    def load() -> Any:
+        from tokenizers import Tokenizer  # noqa: PLC0415 - a second for a large vocabulary, where one text is split
+
+        with _translated(file):
+            tokenizer = Tokenizer.from_buffer(data)
+        tokenizer.no_padding()  # sentence models save both, and a text would be 128 tokens long, or cut
+        tokenizer.no_truncation()
+        return tokenizer
+
+    return load
+
+
+def _from_tokenizer(tokenizer: Any, file: str) -> Vocabulary:
+    """Make a vocabulary of a tokenizer that is built already."""
+    entries = parse_tokenizer(json.loads(tokenizer.to_str()), file)
+    return Vocabulary(file, lambda: entries, lambda: tokenizer)
+
+
+def _from_merges(source: Source) -> Any:
+    """Build a byte-level BPE tokenizer from vocab.json and merges.txt, as GPT-2 and its kin have them."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: PLC0415 - as above
+
+    vocabulary = _json_object(source, "vocab.json")
+    if not all(type(identity) is int and 0 <= identity < 1 << 32 for identity in vocabulary.values()):
+        raise FormatError("vocab.json is not a table from pieces to ids")
+    lines = _text(source, "merges.txt").split("\n")
+    split = [line.rstrip("\r").split(" ") for line in lines if line.strip() and not line.startswith("#version")]
+    if not all(len(pair) == 2 for pair in split):  # noqa: PLR2004 - a merge joins two pieces
+        raise FormatError("merges.txt has a line that is not two pieces")
+    pairs = [(left, right) for left, right in split]
+    with _translated("vocab.json"):
+        tokenizer = Tokenizer(models.BPE(vocabulary, pairs))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+    _add_tokens(tokenizer, source)
+    return tokenizer
+
+
+def _from_words(source: Source) -> Any:
+    """Build a WordPiece tokenizer from vocab.txt, one piece a line, as BERT and its kin have it."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: PLC0415 - as above
+
+    words = _text(source, "vocab.txt").removesuffix("\n").split("\n")
+    vocabulary = {word.rstrip("\r"): identity for identity, word in enumerate(words)}
+    settings = _json_object(source, "tokenizer_config.json") if source.has("tokenizer_config.json") else {}
+    cased = "[unused1]" in vocabulary and any(word[:1].isupper() and word[1:].islower() for word in vocabulary)
+    lowercase = settings.get("do_lower_case", not cased)
+    unknown = settings.get("unk_token", "[UNK]")
+    with _translated("vocab.txt"):
+        tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown if isinstance(unknown, str) else "[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=bool(lowercase))
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece()
+        tokenizer.add_special_tokens(
+            [word for word in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if word in vocabulary]
+        )
+    _add_tokens(tokenizer, source)
+    return tokenizer
+
+
+def _add_tokens(tokenizer: Any, source: Source) -> None:
+    """Add the tokens of tokenizer_config.json's added_tokens_decoder, in the order of their ids."""
+    from tokenizers import AddedToken  # noqa: PLC0415 - as above
+
+    if not source.has("tokenizer_config.json"):
+        return
+    added = _json_object(source, "tokenizer_config.json").get("added_tokens_decoder", {})
+    if not isinstance(added, dict) or not all(isinstance(entry, dict) for entry in added.values()):
+        raise FormatError("added_tokens_decoder in tokenizer_config.json is not a table")
+    for identity, entry in sorted(added.items(), key=lambda item: (len(item[0]), item[0])):
+        content = entry.get("content")
+        if not isinstance(content, str):
+            raise FormatError(f"added token {identity} in tokenizer_config.json has no content")
+        token = AddedToken(content, special=entry.get("special") is True)
+        with _translated("tokenizer_config.json"):
+            (tokenizer.add_special_tokens if token.special else tokenizer.add_tokens)([token])
+        if str(tokenizer.token_to_id(content)) != identity:
+            raise FormatError(f"added token {content!r} has id {identity} in tokenizer_config.json, which leaves a gap")
+
+
+def decode_json(data: bytes, file: str) -> dict[str, Any]:
+    """Decode a JSON object of a model's file.
+
+    Raises:
+        FormatError: it is not UTF-8, not JSON, or not an object.
+    """
+    try:
+        decoded = json.loads(data.decode())
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{file} is not UTF-8 at byte {error.start}") from error
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{file} is not JSON: {error}") from error
+    if not isinstance(decoded, dict):
+        raise FormatError(f"{file} is not a JSON object")
+    return decoded
+
+
+def _json_object(source: Source, file: str) -> dict[str, Any]:
+    return decode_json(source.read_file(file), file)
+
+
+def _text(source: Source, file: str) -> str:
+    try:
+        return source.read_file(file).decode()
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{file} is not UTF-8 at byte {error.start}") from error
+
+
+class _translated:  # noqa: N801 - reads as a statement: with _translated(file)
+    """Turn what the tokenizers library raises, a bare Exception or a panic of its Rust code, into a FormatError."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, KeyboardInterrupt | SystemExit | MemoryError | FormatError):
+            return
+        raise FormatError(f"{self.file} is not a tokenizer: {error}") from error

@@ -1,0 +1,137 @@
+"""How tokenizers write bytes as pieces: `Ġcat`, `▁cat`, `##cat`.
+
+To add a spelling: write a class with both directions and name it in `choose_spelling`.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from typing import Any
+
+
+class Spelling(ABC):
+    """How a tokenizer writes bytes as pieces."""
+
+    @abstractmethod
+    def to_bytes(self, piece: str) -> bytes:
+        """Tell which bytes a piece stands for."""
+
+    @abstractmethod
+    def to_piece(self, text: bytes) -> str | None:
+        """Spell bytes as one piece, or return None where this spelling has no way to."""
+
+    def to_text(self, piece: str) -> str:
+        """Decode a piece for a reader; bytes that are no UTF-8 become U+FFFD."""
+        return self.to_bytes(piece).decode("utf-8", "replace")
+
+
+class ByteLevel(Spelling):
+    """Every byte is one printable character: the printable ones stand for themselves, the others are shifted to U+0100.
+
+    The table is that of GPT-2 (https://github.com/openai/gpt-2, encoder.py): a space is `Ġ`.
+    """
+
+    def __init__(self) -> None:
+        printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+        others = [byte for byte in range(256) if byte not in printable]
+        self._character = {byte: chr(byte) for byte in printable}
+        self._character |= {byte: chr(0x100 + order) for order, byte in enumerate(others)}
+        self._byte = {character: byte for byte, character in self._character.items()}
+
+    def to_bytes(self, piece: str) -> bytes:
+        """Map each character to its byte; a piece with a foreign character stands for itself."""
+        try:
+            return bytes(self._byte[character] for character in piece)
+        except KeyError:
+            return piece.encode("utf-8", "surrogatepass")
+
+    def to_piece(self, text: bytes) -> str | None:
+        """Map each byte to its character."""
+        return "".join(self._character[byte] for byte in text)
+
+
+class Metaspace(Spelling):
+    """A space is `▁`; a byte that has no piece of its own is `<0xNN>` (SentencePiece)."""
+
+    BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+    def __init__(self, space: str = "▁") -> None:
+        self.space = space
+
+    def to_bytes(self, piece: str) -> bytes:
+        """Read `<0xNN>` as that byte and `▁` as a space."""
+        byte = self.BYTE.fullmatch(piece)
+        if byte is not None:
+            return bytes([int(byte[1], 16)])
+        return piece.replace(self.space, " ").encode("utf-8", "surrogatepass")
+
+    def to_piece(self, text: bytes) -> str | None:
+        """Write spaces as `▁`; a single byte that is no character is `<0xNN>`."""
+        try:
+            return text.decode().replace(" ", self.space)
+        except UnicodeDecodeError:
+            return f"<0x{text[0]:02X}>" if len(text) == 1 else None
+
+
+class WordPiece(Spelling):
+    """A piece inside a word begins with `##`, which is kept in its text so that two tokens never look the same."""
+
+    def __init__(self, prefix: str = "##") -> None:
+        self.prefix = prefix
+
+    def to_bytes(self, piece: str) -> bytes:
+        """Drop the prefix."""
+        return piece.removeprefix(self.prefix).encode("utf-8", "surrogatepass")
+
+    def to_piece(self, text: bytes) -> str | None:
+        """Spell a whole word: as it is."""
+        try:
+            return text.decode()
+        except UnicodeDecodeError:
+            return None
+
+    def to_text(self, piece: str) -> str:
+        """Show the piece as it is."""
+        return piece
+
+
+def choose_spelling(decoder: Any, pre_tokenizer: Any) -> Spelling:
+    """Tell how a tokenizer spells from its decoder, or from its pre-tokenizer where it has no decoder.
+
+    Both are given as in tokenizer.json: a JSON object with a type, or a sequence of such.
+    """
+    for component in (decoder, pre_tokenizer):
+        for part in parts(component):
+            kind = part.get("type")
+            if kind == "ByteLevel":
+                return ByteLevel()
+            if kind == "WordPiece":
+                return WordPiece(text(part.get("prefix"), "##"))
+            if kind == "Metaspace":
+                return Metaspace(text(part.get("replacement"), "▁"))
+            if kind == "Replace" and part.get("content") == " ":
+                return Metaspace(pattern(part) or "▁")
+    return Metaspace()
+
+
+def parts(component: Any) -> list[dict[str, Any]]:
+    """List the parts of a component of tokenizer.json: those of a sequence, or the one it is."""
+    if not isinstance(component, dict):
+        return []
+    if component.get("type") == "Sequence":
+        found: list[dict[str, Any]] = []
+        for key in ("normalizers", "pretokenizers", "decoders"):
+            inner = component.get(key)
+            found += [part for part in inner if isinstance(part, dict)] if isinstance(inner, list) else []
+        return found
+    return [component]
+
+
+def pattern(part: dict[str, Any]) -> str | None:
+    """Read what a Replace part replaces, where that is a plain text."""
+    wanted = part.get("pattern")
+    return text(wanted.get("String"), "") or None if isinstance(wanted, dict) else None
+
+
+def text(value: Any, otherwise: str) -> str:
+    """Take a value from JSON if it is a text that is not empty."""
+    return value if isinstance(value, str) and value else otherwise

@@ -1,0 +1,225 @@
+"""The tokens of one model, and finding the one that a person meant."""
+
+import difflib
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embtool.errors import UnknownToken
+from embtool.vocabulary.entries import Entries
+from embtool.vocabulary.index import DamagedIndexError
+
+Answer = TypeVar("Answer")
+
+NEAR_NAMES = 5
+LISTED_PIECES = 12
+
+NEAR_LENGTH = 2
+"""Tokens whose length differs by more than this are not offered as near names."""
+
+NEAR_ENOUGH = 0.75
+"""The least likeness, as difflib measures it, of a name that is offered."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """One entry of the vocabulary.
+
+    `text` is what the piece decodes to, lossy where a token is part of a UTF-8 character; `bytes` is exact.
+    """
+
+    id: int
+    piece: str
+    text: str
+    bytes: bytes
+    special: bool = False
+
+
+class Vocabulary:
+    """The tokens of one tokenizer.
+
+    Args:
+        file: the tokenizer's file in the model.
+        parse: reads the entries.
+        load: builds the whole tokenizer, which splits text.
+        quick: finds the entries where they have been derived before, or returns None.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        parse: Callable[[], Entries],
+        load: Callable[[], Any],
+        *,
+        quick: Callable[[], Entries | None] = lambda: None,
+    ) -> None:
+        self.file = file
+        self._parse = parse
+        self._load = load
+        self._entries = quick() or parse()
+
+    def _ask(self, question: Callable[[Entries], Answer]) -> Answer:
+        """Ask the entries; if their index turns out to be damaged, read them anew and ask again."""
+        try:
+            return question(self._entries)
+        except DamagedIndexError:
+            self._entries = self._parse()
+            return question(self._entries)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return self._load()
+
+    @cached_property
+    def ids(self) -> NDArray[np.int64]:
+        """Every token id, sorted: int64 (tokens,)."""
+        return self._ask(lambda entries: entries.ids)
+
+    @property
+    def unknown(self) -> int | None:
+        """The id of the token that stands for what the vocabulary lacks, if there is one."""
+        return self._entries.traits.unknown
+
+    @cached_property
+    def special_ids(self) -> NDArray[np.int64]:
+        """The ids of special tokens, such as the end of the text, sorted: int64."""
+        added = self._entries.added
+        return np.array(sorted(identity for identity, token in added.items() if token.special), np.int64)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Token]:
+        """Yield every token in the order of ids."""
+        for identity, piece in self._ask(lambda entries: list(entries.items())):
+            yield self._make(identity, piece)
+
+    @property
+    def added(self) -> int:
+        """Count the tokens added beside the trained vocabulary: special and user-defined ones."""
+        return len(self._entries.added)
+
+    def token(self, identity: int) -> Token | None:
+        """Look up a token by id; None for a padding row, which no token has."""
+        piece = self._ask(lambda entries: entries.piece(identity))
+        return None if piece is None else self._make(identity, piece)
+
+    def _make(self, identity: int, piece: str) -> Token:
+        added = self._entries.added.get(identity)
+        if added is not None:
+            content = added.content
+            return Token(identity, content, content, content.encode("utf-8", "surrogatepass"), added.special)
+        spelling = self._entries.traits.spelling
+        return Token(identity, piece, spelling.to_text(piece), spelling.to_bytes(piece))
+
+    @cached_property
+    def _added_by_text(self) -> dict[str, int]:
+        return {token.content: identity for identity, token in self._entries.added.items()}
+
+    def encode(self, text: str, *, special: bool = False) -> list[Token]:
+        """Split text into tokens; `special` adds what the tokenizer puts around a sequence, such as a beginning."""
+        ids = self._tokenizer.encode(_well_formed(text), add_special_tokens=special).ids
+        return [token for token in map(self.token, ids) if token is not None]
+
+    def find(self, text: str, *, exact: bool = False) -> Token:
+        """Find the token a person meant: the text itself, else the text with a space before it.
+
+        `exact` forbids the guess: the token's text must be the one typed.
+
+        Raises:
+            UnknownToken: the text is several tokens, or none; it lists the pieces and near names.
+        """
+        for guess in (text,) if exact or text.startswith(" ") else (text, " " + text):
+            token = self._one(guess, exact=exact)
+            if token is not None:
+                return token
+        raise self._unknown_token(text)
+
+    def find_piece(self, piece: str) -> Token:
+        """Find a token by the tokenizer's own spelling.
+
+        Raises:
+            UnknownToken: there is no such piece.
+        """
+        identity = self._ask(lambda entries: entries.id(piece))
+        token = None if identity is None else self.token(identity)
+        if token is None:
+            raise UnknownToken(f"no piece {piece!r} in {self.file}", hint=self._near(piece))
+        return token
+
+    def find_bytes(self, data: bytes) -> Token:
+        """Find a token by its exact bytes.
+
+        Raises:
+            UnknownToken: no token has these bytes.
+        """
+        token = self._by_bytes(data)
+        if token is None:
+            raise UnknownToken(f"no token has the bytes {data.hex()}")
+        return token
+
+    def word(self, text: str) -> Token | None:
+        """Find the token of a text with a space before it, as a word inside a sentence has, if there is one."""
+        return None if text.startswith(" ") else self._by_bytes(b" " + text.encode("utf-8", "surrogatepass"))
+
+    def _by_bytes(self, data: bytes) -> Token | None:
+        added = self._added_by_text.get(data.decode("utf-8", "surrogateescape"))
+        if added is not None:
+            return self.token(added)
+        piece = self._entries.traits.spelling.to_piece(data)
+        identity = None if piece is None else self._ask(lambda entries: entries.id(piece))
+        return None if identity is None else self.token(identity)
+
+    def _one(self, text: str, *, exact: bool) -> Token | None:
+        """Find the one token that a text is, by its spelling or by splitting it (which also folds case)."""
+        token = self._by_bytes(text.encode("utf-8", "surrogatepass"))
+        if token is not None or not text or self._is_several(text):
+            return token
+        tokens = self.encode(text)
+        if len(tokens) == 1 and tokens[0].id != self.unknown and (not exact or tokens[0].text == text):
+            return tokens[0]
+        return None
+
+    def _is_several(self, text: str) -> bool:
+        """Tell, without splitting it, that a text which is no entry is not one token."""
+        traits = self._entries.traits
+        return traits.faithful and (not traits.composes or unicodedata.is_normalized("NFC", text))
+
+    def _unknown_token(self, text: str) -> UnknownToken:
+        """Say what the tokenizer makes of a text that is not one token."""
+        tokens = self.encode(text)
+        if not tokens or all(token.id == self.unknown for token in tokens):
+            return UnknownToken(f"{text!r} is not a token of {self.file}", hint=self._near(text))
+        listed = " + ".join(repr(token.text) for token in tokens[:LISTED_PIECES])
+        more = f" + {len(tokens) - LISTED_PIECES} more" if len(tokens) > LISTED_PIECES else ""
+        if len(tokens) == 1:
+            return UnknownToken(f"{text!r} is not a token; the nearest reading is {listed}")
+        near = self._near(text)
+        return UnknownToken(
+            f"{text!r} is {len(tokens)} tokens: {listed}{more}",
+            hint="--pool mean makes one vector of them" + (f"; {near}" if near else ""),
+        )
+
+    def _near(self, text: str) -> str | None:
+        """Name tokens that are spelled nearly like a text: a typing error away."""
+        wanted = text.strip().strip("Ġ▁#").casefold()
+        if not wanted:
+            return None
+        names: dict[str, str] = {}
+        for _, piece in self._ask(lambda entries: list(entries.items())):
+            bare = piece.strip("Ġ▁# ").casefold()
+            if bare[:1] == wanted[:1] and abs(len(bare) - len(wanted)) <= NEAR_LENGTH:
+                names.setdefault(bare, bare)
+        near = difflib.get_close_matches(wanted, list(names), n=NEAR_NAMES, cutoff=NEAR_ENOUGH)
+        near = [name for name in near if name != wanted]
+        return f"near: {', '.join(near)}" if near else None
+
+
+def _well_formed(text: str) -> str:
+    """Replace lone surrogates, which no tokenizer takes."""
+    return text.encode("utf-8", "replace").decode() if any("\ud800" <= c <= "\udfff" for c in text) else text
