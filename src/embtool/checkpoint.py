@@ -38,10 +38,10 @@ class TensorInfo:
         """Bytes of one row of a two-dimensional tensor.
 
         Raises:
-            FormatError: the tensor is not two-dimensional.
+            FormatError: the tensor is not two-dimensional, or has no columns.
             UnsupportedDType: its dtype cannot be decoded.
         """
-        if len(self.shape) != 2:  # noqa: PLR2004 - a table has rows and columns
+        if len(self.shape) != 2 or self.shape[1] == 0:  # noqa: PLR2004 - a table has rows and columns
             shape = " × ".join(map(str, self.shape)) or "scalar"
             raise FormatError(f"tensor {self.name} in {self.shard} is not a table of rows: its shape is {shape}")
         size = self.dtype.nbytes(self.shape[1])

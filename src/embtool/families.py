@@ -68,6 +68,7 @@ class Family:
         honours_partial: Whether rope_type "default" reads `partial_rotary_factor` at all. Most classes ignore it.
         partial_keys: The top-level fields that hold the share, the one that wins first.
         rotary_dim_key: Whether a `rotary_dim` in the file is obeyed.
+        rotary_dim: Channels that turn when the file does not say, in families that count them so.
         latent: Multi-head latent attention: only the separate `qk_rope_head_dim` channels of a head turn.
         qk_rope_head_dim: Their number when the file does not say.
         rotated_part: Which end of a head turns.
@@ -101,6 +102,7 @@ class Family:
     honours_partial: bool = False
     partial_keys: tuple[str, ...] = ("partial_rotary_factor",)
     rotary_dim_key: bool = False
+    rotary_dim: int | None = None
     latent: bool = False
     qk_rope_head_dim: int = 64
     rotated_part: Literal["first", "last"] = "first"
@@ -492,7 +494,7 @@ FAMILIES: Mapping[str, Family] = {
     ),
     # RoPE, interleaved pairs
     "chatglm": Family(layout=INTERLEAVED, partial_rotary_factor=0.5, honours_partial=True),
-    "codegen": Family(layout=INTERLEAVED, rotary_dim_key=True, honours_partial=True),
+    "codegen": Family(layout=INTERLEAVED, rotary_dim_key=True, rotary_dim=64, honours_partial=True),
     "cohere": Family(layout=INTERLEAVED, rope_theta=500_000.0),
     "cohere2": Family(layout=INTERLEAVED, pattern=_SLIDING_4, nope="full_attention", sliding_window=4096),
     "cohere2_moe": Family(layout=INTERLEAVED, pattern=_SLIDING_4, nope="full_attention", sliding_window=4096),
@@ -508,7 +510,7 @@ FAMILIES: Mapping[str, Family] = {
         mrope="sectioned",
         mrope_section=(8, 12, 12),
     ),
-    "gptj": Family(layout=INTERLEAVED, rotary_dim_key=True, honours_partial=True),
+    "gptj": Family(layout=INTERLEAVED, rotary_dim_key=True, rotary_dim=64, honours_partial=True),
     "helium": Family(layout=INTERLEAVED, rope_theta=100_000.0),
     "llama4_text": Family(layout=INTERLEAVED, rope_theta=500_000.0, nope="no_rope_layers"),
     "openai_privacy_filter": Family(layout=INTERLEAVED, rope_theta=150_000.0, rope_parameters=_GPT_OSS),
@@ -527,6 +529,7 @@ FAMILIES: Mapping[str, Family] = {
     "deepseek_v4": Family(
         layout=INTERLEAVED,
         rotated_part="last",
+        partial_rotary_factor=64 / 512,
         honours_partial=True,
         local_theta=160_000.0,
         local_theta_key="compress_rope_theta",
@@ -648,7 +651,7 @@ FAMILIES: Mapping[str, Family] = {
     "esm": Family(kind="learned", row_offset="padding"),
     "gpt2": _LEARNED,
     "gpt_bigcode": _LEARNED,
-    "gpt_neo": Family(kind="learned", honours_partial=True, rotary_dim_key=True),
+    "gpt_neo": Family(kind="learned", honours_partial=True, rotary_dim_key=True, rotary_dim=64),
     "ibert": _ROBERTA,
     "longformer": _ROBERTA,
     "mbart": _BART,

@@ -13,6 +13,7 @@ from pathlib import Path
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config, parse_config_text
 from embtool.errors import (
+    BadReference,
     ConfigError,
     FileNotInModel,
     ModelNotFound,
@@ -153,9 +154,11 @@ def open_model(reference: str | Path = BUNDLED, *, revision: str | None = None, 
         UnsupportedFormat: the file named is of a kind that embtool does not read.
     """
     text = str(reference)
+    if not text:
+        raise BadReference("the name of a model is empty")
     if text == BUNDLED and not isinstance(reference, Path):
         return Model(Folder(bundled_folder(), BUNDLED))
-    path = Path(text).expanduser()
+    path = _expand(text)
     if not text.startswith("hf://") and _exists(path):
         return _open_path(path, text)
     if isinstance(reference, Path) or PATH_LIKE.search(text) or (text.endswith(FILE_LIKE) and "hf://" not in text):
@@ -168,6 +171,14 @@ def open_model(reference: str | Path = BUNDLED, *, revision: str | None = None, 
 def bundled_folder() -> Path:
     """Tell where the bundled model is."""
     return Path(str(files("embtool") / "bundled" / BUNDLED))
+
+
+def _expand(text: str) -> Path:
+    """Replace a leading `~`; that of a user who does not exist stays, and no such file is found."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def _exists(path: Path) -> bool:

@@ -69,7 +69,7 @@ def nearest(
 
 def nearest_each(
     table: EmbeddingTable,
-    vectors: Floats | Doubles,
+    vectors: Sequence[Floats | Doubles] | Floats | Doubles,
     k: int = 10,
     *,
     metric: str = "cosine",
@@ -121,16 +121,16 @@ def score_rows(rows: Floats | Doubles, query: Doubles, metric: str) -> Doubles:
     row stands: equal rows have equal scores, so that ties are ties.
     """
     wide, vector = rows.astype(np.float64), query.astype(np.float64)
-    if metric == "euclidean":
-        away: Doubles = np.sqrt(np.square(wide - vector).sum(axis=1))
-        return away
-    dots: Doubles = (wide * vector).sum(axis=1)
-    if metric == "dot":
-        return dots
-    lengths = np.sqrt(np.square(wide).sum(axis=1)) * np.sqrt(np.square(vector).sum())
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):  # of rows that are zero, or not finite
+        if metric == "euclidean":
+            away: Doubles = np.sqrt(np.square(wide - vector).sum(axis=1))
+            return away
+        dots: Doubles = (wide * vector).sum(axis=1)
+        if metric == "dot":
+            return dots
+        lengths = np.sqrt(np.square(wide).sum(axis=1)) * np.sqrt(np.square(vector).sum())
         cosine: Doubles = np.where(lengths > 0, dots / lengths, np.nan)
-    return cosine
+        return cosine
 
 
 @dataclass(frozen=True)
@@ -148,17 +148,24 @@ class _Ranking:
         """Answer queries, (q, width), in one pass; under cosine a query of zeros has an angle to nothing."""
         has_angle = queries.any(axis=1) if self.metric == "cosine" else np.ones(len(queries), np.bool_)
         scored: list[int] = np.flatnonzero(has_angle).tolist()
-        answers = [self._unscored(own) for own in exclude]
         if not scored:
-            return answers
+            return [self._unscored(own) for own in exclude]
         wanted = self.k + max(len(exclude[place]) for place in scored)
         scorer = make_scorer(self.table.tensor.dtype, queries[scored], self.metric, self.mean)
         found = find_candidates(
-            self.table, self.reader, scorer, len(scored), wanted, metric=self.metric, allowed=self.allowed
+            self.table,
+            self.reader,
+            scorer,
+            len(scored),
+            wanted,
+            metric=self.metric,
+            allowed=self.allowed,
+            centered=self.mean is not None,
         )
+        answers: list[Neighbors | None] = [None] * len(queries)
         for order, place in enumerate(scored):
             answers[place] = self._rank(queries[place], found.ids[order], found, exclude[place])
-        return answers
+        return [answer or self._unscored(own) for answer, own in zip(answers, exclude, strict=True)]
 
     def _rank(self, query: Doubles, ids: Ids, found: Candidates, exclude: Sequence[int]) -> Neighbors:
         ids = ids[~np.isin(ids, exclude)] if len(exclude) else ids

@@ -11,6 +11,7 @@ To add a format: write one function and name it in `RENDERERS`.
 """
 
 import csv
+import errno
 import io
 import json
 import math
@@ -36,6 +37,7 @@ MOST_MARKS = 3
 """Combining marks that may stack on one character on a terminal: no script needs more, and many hide other lines."""
 
 ORNAMENTS = {"␣": "_", "×": "x", "…": "...", "·": "-", "–": "-", "→": "->", "≥": ">=", "█": "#"}
+ORNAMENTS |= zip("▁▂▃▄▅▆▇", ".:-=+*%", strict=True)
 """Characters of this program's own that a stream may lack, and what stands for them then."""
 
 MACHINE_WIDTH = 100
@@ -205,7 +207,7 @@ def _unstack(text: str) -> str:
         return text
     marks, result = 0, []
     for character in text:
-        marks = marks + 1 if unicodedata.combining(character) else 0
+        marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
         result.append(character if marks <= MOST_MARKS else f"\\u{ord(character):04x}")
     return "".join(result)
 
@@ -302,17 +304,20 @@ def cell(value: Any) -> str:
 
 
 def _lines(result: Deck | Listing) -> Iterator[tuple[list[str], list[list[str]]]]:
-    """Yield the heads and the cells of each card or group."""
+    """Yield the heads and the cells of each card or group; nothing before the first is answered, lest it fail."""
     if isinstance(result, Deck):
         for card in result.cards:
             yield list(card.record), [[cell(value) for value in card.record.values()]]
         return
     columns = [column for column in result.columns if column.machine]
     heads = [head for column in columns for head in _heads(column)]
-    yield heads, []
+    answered = False
     for group in result.groups:
         records = ({**group.line, **record} for record in group.records)
         yield heads, [[text for column in columns for text in _cells(column, record)] for record in records]
+        answered = True
+    if not answered:
+        yield heads, []
 
 
 def _heads(column: Column) -> list[str]:
@@ -347,7 +352,11 @@ def make_console(stream: TextIO) -> "Console":
     """Make a console that obeys NO_COLOR, FORCE_COLOR and TERM, and interprets nothing in the text it is given."""
     from rich.console import Console  # noqa: PLC0415 - 50 ms that machine formats need not pay
 
-    console = Console(file=stream, markup=False, highlight=False, emoji=False)
+    class PipeConsole(Console):
+        def on_broken_pipe(self) -> None:  # rich would end the program here, with status 1
+            raise BrokenPipeError(errno.EPIPE, "the reader went away")
+
+    console = PipeConsole(file=stream, markup=False, highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in console._environ:  # noqa: SLF001 - rich has no public way to ask
         console.width = MACHINE_WIDTH
     return console

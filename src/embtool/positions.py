@@ -859,17 +859,15 @@ class _Settings:
             if width is not None:
                 self.origins["rotary_dim"] = self.fields.name(key)
                 return width / head_dim, width
-        if self.config.family_key in ("gptj", "codegen", "gpt_neo"):
+        if family.rotary_dim is not None:
             self.origins["rotary_dim"] = self.config.class_default
-            return GPTJ_ROTARY_DIM / head_dim, min(GPTJ_ROTARY_DIM, head_dim)
-        if self.config.family_key == "deepseek_v4":
-            return self._note("rotary_dim", DEEPSEEK_V4_SHARE, self.config.class_default), None
+            return family.rotary_dim / head_dim, min(family.rotary_dim, head_dim)
         return self._note("rotary_dim", family.partial_rotary_factor, self.config.class_default), None
 
     def _width_keys(self) -> tuple[str, ...]:
         if self.config.family_key == "deepseek_v4":
             return ("qk_rope_head_dim",)
-        return ("rotary_dim",) if self.config.family.rotary_dim_key or self.config.family_key == "gpt_neo" else ()
+        return ("rotary_dim",) if self.config.family.rotary_dim_key else ()
 
     def stretching(self, kind: str) -> dict[str, Any]:
         """The fields that one type or another stretches by; unused ones are not read."""
@@ -927,12 +925,6 @@ class _Settings:
 
 OLD_NAMES: Mapping[str, str] = {"su": "longrope", "mrope": "default"}
 """Older names of RoPE types."""
-
-GPTJ_ROTARY_DIM = 64
-"""Channels that turn in GPT-J and CodeGen when the file does not say."""
-
-DEEPSEEK_V4_SHARE = 64 / 512
-"""The share of a head that turns in DeepSeek-V4 when the file does not say."""
 
 STRETCHING_FIELDS: Mapping[str, tuple[str, ...]] = {
     "linear": ("factor",),

@@ -33,6 +33,9 @@ BLOCK_BYTES = 4 << 20
 MOST_THREADS = 8
 """Memory bandwidth, not arithmetic, is the limit: more readers than this do not add any."""
 
+SCORES_AT_ONCE = 1 << 20
+"""Scores of a block, rows times queries: they too should stay in the cache."""
+
 SERIAL_BYTES = 32 << 20
 """Bytes. A smaller table is done before a second thread has started."""
 
@@ -42,8 +45,17 @@ ROUNDING = 2.0**-24
 ROOT_ERROR = 2.0**-16
 """Allowed error of a kernel's reciprocal square root, relative; those of NumKong 7 were measured below 2**-23."""
 
-KERNELS = {"BF16": "bf16", "F16": "f16", "F32": "f32", "F64": "f64", "F8_E4M3": "e4m3", "F8_E5M2": "e5m2"}
-"""NumKong's names of the dtypes that it scores as they are stored."""
+FLUSHED = 2.0**-126
+"""The least float32 that is not denormal: a kernel may take a smaller product of two numbers for zero."""
+
+SHORTEST = 2.0**-50
+"""A row shorter than this has squares that float32 holds badly: its cosine is computed from the row itself."""
+
+KERNELS = {"BF16": "bf16", "F16": "f16", "F32": "f32", "F8_E4M3": "e4m3", "F8_E5M2": "e5m2"}
+"""NumKong's names of the dtypes that it scores as they are stored; a row of F64 is what it is in float32, like all."""
+
+E4M3_NAN = 0x7F
+"""E4M3's only NaN, less its sign, which NumKong 7.8 reads as a number."""
 
 LARGEST_QUERY_ERROR = 0.01
 """A query that its table's dtype can only hold with a larger relative error is scored on decoded rows instead."""
@@ -51,7 +63,7 @@ LARGEST_QUERY_ERROR = 0.01
 PRUNE_AT = 4096
 """Candidates a thread collects for one query, beside 4 k, before it drops those that have fallen behind."""
 
-PRUNE_ALL_AT = 1 << 20
+PRUNE_ALL_AT = 1 << 18
 """Candidates a thread collects for all queries together before it does so."""
 
 METRICS = ("cosine", "dot", "euclidean")
@@ -87,6 +99,8 @@ def make_scorer(dtype: DType, queries: Doubles, metric: str, mean: Doubles | Non
     One query is scored on the rows as they are stored, at the speed of reading them. Many are a matrix product; they
     are scored by the faster of two ways to multiply.
     """
+    if metric == "cosine":
+        queries = _at_unit_scale(queries)
     wide = queries.astype(np.float32)
     stored = None if mean is not None or dtype.name not in KERNELS else _Stored.encode(dtype, queries)
     decoded = _DecodedScorer(dtype, wide, metric, mean)
@@ -106,18 +120,23 @@ def find_candidates(
     *,
     metric: str,
     allowed: Mask | None = None,
+    centered: bool = False,
     block_bytes: int = BLOCK_BYTES,
 ) -> Candidates:
-    """Scan a table once for the rows that can be among the k best, of those that `allowed`, bool (rows,), lets in."""
+    """Scan a table once for the rows that can be among the k best, of those that `allowed`, bool (rows,), lets in.
+
+    `centered` says that a mean is removed: then a row of zeros has a direction like any other.
+    """
 
     def visit(found: "_Collector", first: int, stored: Bytes) -> None:
         scores = scorer.score(stored)
         found.add(first, stored, scores, None if allowed is None else allowed[first : first + len(stored)])
 
     def start() -> "_Collector":
-        return _Collector(queries, k, metric, table.tensor.dtype)
+        return _Collector(queries, k, metric, table.tensor.dtype, zeros=metric == "cosine" and not centered)
 
-    return _merge(scan(reader, start, visit, block_bytes=block_bytes))
+    most = max(1, SCORES_AT_ONCE // queries) * reader.row_bytes
+    return _merge(scan(reader, start, visit, block_bytes=min(block_bytes, most)))
 
 
 def norms(table: EmbeddingTable, reader: TableReader) -> Doubles:
@@ -246,12 +265,19 @@ class _Stored:
         result = np.empty((len(queries), len(stored)), np.float64)
         out = numkong.from_pointer(result.ctypes.data, result.shape, "f64", owner=result)
         numkong.cdist(self.view(queries), self.view(stored), metric, out=out)
+        if self.kernel == KERNELS["F8_E4M3"]:
+            result[:, ((stored & E4M3_NAN) == E4M3_NAN).any(axis=1)] = np.nan
         return result.T
 
     @property
     def relative(self) -> float:
         """The error of a kernel's sums, relative to the product of the norms."""
         return _relative(self.queries.shape[1])
+
+    @property
+    def flushed(self) -> float:
+        """What a kernel's sum of squares or products can lack because each was too small for float32."""
+        return float(self.queries.shape[1] * FLUSHED)
 
     @cached_property
     def zeros(self) -> NDArray[Any]:
@@ -261,6 +287,13 @@ class _Stored:
 
 def _relative(width: int) -> float:
     return width * ROUNDING + ROOT_ERROR
+
+
+def _at_unit_scale(queries: Doubles) -> Doubles:
+    """Scale queries, (q, width), by a power of two where they are very long or very short: no angle changes."""
+    _, exponents = np.frexp(np.linalg.norm(queries, axis=1))
+    scaled: Doubles = np.ldexp(queries, np.where(np.abs(exponents) > 40, -exponents, 0)[:, None])  # noqa: PLR2004
+    return scaled
 
 
 def _round(dtype: DType, queries: Floats) -> NDArray[Any]:
@@ -276,7 +309,7 @@ def _round(dtype: DType, queries: Floats) -> NDArray[Any]:
             place = np.clip(np.searchsorted(values[finite], queries), 1, len(finite) - 1)
             left, right = values[finite[place - 1]], values[finite[place]]
             return finite[np.where(queries - left <= right - queries, place - 1, place)].astype(np.uint8)
-        return queries.astype({"F16": "<f2", "F32": "<f4", "F64": "<f8"}[dtype.name])
+        return queries.astype({"F16": "<f2", "F32": "<f4"}[dtype.name])
 
 
 @dataclass(frozen=True)
@@ -293,9 +326,9 @@ class _StoredScorer:
             return Scores(1.0 - self.stored.distances(stored, query, "angular"), 2 * lost + self.stored.relative)
         if self.metric == "euclidean":
             away = self.stored.distances(stored, query, "euclidean")
-            return Scores(-away, error + self.stored.relative * away)
-        lengths = self.stored.distances(stored, self.stored.zeros, "euclidean")
-        slack = (error + self.stored.relative * norm) * lengths * (1 + self.stored.relative)
+            return Scores(-away, error + self.stored.relative * away + np.sqrt(self.stored.flushed))
+        lengths = self.stored.distances(stored, self.stored.zeros, "euclidean") + np.sqrt(self.stored.flushed)
+        slack = (error + self.stored.relative * norm) * lengths * (1 + self.stored.relative) + self.stored.flushed
         return Scores(self.stored.distances(stored, query, "dot"), slack)
 
 
@@ -321,7 +354,9 @@ class _PackedScorer:
 
         dots = np.asarray(numkong.dots_packed(self.stored.view(stored), self._packed))
         lengths = self.stored.distances(stored, self.stored.zeros, "euclidean")[:, 0]
-        return _from_dots(self.metric, dots, lengths, self.stored.norms, self.stored.errors, self.stored.relative)
+        return _from_dots(
+            self.metric, dots, lengths, self.stored.norms, self.stored.errors, self.stored.queries.shape[1]
+        )
 
 
 @dataclass(frozen=True)
@@ -347,13 +382,12 @@ class _DecodedScorer:
                 rows -= self.mean.astype(np.float32)
                 shift = float(np.linalg.norm(self.mean))
             lengths = np.linalg.norm(rows, axis=1)
-            relative = _relative(rows.shape[1])
             dots = rows @ self.transposed
-            return _from_dots(self.metric, dots, lengths, self.norms, np.zeros(1), relative, shift)
+            return _from_dots(self.metric, dots, lengths, self.norms, np.zeros(1), rows.shape[1], shift)
 
 
 def _from_dots(
-    metric: str, dots: Floats, lengths: Reals, norms: Doubles, errors: Doubles, relative: float, shift: float = 0.0
+    metric: str, dots: Floats, lengths: Reals, norms: Doubles, errors: Doubles, width: int, shift: float = 0.0
 ) -> Scores:
     """Make scores of dot products, (n, q), of rows of these lengths, (n,), and queries of these norms, (q,).
 
@@ -361,19 +395,22 @@ def _from_dots(
     is that over both norms; a squared distance, |r|² + |q|² - 2 r·q, has twice it, and the rounding of the squares.
     Distances are ranked by their squares.
     """
+    relative, flushed = _relative(width), width * FLUSHED
     with np.errstate(all="ignore"):
         wide = lengths[:, None].astype(dots.dtype)
         per_length = (errors + relative * norms).astype(dots.dtype)
         if metric == "cosine":
             values = dots / wide
             values /= norms.astype(dots.dtype)
+            values[lengths < SHORTEST] = np.nan
             slack: Any = 2 * per_length / norms.astype(dots.dtype) + relative
             return Scores(values, slack if not shift else slack * (1 + shift / wide))
-        slack = (wide + shift) * per_length * (1 + relative)
+        slack = (wide + shift) * per_length * (1 + relative) + np.float32(flushed)
         if metric == "dot":
             return Scores(dots, slack)
         squares = wide * wide + np.square(norms).astype(dots.dtype)
-        return Scores(2 * dots - squares, 2 * slack + 2 * relative * (squares + 2 * shift * wide + shift * shift))
+        rounding = 2 * relative * (squares + 2 * shift * wide + shift * shift)
+        return Scores(2 * dots - squares, 2 * slack + rounding + np.float32(2 * flushed))
 
 
 class _Race:
@@ -409,12 +446,13 @@ class _Race:
 class _Collector:
     """Keeps, of all blocks one thread has seen, the rows that can still be among the k best of each query."""
 
-    def __init__(self, queries: int, k: int, metric: str, dtype: DType) -> None:
+    def __init__(self, queries: int, k: int, metric: str, dtype: DType, *, zeros: bool) -> None:
         self.k = k
         self.metric = metric
         self.dtype = dtype
+        self.zeros = zeros
         self.floor = np.full(queries, -np.inf)
-        self.limit = min(queries * (PRUNE_AT + 4 * k), PRUNE_ALL_AT + 4 * k * queries)
+        self.limit = min(queries * (PRUNE_AT + 4 * k), PRUNE_ALL_AT + 8 * k * queries)
         self.found: list[tuple[Ids, Ids, Reals, Reals]] = []
         self.count = 0
         self.zero: list[int] = []
@@ -422,7 +460,8 @@ class _Collector:
 
     def add(self, first: int, stored: Bytes, scores: Scores, allowed: Mask | None) -> None:
         """Take in a block's scores; rows whose score needs a look are looked at."""
-        lower, upper = scores.values - scores.slack, scores.values + scores.slack
+        with np.errstate(all="ignore"):  # what is not finite is looked at
+            lower, upper = scores.values - scores.slack, scores.values + scores.slack
         odd = ~(np.isfinite(upper) & np.isfinite(lower)).all(axis=1)
         if self.metric == "cosine":
             odd |= (scores.values == 0.0).any(axis=1)
@@ -430,9 +469,14 @@ class _Collector:
             odd &= allowed
         for row in np.flatnonzero(odd).tolist():
             self._look(first + row, stored[row], lower[row], upper[row], scores.values[row])
-        keep = upper >= self.floor.astype(upper.dtype)
         if allowed is not None:
-            keep &= allowed[:, None]
+            lower[~allowed], upper[~allowed] = -np.inf, np.nan
+        keep = upper >= self.floor.astype(upper.dtype)
+        if len(lower) > self.k and np.count_nonzero(keep) > self.limit // 2:
+            # Too many to collect, as in the first block: the k best of the block alone raise the floor.
+            best = np.partition(lower, len(lower) - self.k, axis=0)[len(lower) - self.k]
+            self.floor = np.maximum(self.floor, best)
+            keep = upper >= self.floor.astype(upper.dtype)
         rows, queries = np.nonzero(keep)
         self.found.append((rows + first, queries, lower[rows, queries], upper[rows, queries]))
         self.count += len(rows)
@@ -444,10 +488,10 @@ class _Collector:
         row = self.dtype.to_float32(stored)
         if not np.isfinite(row).all():
             self.nonfinite.append(identity)
-            upper[:] = np.nan
-        elif self.metric == "cosine" and not row.any():
+            lower[:], upper[:] = -np.inf, np.nan
+        elif self.zeros and not row.any():
             self.zero.append(identity)
-            upper[:] = np.nan
+            lower[:], upper[:] = -np.inf, np.nan
         else:
             unusable = ~(np.isfinite(upper) & np.isfinite(lower)) | (
                 values == 0.0 if self.metric == "cosine" else False

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -53,8 +54,10 @@ def parse_vectors(data: bytes, *, file: str) -> list[NamedVector]:
 def _from_npy(data: bytes, file: str) -> list[NamedVector]:
     """Parse an npy file of one vector or of rows; an array of objects would be a pickle and is refused."""
     try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError, SyntaxError, TypeError, MemoryError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as that a header was written by Python 2
+            array = np.load(io.BytesIO(data), allow_pickle=False)
+    except Exception as error:  # numpy reads the header as Python source, and that can fail in many ways
         raise FormatError(f"{file} is not a readable npy file: {error}") from error
     if array.dtype.kind not in "fiu" or array.ndim not in (1, 2):
         raise FormatError(f"{file} holds {array.dtype} of shape {array.shape}, not vectors of numbers")
@@ -117,10 +120,19 @@ def _line_vector(cells: list[str], columns: list[int], name_column: int | None, 
 
 def _bare_vector(line: str, file: str) -> NamedVector:
     """Parse a line without a header: its numbers, after the text columns of `row --no-header` if there are any."""
-    cells = line.split("\t") if "\t" in line else re.split(r"[\s,]+", line.strip())
-    if len(cells) > _TEXT_COLUMNS and not _is_number(cells[_TEXT_COLUMNS - 2]):
+    cells = line.split("\t")
+    if _is_row(cells):
         return NamedVector(cells[0], np.array([_number(cell, file) for cell in cells[_TEXT_COLUMNS:]], np.float64))
+    cells = [cell for cell in re.split(r"[\s,]+", line) if cell]
     return NamedVector(None, np.array([_number(cell, file) for cell in cells], np.float64))
+
+
+def _is_row(cells: list[str]) -> bool:
+    """Tell a line of `row` from one of bare numbers: the last text column is the norm of what follows."""
+    if not cells[_TEXT_COLUMNS:] or not all(map(_is_number, cells[_TEXT_COLUMNS - 1 :])):
+        return False
+    norm, *values = map(float, cells[_TEXT_COLUMNS - 1 :])
+    return math.isclose(norm, math.hypot(*values), rel_tol=1e-5)
 
 
 _TEXT_COLUMNS = 6

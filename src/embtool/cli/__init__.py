@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -22,7 +23,7 @@ import typer.core
 
 from embtool import __version__
 from embtool.cli.messages import complain, report
-from embtool.errors import EmbtoolError, ModelNotFound
+from embtool.errors import EmbtoolError, SourceError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("Look", "Tables, tying, vocabulary and positions of a model, from its headers."),
@@ -31,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "neighbors": ("Ask", "The nearest rows to a token or a vector, ranked."),
     "similarity": ("Ask", "Cosine, dot and Euclidean distance between tokens."),
     "rope": ("Position", "How rotary positions turn a vector: frequencies, wavelengths, angles."),
+    "input": ("Position", "The sequence that the first block reads: token row and position."),
     "use": ("Set up", "Choose the default model."),
 }
 """Every command: the panel it stands in, and what it answers."""
@@ -149,11 +151,14 @@ def _call(arguments: list[str]) -> int:
     try:
         result = typer.main.get_command(app).main(arguments, prog_name="embtool", standalone_mode=False)
     except EmbtoolError as error:
-        report(error, hint=_glued_option(arguments, error))
+        report(error, hint=_glued_option(arguments, "m") if isinstance(error, SourceError) else None)
         return error.exit_status
     except typer.TyperException as error:
-        complain("error", _usage(error))
-        complain("hint", f"embtool {_command(arguments)}--help")
+        usage = _usage(error)
+        option = re.search(r"(?:no such option: |'?)-([a-z])\b", usage)
+        glued = None if option is None else _glued_option(arguments, option[1])
+        complain("error", usage)
+        complain("hint", glued or f"embtool {_command(arguments)}--help")
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
@@ -173,18 +178,20 @@ def _command(arguments: Sequence[str]) -> str:
     return f"{arguments[0]} " if arguments and arguments[0] in COMMANDS else ""
 
 
-def _glued_option(arguments: Sequence[str], error: EmbtoolError) -> str | None:
-    """Recognise `king -man`: the shell's reader takes it for `-m an`, a model called `an`."""
-    if isinstance(error, ModelNotFound):
-        for argument in arguments:
-            if re.fullmatch(r"-m[A-Za-z]+", argument):
-                option, token = argument[2:], argument[1:]
-                return f"{argument} was read as the option -m {option}; to subtract a token write --minus {token}"
+def _glued_option(arguments: Sequence[str], letter: str) -> str | None:
+    """Recognise `king -man`: it was read as the option `-m` with the value `an`."""
+    for argument in arguments:
+        if re.fullmatch(rf"-{letter}[^\W\d_]+", argument):
+            token = argument[1:]
+            return f"{argument} was read as the option -{letter}; to subtract a token write --minus {token}"
     return None
 
 
 def _prepare_streams() -> None:
     """Print what a stream's encoding lacks as an escape, and end quietly when a terminal or a supervisor says so."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller; print(file=None) would write to the other one
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open until the end
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from embtool.cli.batch import read_lines
 from embtool.cli.messages import note, report
-from embtool.cli.options import OutputOptions, SourceOptions, read_lines
+from embtool.cli.options import OutputOptions, SourceOptions
 from embtool.cli.position import describe_positions
 from embtool.errors import EmbtoolError, FileNotInModel, TableNotFound
 from embtool.model import Model
@@ -187,7 +188,7 @@ def _table_lines(tables: tuple[EmbeddingTable, ...]) -> list[tuple[str, str]]:
 
 
 VERDICTS = {
-    "tied": "tied: one table reads tokens and predicts them",
+    "tied": "tied: the same table reads and predicts tokens",
     "untied": "untied: one table reads tokens, another predicts them",
     "no output table": "no output table",
     "no input table": "no input table",
@@ -198,7 +199,10 @@ def _tied_lines(tables: Tables | None) -> list[tuple[str, str]]:
     if tables is None or not tables.stored:
         return []
     said = {True: "tied", False: "untied", None: "nothing"}[tables.tying.config]
-    return [("tying", f"{VERDICTS[tables.tying.verdict]}   (config says {said}, stored: {tables.tying.stored})")]
+    return [
+        ("tying", VERDICTS[tables.tying.verdict]),
+        ("", f"config says {said}; stored: {tables.tying.stored}"),
+    ]
 
 
 def _vocabulary_lines(words: dict[str, Any] | None, vocab_size: int | None) -> list[tuple[str, str]]:

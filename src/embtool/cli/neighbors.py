@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +11,9 @@ import numpy as np
 import typer
 
 from embtool.arithmetic import combine, pool
+from embtool.cli.batch import Batch
 from embtool.cli.messages import warn
 from embtool.cli.options import (
-    Batch,
     Metric,
     ModelOptions,
     OutputOptions,
@@ -26,7 +27,7 @@ from embtool.cli.options import (
 from embtool.dtypes import Doubles
 from embtool.errors import LocalFailure
 from embtool.model import Model
-from embtool.neighbors import Neighbors, nearest
+from embtool.neighbors import Neighbors, nearest_each
 from embtool.output import Column, Group, Listing, count, visible
 from embtool.scan import Mask, mean_row
 from embtool.source import SMALL_FILE_LIMIT
@@ -112,7 +113,8 @@ def run(
     if vector is not None and (tokens or expression):
         raise typer.BadParameter("--vector is the query: name no tokens beside it")
     # An expression is one query: its tokens are looked up together, and a line of stdin is not asked for.
-    batch = None if vector is not None else Batch([*(tokens or []), *(plus or []), *(minus or [])] or tokens, token)
+    typed = [*(tokens or []), *(plus or []), *(minus or [])]
+    batch = None if vector is not None else Batch(typed or tokens, token, asked, lambda: opened.vocabulary_if_any)
 
     with ranked.open() as reader:
         mean = mean_row(ranked, reader) if center else None
@@ -123,22 +125,27 @@ def run(
 
         own = include_self or asked.tensor != ranked.tensor
 
-        def answer(query: Query) -> Group:
-            exclude = () if own else query.ids
-            identity = query.ids[0] if len(query.ids) == 1 else None
-            return session.group(query.text, identity, rows_of(query), exclude)
+        def answer(queries: Sequence[Query]) -> list[Group]:
+            return session.answer(
+                [_Question(query.text, query.ids, rows_of(query), () if own else query.ids) for query in queries]
+            )
 
         if vector is not None:
-            groups: Iterator[Group] = (
-                session.group(named.name or f"vector {place}", None, named.values, ())
-                for place, named in enumerate(parse_vectors(_read(vector), file=str(vector)))
+            brought = parse_vectors(_read(vector), file=str(vector))
+            groups: Iterator[Group] = iter(
+                session.answer(
+                    [
+                        _Question(named.name or f"vector {place}", (), named.values)
+                        for place, named in enumerate(brought)
+                    ]
+                )
             )
         elif batch is not None and expression:
-            queries = batch.resolve(lambda: opened.vocabulary_if_any)
-            groups = iter([_expression(session, queries, len(minus or []), rows_of, own=own)])
+            question = _expression(batch.all(), len(minus or []), rows_of, own=own)
+            groups = iter(session.answer([question]))
         else:
             assert batch is not None
-            groups = batch.groups(lambda: opened.vocabulary_if_any, answer)
+            groups = batch.groups(answer)
         context = {"model": opened.name, "table": asked.role, "against": ranked.role, "metric": metric.value}
         output.emit(
             Listing(
@@ -153,6 +160,17 @@ def run(
         )
     if batch is not None:
         batch.finish()
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One query: its text, the rows it names, its vector, ids never answered, and its name on a terminal."""
+
+    text: str
+    ids: tuple[int, ...]
+    vector: Any
+    exclude: tuple[int, ...] = ()
+    shown: str | None = None
 
 
 class _Session:
@@ -178,19 +196,24 @@ class _Session:
         self.vocabulary = model.vocabulary_if_any
         self.warned = False
 
-    def group(self, text: str, identity: int | None, vector: Any, exclude: tuple[int, ...]) -> Group:
-        """Answer one query."""
-        found = nearest(
+    def answer(self, questions: Sequence[_Question]) -> list[Group]:
+        """Answer questions together, in one pass over the table."""
+        answers = nearest_each(
             self.table,
-            vector,
+            [question.vector for question in questions],
             self.top,
             metric=self.metric,
             allowed=self.allowed,
-            exclude=exclude,
+            exclude=[question.exclude for question in questions],
             mean=self.mean,
             reader=self.reader,
         )
+        return [self._group(question, found) for question, found in zip(questions, answers, strict=True)]
+
+    def _group(self, question: _Question, found: Neighbors) -> Group:
+        """Describe one answer."""
         self._warn(found)
+        identity = question.ids[0] if len(question.ids) == 1 else None
         entry = self.vocabulary.token(identity) if self.vocabulary is not None and identity is not None else None
         fields = (
             token_fields(entry, identity) if identity is not None else dict.fromkeys(("id", "piece", "token", "bytes"))
@@ -199,14 +222,13 @@ class _Session:
             self._record(rank, row, score)
             for rank, (row, score) in enumerate(zip(found.ids.tolist(), found.scores.tolist(), strict=True), 1)
         ]
-        name = visible(entry.text if entry is not None else text)
-        where = f"row {count(identity)}" if identity is not None else "an expression"
+        name = question.shown or visible(entry.text if entry is not None else question.text)
+        where = f", row {count(identity)}" if identity is not None else ""
         centered = ", mean removed" if self.mean is not None else ""
-        title = f"{name}   {where} of {self.model.name}   nearest by {self.metric}{centered}, {self.table.role} table"
-        line = {"query": text, "query_id": identity}
-        return Group(
-            records, {"query": text, **fields}, line, title, () if records else ("  no row passes the filters",)
-        )
+        title = f"{name}{where} of {self.model.name}: nearest by {self.metric}{centered}, {self.table.role} table"
+        line = {"query": question.text, "query_id": identity}
+        after = () if records else ("  no row passes the filters",)
+        return Group(records, {"query": question.text, **fields}, line, title, after)
 
     def _record(self, rank: int, row: int, score: float) -> dict[str, object]:
         entry = self.vocabulary.token(row) if self.vocabulary is not None else None
@@ -220,15 +242,16 @@ class _Session:
             )
 
 
-def _expression(session: _Session, queries: list[Query], subtracted: int, rows_of: Any, *, own: bool) -> Group:
-    """Answer one expression; the last `subtracted` queries are subtracted."""
+def _expression(queries: list[Query], subtracted: int, rows_of: Any, *, own: bool) -> _Question:
+    """Make one question of an expression; the last `subtracted` queries are subtracted."""
     added = len(queries) - subtracted
     signs = [1.0] * added + [-1.0] * subtracted
     rows = np.stack([rows_of(query) for query in queries])
-    words = [f"{'+' if sign > 0 else '-'} {query.text}" for sign, query in zip(signs, queries, strict=True)]
-    text = " ".join(words).removeprefix("+ ")
+    terms = [("+" if sign > 0 else "-", query.text) for sign, query in zip(signs, queries, strict=True)]
+    text = " ".join(f"{sign} {term}" for sign, term in terms).removeprefix("+ ")
+    shown = " ".join(f"{sign} {visible(term)}" for sign, term in terms).removeprefix("+ ")
     exclude = () if own else tuple(identity for query in queries for identity in query.ids)
-    return session.group(text, None, combine(rows, signs), exclude)
+    return _Question(text, (), combine(rows, signs), exclude, shown)
 
 
 def _compile(pattern: str | None) -> re.Pattern[str] | None:

@@ -8,20 +8,19 @@ parameters.
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from embtool.cli.messages import note, report
-from embtool.errors import EmbtoolError
+from embtool.cli.messages import note
 from embtool.model import Model, open_model
-from embtool.output import Format, Group, Result, emit
+from embtool.output import Format, Result, emit
 from embtool.settings import choose_model
 from embtool.table import EmbeddingTable
-from embtool.vocabulary import POOLS, Query, Token, Vocabulary, read_queries
+from embtool.vocabulary import POOLS, Token
 
 
 def expand(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -130,20 +129,27 @@ class SourceOptions:
 class ModelOptions(SourceOptions):
     """Which model is asked."""
 
-    model: Annotated[
-        str | None,
+    models: Annotated[
+        list[str] | None,
         typer.Option(
             "-m",
             "--model",
+            metavar="MODEL",
             help="A folder, a .safetensors file, a Hugging Face repository, or mini.",
             rich_help_panel="Model",
         ),
     ] = None
 
     def open(self) -> Model:
-        """Open the model named, or the default one with a note that says which and why."""
-        if self.model is not None:
-            return self.open_named(self.model)
+        """Open the model named, or the default one with a note that says which and why.
+
+        Raises:
+            BadParameter: two are named; `king -man -m MODEL` is read as that, and must not be answered for king alone.
+        """
+        if self.models:
+            if len(self.models) > 1:
+                raise typer.BadParameter(f"-m names one model, not {' and '.join(map(repr, self.models))}")
+            return self.open_named(self.models[0])
         reference, why = choose_model()
         note(f"model {reference} ({why})")
         return self.open_named(reference)
@@ -193,82 +199,6 @@ Top = Annotated[int, typer.Option("-k", "--top", min=1, help="How many results."
 Texts = Annotated[
     list[str] | None, typer.Argument(metavar="TOKEN...", help="Tokens, id:N or id:A..B; - reads them from stdin.")
 ]
-
-
-class Batch:
-    """The queries of one run: those of the command line, or one for each line of stdin.
-
-    Those of the command line are all looked up before anything is answered, so that an error leaves stdout empty. A
-    line of stdin is answered as it comes; one that fails is reported with its text, the rest goes on, and `finish` ends
-    the run with the status of a thing not found.
-    """
-
-    NOT_FOUND = 3
-
-    def __init__(self, texts: list[str] | None, options: TokenOptions, *, rows: int | None = None) -> None:
-        options.check()
-        self.options = options
-        self.rows = rows
-        self.streams = not texts or texts == ["-"]
-        self.texts = read_lines() if self.streams else texts or []
-        self.failed = 0
-
-    def groups(self, vocabulary: Callable[[], Vocabulary | None], answer: Callable[[Query], Group]) -> Iterator[Group]:
-        """Answer each query; `vocabulary` is asked for only when a text needs it."""
-        if not self.streams:
-            for query in self.resolve(vocabulary):
-                yield answer(query)
-            return
-        for text in self.texts:
-            try:
-                for query in self._queries(text, vocabulary):
-                    if query.note is not None:
-                        note(query.note)
-                    yield answer(query)
-            except EmbtoolError as error:
-                if self.options.strict:
-                    raise
-                report(error, about=text)
-                self.failed += 1
-
-    def resolve(self, vocabulary: Callable[[], Vocabulary | None]) -> list[Query]:
-        """Look up every text at once."""
-        queries = [query for text in self.texts for query in self._queries(text, vocabulary)]
-        for query in queries:
-            if query.note is not None:
-                note(query.note)
-        return queries
-
-    def finish(self) -> None:
-        """End with status 3 if a line failed."""
-        if self.failed:
-            raise typer.Exit(self.NOT_FOUND)
-
-    def _queries(self, text: str, vocabulary: Callable[[], Vocabulary | None]) -> Iterator[Query]:
-        needed = None if text.startswith("id:") else vocabulary()
-        return read_queries([text], needed, exact=self.options.exact, pool=self.options.pool is not None)
-
-
-def read_lines() -> Iterator[str]:
-    """Yield the lines of stdin that are not empty.
-
-    Raises:
-        BadParameter: there is nobody to read from, or nothing to read.
-    """
-    if sys.stdin is None or sys.stdin.isatty():
-        raise typer.BadParameter("no TOKEN given, and nothing is piped in")
-    return _lines(sys.stdin.buffer)
-
-
-def _lines(stream: Iterable[bytes]) -> Iterator[str]:
-    empty = True
-    for line in stream:
-        text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
-        if text:
-            empty = False
-            yield text
-    if empty:
-        raise typer.BadParameter("no TOKEN given, and stdin is empty")
 
 
 def find_table(model: Model, name: str) -> EmbeddingTable:

@@ -8,8 +8,8 @@ import numpy as np
 import typer
 
 from embtool.arithmetic import pool
+from embtool.cli.batch import Batch
 from embtool.cli.options import (
-    Batch,
     ModelOptions,
     OutputOptions,
     TableName,
@@ -21,12 +21,12 @@ from embtool.cli.options import (
 from embtool.dtypes import Doubles
 from embtool.errors import LocalFailure
 from embtool.model import Model
-from embtool.output import Column, Format, Group, Listing, count, visible
+from embtool.output import Column, Format, Group, Listing, count, size, visible
 from embtool.scan import norms
 from embtool.table import EmbeddingTable
 from embtool.vocabulary import Query
 
-ENDS = 6
+ENDS = 4
 """Numbers shown of each end of a row."""
 
 BINS = 24
@@ -58,14 +58,14 @@ def run(
         raise typer.BadParameter("--raw and --npy are two formats: choose one")
     opened = model.open()
     chosen = find_table(opened, table)
-    batch = Batch(tokens, token)
+    batch = Batch(tokens, token, chosen, lambda: opened.vocabulary_if_any)
     on_terminal = not raw and npy is None and output.format is Format.TABLE
     standing = _all_norms(chosen) if on_terminal and opened.source.local else None
 
     def answer(query: Query) -> Group:
         return _answer(opened, chosen, query, token.pool, standing, on_terminal=on_terminal)
 
-    groups = batch.groups(lambda: opened.vocabulary_if_any, answer)
+    groups = batch.each(answer)
     if raw or npy is not None:
         rows = [np.asarray(group.records[0]["values"], "<f4") for group in groups]
         _write_binary(np.stack(rows) if rows else np.empty((0, chosen.shape[1]), "<f4"), npy)
@@ -104,33 +104,33 @@ def _answer(
         return Group([record])
     name = visible(query.text) if pooled else (visible(entry.text) if entry is not None else "no token (padding)")
     place = f"{how or 'mean'} of {len(query.ids)} rows" if pooled else f"row {count(query.ids[0])}"
-    title = f"{name}   {place} of {model.name}"
+    title = f"{name}, {place} of {model.name}, {table.role} table"
     return Group([record], title=title, after=_picture(table, values, norm, standing))
 
 
 def _picture(table: EmbeddingTable, values: Any, norm: float, standing: Doubles | None) -> list[str]:
     """Describe a row so that a person sees something: its ends, its norm among all, the spread of its numbers."""
     width = len(values)
-    shown = [f"{value:+.4f}" for value in values]
+    shown = [f"{value:+.3f}" for value in values]
     numbers = " ".join(shown) if width <= 2 * ENDS else f"{' '.join(shown[:ENDS])} … {' '.join(shown[-ENDS:])}"
     lines = [
         "",
-        f"  {table.tensor.name} in {table.tensor.shard}, {table.tensor.dtype.name}, {count(width)} numbers",
-        f"  numbers  {numbers}",
+        f"  stored   {table.tensor.dtype.name}, {count(width)} numbers, {size(table.tensor.row_bytes)}",
+        f"  in       {table.tensor.name}, {table.tensor.shard}",
         f"  norm     {norm:.4f}{_place(norm, standing)}",
+        f"  numbers  {numbers}",
     ]
     finite = np.asarray(values, np.float64)
     finite = finite[np.isfinite(finite)]
     if len(finite) < width:
-        lines.append(f"  not finite: {count(width - len(finite))} of {count(width)} numbers")
+        lines.append(f"  broken   {count(width - len(finite))} of {count(width)} numbers are NaN or infinite")
     if len(finite):
         reach = float(np.abs(finite).max()) or 1.0
         heights, _ = np.histogram(finite, BINS, (-reach, reach))
         top = max(int(heights.max()), 1)
         bars = "".join(BARS[0 if not height else max(1, round(height / top * (len(BARS) - 1)))] for height in heights)
-        lines.append(
-            f"  spread   {-reach:+.4f} {bars} {reach:+.4f}   mean {finite.mean():+.4f}, deviation {finite.std():.4f}"
-        )
+        lines.append(f"  spread   {-reach:+.3f} {bars} {reach:+.3f}")
+        lines.append(f"           mean {finite.mean():+.4f}, standard deviation {finite.std():.4f}")
     return lines
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import typer
 
 from embtool.arithmetic import pool
+from embtool.cli.batch import Batch
 from embtool.cli.options import (
-    Batch,
     Metric,
     ModelOptions,
     OutputOptions,
@@ -40,7 +40,7 @@ def run(
     """Compare two tokens: cosine, dot product and Euclidean distance of their rows. Of more tokens, every pair."""
     opened = model.open()
     chosen = find_table(opened, table)
-    batch = Batch(tokens, token)
+    batch = Batch(tokens, token, chosen, lambda: opened.vocabulary_if_any)
     items: list[dict[str, object]] = []
     vectors: list[Any] = []
 
@@ -55,7 +55,7 @@ def run(
         vectors.append(pool(rows, token.pool or "mean").astype(np.float64))
         return Group([])
 
-    for _ in batch.groups(lambda: opened.vocabulary_if_any, collect):
+    for _ in batch.each(collect):
         pass
     if len(vectors) < PAIR:
         batch.finish()

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from embtool.cli.options import ModelOptions, OutputOptions, read_lines, token_fields
+from embtool.cli.batch import read_lines
+from embtool.cli.options import ModelOptions, OutputOptions, token_fields
 from embtool.output import Column, Group, Listing, count, visible
 
 COLUMNS = (

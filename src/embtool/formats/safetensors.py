@@ -64,7 +64,7 @@ def parse_header(header: bytes, *, data_start: int, file_size: int, shard: str) 
 
 
 def strict_object(text: bytes, *, what: str) -> dict[str, Any]:
-    """Decode a JSON object: UTF-8, no duplicate keys, no NaN, no nesting bomb.
+    """Decode a JSON object: UTF-8, no duplicate keys, no half of a surrogate pair, no NaN, no nesting bomb.
 
     Raises:
         FormatError: it is anything else.
@@ -76,11 +76,15 @@ def strict_object(text: bytes, *, what: str) -> dict[str, Any]:
             seen: set[str] = set()
             twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
             raise FormatError(f"{what} names {twice!r} twice")
+        if escaped:
+            _check_text((key for key, _ in pairs), what)
+            _check_text((value for _, value in pairs if isinstance(value, str)), what)
         return entries
 
     def refuse(constant: str) -> None:
         raise FormatError(f"{what} is not JSON: {constant} is not a number there")
 
+    escaped = b"\\u" in text
     try:
         decoded = json.loads(text.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
     except UnicodeDecodeError as error:
@@ -92,6 +96,15 @@ def strict_object(text: bytes, *, what: str) -> dict[str, Any]:
     if not isinstance(decoded, dict):
         raise FormatError(f"{what} is not a JSON object")
     return decoded
+
+
+def _check_text(strings: Iterable[str], what: str) -> None:
+    """Refuse half of a surrogate pair, which JSON can write and UTF-8 cannot."""
+    for string in strings:
+        try:
+            string.encode()
+        except UnicodeEncodeError as error:
+            raise FormatError(f"{what} names {string!r}, which is not text") from error
 
 
 def _parse_entry(name: str, entry: object, data_start: int, shard: str) -> TensorInfo:

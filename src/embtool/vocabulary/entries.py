@@ -162,9 +162,8 @@ def _faithful(state: Mapping[str, Any]) -> bool:
         if not (plain or spaces):
             return False
     splitters = parts(state.get("pre_tokenizer"))
-    if any(
-        part.get("type") not in ("ByteLevel", "Split", "Digits", "Punctuation") or part.get("add_prefix_space") for part in splitters
-    ):
+    kept = ("ByteLevel", "Split", "Digits", "Punctuation")
+    if any(part.get("type") not in kept or part.get("add_prefix_space") for part in splitters):
         return False
     if any(part.get("behavior") == "Removed" for part in splitters):
         return False

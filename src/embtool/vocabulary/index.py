@@ -125,11 +125,13 @@ class IndexedEntries(Entries):
 
     def piece(self, identity: int) -> str | None:
         """Tell the piece of an id."""
-        return self._one("SELECT piece FROM tokens WHERE id = ?", identity)
+        piece: str | None = self._one("SELECT piece FROM tokens WHERE id = ?", identity)
+        return piece
 
     def id(self, piece: str) -> int | None:
         """Tell the id of a piece."""
-        return self._one("SELECT min(id) FROM tokens WHERE piece = ?", piece)
+        identity: int | None = self._one("SELECT min(id) FROM tokens WHERE piece = ?", piece)
+        return identity
 
     def items(self) -> Iterable[tuple[int, str]]:
         """Yield every id with its piece, in the order of ids."""

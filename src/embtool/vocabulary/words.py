@@ -134,6 +134,8 @@ class Vocabulary:
         Raises:
             UnknownToken: the text is several tokens, or none; it lists the pieces and near names.
         """
+        if not text:
+            raise UnknownToken("an empty text is no token", hint="a single space is written ' ', or bytes:20")
         for guess in (text,) if exact or text.startswith(" ") else (text, " " + text):
             token = self._one(guess, exact=exact)
             if token is not None:
@@ -178,7 +180,7 @@ class Vocabulary:
     def _one(self, text: str, *, exact: bool) -> Token | None:
         """Find the one token that a text is, by its spelling or by splitting it (which also folds case)."""
         token = self._by_bytes(text.encode("utf-8", "surrogatepass"))
-        if token is not None or not text or self._is_several(text):
+        if token is not None or self._is_several(text):
             return token
         tokens = self.encode(text)
         if len(tokens) == 1 and tokens[0].id != self.unknown and (not exact or tokens[0].text == text):

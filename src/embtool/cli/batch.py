@@ -1,0 +1,200 @@
+"""The queries of one run: those typed on the command line, or the lines of stdin.
+
+Lines of stdin are answered as they come: what has arrived is answered together, in one pass over the table, and nothing
+waits for a line that has not been written yet.
+"""
+
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import typer
+
+from embtool.cli.messages import note, report
+from embtool.cli.options import TokenOptions
+from embtool.errors import EmbtoolError
+from embtool.neighbors import MOST_QUERIES
+from embtool.output import Group
+from embtool.table import EmbeddingTable
+from embtool.vocabulary import Query, Vocabulary, parse_ids, read_queries
+
+NOT_FOUND = 3
+
+MOST_NOTES = 3
+"""Notes about lines of stdin; a thousand lines must not bury an error."""
+
+Answer = Callable[[Query], Group]
+AnswerAll = Callable[[Sequence[Query]], Sequence[Group]]
+
+
+class Batch:
+    """The queries of one run.
+
+    Those of the command line are all looked up before anything is answered, so that an error leaves stdout empty. A
+    line of stdin that fails is reported with its text, the rest goes on, and `finish` ends the run with the status of a
+    thing not found.
+
+    Args:
+        texts: what was typed; nothing, or a single `-`, means stdin.
+        options: how texts are read.
+        table: the table whose rows are asked for.
+        vocabulary: the model's tokens, asked for only when a text needs them.
+    """
+
+    def __init__(
+        self,
+        texts: list[str] | None,
+        options: TokenOptions,
+        table: EmbeddingTable,
+        vocabulary: Callable[[], Vocabulary | None],
+    ) -> None:
+        options.check()
+        self.options = options
+        self.table = table
+        self.vocabulary = vocabulary
+        self.typed = None if not texts or texts == ["-"] else texts
+        self.failed = 0
+        self.noted = 0
+
+    def groups(self, answer: AnswerAll, at_once: int = MOST_QUERIES) -> Iterator[Group]:
+        """Answer every query, up to `at_once` together."""
+        if self.typed is not None:
+            plans = [self._look_up(text) for text in self.typed]
+            for queries in in_chunks((query for plan in plans for query in plan), at_once):
+                yield from answer(queries)
+            return
+        for lines in gather(read_lines(), at_once):
+            queries = [query for line in lines for query in self._line(line)]
+            for chunk in in_chunks(queries, at_once):
+                yield from self._answer(chunk, answer)
+
+    def each(self, answer: Answer) -> Iterator[Group]:
+        """Answer every query by itself."""
+        return self.groups(lambda queries: [answer(query) for query in queries], at_once=1)
+
+    def all(self) -> list[Query]:
+        """Look up every text."""
+        texts = read_lines() if self.typed is None else self.typed
+        return [query for text in texts for query in self._look_up(text)]
+
+    def finish(self) -> None:
+        """End with status 3 if a line failed."""
+        if self.failed:
+            raise typer.Exit(NOT_FOUND)
+
+    def _look_up(self, text: str) -> Iterable[Query]:
+        """Look up one text, and make sure that the table has its rows; the queries of a range are made as needed."""
+        ids = parse_ids(text)
+        pool = self.options.pool is not None
+        if ids is not None and not pool:
+            self.table.check((ids[0], ids[-1]))
+            return (Query(f"id:{identity}", (identity,)) for identity in ids)
+        vocabulary = None if ids is not None else self.vocabulary()
+        queries = list(read_queries([text], vocabulary, exact=self.options.exact, pool=pool))
+        for query in queries:
+            self.table.check(query.ids)
+            self._note(query)
+        return queries
+
+    def _note(self, query: Query) -> None:
+        if query.note is None:
+            return
+        self.noted += 1
+        if self.typed is not None or self.noted <= MOST_NOTES:
+            note(query.note)
+        elif self.noted == MOST_NOTES + 1:
+            note("further notes of this kind are left out: each record names its query and its token")
+
+    def _line(self, text: str) -> list[Query]:
+        """Look up a line of stdin, or report it."""
+        try:
+            return list(self._look_up(text))
+        except EmbtoolError as error:
+            self._report(error, text)
+            return []
+
+    def _answer(self, queries: Sequence[Query], answer: AnswerAll) -> Iterable[Group]:
+        """Answer queries of stdin together; where one of them fails, each by itself."""
+        try:
+            return answer(queries)
+        except EmbtoolError as error:
+            if len(queries) == 1:
+                self._report(error, queries[0].text)
+                return []
+        return [group for query in queries for group in self._answer([query], answer)]
+
+    def _report(self, error: EmbtoolError, text: str) -> None:
+        if self.options.strict:
+            raise error
+        report(error, about=text)
+        self.failed += 1
+
+
+def in_chunks(queries: Iterable[Query], size: int) -> Iterator[list[Query]]:
+    """Cut queries into lists of at most `size`."""
+    chunk: list[Query] = []
+    for query in queries:
+        chunk.append(query)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def gather(lines: Iterator[str], most: int) -> Iterator[list[str]]:
+    """Wait for a line, then take with it those that are there already, up to `most`.
+
+    A thread reads, because no system can tell everywhere how many lines a pipe holds.
+    """
+    waiting: queue.Queue[str | BaseException | None] = queue.Queue(maxsize=most)
+
+    def read() -> None:
+        try:
+            for line in lines:
+                waiting.put(line)
+            waiting.put(None)
+        except BaseException as error:  # noqa: BLE001 - raised again where the lines are used
+            waiting.put(error)
+
+    threading.Thread(target=read, daemon=True).start()
+    end: BaseException | None = None
+    ended = False
+    while not ended:
+        taken: list[str] = []
+        while len(taken) < most and not ended:
+            try:
+                line = waiting.get(block=not taken)
+            except queue.Empty:
+                break
+            if isinstance(line, str):
+                taken.append(line)
+            else:
+                ended, end = True, line
+        if taken:
+            yield taken
+    if end is not None:
+        raise end
+
+
+def read_lines() -> Iterator[str]:
+    """Yield the lines of stdin that are not empty.
+
+    Raises:
+        BadParameter: there is nobody to read from, or nothing to read.
+    """
+    if sys.stdin is None or sys.stdin.isatty():
+        raise typer.BadParameter("no TOKEN given, and nothing is piped in")
+    return _lines(sys.stdin.buffer)
+
+
+def _lines(stream: Iterable[bytes]) -> Iterator[str]:
+    empty = True
+    for line in stream:
+        text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+        if text:
+            empty = False
+            yield text
+    if empty:
+        raise typer.BadParameter("no TOKEN given, and stdin is empty")

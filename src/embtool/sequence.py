@@ -1,0 +1,161 @@
+"""The sequence that the first block of a model reads: what each token means, and where it stands.
+
+A token's row is looked up, in some families multiplied, and in some a row for its position is added: a trained one, or
+a pattern of sines. A model with rotary positions adds nothing: its first block reads the rows as they are, and turns
+queries and keys later, by angles that depend on the position. `read_sequence` computes what is read, `Step` by `Step`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from embtool.config import Config
+from embtool.dtypes import Doubles
+from embtool.errors import ConfigError, TokenIdOutOfRange
+from embtool.positions import Learned, Positions, Sinusoidal
+from embtool.table import EmbeddingTable
+
+
+@dataclass(frozen=True, eq=False)
+class InputSequence:
+    """What the first block reads, and what it is made of.
+
+    Attributes:
+        ids: Token ids, in order.
+        positions: Where each stands; the first one is 0 unless asked otherwise.
+        token_rows: The rows of the tokens, scaled: float64 (n, width).
+        position_rows: What is added for the position: float64 (n, width), or None where nothing is.
+        token_type_row: What is added to every token for its type 0, as BERT does: float64 (width,), or None.
+        rows: The sum: float64 (n, width).
+        scale: What the rows of the tokens were multiplied by.
+        position_kind: How the model knows order.
+        followed_by: The norm that the model applies next, by its name in the checkpoint; not applied here.
+        notes: What a reader should know besides.
+    """
+
+    ids: tuple[int, ...]
+    positions: tuple[int, ...]
+    token_rows: Doubles
+    position_rows: Doubles | None
+    token_type_row: Doubles | None
+    rows: Doubles
+    scale: float
+    position_kind: str
+    followed_by: str | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def token_norms(self) -> Doubles:
+        """Lengths of the scaled token rows."""
+        return _norms(self.token_rows)
+
+    @property
+    def position_norms(self) -> Doubles | None:
+        """Lengths of what is added for the positions."""
+        return None if self.position_rows is None else _norms(self.position_rows)
+
+    @property
+    def norms(self) -> Doubles:
+        """Lengths of the sums."""
+        return _norms(self.rows)
+
+    @property
+    def cosines(self) -> Doubles:
+        """Cosine of each token's row and its sum: 1 where the position changed nothing; NaN for a row of zeros."""
+        return cosines(self.token_rows, self.rows)
+
+
+def cosines(a: Doubles, b: Doubles) -> Doubles:
+    """Cosine of each row of one matrix and the same row of another; NaN where one is zero, exactly 1 for equal rows."""
+    lengths = _norms(a) * _norms(b)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: Doubles = np.clip((a * b).sum(axis=-1) / lengths, -1, 1)
+    equal: Doubles = np.where((a == b).all(axis=-1) & (lengths > 0), 1.0, found)
+    return equal
+
+
+def _norms(rows: Doubles) -> Doubles:
+    found: Doubles = np.sqrt((rows * rows).sum(axis=-1))
+    return found
+
+
+@dataclass(frozen=True)
+class SequenceTables:
+    """The tables that the input is made of; a model has those of its family."""
+
+    tokens: EmbeddingTable
+    positions: EmbeddingTable | None = None
+    token_types: EmbeddingTable | None = None
+
+
+def read_sequence(
+    ids: Sequence[int], tables: SequenceTables, positions: Positions, config: Config | None, *, start: int = 0
+) -> InputSequence:
+    """Put together what the first block reads for these tokens.
+
+    Args:
+        ids: Token ids, in order.
+        tables: The model's tables.
+        positions: How the model knows order.
+        config: For the scale of the rows and the norm that follows; None is no scale and no norm.
+        start: The position of the first token.
+
+    Raises:
+        TokenIdOutOfRange: A token has no row, or a position has none in a learned table.
+        ConfigError: The model adds a learned table for positions, and none is stored.
+    """
+    places = tuple(range(start, start + len(ids)))
+    scale = _scale(tables.tokens, config)
+    token_rows = tables.tokens.rows(list(ids)).astype(np.float64) * scale
+    sequence = InputSequence(
+        ids=tuple(ids),
+        positions=places,
+        token_rows=token_rows,
+        position_rows=None,
+        token_type_row=None,
+        rows=token_rows,
+        scale=scale,
+        position_kind=positions.kind,
+        followed_by=None if config is None else config.embedding_norm,
+    )
+    added = _position_rows(places, tables, positions)
+    if added is not None and added.shape[1] != token_rows.shape[1]:
+        widths = f"rows of {token_rows.shape[1]} numbers are projected to {added.shape[1]} before the position is added"
+        return replace(sequence, notes=(f"{widths}: the sum is not shown",))
+    if added is not None:
+        sequence = replace(sequence, position_rows=added, rows=sequence.rows + added)
+    types = tables.token_types
+    if types is not None and types.shape[0] and types.shape[1] == token_rows.shape[1]:
+        type_row = types.rows([0])[0].astype(np.float64)
+        sequence = replace(sequence, token_type_row=type_row, rows=sequence.rows + type_row)
+    return sequence
+
+
+def _scale(table: EmbeddingTable, config: Config | None) -> float:
+    """What the model multiplies rows by, rounded to the dtype of its weights where it does that."""
+    if config is None or config.embedding_scale is None:
+        return 1.0
+    return config.embedding_scale.in_dtype(table.tensor.dtype.name)
+
+
+def _position_rows(places: tuple[int, ...], tables: SequenceTables, positions: Positions) -> Doubles | None:
+    """What is added for each position, if anything is."""
+    if isinstance(positions, Sinusoidal):
+        return positions.vectors(places)
+    if not isinstance(positions, Learned):
+        return None
+    table = tables.positions
+    if table is None:
+        raise ConfigError("this model adds a learned table for positions, and none is stored with it")
+    last = positions.row(places[-1]) if places else 0
+    if last >= table.shape[0]:
+        longest = table.shape[0] - positions.row_offset
+        raise TokenIdOutOfRange(
+            f"position {places[-1]} has no row in {table.tensor.name}: it holds {longest} positions",
+            hint="the model cannot read a longer text",
+        )
+    rows: Any = table.rows([positions.row(place) for place in places])
+    added: Doubles = rows.astype(np.float64)
+    return added
