@@ -23,6 +23,7 @@ import typer.core
 
 from embtool import __version__
 from embtool.cli.messages import complain, report
+from embtool.cli.quick import pass_texts
 from embtool.errors import EmbtoolError, SourceError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -125,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run the program and return its exit status; every error a user can cause ends here."""
+    pass_texts()
     _prepare_streams()
     try:
         status = _call(arguments)

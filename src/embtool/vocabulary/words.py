@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embtool.errors import UnknownToken
+from embtool.errors import FormatError, UnknownToken
 from embtool.vocabulary.entries import Entries
 from embtool.vocabulary.index import DamagedIndexError
 
@@ -122,8 +122,16 @@ class Vocabulary:
         return {token.content: identity for identity, token in self._entries.added.items()}
 
     def encode(self, text: str, *, special: bool = False) -> list[Token]:
-        """Split text into tokens; `special` adds what the tokenizer puts around a sequence, such as a beginning."""
-        ids = self._tokenizer.encode(_well_formed(text), add_special_tokens=special).ids
+        """Split text into tokens; `special` adds what the tokenizer puts around a sequence, such as a beginning.
+
+        Raises:
+            FormatError: the tokenizer cannot split it, such as one that lacks its own unknown token.
+        """
+        tokenizer = self._tokenizer
+        try:
+            ids = tokenizer.encode(_well_formed(text), add_special_tokens=special).ids
+        except Exception as error:  # the tokenizers library raises nothing more special
+            raise FormatError(f"{self.file} cannot split {text!r}: {error}") from error
         return [token for token in map(self.token, ids) if token is not None]
 
     def find(self, text: str, *, exact: bool = False) -> Token:
