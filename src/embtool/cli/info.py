@@ -50,7 +50,7 @@ def run(
                 report(error, about=name)
                 failed.append(name)
 
-    output.emit(Deck("info", cards(), "models"))
+    output.emit(Deck("info", cards(), "models" if len(names) > 1 else None))
     if failed:
         raise typer.Exit(NOT_FOUND)
 
@@ -67,10 +67,10 @@ def describe(model: Model) -> Card:
     if config is None and tables is None and vocabulary is None:
         raise FileNotInModel(f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model")
     if config is None:
-        note(f"{model.name} has no config.json: shapes come from the tensors")
+        note(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
     position, position_lines = describe_positions(model)
     found = tables.stored if tables is not None else ()
-    rows = found[0].tensor.shape[0] if found and found[0].tensor.shape else None
+    rows = next((table.tensor.shape[0] for table in found if _is_of_tokens(table)), None)
     words = _vocabulary(vocabulary, rows)
     document = {
         "model": model.name,
@@ -103,6 +103,10 @@ def _tables(model: Model) -> Tables | None:
     except TableNotFound as error:
         note(error.message)
         return None
+
+
+def _is_of_tokens(table: EmbeddingTable) -> bool:
+    return table.role in ("input", "output") and len(table.tensor.shape) > 0
 
 
 def _table(table: EmbeddingTable) -> dict[str, Any]:
@@ -152,14 +156,9 @@ def _vocabulary(vocabulary: Vocabulary | None, rows: int | None) -> dict[str, An
 
 def _gaps(ids: Any, rows: int) -> list[list[int]]:
     """List the ranges of rows that no id names, each [first, last]."""
-    taken = np.zeros(rows + 2, np.int8)
-    taken[0] = taken[-1] = 1
-    taken[ids[ids < rows] + 1] = 1
-    edges = np.diff(taken)
-    return [
-        [int(first), int(last) - 1]
-        for first, last in zip(np.flatnonzero(edges == -1), np.flatnonzero(edges == 1), strict=True)
-    ]
+    edges = np.concatenate([[-1], ids[ids < rows], [rows]])
+    gaps = np.flatnonzero(np.diff(edges) > 1)
+    return [[int(edges[gap]) + 1, int(edges[gap + 1]) - 1] for gap in gaps]
 
 
 def _model_lines(model: Model, document: dict[str, Any]) -> list[tuple[str, str]]:

@@ -72,6 +72,9 @@ def run(
     against: Annotated[
         str | None, typer.Option(help="Rank this table's rows instead: input or output.", rich_help_panel="Model")
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Ask for every row of the table, in the order of ids; the same as id:0..LAST.")
+    ] = False,
     plus: Annotated[
         list[str] | None, typer.Option("--plus", help="Add a token to the query; may be given again.")
     ] = None,
@@ -110,10 +113,12 @@ def run(
     ranked = asked if against is None else find_table(opened, against)
     allowed = _allowed(opened, ranked, pattern, special=not no_special, padding=not no_padding)
     expression = bool(plus or minus)
-    if vector is not None and (tokens or expression):
+    if vector is not None and (tokens or expression or every):
         raise typer.BadParameter("--vector is the query: name no tokens beside it")
+    if every and (tokens or expression):
+        raise typer.BadParameter("--all asks for every row: name no tokens beside it")
     # An expression is one query: its tokens are looked up together, and a line of stdin is not asked for.
-    typed = [*(tokens or []), *(plus or []), *(minus or [])]
+    typed = [f"id:0..{asked.shape[0] - 1}"] if every else [*(tokens or []), *(plus or []), *(minus or [])]
     batch = None if vector is not None else Batch(typed or tokens, token, asked, lambda: opened.vocabulary_if_any)
 
     with ranked.open() as reader:

@@ -21,8 +21,8 @@ from embtool.cli.options import (
 from embtool.dtypes import Doubles
 from embtool.errors import LocalFailure
 from embtool.model import Model
+from embtool.norms import row_norms
 from embtool.output import Column, Format, Group, Listing, count, size, visible
-from embtool.scan import norms
 from embtool.table import EmbeddingTable
 from embtool.vocabulary import Query
 
@@ -60,7 +60,7 @@ def run(
     chosen = find_table(opened, table)
     batch = Batch(tokens, token, chosen, lambda: opened.vocabulary_if_any)
     on_terminal = not raw and npy is None and output.format is Format.TABLE
-    standing = _all_norms(chosen) if on_terminal and opened.source.local else None
+    standing = row_norms(chosen) if on_terminal and opened.source.local else None
 
     def answer(query: Query) -> Group:
         return _answer(opened, chosen, query, token.pool, standing, on_terminal=on_terminal)
@@ -143,11 +143,6 @@ def _place(norm: float, standing: Doubles | None) -> str:
         return ""
     below = float((finite < norm).mean()) * 100
     return f"   longer than {below:.0f} % of {count(len(finite))} rows (median {np.median(finite):.4f})"
-
-
-def _all_norms(table: EmbeddingTable) -> Doubles:
-    with table.open() as reader:
-        return norms(table, reader)
 
 
 def _write_binary(rows: Any, npy: Path | None) -> None:

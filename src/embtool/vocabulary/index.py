@@ -8,6 +8,7 @@ of another version or cannot be written is passed over, and the entries are held
 
 import json
 import sqlite3
+import weakref
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -79,7 +80,7 @@ def open_index(key: str) -> "IndexedEntries | None":
         return None
     try:
         return IndexedEntries(path)
-    except (sqlite3.Error, ValueError, TypeError, KeyError, OSError):
+    except (sqlite3.Error, DamagedIndexError, ValueError, TypeError, KeyError, OSError):
         return None
 
 
@@ -93,6 +94,7 @@ class IndexedEntries(Entries):
     def __init__(self, path: Path) -> None:
         # `immutable` reads without locks: the file is never changed, only replaced.
         self._database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+        weakref.finalize(self, self._database.close)
         if self._database.execute("PRAGMA user_version").fetchone() != (VERSION,):
             raise ValueError("an index of another version")
         pages, size = (self._database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
@@ -106,7 +108,9 @@ class IndexedEntries(Entries):
         }
 
     def _fact(self, name: str) -> bytes:
-        value: bytes = self._one("SELECT value FROM facts WHERE name = ?", name)
+        value: bytes | None = self._one("SELECT value FROM facts WHERE name = ?", name)
+        if value is None:
+            raise DamagedIndexError
         return value
 
     def _one(self, query: str, value: object) -> Any:
