@@ -51,7 +51,7 @@ def _plain(dtype: str) -> Callable[[Bytes], Floats]:
 
     def decode(stored: Bytes) -> Floats:
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, and is reported as such
-            return np.ascontiguousarray(stored).view(layout).astype(np.float32)
+            return np.ascontiguousarray(stored).view(layout).astype(np.float32, copy=False)
 
     return decode
 

@@ -51,8 +51,9 @@ FLUSHED = 2.0**-126
 SHORTEST = 2.0**-50
 """A row shorter than this has squares that float32 holds badly: its cosine is computed from the row itself."""
 
-KERNELS = {"BF16": "bf16", "F16": "f16", "F32": "f32", "F8_E4M3": "e4m3", "F8_E5M2": "e5m2"}
-"""NumKong's names of the dtypes that it scores as they are stored; a row of F64 is what it is in float32, like all."""
+KERNELS = {"BF16": "bf16", "F16": "f16", "F8_E4M3": "e4m3", "F8_E5M2": "e5m2"}
+"""NumKong's names of the dtypes that it scores as they are stored. F32 needs no decoding, and numpy's matrix product is
+faster than a kernel that adds up in float64; a row of F64 is what it is in float32, like all."""
 
 E4M3_NAN = 0x7F
 """E4M3's only NaN, less its sign, which NumKong 7.8 reads as a number."""
@@ -135,7 +136,7 @@ def find_candidates(
     def start() -> "_Collector":
         return _Collector(queries, k, metric, table.tensor.dtype, zeros=metric == "cosine" and not centered)
 
-    most = max(1, SCORES_AT_ONCE // queries) * reader.row_bytes
+    most = max(1, SCORES_AT_ONCE // queries) * max(reader.row_bytes, reader.row_cost)
     return _merge(scan(reader, start, visit, block_bytes=min(block_bytes, most)))
 
 
@@ -186,7 +187,7 @@ def scan(
 
     `visit` gets the state, the id of the block's first row, and the block, uint8 (n, row_bytes), which is reused after.
     """
-    block_rows = max(1, block_bytes // max(1, reader.row_bytes))
+    block_rows = max(1, block_bytes // max(1, reader.row_bytes, reader.row_cost))
     firsts = iter(range(0, reader.row_count, block_rows))
     lock = threading.Lock()
     stop = threading.Event()
@@ -379,10 +380,13 @@ class _DecodedScorer:
             rows = self.dtype.to_float32(stored)
             shift = 0.0
             if self.mean is not None:  # removing it in float32 rounds in proportion to it
-                rows -= self.mean.astype(np.float32)
+                rows = rows - self.mean.astype(np.float32)  # not in place: they can be the block itself
                 shift = float(np.linalg.norm(self.mean))
-            lengths = np.linalg.norm(rows, axis=1)
-            dots = rows @ self.transposed
+            lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+            if len(self.queries) == 1:  # BLAS would start threads of its own under every thread of the pass
+                dots = np.einsum("ij,j->i", rows, self.queries[0])[:, None]
+            else:
+                dots = rows @ self.transposed
             return _from_dots(self.metric, dots, lengths, self.norms, np.zeros(1), rows.shape[1], shift)
 
 
