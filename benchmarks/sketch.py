@@ -1,8 +1,8 @@
 """Could a compact sketch answer exactly, reading a tenth of the table? The answer is in docs/performance.md.
 
 A sketch holds each row in b bits a number, after a random rotation, and the norm of what was lost. By Cauchy and
-Schwarz a row's cosine is within lost / |row| of the sketch's, so a row can be ruled out only if the sketch's cosine plus
-that bound is below the k-th best lower bound. This counts the rows that cannot be ruled out and would have to be read.
+Schwarz a row's cosine is within lost / |row| of the sketch's, so a row can be ruled out only if the sketch's cosine
+plus that bound is below the k-th best lower bound. This counts the rows that cannot be ruled out, to be read again.
 
     python benchmarks/sketch.py MODEL [MODEL...]
 """
