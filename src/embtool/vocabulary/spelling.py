@@ -16,8 +16,8 @@ class Spelling(ABC):
         """Tell which bytes a piece stands for."""
 
     @abstractmethod
-    def to_piece(self, text: bytes) -> str | None:
-        """Spell bytes as one piece, or return None where this spelling has no way to."""
+    def to_pieces(self, text: bytes) -> tuple[str, ...]:
+        """Spell bytes as one piece, in every way this spelling has; the usual one first."""
 
     def to_text(self, piece: str) -> str:
         """Decode a piece for a reader; bytes that are no UTF-8 become U+FFFD."""
@@ -44,9 +44,9 @@ class ByteLevel(Spelling):
         except KeyError:
             return piece.encode("utf-8", "surrogatepass")
 
-    def to_piece(self, text: bytes) -> str | None:
+    def to_pieces(self, text: bytes) -> tuple[str, ...]:
         """Map each byte to its character."""
-        return "".join(self._character[byte] for byte in text)
+        return ("".join(self._character[byte] for byte in text),)
 
 
 class Metaspace(Spelling):
@@ -64,12 +64,13 @@ class Metaspace(Spelling):
             return bytes([int(byte[1], 16)])
         return piece.replace(self.space, " ").encode("utf-8", "surrogatepass")
 
-    def to_piece(self, text: bytes) -> str | None:
-        """Write spaces as `▁`; a single byte that is no character is `<0xNN>`."""
+    def to_pieces(self, text: bytes) -> tuple[str, ...]:
+        """Write spaces as `▁`; a single byte can be `<0xNN>` too."""
+        byte = (f"<0x{text[0]:02X}>",) if len(text) == 1 else ()
         try:
-            return text.decode().replace(" ", self.space)
+            return (text.decode().replace(" ", self.space), *byte)
         except UnicodeDecodeError:
-            return f"<0x{text[0]:02X}>" if len(text) == 1 else None
+            return byte
 
 
 class WordPiece(Spelling):
@@ -82,12 +83,12 @@ class WordPiece(Spelling):
         """Drop the prefix."""
         return piece.removeprefix(self.prefix).encode("utf-8", "surrogatepass")
 
-    def to_piece(self, text: bytes) -> str | None:
+    def to_pieces(self, text: bytes) -> tuple[str, ...]:
         """Spell a whole word: as it is."""
         try:
-            return text.decode()
+            return (text.decode(),)
         except UnicodeDecodeError:
-            return None
+            return ()
 
     def to_text(self, piece: str) -> str:
         """Show the piece as it is."""

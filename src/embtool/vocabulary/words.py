@@ -2,7 +2,7 @@
 
 import difflib
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -91,6 +91,11 @@ class Vocabulary:
         added = self._entries.added
         return np.array(sorted(identity for identity, token in added.items() if token.special), np.int64)
 
+    @cached_property
+    def added_ids(self) -> NDArray[np.int64]:
+        """The ids of tokens added beside the trained vocabulary, special or not, sorted: int64."""
+        return np.array(sorted(self._entries.added), np.int64)
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -134,6 +139,18 @@ class Vocabulary:
             raise FormatError(f"{self.file} cannot split {text!r}: {error}") from error
         return [token for token in map(self.token, ids) if token is not None]
 
+    def encode_each(self, texts: Sequence[str]) -> list[list[int]]:
+        """Split many texts at once, in all threads of the machine: the token ids of each, nothing put around them.
+
+        Raises:
+            FormatError: the tokenizer cannot split one of them.
+        """
+        formed = [_well_formed(text) for text in texts]
+        try:
+            return [found.ids for found in self._tokenizer.encode_batch(formed, add_special_tokens=False)]
+        except Exception as error:  # the tokenizers library raises nothing more special
+            raise FormatError(f"{self.file} cannot split its own tokens: {error}") from error
+
     def find(self, text: str, *, exact: bool = False) -> Token:
         """Find the token a person meant: the text itself, else the text with a space before it.
 
@@ -156,8 +173,7 @@ class Vocabulary:
         Raises:
             UnknownToken: there is no such piece.
         """
-        identity = self._ask(lambda entries: entries.id(piece))
-        token = None if identity is None else self.token(identity)
+        token = self._by_piece(piece)
         if token is None:
             raise UnknownToken(f"no piece {piece!r} in {self.file}", hint=self._near(piece))
         return token
@@ -181,14 +197,25 @@ class Vocabulary:
         added = self._added_by_text.get(data.decode("utf-8", "surrogateescape"))
         if added is not None:
             return self.token(added)
-        piece = self._entries.traits.spelling.to_piece(data)
-        identity = None if piece is None else self._ask(lambda entries: entries.id(piece))
+        for piece in self._entries.traits.spelling.to_pieces(data):
+            token = self._by_piece(piece)
+            if (
+                token is not None and token.bytes == data
+            ):  # a text may be spelled like a piece of other bytes, as `▁` is
+                return token
+        return None
+
+    def _by_piece(self, piece: str) -> Token | None:
+        identity = self._ask(lambda entries: entries.id(piece))
         return None if identity is None else self.token(identity)
 
     def _one(self, text: str, *, exact: bool) -> Token | None:
         """Find the one token that a text is, by its spelling or by splitting it (which also folds case)."""
         token = self._by_bytes(text.encode("utf-8", "surrogatepass"))
         if token is not None or self._is_several(text):
+            return token
+        token = self._by_piece(text)
+        if token is not None and token.text == text:  # `##berry`, which is no text, but is shown as one
             return token
         tokens = self.encode(text)
         if len(tokens) == 1 and tokens[0].id != self.unknown and (not exact or tokens[0].text == text):
