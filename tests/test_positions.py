@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embtool.config import parse_config, parse_config_text
+from embtool.config import parse_config, parse_config_text, rounded
 from embtool.errors import ConfigError, NoRope, UnsupportedRope
 from embtool.families import FAMILIES
 from embtool.positions import (
@@ -26,7 +26,6 @@ from embtool.positions import (
     Sinusoidal,
     T5Buckets,
     alibi_slopes,
-    bfloat16,
     read_positions,
 )
 from embtool.rope import AXES, Precision, channel_pairs, frequencies, mrope_axes, rotate, rotate_multimodal
@@ -414,7 +413,7 @@ def test_layouts_of_kin_differ(family: str, interleave: bool | None, layout: str
 def test_only_a_multimodal_family_reads_sections() -> None:
     scaling = {"type": "mrope", "mrope_section": [8, 12, 12]}
     settings = rope_of(**llama(model_type="qwen2_vl", rope_scaling=scaling)).settings
-    assert (settings.mrope_section, settings.mrope_interleaved) == ((8, 12, 12), False)
+    assert (settings.mrope_section, settings.mrope_order) == ((8, 12, 12), "sectioned")
     plain = rope_of(**llama(rope_scaling=scaling))
     assert plain.settings.mrope_section is None
     assert "one position per token" in plain.notes[0]
@@ -587,7 +586,7 @@ def test_falcon_chooses_and_rounds_its_slopes() -> None:
     assert isinstance(positions_of(model_type="falcon"), Rope)
     found = positions_of(model_type="falcon", alibi=True, num_attention_heads=16, hidden_size=1024)
     assert isinstance(found, Alibi)
-    assert found.slopes == tuple(bfloat16(slope) for slope in alibi_slopes(16))
+    assert found.slopes == tuple(rounded(slope, "BF16") for slope in alibi_slopes(16))
     assert found.score_scale == 0.125
 
 

@@ -236,7 +236,7 @@ def test_an_unknown_layout_gives_frequencies_but_no_rotation() -> None:
 
 
 def multimodal(section: tuple[int, ...], *, interleaved: bool) -> RopeSettings:
-    return RopeSettings(head_dim=2 * sum(section), mrope_section=section, mrope_interleaved=interleaved)
+    return RopeSettings(head_dim=2 * sum(section), mrope_section=section, mrope_order="interleaved" if interleaved else "sectioned")
 
 
 def test_sectioned_axes_stand_in_blocks() -> None:

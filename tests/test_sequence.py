@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_models import bfloat16, float32, table, write_single
 
-from embtool.errors import ConfigError, TokenIdOutOfRange
+from embtool.errors import TableNotFound, TokenIdOutOfRange
 from embtool.model import Model, open_model
 from embtool.sequence import InputSequence, SequenceTables, read_sequence
 
@@ -133,7 +133,7 @@ def test_sinusoids_are_added_without_a_table(tmp_path: Path) -> None:
 def test_a_learned_table_that_is_not_stored_is_an_error(tmp_path: Path) -> None:
     tensors = {"wte.weight": ("F32", TOKENS.shape, float32(TOKENS))}
     opened = model(tmp_path / "m", {"model_type": "gpt2", "n_embd": WIDTH, "n_head": 2}, tensors)
-    with pytest.raises(ConfigError, match="none is stored with it"):
+    with pytest.raises(TableNotFound, match=r"none is stored beside model\.safetensors"):
         read(opened, [1])
 
 

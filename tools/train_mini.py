@@ -650,6 +650,10 @@ The nearest tokens of some words:
 
 * Meaning in context. A word of two meanings has one vector, between the two: `lead` the metal and to lead.
 * Anything recent. Most of the books are a century old, and what they call a thing may not be its name today.
+* Words without their leading space. Those that are tokens at all are mostly seen as parts of other words: `king` is
+  rather the end of a word than a ruler. Ask for ` king`.
+* Telling kind from company. Near a word are others of its kind, and also words that merely stand around it:
+  ` doctor` has its patient, and the he and him of the sentences about it; ` strawberry` has cream, and clover.
 * Words rarer than a few hundred times in the texts, and parts of words, whose neighbours are often other parts.
 * Languages other than English.
 * Fairness. It repeats what its texts, old novels above all, say about people.

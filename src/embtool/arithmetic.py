@@ -1,10 +1,11 @@
-"""Expressions over rows: king - man + woman.
+"""Arithmetic on rows: king - man + woman, the odd one out, and the questions of an analogy test.
 
 As in gensim's `most_similar(positive, negative)`, each row is scaled to unit length first, so that a long row does not
 drown the others, and the result is their signed mean.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,13 +19,46 @@ def combine(rows: Floats | Doubles, signs: Sequence[float]) -> Doubles:
     Raises:
         FormatError: a row is all zero or not finite, so it has no direction to add.
     """
+    mean: Doubles = (np.asarray(signs, np.float64)[:, None] * to_unit_length(rows)).mean(axis=0)
+    return mean
+
+
+def add_up(rows: Floats | Doubles, signs: Sequence[float]) -> Doubles:
+    """Add and subtract rows, (n, width), at the lengths they have, by their signs: float64 (width,)."""
+    with np.errstate(invalid="ignore"):  # infinity less infinity is NaN, and is refused as a query
+        total: Doubles = (np.asarray(signs, np.float64)[:, None] * rows.astype(np.float64)).sum(axis=0)
+    return total
+
+
+def to_unit_length(rows: Floats | Doubles) -> Doubles:
+    """Scale each row, (n, width), to length 1: float64.
+
+    Raises:
+        FormatError: a row is all zero or not finite, so it has no direction.
+    """
     wide = rows.astype(np.float64)
     lengths = np.linalg.norm(wide, axis=1)
     if not np.isfinite(lengths).all() or not lengths.all():
         raise FormatError("a row of the expression is all zero or not finite: it has no direction")
-    signed = np.asarray(signs, np.float64)[:, None] * wide / lengths[:, None]
-    mean: Doubles = signed.mean(axis=0)
-    return mean
+    scaled: Doubles = wide / lengths[:, None]
+    return scaled
+
+
+def belonging(rows: Floats | Doubles) -> Doubles:
+    """Tell how well each row, (n, width), fits the others: its cosine with the mean of all at unit length, (n,).
+
+    The lowest one is the odd one out, as in gensim's `doesnt_match`.
+
+    Raises:
+        FormatError: a row is all zero or not finite, or the rows cancel each other out.
+    """
+    units = to_unit_length(rows)
+    centre = units.mean(axis=0)
+    length = np.linalg.norm(centre)
+    if not length:
+        raise FormatError("the rows cancel each other out: they have no common direction")
+    fits: Doubles = (units * centre).sum(axis=1) / length
+    return fits
 
 
 def pool(rows: Floats, how: str) -> Doubles:
@@ -38,3 +72,38 @@ def pool(rows: Floats, how: str) -> Doubles:
             "last": lambda: wide[-1],
         }[how]()
     return pooled
+
+
+@dataclass(frozen=True)
+class Analogy:
+    """One question of a test: `first` is to `second` as `third` is to `fourth`."""
+
+    section: str
+    first: str
+    second: str
+    third: str
+    fourth: str
+
+
+ANALOGY_WORDS = 4
+
+
+def parse_analogies(lines: Iterable[str], *, file: str) -> list[Analogy]:
+    """Parse questions in the format of word2vec's questions-words.txt: `: section`, then four words a line.
+
+    Raises:
+        FormatError: a line is neither; the message names it.
+    """
+    section = ""
+    questions: list[Analogy] = []
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if words and words[0].startswith(":"):
+            section = " ".join(words).removeprefix(":").strip()
+        elif len(words) == ANALOGY_WORDS:
+            questions.append(Analogy(section, *words))
+        elif words:
+            raise FormatError(f"line {number} of {file} is neither a section nor four words: {line.strip()[:60]!r}")
+    if not questions:
+        raise FormatError(f"{file} holds no question", hint="a question is four words: Athens Greece Oslo Norway")
+    return questions

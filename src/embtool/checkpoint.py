@@ -5,21 +5,30 @@ A `TensorInfo` is enough to read a row, for any format, on disk or over the netw
 model costs one header.
 """
 
+import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from embtool.dtypes import Bytes, DType
 from embtool.errors import FormatError, UnsupportedDType
-from embtool.source import LocalRange, Source
+from embtool.source import LocalRange, RangeReader, Source, TensorDescription
+
+Span = tuple[str, int, int]
+"""Bytes start..stop of a shard."""
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Where a tensor stands and how: `shape` in rows and columns, `start` in bytes from the beginning of the shard."""
+    """Where a tensor stands and how: `shape` in rows and columns, `start` in bytes from the beginning of the shard.
+
+    A quantised table is made of several tensors: then `parts` says how. With parts side by side, a stored row is the
+    bytes of each part's row one after the other, and the dtype decodes them together; with parts `stacked`, the rows of
+    the second follow those of the first. `nbytes` counts all of them; `start` is of no meaning.
+    """
 
     name: str
     shard: str
@@ -27,11 +36,23 @@ class TensorInfo:
     shape: tuple[int, ...]
     start: int
     nbytes: int
+    parts: tuple["Part", ...] = ()
+    stacked: bool = False
 
     @property
     def stop(self) -> int:
         """The byte after the tensor's last."""
         return self.start + self.nbytes
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """The shape of the tensor that holds the numbers, which differs from `shape` where they are packed."""
+        return self.parts[0].tensor.shape if self.parts and not self.stacked else self.shape
+
+    @property
+    def stride(self) -> int:
+        """Bytes from one row to the next as stored, whether or not they can be decoded; a scalar is one row."""
+        return self.nbytes // max(1, self.shape[0] if self.shape else 1)
 
     @property
     def row_bytes(self) -> int:
@@ -50,6 +71,23 @@ class TensorInfo:
                 f"tensor {self.name} in {self.shard} has dtype {self.dtype.name}: rows cannot be read"
             )
         return size
+
+
+@dataclass(frozen=True)
+class Part:
+    """A tensor that holds a part of each row of a table, or some of its rows.
+
+    `rows_each` rows of the table share one row of the tensor: 128 for a scale per block of 128 × 128 numbers, all of
+    them for one scale of the whole table. `offset` is the first row of the table that the tensor holds.
+    """
+
+    tensor: TensorInfo
+    rows_each: int = 1
+    offset: int = 0
+
+    def row(self, table_row: int) -> int:
+        """Tell which row of the tensor belongs to a row of the table."""
+        return (table_row - self.offset) // self.rows_each
 
 
 class Checkpoint(ABC):
@@ -78,19 +116,130 @@ class Checkpoint(ABC):
         """
 
     def rows(self, tensor: TensorInfo, ids: Sequence[int]) -> Bytes:
-        """Read rows as they are stored: uint8 (len(ids), row_bytes). Equal and neighbouring ids are read once."""
+        """Read rows as they are stored: uint8 (len(ids), row_bytes). Equal and neighbouring ids are read once.
+
+        The ranges of all parts of a table that lie in one shard are asked for together.
+        """
         size = tensor.row_bytes
-        runs = _runs(sorted(set(ids)))
-        ranges = [(tensor.start + first * size, tensor.start + (last + 1) * size) for first, last in runs]
-        position = {}
-        for (first, last), data in zip(runs, self.source.read_ranges(tensor.shard, ranges), strict=True):
-            stored = np.frombuffer(data, np.uint8).reshape(-1, size)
-            position.update({row: stored[row - first] for row in range(first, last + 1)})
-        return np.stack([position[row] for row in ids]) if ids else np.empty((0, size), np.uint8)
+        wanted = [span for part in parts_of(tensor) for span in _spans(part, ids)]
+        have = self._read(wanted)
+        rows = np.empty((len(ids), size), np.uint8)
+        column = 0
+        for part in parts_of(tensor):
+            width = part.tensor.stride
+            target = rows if tensor.stacked else rows[:, column : column + width]
+            _place(target, part, ids, have)
+            column += width
+        return rows
+
+    def _read(self, spans: Sequence[Span]) -> dict[Span, bytes]:
+        """Read ranges of several shards, each shard's in one call."""
+        have: dict[Span, bytes] = {}
+        for shard in dict.fromkeys(span[0] for span in spans):
+            mine = [span for span in dict.fromkeys(spans) if span[0] == shard]
+            data = self.source.read_ranges(shard, [(start, stop) for _, start, stop in mine])
+            have.update(zip(mine, data, strict=True))
+        return have
 
     def local_range(self, tensor: TensorInfo) -> LocalRange:
-        """Make the whole tensor readable on this machine."""
-        return self.source.local_range(tensor.shard, tensor.start, tensor.stop)
+        """Make the whole tensor, or the one that holds the numbers of a packed table, readable on this machine."""
+        while tensor.parts:
+            tensor = tensor.parts[0].tensor
+        describe = TensorDescription(tensor.name, tensor.dtype.name, tensor.shape)
+        return self.source.local_range(tensor.shard, tensor.start, tensor.stop, describe=describe)
+
+    @contextlib.contextmanager
+    def open(self, tensor: TensorInfo) -> Iterator[tuple[RangeReader, int]]:
+        """Make the whole tensor readable on this machine; give its reader, and where its first row begins in it."""
+        with contextlib.ExitStack() as stack:
+            if not tensor.parts:
+                place = self.local_range(tensor)
+                yield stack.enter_context(place.open()), place.start
+                return
+            opened = []
+            for part in tensor.parts:
+                place = self.local_range(part.tensor)
+                opened.append(_OpenPart(part, stack.enter_context(place.open()), place.start))
+            yield _Joined(tensor.row_bytes, tuple(opened), tensor.stacked), 0
+
+
+@dataclass(frozen=True)
+class _OpenPart:
+    """A part of a table, open for reading."""
+
+    part: Part
+    reader: RangeReader
+    start: int
+
+    def read(self, first: int, count: int) -> Bytes:
+        """Read the part's rows that belong to `count` rows of the table from `first` on: uint8 (count, stride)."""
+        width = self.part.tensor.stride
+        own_first, own_last = self.part.row(first), self.part.row(first + count - 1)
+        own = np.empty((own_last - own_first + 1, width), np.uint8)
+        self.reader.read_into(self.start + own_first * width, own.reshape(-1).data)
+        if self.part.rows_each == 1:
+            return own
+        return own[(np.arange(first, first + count) - self.part.offset) // self.part.rows_each - own_first]
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """A table of several parts, read as if its rows stood one after the other in one file."""
+
+    row_bytes: int
+    parts: tuple[_OpenPart, ...]
+    stacked: bool = field(default=False)
+
+    def read_into(self, start: int, buffer: memoryview) -> None:
+        """Fill the buffer with whole rows; `start` and its length are multiples of the row's bytes."""
+        rows = np.frombuffer(buffer, np.uint8).reshape(-1, self.row_bytes)
+        first = start // self.row_bytes
+        if self.stacked:
+            self._read_stacked(first, rows)
+            return
+        column = 0
+        for part in self.parts:
+            width = part.part.tensor.stride
+            rows[:, column : column + width] = part.read(first, len(rows))
+            column += width
+
+    def _read_stacked(self, first: int, rows: Bytes) -> None:
+        for part in self.parts:
+            begin = max(first, part.part.offset)
+            end = min(first + len(rows), part.part.offset + part.part.tensor.shape[0])
+            if begin < end:
+                rows[begin - first : end - first] = part.read(begin, end - begin)
+
+
+def parts_of(tensor: TensorInfo) -> tuple[Part, ...]:
+    """List the parts of a table; a plain tensor is its own only part."""
+    return tensor.parts or (Part(tensor),)
+
+
+def _held(part: Part, ids: Sequence[int]) -> list[tuple[int, int]]:
+    """List (place in the answer, row of the part's tensor) for the rows that this part holds."""
+    rows = max(1, part.tensor.shape[0] if part.tensor.shape else 1)
+    pairs = [(place, part.row(row)) for place, row in enumerate(ids)]
+    return [(place, own) for place, own in pairs if 0 <= own < rows]
+
+
+def _spans(part: Part, ids: Sequence[int]) -> list[Span]:
+    """List the ranges of bytes that hold a part of these rows."""
+    width, start = part.tensor.stride, part.tensor.start
+    runs = _runs(sorted({own for _, own in _held(part, ids)}))
+    return [(part.tensor.shard, start + first * width, start + (last + 1) * width) for first, last in runs]
+
+
+def _place(rows: Bytes, part: Part, ids: Sequence[int], have: dict[Span, bytes]) -> None:
+    """Copy a part's bytes into the rows they belong to."""
+    width, start = part.tensor.stride, part.tensor.start
+    stored: dict[int, Bytes] = {}
+    for span in _spans(part, ids):
+        first = (span[1] - start) // max(1, width)
+        block = np.frombuffer(have[span], np.uint8).reshape(-1, width)
+        stored.update({first + place: row for place, row in enumerate(block)})
+    for place, own in _held(part, ids):
+        rows[place] = stored[own]
 
 
 def size_of(dtype: DType, shape: Sequence[int]) -> int | None:

@@ -88,16 +88,19 @@ class Fields:
     """One JSON object of a config file, read field by field, each with a type.
 
     A getter returns None for a field that is absent or null, and raises `ConfigError` naming the file and the whole
-    path of the field when its value has another type.
+    path of the field when its value has another type. `spelled` gives the name of a path in a file that has other
+    names than config.json, such as a GGUF file.
     """
 
     mapping: Mapping[str, Any]
     file: str
     path: tuple[str, ...] = ()
+    spelled: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def name(self, key: str) -> str:
         """The path of a field as a person would write it, such as `text_config.head_dim`."""
-        return ".".join((*self.path, key))
+        path = ".".join((*self.path, key))
+        return self.spelled.get(path, path)
 
     def error(self, key: str, must: str) -> ConfigError:
         """The error that says what a field must be, and what it is."""
@@ -141,7 +144,7 @@ class Fields:
     def section(self, key: str) -> "Fields | None":
         """A nested object."""
         value = self._get(key, "an object", lambda value: value if isinstance(value, Mapping) else None)
-        return None if value is None else Fields(value, self.file, (*self.path, key))
+        return None if value is None else Fields(value, self.file, (*self.path, key), self.spelled)
 
     def _list(self, key: str, must: str, convert: Callable[[Any], Any]) -> tuple[Any, ...] | None:
         value = self._get(key, must, lambda value: value if isinstance(value, list | tuple) else None)
@@ -227,18 +230,25 @@ class EmbeddingScale:
         >>> EmbeddingScale("sqrt", 3072**0.5, True, "class default of gemma").in_dtype("BF16")
         55.5
         """
-        return _rounded(self.multiplier, dtype) if self.rounded else self.multiplier
+        return rounded(self.multiplier, dtype) if self.rounded else self.multiplier
 
 
-def _rounded(value: float, dtype: str) -> float:
-    """A number rounded to nearest even in another dtype; unknown dtypes leave it as it is."""
+def rounded(value: float, dtype: str) -> float:
+    """A number rounded to nearest even in another dtype; unknown dtypes leave it as it is.
+
+    >>> rounded(0.7071067811865476, "BF16")
+    0.70703125
+    """
     short = dtype.upper().replace("BFLOAT16", "BF16").replace("FLOAT", "F")
-    if short == "BF16":
-        (bits,) = struct.unpack("<I", struct.pack("<f", value))
-        bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
-        return float(struct.unpack("<f", struct.pack("<I", bits))[0])
-    form = {"F16": "<e", "F32": "<f"}.get(short)
-    return float(struct.unpack(form, struct.pack(form, value))[0]) if form else value
+    try:
+        if short == "BF16":
+            (bits,) = struct.unpack("<I", struct.pack("<f", value))
+            bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
+            return float(struct.unpack("<f", struct.pack("<I", bits))[0])
+        form = {"F16": "<e", "F32": "<f"}.get(short)
+        return float(struct.unpack(form, struct.pack(form, value))[0]) if form else value
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,6 +279,7 @@ class Config:
         embedding_norm: The norm that follows the lookup, by its name in the checkpoint; None is none.
         dtype: The dtype the weights were saved in, as the file spells it.
         origins: For every value where it was read: a path, a class default, a computation, or "not in the file".
+        spelled: What the file calls a field, where that is not its path in config.json.
     """
 
     file: str
@@ -294,11 +305,12 @@ class Config:
     embedding_norm: str | None
     dtype: str | None
     origins: Mapping[str, str] = field(repr=False)
+    spelled: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def fields(self) -> Fields:
         """The language model's part of the file, for reading more of it."""
-        return Fields(self.text, self.file, self.text_path)
+        return Fields(self.text, self.file, self.text_path, self.spelled)
 
     @property
     def class_default(self) -> str:
@@ -344,15 +356,17 @@ def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def parse_config(raw: object, *, file: str = "config.json") -> Config:
-    """Read a config from decoded JSON.
+def parse_config(
+    raw: object, *, file: str = "config.json", spelled: Mapping[str, str] | None = None
+) -> Config:
+    """Read a config from decoded JSON; `spelled` says what the file itself calls a field.
 
     Raises:
         ConfigError: It is not an object, or a field that is read has a value of the wrong type or out of range.
     """
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{file} must hold a JSON object, not {_shown(raw)}")
-    top = Fields(raw, file)
+    top = Fields(raw, file, (), spelled or {})
     text = _text_config(top)
     top_type = top.string("model_type")
     model_type = _model_type(text, top_type)
@@ -370,6 +384,7 @@ def parse_config(raw: object, *, file: str = "config.json") -> Config:
         text_path=text.path,
         raw=raw,
         text=text.mapping,
+        spelled=top.spelled,
         **sizes,
         head_dim=reader.head_dim(sizes["hidden_size"], sizes["num_attention_heads"]),
         tie_word_embeddings=reader.tied(top_type),
@@ -388,7 +403,7 @@ def _text_config(top: Fields) -> Fields:
         for key in path:
             inner = found.mapping.get(key) if found is not None else None
             found = (
-                Fields(inner, top.file, (*found.path, key))
+                Fields(inner, top.file, (*found.path, key), top.spelled)
                 if found is not None and isinstance(inner, Mapping)
                 else None
             )
@@ -469,7 +484,7 @@ class _Reader:
         if self.family.latent and rotary_part != 0:  # 0: a small DeepSeek-V2 with ordinary heads
             if rotary_part is not None:
                 return self._remember("head_dim", rotary_part, self.text.name("qk_rope_head_dim"))
-            return self._remember("head_dim", self.family.qk_rope_head_dim, self.default)
+            return self._remember("head_dim", self.family.qk_rope_head_dim, f"{self.default} (qk_rope_head_dim)")
         found = self._find("head_dim", self.text)
         if found is None and rotary_part and self.family is UNKNOWN:
             found = "qk_rope_head_dim"

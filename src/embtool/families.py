@@ -107,7 +107,7 @@ class Family:
     qk_rope_head_dim: int = 64
     rotated_part: Literal["first", "last"] = "first"
     clockwise: bool = False
-    mrope: Literal["sectioned", "interleaved"] | None = None
+    mrope: Literal["sectioned", "interleaved", "height-width-time"] | None = None
     mrope_section: tuple[int, ...] | None = None
     pattern: Pattern | None = None
     per_layer_type: bool = False
@@ -500,7 +500,9 @@ FAMILIES: Mapping[str, Family] = {
     "cohere2_moe": Family(layout=INTERLEAVED, pattern=_SLIDING_4, nope="full_attention", sliding_window=4096),
     "ernie4_5": Family(layout=INTERLEAVED, rope_theta=500_000.0),
     "ernie4_5_moe": Family(layout=INTERLEAVED, rope_theta=500_000.0),
-    "ernie4_5_vl_moe_text": Family(layout=INTERLEAVED, rope_theta=500_000.0),
+    "ernie4_5_vl_moe_text": Family(
+        layout=INTERLEAVED, rope_theta=500_000.0, mrope="height-width-time", mrope_section=(22, 22, 20)
+    ),
     "glm": _GLM,
     "glm4": _GLM,
     "glm4v_text": Family(

@@ -19,22 +19,32 @@ from embtool.errors import (
     ModelNotFound,
     NoRope,
     NoVocabulary,
+    TableNotFound,
     UnsupportedFormat,
 )
-from embtool.formats import PICKLES, open_checkpoint, refuse_pickle
-from embtool.formats.safetensors import INDEX_SUFFIX, SUFFIX, open_file, open_index
+from embtool.formats import (
+    OPENERS,
+    PICKLES,
+    SelfDescribing,
+    check_named_file,
+    open_checkpoint,
+    open_file,
+)
 from embtool.positions import Positions, Rope, read_positions
 from embtool.settings import BUNDLED
-from embtool.source import CONFIG_LIMIT, Folder, Source
+from embtool.source import CONFIG_LIMIT, Confirm, Folder, Progress, Source
 from embtool.table import EmbeddingTable, Tables, find_tables
 from embtool.vocabulary import Vocabulary, read_vocabulary
 
 CONFIG = "config.json"
 
+NOT_OF_TOKENS = ("position", "token_type", "relative")
+"""The roles of tables whose rows are something else than tokens."""
+
 PATH_LIKE = re.compile(r"^(\.{0,2}[/\\]|~|\.{1,2}$|[A-Za-z]:[/\\])|[/\\]$|\\|^[^/]*/[^/]*/")
 """References that can only mean a local path: they are never sent to the hub."""
 
-FILE_LIKE = (SUFFIX, ".index.json", ".gguf", *PICKLES)
+FILE_LIKE = (*OPENERS, ".index.json", *PICKLES)
 """Ends of references that name a file, which no repository's name has."""
 
 
@@ -52,16 +62,29 @@ class Model:
 
     @cached_property
     def config(self) -> Config | None:
-        """Its config.json, or None where it has none.
+        """Its config.json, or what its weights say of themselves; None where there is neither.
 
         Raises:
             ConfigError: the file is there but cannot be read.
         """
+        if self._file is not None and self._described is not None:
+            return self._described.read_config()
         try:
             data = self.source.read_file(CONFIG, CONFIG_LIMIT)
         except FileNotInModel:
-            return None
+            return self._described.read_config() if self._described is not None else None
         return parse_config_text(data, file=CONFIG)
+
+    @cached_property
+    def _described(self) -> SelfDescribing | None:
+        """Its checkpoint, where that brings a config and a vocabulary of its own."""
+        try:
+            checkpoint = self.checkpoint
+        except (TableNotFound, UnsupportedFormat):
+            if self._file is not None:
+                raise
+            return None
+        return checkpoint if isinstance(checkpoint, SelfDescribing) else None
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -70,7 +93,17 @@ class Model:
         Raises:
             NoVocabulary: it has no tokenizer that embtool reads.
         """
-        return read_vocabulary(self.source)
+        if self._file is not None and self._described is not None:
+            own = self._described.read_vocabulary()
+            if own is not None:
+                return own
+        try:
+            return read_vocabulary(self.source)
+        except NoVocabulary:
+            own = self._described.read_vocabulary() if self._described is not None else None
+            if own is None:
+                raise
+            return own
 
     @property
     def vocabulary_if_any(self) -> Vocabulary | None:
@@ -80,6 +113,10 @@ class Model:
         except NoVocabulary:
             return None
 
+    def vocabulary_of(self, table: EmbeddingTable) -> Vocabulary | None:
+        """Its tokens if they name the rows of this table, or None: the rows of a position table are no tokens."""
+        return None if table.role in NOT_OF_TOKENS else self.vocabulary_if_any
+
     @cached_property
     def checkpoint(self) -> Checkpoint:
         """Its tensors.
@@ -88,11 +125,7 @@ class Model:
             UnsupportedFormat: its weights are in a format that embtool does not read.
             TableNotFound: it has no weights.
         """
-        if self._file is None:
-            return open_checkpoint(self.source)
-        if self._file.endswith(INDEX_SUFFIX):
-            return open_index(self.source, self._file)
-        return open_file(self.source, self._file)
+        return open_checkpoint(self.source) if self._file is None else open_file(self.source, self._file)
 
     @cached_property
     def tables(self) -> Tables:
@@ -141,13 +174,28 @@ class Model:
         return positions
 
 
-def open_model(reference: str | Path = BUNDLED, *, revision: str | None = None, offline: bool = False) -> Model:
+def open_model(
+    reference: str | Path = BUNDLED,
+    *,
+    revision: str | None = None,
+    offline: bool = False,
+    token: str | None = None,
+    max_bytes: int | None = None,
+    progress: Progress | None = None,
+    confirm: Confirm | None = None,
+    plan_only: bool = False,
+) -> Model:
     """Open a model by the name a user gives it; nothing is read yet.
 
     Args:
-        reference: `mini`, a folder, a `.safetensors` file or its index, or a Hugging Face repository.
+        reference: `mini`, a folder, a `.safetensors` file or its index, a `.gguf` file, or a Hugging Face repository.
         revision: a branch, tag or commit of a repository.
         offline: answer from what is cached, ask nobody.
+        token: who asks; by default huggingface_hub's, as `HF_TOKEN` or `hf auth login` set it.
+        max_bytes: the most bytes that one question may fetch, unless `confirm` allows more; by default 4 GB.
+        progress: told how far a long fetch is.
+        confirm: asked before more than `max_bytes` are fetched.
+        plan_only: read small files and headers, but do not fetch rows and tables; `source.plan` says what would be.
 
     Raises:
         ModelNotFound: there is no such thing.
@@ -165,7 +213,17 @@ def open_model(reference: str | Path = BUNDLED, *, revision: str | None = None, 
         raise ModelNotFound(f"no such file or folder: {text}")
     from embtool.hub import HubSource  # noqa: PLC0415 - the network stack is loaded only where a hub model is named
 
-    return Model(HubSource(text, revision=revision, offline=offline))
+    source = HubSource(
+        text,
+        revision,
+        offline=offline,
+        token=token,
+        max_bytes=max_bytes,
+        progress=progress,
+        confirm=confirm,
+        plan_only=plan_only,
+    )
+    return Model(source) if source.file is None else Model(source, check_named_file(source, source.file))
 
 
 def bundled_folder() -> Path:
@@ -192,10 +250,5 @@ def _open_path(path: Path, name: str) -> Model:
     """Open a local folder or file."""
     if path.is_dir():
         return Model(Folder(path, name))
-    if path.name.endswith((SUFFIX, INDEX_SUFFIX)):
-        return Model(Folder(path.parent, name, named=path.name), path.name)
-    if path.name.endswith(PICKLES):
-        raise refuse_pickle(name, path.name)
-    raise UnsupportedFormat(
-        f"{name} is not a model: embtool opens folders, *{SUFFIX} files and their indexes",
-    )
+    source = Folder(path.parent, name, named=path.name)
+    return Model(source, check_named_file(source, path.name))

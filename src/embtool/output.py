@@ -127,11 +127,11 @@ class Card:
 
 @dataclass(frozen=True)
 class Deck:
-    """Cards of a kind, as they come; in JSON several stand in `key`, one stands alone."""
+    """Cards of a kind, as they come; in JSON they stand in a list, `key`, or without one the only card stands alone."""
 
     command: str
     cards: Iterable[Card]
-    key: str
+    key: str | None
 
 
 Result = Card | Deck | Listing
@@ -143,7 +143,7 @@ def emit(result: Result, output_format: Format, *, header: bool = True, stream: 
 
 
 def _deck(result: Result) -> Deck | Listing:
-    return Deck(result.command, [result], "") if isinstance(result, Card) else result
+    return Deck(result.command, [result], None) if isinstance(result, Card) else result
 
 
 # --- strings of strangers ---------------------------------------------------------------------------------------------
@@ -219,6 +219,11 @@ def abridge(text: str, longest: int = LONGEST_CELL) -> str:
     return f"{text[: longest * 2 // 3]}…{text[len(text) - (longest - 1 - longest * 2 // 3) :]}"
 
 
+def brief(text: str | None) -> str:
+    """Write a token for a title: visible, and never longer than a cell."""
+    return abridge(visible(text))
+
+
 def count(number: int) -> str:
     """Write an integer for a reader: 248,320."""
     return f"{number:,}"
@@ -269,7 +274,7 @@ def document(result: Deck | Listing) -> Record:
     schema = {"schema": f"embtool/{result.command}@1"}
     if isinstance(result, Deck):
         cards = [card.document for card in result.cards]
-        return {**schema, **cards[0]} if len(cards) == 1 else {**schema, result.key: cards}
+        return {**schema, **cards[0]} if result.key is None else {**schema, result.key: cards}
     if result.document is not None:
         return {**schema, **result.document()}
     if result.groups_key is None:
@@ -439,6 +444,41 @@ def _print_card(card: Card, console: "Console", stream: TextIO) -> None:
         for label, value in section.lines:
             table.add_row(Text("  " + safe(label)), Text(encodable(safe(value), stream)))
         console.print(table)
+
+
+class Bar:
+    """How far a long fetch is, as a line on a terminal: percent, size, rate and time left. Elsewhere it is silent."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._progress: Any = None
+        console = make_console(stream)
+        if console.is_terminal and not console.is_dumb_terminal:
+            from rich import progress  # noqa: PLC0415 - as above
+
+            self._progress = progress.Progress(
+                progress.TextColumn("{task.description}", markup=False),
+                progress.BarColumn(),
+                progress.DownloadColumn(),
+                progress.TransferSpeedColumn(),
+                progress.TimeRemainingColumn(),
+                console=console,
+                transient=True,
+            )
+            self._progress.start()
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show that `done` of `total` bytes of something are here."""
+        if self._progress is None:
+            return
+        if what not in self._tasks:
+            self._tasks[what] = self._progress.add_task(abridge(safe(what)), total=total)
+        self._progress.update(self._tasks[what], completed=done)
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self._progress is not None:
+            self._progress.stop()
 
 
 Renderer = Callable[..., None]

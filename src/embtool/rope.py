@@ -10,7 +10,7 @@ turns a vector. Formulas stand beside the code; `docs/positions.md` explains the
 Two precisions: "float64" is exact to about 1e-9 at any position of a real context; "float32" repeats the arithmetic of
 transformers on a CPU step by step, whose rounding is visible at large positions (see `docs/positions.md`, "Precision").
 
-To add a RoPE type: write one function under `@rope_type("name")`, and check its fields in `REQUIRED`.
+To add a RoPE type: write one function under `@rope_type("name")`, and name its fields in `STRETCHING` and `REQUIRED`.
 """
 
 import math
@@ -40,6 +40,15 @@ MAX_HEAD_DIM = 1 << 16
 
 AXES = ("t", "h", "w")
 """The three positions of a multimodal token: time, height, width. A text token has the same in all three."""
+
+MropeOrder: TypeAlias = Literal["sectioned", "interleaved", "height-width-time"]
+
+MROPE_ORDERS: Mapping[MropeOrder, str] = {
+    "sectioned": "t, then h, then w",
+    "interleaved": "t, h, w in turn, the rest t",
+    "height-width-time": "h and w in turn, then t",
+}
+"""How the three axes share the frequencies. `mrope_section` counts t, h, w; in "height-width-time" h, w, t."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +81,8 @@ class RopeSettings:
         alpha: The fixed stretch of "ntk_alpha" (HunYuan).
         partial_rotary_factor: "proportional" only: the share of pairs that turn.
         exponent_dim: The d in theta^(-2i/d), where it is not `rotary_dim`.
-        mrope_section: Frequencies per axis (t, h, w); None is one position per token.
-        mrope_interleaved: Whether the axes alternate (thwthw...) or stand in blocks.
+        mrope_section: Frequencies per axis; None is one position per token.
+        mrope_order: How the axes share the frequencies; a key of `MROPE_ORDERS`.
     """
 
     head_dim: int
@@ -102,7 +111,7 @@ class RopeSettings:
     partial_rotary_factor: float | None = None
     exponent_dim: int | None = None
     mrope_section: tuple[int, ...] | None = None
-    mrope_interleaved: bool = False
+    mrope_order: MropeOrder = "sectioned"
 
     def __post_init__(self) -> None:
         """Refuse settings that no formula could use, naming the field."""
@@ -168,11 +177,13 @@ class RopeSettings:
         if section is None:
             return
         if len(section) != len(AXES) or min(section) < 0:
-            raise ConfigError(f"mrope_section must have {len(AXES)} counts, one per axis, not {list(section)}")
+            raise ConfigError(f"mrope_section must have {len(AXES)} counts, one per axis, not {_listed(section)}")
         if sum(section) != self.pairs:
             raise ConfigError(
                 f"mrope_section {list(section)} must add up to the {self.pairs} pairs, not {sum(section)}"
             )
+        if self.mrope_order == "height-width-time" and section[0] != section[1]:
+            raise ConfigError(f"mrope_section {list(section)} must give height and width as many pairs each")
 
     @property
     def turning_width(self) -> int:
@@ -183,6 +194,21 @@ class RopeSettings:
     def pairs(self) -> int:
         """Pairs, and so frequencies, of one head."""
         return self.turning_width // 2
+
+    @property
+    def live_pairs(self) -> int:
+        """Pairs that really turn; in "proportional" the others stand still, and their channels pass through."""
+        if self.rope_type != "proportional" or self.partial_rotary_factor is None:
+            return self.pairs
+        return int(self.partial_rotary_factor * self.turning_width // 2)
+
+    @property
+    def stretching(self) -> dict[str, Any]:
+        """The fields that this `rope_type` reads, by their names in a config, each as it is used; absent ones not."""
+        used = {name: getattr(self, name) for name in STRETCHING.get(self.rope_type, ())}
+        if "factor" in used:
+            used["factor"] = self.stretch
+        return {name: USUAL.get(name) if value is None else value for name, value in used.items() if _used(name, value)}
 
     @property
     def stretch(self) -> float:
@@ -210,6 +236,37 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
 }
 """The settings that a type cannot do without."""
+
+
+STRETCHING: Mapping[str, tuple[str, ...]] = {
+    "linear": ("factor",),
+    "dynamic": ("factor",),
+    "ntk_alpha": ("alpha",),
+    "qwen_ntk": ("original_max_position_embeddings",),
+    "yarn": (
+        *("factor", "original_max_position_embeddings", "beta_fast", "beta_slow", "truncate"),
+        *("mscale", "mscale_all_dim"),
+    ),
+    "longrope": (
+        *("factor", "original_max_position_embeddings", "short_factor", "long_factor"),
+        *("short_mscale", "long_mscale"),
+    ),
+    "llama3": ("factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor"),
+    "proportional": ("factor", "partial_rotary_factor"),
+}
+"""The fields that each type reads, besides those that all have and `attention_factor`."""
+
+USUAL: Mapping[str, Any] = {"beta_fast": 32.0, "beta_slow": 1.0, "truncate": True}
+"""What a field of these is when it is not given."""
+
+
+def _used(name: str, value: object) -> bool:
+    return value is not None or name in USUAL
+
+
+def _listed(values: tuple[int, ...]) -> str:
+    """A list for an error message; a long one is only counted."""
+    return str(list(values)) if len(values) <= 4 else f"{len(values)} of them"  # noqa: PLR2004 - enough to see what is wrong
 
 
 def _quoted(value: object) -> str:
@@ -339,7 +396,7 @@ def yarn(settings: RopeSettings, length: int | None, numbers: _Numbers) -> tuple
     def pair_of(turns: float) -> float:
         return dim * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(theta))
 
-    low, high = pair_of(settings.beta_fast or 32), pair_of(settings.beta_slow or 1)
+    low, high = pair_of(settings.beta_fast or USUAL["beta_fast"]), pair_of(settings.beta_slow or USUAL["beta_slow"])
     if settings.truncate:
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, dim - 1)
@@ -430,8 +487,7 @@ def proportional(settings: RopeSettings, length: int | None, numbers: _Numbers) 
     through. k = floor(partial_rotary_factor * head_dim / 2).
     """
     del length
-    share = 1.0 if settings.partial_rotary_factor is None else settings.partial_rotary_factor
-    live = int(share * settings.turning_width // 2)
+    live = settings.live_pairs
     inv_freq = np.zeros(settings.pairs, dtype=numbers.dtype)
     inv_freq[:live] = 1 / numbers.powers(settings.rope_theta, settings.turning_width, live)
     return inv_freq / numbers.dtype(settings.factor or 1.0), 1.0
@@ -590,14 +646,16 @@ def rotate_multimodal(
 def mrope_axes(settings: RopeSettings) -> Ints:
     """Which axis (0 = t, 1 = h, 2 = w) each frequency follows: shape (pairs,).
 
-    In blocks, the first section follows t, the next h, the last w. Interleaved, h takes every third frequency from 1
-    on and w every third from 2 on, as many as their sections say; t has the rest.
+    In sections, the first follows t, the next h, the last w. Interleaved, h takes every third frequency from 1 on and w
+    every third from 2 on, as many as their sections say; t has the rest. ERNIE's order has h and w in turn, then t.
     """
     section = settings.mrope_section
     if section is None:
         raise ConfigError("mrope_section is missing: this model has one position per token, not three")
-    if not settings.mrope_interleaved:
+    if settings.mrope_order == "sectioned":
         return np.repeat(np.arange(len(section), dtype=np.int64), section)
+    if settings.mrope_order == "height-width-time":
+        return np.array([1, 2] * section[0] + [0] * section[2], dtype=np.int64)
     axes = np.zeros(settings.pairs, dtype=np.int64)
     for axis in (1, 2):
         axes[axis : 3 * section[axis] : 3] = axis

@@ -546,3 +546,46 @@ def in_parts(ids: Ids, size: int) -> Iterator[Ids]:
     """Cut ids into parts of at most `size`."""
     for first in range(0, len(ids), size):
         yield ids[first : first + size]
+
+
+LANES = 8
+"""Parts of a table that are summed each by itself: as many as threads ever, so that the order of a sum is fixed."""
+
+
+def scan_in_order(
+    reader: TableReader,
+    start: Callable[[], State],
+    visit: Callable[[State, int, Bytes], None],
+    *,
+    block_bytes: int = BLOCK_BYTES,
+) -> list[State]:
+    """Visit every block of a table once, like `scan`, so that floating-point sums come out the same every time.
+
+    The table is cut into `LANES` parts; each has a state of its own and is visited from its first block to its last, by
+    whatever thread. The states are returned in the order of the parts.
+    """
+    edges = [reader.row_count * lane // LANES for lane in range(LANES + 1)]
+    block_rows = max(1, block_bytes // max(1, reader.row_bytes))
+    stop = threading.Event()
+
+    def work(lane: int) -> State:
+        state = start()
+        first, last = edges[lane], edges[lane + 1]
+        buffer = np.empty((min(block_rows, last - first), reader.row_bytes), np.uint8)
+        while first < last and not stop.is_set():
+            block = buffer[: min(block_rows, last - first)]
+            reader.read(first, block)
+            visit(state, first, block)
+            first += len(block)
+        return state
+
+    threads = min(MOST_THREADS, _cpus()) if reader.row_count * reader.row_bytes > SERIAL_BYTES else 1
+    if threads == 1:
+        return [work(lane) for lane in range(LANES)]
+    with ThreadPoolExecutor(threads) as pool:
+        futures = [pool.submit(work, lane) for lane in range(LANES)]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            stop.set()
+            raise

@@ -13,7 +13,7 @@ import numpy as np
 
 from embtool.config import Config
 from embtool.dtypes import Doubles
-from embtool.errors import ConfigError, TokenIdOutOfRange
+from embtool.errors import TableNotFound, TokenIdOutOfRange
 from embtool.positions import Learned, Positions, Sinusoidal
 from embtool.table import EmbeddingTable
 
@@ -104,7 +104,7 @@ def read_sequence(
 
     Raises:
         TokenIdOutOfRange: A token has no row, or a position has none in a learned table.
-        ConfigError: The model adds a learned table for positions, and none is stored.
+        TableNotFound: The model adds a learned table for positions, and none is stored.
     """
     places = tuple(range(start, start + len(ids)))
     scale = _scale(tables.tokens, config)
@@ -148,7 +148,8 @@ def _position_rows(places: tuple[int, ...], tables: SequenceTables, positions: P
         return None
     table = tables.positions
     if table is None:
-        raise ConfigError("this model adds a learned table for positions, and none is stored with it")
+        where = tables.tokens.tensor.shard
+        raise TableNotFound(f"this model adds a learned table for positions, and none is stored beside {where}")
     last = positions.row(places[-1]) if places else 0
     if last >= table.shape[0]:
         longest = table.shape[0] - positions.row_offset

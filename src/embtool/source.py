@@ -45,6 +45,24 @@ class RangeReader(Protocol):
         """Fill the buffer from byte `start` of the file, or raise."""
 
 
+class Progress(Protocol):
+    """Told now and then how far a long fetch is; `what` names it, the rest is bytes."""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show it."""
+
+
+class Confirm(Protocol):
+    """Asked before much is fetched: whether these bytes, of what is named, may be."""
+
+    def __call__(self, what: str, nbytes: int) -> bool:
+        """Decide."""
+
+
+class NotFetched(Exception):
+    """A table was not fetched, because only a plan was asked for."""
+
+
 @dataclass(frozen=True)
 class LocalRange:
     """Bytes start..stop of a local file: where a table can be scanned, whatever place it came from."""

@@ -38,6 +38,7 @@ TABLE_NAMES: dict[str, tuple[str, ...]] = {
         "token_embedding.weight",
         "tok_embedding.weight",
         "embedding.weight",
+        "token_embd.weight",  # GGUF
     ),
     "output": (
         "lm_head.weight",
@@ -58,10 +59,16 @@ TABLE_NAMES: dict[str, tuple[str, ...]] = {
         "head.weight",
         "decoder.weight",
     ),
-    "position": ("wpe.weight", "position_embeddings.weight", "embed_positions.weight", "position_embedding.weight"),
-    "token_type": ("token_type_embeddings.weight",),
-    "per_layer": ("embed_tokens_per_layer.weight",),
-    "relative": ("relative_attention_bias.weight",),
+    "position": (
+        "wpe.weight",
+        "position_embeddings.weight",
+        "embed_positions.weight",
+        "position_embedding.weight",
+        "position_embd.weight",
+    ),
+    "token_type": ("token_type_embeddings.weight", "token_types.weight"),
+    "per_layer": ("embed_tokens_per_layer.weight", "per_layer_token_embd.weight"),
+    "relative": ("relative_attention_bias.weight", "attn_rel_b.weight"),
 }
 """The ends of tensor names, by the table's role; earlier ones are preferred. Read in transformers 5.23 (its classes and
 its renaming rules), in hub checkpoints and in llama.cpp's tensor_mapping.py."""
@@ -77,6 +84,9 @@ BARE_MODEL = re.compile(r"(?<!LMHead)Model$")
 
 PLAUSIBLE_ROWS = 0.1
 """Rows and vocab_size differ by padding and by added tokens; never by more than a tenth in the models studied."""
+
+FLOAT_BYTES = 4
+"""Bytes of a number once it is decoded."""
 
 SAMPLED_ROWS = 3
 """Rows compared (first, middle, last) where only the bytes can tell whether two stored tables are one."""
@@ -126,9 +136,14 @@ class EmbeddingTable:
     def open(self) -> Iterator["TableReader"]:
         """Make the whole table readable on this machine, for a scan."""
         row_bytes = self.tensor.row_bytes
-        place = self.checkpoint.local_range(self.tensor)
-        with place.open() as reader:
-            yield TableReader(reader, place.start, row_bytes, self.tensor.shape[0])
+        with self.checkpoint.open(self.tensor) as (reader, start):
+            yield TableReader(reader, start, row_bytes, self.tensor.shape[0], self.row_cost)
+
+    @property
+    def row_cost(self) -> int:
+        """Bytes in hand while a row is scanned: those stored, or, where a row must be unpacked, its numbers'."""
+        packed = self.tensor.dtype.values > 1
+        return max(self.tensor.row_bytes, self.shape[1] * FLOAT_BYTES if packed else 0)
 
 
 @dataclass(frozen=True)
@@ -139,6 +154,8 @@ class TableReader:
     start: int
     row_bytes: int
     row_count: int
+    row_cost: int = 0
+    """Bytes in hand while a row is scanned, if more than its own."""
 
     def read(self, first: int, buffer: Bytes) -> None:
         """Fill `buffer`, uint8 (n, row_bytes), with the stored rows from `first` on."""

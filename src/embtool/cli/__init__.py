@@ -29,11 +29,16 @@ from embtool.errors import EmbtoolError, SourceError
 COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("Look", "Tables, tying, vocabulary and positions of a model, from its headers."),
     "tokens": ("Look", "Text to token ids."),
+    "vocab": ("Look", "Search the vocabulary."),
     "row": ("Look", "The vector of a token."),
     "neighbors": ("Ask", "The nearest rows to a token or a vector, ranked."),
     "similarity": ("Ask", "Cosine, dot and Euclidean distance between tokens."),
+    "calc": ("Ask", "The nearest rows to an expression: king - man + woman."),
+    "odd": ("Ask", "Which of several tokens does not belong."),
+    "analogy": ("Ask", "How many questions of an analogy test a table answers."),
     "rope": ("Position", "How rotary positions turn a vector: frequencies, wavelengths, angles."),
     "input": ("Position", "The sequence that the first block reads: token row and position."),
+    "cache": ("Set up", "What was fetched and derived: list, check, remove."),
     "use": ("Set up", "Choose the default model."),
 }
 """Every command: the panel it stands in, and what it answers."""
@@ -127,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run the program and return its exit status; every error a user can cause ends here."""
     pass_texts()
+    _leave_threads_to_passes()
     _prepare_streams()
     try:
         status = _call(arguments)
@@ -187,6 +193,14 @@ def _glued_option(arguments: Sequence[str], letter: str) -> str | None:
             token = argument[1:]
             return f"{argument} was read as the option -{letter}; to subtract a token write --minus {token}"
     return None
+
+
+def _leave_threads_to_passes() -> None:
+    """Keep matrix products in one thread each: a pass over a table has threads of its own, and on a busy machine those
+    of a BLAS library wait for each other ten times as long as they compute. numpy reads this when it is imported.
+    """
+    for library in ("OPENBLAS", "MKL", "OMP"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 
 def _prepare_streams() -> None:

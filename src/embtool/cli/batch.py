@@ -4,10 +4,12 @@ Lines of stdin are answered as they come: what has arrived is answered together,
 waits for a line that has not been written yet.
 """
 
+import os
 import queue
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import BinaryIO
 
 import typer
 
@@ -20,6 +22,9 @@ from embtool.table import EmbeddingTable
 from embtool.vocabulary import Query, Vocabulary, parse_ids, read_queries
 
 NOT_FOUND = 3
+
+ARRIVAL_BYTES = 1 << 16
+"""Bytes of stdin taken at a time: what a pipe of Linux holds."""
 
 MOST_NOTES = 3
 """Notes about lines of stdin; a thousand lines must not bury an error."""
@@ -186,13 +191,41 @@ def read_lines() -> Iterator[str]:
     """
     if sys.stdin is None or sys.stdin.isatty():
         raise typer.BadParameter("no TOKEN given, and nothing is piped in")
-    return _lines(sys.stdin.buffer)
+    return _lines(_arrivals(sys.stdin.buffer))
 
 
-def _lines(stream: Iterable[bytes]) -> Iterator[str]:
+def _arrivals(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield what has arrived, as it arrives.
+
+    The descriptor is read and not the stream: a thread that waits inside a buffered stream holds its lock, and makes
+    Python abort when the program ends before the pipe does.
+    """
+    try:
+        descriptor = stream.fileno()
+    except OSError:  # not a file: a program of someone's own has put something else there
+        yield stream.read()
+        return
+    while data := os.read(descriptor, ARRIVAL_BYTES):
+        yield data
+
+
+def _split(arrivals: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut what arrives into lines, without their ends."""
+    begun: list[bytes] = []
+    for data in arrivals:
+        first, *others = data.split(b"\n")
+        begun.append(first)
+        if others:
+            yield b"".join(begun)
+            yield from others[:-1]
+            begun = others[-1:]
+    yield b"".join(begun)
+
+
+def _lines(arrivals: Iterable[bytes]) -> Iterator[str]:
     empty = True
-    for line in stream:
-        text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+    for line in _split(arrivals):
+        text = line.decode("utf-8", "surrogateescape").rstrip("\r")
         if text:
             empty = False
             yield text

@@ -11,12 +11,16 @@ from embtool.cli.messages import note, report
 from embtool.cli.options import OutputOptions, SourceOptions
 from embtool.cli.position import describe_positions
 from embtool.errors import EmbtoolError, FileNotInModel, TableNotFound
+from embtool.hub.crew import in_order
 from embtool.model import Model
 from embtool.output import Card, Deck, Section, count, size
 from embtool.table import EmbeddingTable, Tables
 from embtool.vocabulary import Vocabulary
 
 NOT_FOUND = 3
+
+SIDE_BY_SIDE = 6
+"""Models looked at at a time: each costs some ten short requests, and a hub allows hundreds in a minute."""
 
 LISTED_RANGES = 8
 """Ranges of padding rows named on a terminal; JSON has them all."""
@@ -40,14 +44,20 @@ def run(
     names = list(read_lines()) if models == ["-"] else models
     failed: list[str] = []
 
+    def look(name: str) -> Card | EmbtoolError:
+        try:
+            return describe(source.open_named(name))
+        except EmbtoolError as error:
+            return error
+
     def cards() -> Iterator[Card]:
-        for name in names:
-            try:
-                yield describe(source.open_named(name))
-            except EmbtoolError as error:
-                if len(names) == 1:
-                    raise
-                report(error, about=name)
+        for name, found in zip(names, in_order(names, look, SIDE_BY_SIDE), strict=True):
+            if isinstance(found, Card):
+                yield found
+            elif len(names) == 1:
+                raise found
+            else:
+                report(found, about=name)
                 failed.append(name)
 
     output.emit(Deck("info", cards(), "models" if len(names) > 1 else None))
@@ -68,8 +78,8 @@ def describe(model: Model) -> Card:
         raise FileNotInModel(f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model")
     if config is None:
         note(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
-    position, position_lines = describe_positions(model)
     found = tables.stored if tables is not None else ()
+    position, position_lines = describe_positions(model, found[0].tensor.dtype.name if found else None)
     rows = next((table.tensor.shape[0] for table in found if _is_of_tokens(table)), None)
     words = _vocabulary(vocabulary, rows)
     document = {

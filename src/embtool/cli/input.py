@@ -13,14 +13,18 @@ import typer
 from embtool.cli.dials import dials
 from embtool.cli.messages import note
 from embtool.cli.options import ModelOptions, OutputOptions, token_fields
+from embtool.cli.position import closing, in_words
 from embtool.errors import LocalFailure, TableNotFound
 from embtool.model import Model
-from embtool.output import Column, Format, Group, Listing, count, visible
-from embtool.positions import Alibi, Learned, Positions, Rope, Sinusoidal, T5Buckets
+from embtool.output import Column, Format, Group, Listing, abridge, count, visible
+from embtool.positions import Positions, Rope
 from embtool.rope import frequencies
 from embtool.sequence import InputSequence, SequenceTables, cosines, read_sequence
 from embtool.table import EmbeddingTable
 from embtool.vocabulary import Token
+
+LONGEST_NAME = 30
+"""Characters of a model's name in a title."""
 
 HANDS = 4
 """Pairs whose turn is drawn beside each token: like the hands of a clock, from fast to slow."""
@@ -142,7 +146,7 @@ class _Reader:
 
     def remarks(self, sequence: InputSequence) -> list[str]:
         """What the numbers do not say."""
-        lines = [self._how(sequence)]
+        lines = [in_words(self.positions)]
         if sequence.scale != 1:
             assert self.model.config is not None
             scale = self.model.config.embedding_scale
@@ -156,25 +160,6 @@ class _Reader:
         if context is not None and sequence.positions[-1] >= context:
             lines.append(f"position {sequence.positions[-1]} is beyond the context of {count(context)} tokens")
         return [*lines, *sequence.notes]
-
-    def _how(self, sequence: InputSequence) -> str:
-        """How the model learns where a token stands, in one sentence."""
-        positions = self.positions
-        if isinstance(positions, Rope):
-            return (
-                "rotary positions: nothing is added, the first block reads the rows as they are; "
-                "inside each head queries and keys will be turned by the angles shown"
-            )
-        if isinstance(positions, Learned):
-            offset = f" + {positions.row_offset}" if positions.row_offset else ""
-            return f"learned positions: row p{offset} of the position table is added for position p"
-        if isinstance(positions, Sinusoidal):
-            return "sinusoidal positions: a fixed pattern of sines and cosines is added"
-        if isinstance(positions, Alibi):
-            return "ALiBi: nothing is added; attention lowers its scores by the distance"
-        if isinstance(positions, T5Buckets):
-            return "relative positions: nothing is added; attention adds a trained bias for the distance"
-        return f"{sequence.position_kind} positions: nothing is added to the rows"
 
 
 class _Answer:
@@ -222,7 +207,7 @@ class _Answer:
             Column("token_norm", title="token row", right=True, show=_short),
             Column("position_norm", title="position row", right=True, show=_short, terminal=added),
             Column("norm", title="sum", right=True, show=_short, terminal=added),
-            Column("cosine", title="cosine with token", right=True, show=_short, terminal=added),
+            Column("cosine", title="cosine", right=True, show=_short, terminal=added),
             *self._dial_columns(("dials",), ("turned",)),
             Column("values", terminal=False, spread=self.sequence.rows.shape[1]),
         ]
@@ -237,8 +222,8 @@ class _Answer:
         context = self._context()
         plain = self._records(self.sequence)
         records = [{**record, **_drawn("dials", record.get("angle"))} for record in plain]
-        title = f"what the first block of {self.reader.model.name} reads, token by token (lengths of rows)"
-        after = ["", *(f"  {line}" for line in self.reader.remarks(self.sequence)), *self._hands()]
+        title = f"{abridge(self.reader.model.name, LONGEST_NAME)}   what the first block reads"
+        after = closing([*self.reader.remarks(self.sequence), *self._legend()])
         shown = Listing("input", self._columns(), [Group(records, title=title, after=after)], "rows")
         return Listing(
             "input",
@@ -251,12 +236,18 @@ class _Answer:
             terminal=shown,
         )
 
+    def _legend(self) -> list[str]:
+        """What the columns show."""
+        added = self.sequence.position_rows is not None or self.sequence.token_type_row is not None
+        cosine = "; cosine: of the token row and the sum" if added else ""
+        return [f"token row{', position row, sum' if added else ''}: their lengths{cosine}", *self._hands()]
+
     def _hands(self) -> list[str]:
         """Which pairs the dials show."""
         if not isinstance(self.reader.positions, Rope):
             return []
         chosen = ", ".join(map(str, _hands(self.reader.positions.settings.pairs)))
-        return [f"  turned: pairs {chosen}, fast to slow"]
+        return [f"turned: pairs {chosen}, fast to slow"]
 
     def against(self, other: InputSequence) -> Listing:
         """Two sequences: each token of the first beside the same token of the second."""
@@ -281,8 +272,8 @@ class _Answer:
         def document() -> dict[str, Any]:
             return {**self._context(), "rows": ours, "against": {"rows": theirs}, "pairs": plain}
 
-        after = ["", *(f"  {line}" for line in self.reader.remarks(self.sequence)), *self._hands()]
-        title = "the same tokens in both texts, A and B, and the positions at which they stand"
+        after = closing([*self.reader.remarks(self.sequence), *self._hands()])
+        title = f"{abridge(self.reader.model.name, LONGEST_NAME)}   A and B: the same tokens at other positions"
         shown = Listing("input", columns, [Group(pairs, title=title, after=after)], "pairs")
         context = self._context()
         return Listing(

@@ -28,7 +28,7 @@ from embtool.dtypes import Doubles
 from embtool.errors import LocalFailure
 from embtool.model import Model
 from embtool.neighbors import Neighbors, nearest_each
-from embtool.output import Column, Group, Listing, count, visible
+from embtool.output import Column, Group, Listing, brief, count, visible
 from embtool.scan import Mask, mean_row
 from embtool.source import SMALL_FILE_LIMIT
 from embtool.table import EmbeddingTable, TableReader
@@ -198,7 +198,7 @@ class _Session:
         self.metric = metric
         self.allowed = allowed
         self.mean = mean
-        self.vocabulary = model.vocabulary_if_any
+        self.vocabulary = model.vocabulary_of(table)
         self.warned = False
 
     def answer(self, questions: Sequence[_Question]) -> list[Group]:
@@ -227,7 +227,7 @@ class _Session:
             self._record(rank, row, score)
             for rank, (row, score) in enumerate(zip(found.ids.tolist(), found.scores.tolist(), strict=True), 1)
         ]
-        name = question.shown or visible(entry.text if entry is not None else question.text)
+        name = question.shown or brief(entry.text if entry is not None else question.text)
         where = f", row {count(identity)}" if identity is not None else ""
         centered = ", mean removed" if self.mean is not None else ""
         title = f"{name}{where} of {self.model.name}: nearest by {self.metric}{centered}, {self.table.role} table"
@@ -254,7 +254,7 @@ def _expression(queries: list[Query], subtracted: int, rows_of: Any, *, own: boo
     rows = np.stack([rows_of(query) for query in queries])
     terms = [("+" if sign > 0 else "-", query.text) for sign, query in zip(signs, queries, strict=True)]
     text = " ".join(f"{sign} {term}" for sign, term in terms).removeprefix("+ ")
-    shown = " ".join(f"{sign} {visible(term)}" for sign, term in terms).removeprefix("+ ")
+    shown = " ".join(f"{sign} {brief(term)}" for sign, term in terms).removeprefix("+ ")
     exclude = () if own else tuple(identity for query in queries for identity in query.ids)
     return _Question(text, (), combine(rows, signs), exclude, shown)
 

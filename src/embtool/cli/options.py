@@ -16,6 +16,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from embtool.cli.messages import note
+from embtool.cli.reach import current, read_limit, visit
 from embtool.model import Model, open_model
 from embtool.output import Format, Result, emit
 from embtool.settings import choose_model
@@ -49,7 +50,14 @@ def expand(command: Callable[..., Any]) -> Callable[..., Any]:
             name: bundle(**{part.name: values.pop(part.name) for part in fields(bundle)})
             for name, bundle in bundles.items()
         }
-        return command(**values, **bundled)
+        source = next((bundle for bundle in bundled.values() if isinstance(bundle, SourceOptions)), None)
+        output = next((bundle for bundle in bundled.values() if isinstance(bundle, OutputOptions)), None)
+        return visit(
+            lambda: command(**values, **bundled),
+            dry_run=source is not None and source.dry_run,
+            output_format=output.format if output is not None else None,
+            header=output is None or not output.no_header,
+        )
 
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     vars(call)["__signature__"] = inspect.Signature(parameters)
@@ -120,9 +128,45 @@ class SourceOptions:
         bool, typer.Option("--offline", help="Answer from what is cached; ask nobody.", rich_help_panel="Model")
     ] = False
 
+    token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOKEN",
+            help="Hugging Face token. Better: HF_TOKEN or `hf auth login`, which others on this machine cannot see.",
+            rich_help_panel="Model",
+        ),
+    ] = None
+    max_bytes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BYTES",
+            help="Ask before more is fetched; a script ends instead. Default: EMBTOOL_MAX_BYTES, else 4GB.",
+            rich_help_panel="Model",
+        ),
+    ] = None
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what would be fetched, and fetch only small files.", rich_help_panel="Model"
+        ),
+    ] = False
+
     def open_named(self, reference: str) -> Model:
         """Open a model by name."""
-        return open_model(reference, revision=self.revision, offline=self.offline)
+        now = current()
+        model = open_model(
+            reference,
+            revision=self.revision,
+            offline=self.offline,
+            token=self.token,
+            max_bytes=read_limit(self.max_bytes),
+            progress=now.progress,
+            confirm=now.confirm,
+            plan_only=self.dry_run,
+        )
+        if not model.source.local:
+            now.add(model.source)
+        return model
 
 
 @dataclass(frozen=True)

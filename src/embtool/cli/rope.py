@@ -18,21 +18,21 @@ from embtool.cli.batch import Batch
 from embtool.cli.dials import dial
 from embtool.cli.messages import note, warn
 from embtool.cli.options import ModelOptions, OutputOptions, Texts, TokenOptions, token_fields
-from embtool.cli.position import layer_document
+from embtool.cli.position import PER_PAIR, closing, layer_document, layer_lines, no_rope, ranges, setting
 from embtool.dtypes import Doubles
 from embtool.errors import ConfigError, FormatError, LocalFailure
 from embtool.model import Model
-from embtool.output import Column, Format, Group, Listing, count, visible
-from embtool.positions import LayerRope
+from embtool.output import Column, Format, Group, Listing, abridge, count, visible
+from embtool.positions import LayerRope, Rope
 from embtool.rope import (
     AXES,
-    LAYOUTS,
     Floats,
     Frequencies,
     Layout,
     RopeSettings,
     channel_pairs,
     frequencies,
+    mrope_axes,
     multimodal_angles,
     stored_pairs,
     turn,
@@ -47,14 +47,20 @@ MOST_POSITIONS = 10_000
 SHOWN_PAIRS = 12
 """Pairs shown on a terminal; of more, the first, middle and last ones. Machine formats have all."""
 
-SHOWN_POSITIONS = 9
-"""Positions shown side by side on a terminal, likewise."""
+DIALS_WIDTH = 45
+"""Columns of a terminal of 80 that are left for dials side by side; of more positions, the ends and the middle."""
 
 SHIFTS = (0, 1, 10, 100, 1000, 10_000)
 """How far `--relative` moves both positions to show that the dot product stays."""
 
-BAR = 20
+BAR = 16
 """Characters of the bar of the longest wavelength."""
+
+GAP = 3
+"""Columns between two columns of a table."""
+
+LONGEST_NAME = 40
+"""Characters of a model's name in a title."""
 
 ELLIPSIS = "…"
 
@@ -131,12 +137,12 @@ def run(
     and after. Without a TOKEN or --vector that vector points along the first channel of each pair, so that what comes
     out is cos and sin. `embtool rope compare A B` sets two models side by side.
     """
-    if tokens and tokens[0] == "compare" and len(tokens) == COMPARE:
-        if model.models:
-            raise typer.BadParameter("compare names its two models itself: leave out -m")
+    positions = _positions(rotation.pos)
+    if tokens and tokens[0] == "compare" and not positions and rotation.relative is None:
+        if model.models or len(tokens) != COMPARE:
+            raise typer.BadParameter("compare takes two models: embtool rope compare A B")
         output.emit(_compare(_of_model(model.open_named(tokens[1])), _of_model(model.open_named(tokens[2])), rotation))
         return
-    positions = _positions(rotation.pos)
     if (tokens or rotation.vector) and not positions and rotation.relative is None:
         raise typer.BadParameter("say where the vector stands: --pos N")
     if tokens and rotation.vector is not None:
@@ -225,7 +231,9 @@ def _subject(options: SettingsOptions, model: ModelOptions) -> _Subject:
 
 
 def _of_model(model: Model) -> _Subject:
-    rope = model.rope
+    rope = model.positions
+    if not isinstance(rope, Rope):
+        raise no_rope(model.name, rope)
     return _Subject(model, rope.layers, rope.context_length, rope.nope_layers, rope.notes)
 
 
@@ -309,18 +317,22 @@ class _Session:
         self.places = places
         self.sources = sources
         self.named = bool(sources) and "id" in (sources or [_Source({}, np.empty(0))])[0].fields
-        if any(isinstance(place, tuple) for place in places):
-            for layer in subject.layers:
-                if layer.settings.mrope_section is None:
-                    raise typer.BadParameter(
-                        f"three positions need mRoPE, and {subject.name or 'this'} has one per token"
-                    )
+        for layer in subject.layers:
+            if layer.settings.mrope_section is None and any(isinstance(place, tuple) for place in places):
+                raise typer.BadParameter(f"three positions need mRoPE, and {subject.name or 'this'} has one per token")
+            if layer.settings.layout is None and (sources is not None or options.relative is not None):
+                raise ConfigError(
+                    f"the family of {subject.name} is not known, and so not which two channels make a pair",
+                    hint=f"say which: --layout {' or '.join(PairLayout)}",
+                )
 
     def warn(self) -> None:
         """Warn of positions beyond the context, and say what was decided about the file."""
-        context, reach = self.subject.context_length, self._reach()
+        context, reach, length = self.subject.context_length, self._reach(), self.options.length
         if context is not None and reach is not None and reach > context:
             warn(f"position {reach - 1} is beyond the context of {count(context)} tokens")
+        elif context is not None and length is not None and length > context:
+            warn(f"a sequence of {count(length)} tokens is longer than the context of {count(context)}")
         for text in self.subject.notes:
             note(text)
 
@@ -434,8 +446,9 @@ class _Session:
 
         def groups() -> Iterator[Group]:
             for layer in self.subject.layers:
-                title = f"a query at {m} and a key at {n}, and both moved: only the distance {m - n} counts"
-                yield Group(self._dots(layer, m, n), line={"layer_type": layer.layer_type}, title=title)
+                title = f"query at {count(m)}, key at {count(n)}, and both moved: only their distance counts"
+                line = {"layer_type": layer.layer_type}
+                yield Group(self._dots(layer, m, n), line=line, title=title, after=[self._dotted(layer)])
 
         def document() -> dict[str, Any]:
             layers = [
@@ -468,6 +481,13 @@ class _Session:
                 {"layer_type": layer.layer_type, "m": m + shift, "n": n + shift, "distance": m - n, "dot": dot}
             )
         return records
+
+    def _dotted(self, layer: LayerRope) -> str:
+        """What the two vectors are."""
+        if not self.sources:
+            return f"  both are ones, in all {layer.settings.head_dim} channels of a head"
+        named = [str(source.fields.get("token") or source.fields["query"]) for source in (self.sources * 2)[:2]]
+        return f"  the query is {visible(named[0])}, the key {visible(named[1])}; heads are added up"
 
     def _pair(self, settings: RopeSettings) -> tuple[Doubles, Doubles]:
         """The query and the key: two tokens' rows, one for both, or ones; each cut into heads."""
@@ -546,13 +566,10 @@ def layer_summary(layer: LayerRope, turning: Frequencies, context_length: int | 
     settings = layer.settings
     return {
         **layer_document(layer),
-        "rotary_dim": settings.turning_width,
-        "rotated_part": settings.rotated_part,
-        "direction": "clockwise" if settings.clockwise else "counter-clockwise",
         "attention_factor": turning.attention_factor,
-        "mrope_interleaved": settings.mrope_interleaved if settings.mrope_section is not None else None,
+        "mrope_axes": None if settings.mrope_section is None else [AXES[axis] for axis in mrope_axes(settings)],
+        **{name: settings.stretching[name] for name in PER_PAIR if name in settings.stretching},
         "precision": turning.precision,
-        "origins": dict(layer.origins),
         "inv_freq": turning.inv_freq,
         "wavelength": turning.wavelength,
         "unfinished_pairs": None if context_length is None else turning.unfinished(context_length),
@@ -580,53 +597,50 @@ class _Terminal:
             columns, groups = self._turn_columns(), self._turns()
         return Listing("rope", columns, groups, "pairs")
 
-    def _title(self, layer: LayerRope) -> str:
-        settings = layer.settings
-        name = self.subject.name or "RoPE"
-        kind = "" if layer.layer_type == "all" else f"   {layer.layer_type}"
-        layers = "" if not layer.layer_count else f"   {count(layer.layer_count)} layers"
-        paired = "layout not known" if settings.layout is None else LAYOUTS[settings.layout]
-        return (
-            f"{name}{kind}{layers}   {settings.rope_type}, theta {settings.rope_theta:,.10g}, "
-            f"{settings.turning_width} of {settings.head_dim} channels turn, {paired}"
-        )
+    def _title(self, layer: LayerRope, place: Place | None = None, what: str = "") -> str:
+        """The model, the kind of layer, and what is turned where."""
+        parts = [abridge(self.subject.name, LONGEST_NAME) if self.subject.name is not None else "RoPE"]
+        parts += [] if layer.layer_type == "all" else [layer.layer_type]
+        parts += [f"{count(layer.layer_count)} layers"] if layer.layer_count else []
+        parts += [] if place is None else [_placed(place)]
+        return "   ".join([*parts, what] if what else parts)
 
-    def _remarks(self, layer: LayerRope, turning: Frequencies) -> list[str]:
+    def _remarks(self, layer: LayerRope, turning: Frequencies, legend: str) -> list[str]:
         """What the table does not show."""
-        lines = [*self._passing(layer, turning), *self._context(turning)]
-        if turning.attention_factor != 1:
-            lines.append(f"  turned channels also grow {turning.attention_factor:.6g} times (attention factor)")
+        found = layer_lines(layer, turning)
         if layer.settings.mrope_section is not None:
-            shares = ", ".join(f"{axis} {n}" for axis, n in zip(AXES, layer.settings.mrope_section, strict=True))
-            lines.append(f"  three positions share the pairs ({shares}); for text they are one")
+            found.append("for text the three positions t, h, w are one")
+        found += [*self._passing(layer, turning), *self._context(turning)]
         if self.subject.nope_layers and layer is self.subject.layers[-1]:
-            lines.append(f"  layers without positions: {_ranges(self.subject.nope_layers)}")
-        lines.append(f"  computed in {turning.precision}")
-        return lines
+            found.append(f"layers without positions: {ranges(self.subject.nope_layers)}")
+        found += [legend, f"computed in {turning.precision}"]
+        return closing(found)
 
     def _passing(self, layer: LayerRope, turning: Frequencies) -> list[str]:
         settings = layer.settings
-        lines = []
+        found = []
         if settings.layout is not None and settings.turning_width < settings.head_dim:
             paired = set(channel_pairs(settings).ravel().tolist())
             rest = [channel for channel in range(settings.head_dim) if channel not in paired]
-            lines.append(f"  channels {_ranges(rest)} pass through unrotated")
+            found.append(f"channels {ranges(rest)} pass through unrotated")
         still = np.flatnonzero(turning.inv_freq == 0).tolist()
         if still:
-            lines.append(f"  pairs {_ranges(still)} stand still: their channels pass through unrotated")
-        return lines
+            found.append(f"pairs {ranges(still)} stand still: their channels pass through unrotated")
+        return found
 
     def _context(self, turning: Frequencies) -> list[str]:
         context = self.subject.context_length
         waves = turning.wavelength[np.isfinite(turning.wavelength)]
         if context is None or not len(waves):
             return []
-        longest = f"  context {count(context)} tokens, longest wavelength {_tokens(float(waves.max()))}"
+        found = [f"context {count(context)} tokens, longest wavelength {_tokens(float(waves.max()))}"]
         unfinished = turning.unfinished(context)
         unfinished = unfinished[turning.inv_freq[unfinished] > 0].tolist()
         if not unfinished:
-            return [f"{longest}: every pair completes a turn within it"]
-        return [f"{longest}: pairs {_ranges(unfinished)} never complete a turn within it"]
+            return [*found, "every pair completes a turn within the context"]
+        never = "never completes" if len(unfinished) == 1 else "never complete"
+        noun = "pair" if len(unfinished) == 1 else "pairs"
+        return [*found, f"{noun} {ranges(unfinished)} {never} a turn within the context"]
 
     # without a position
 
@@ -634,14 +648,17 @@ class _Terminal:
         context = self.subject.context_length
         return [
             Column("pair", right=True, style="dim"),
-            Column("dims", title="channels", show=_text),
-            Column("inv_freq", title="radians per token", right=True, show=_number),
-            Column("wavelength", title="tokens per turn", right=True, show=_tokens),
-            *([Column("in_context", title="turns in context", right=True, show=_number)] if context else []),
+            Column("dims", show=_text),
+            Column("inv_freq", right=True, show=_number),
+            Column("wavelength", right=True, show=_tokens),
+            *([Column("in_context", title="in context", right=True, show=_rounded)] if context else []),
             Column("bar", title="", style="cyan", show=_text),
         ]
 
     def _frequencies(self) -> Iterator[Group]:
+        legend = "inv_freq: radians per token; wavelength: tokens per turn"
+        if self.subject.context_length:
+            legend += "; in context: turns"
         for layer in self.subject.layers:
             turning = self.session.frequencies(layer)
             records = pair_records(layer.settings, turning)
@@ -651,47 +668,49 @@ class _Terminal:
                 record["in_context"] = None if wave is None else (self.subject.context_length or 0) / wave
                 share = math.log1p(wave) / math.log1p(longest) if wave else 0.0
                 record["bar"] = "█" * max(1, round(BAR * share)) if wave else "stands still"
-            yield Group(_shorten(records), title=self._title(layer), after=self._remarks(layer, turning))
+            yield Group(_shorten(records), title=self._title(layer), after=self._remarks(layer, turning, legend))
 
     # at one position
 
     def _turn_columns(self) -> list[Column]:
-        vector = [
-            Column("x", right=True, show=_number),
-            Column("y", right=True, show=_number),
-            Column("x_rotated", title="x rotated", right=True, show=_number, style="bold"),
-            Column("y_rotated", title="y rotated", right=True, show=_number, style="bold"),
-        ]
-        return [
-            Column("pair", right=True, style="dim"),
-            Column("dims", title="channels", show=_text),
-            Column("wavelength", title="tokens per turn", right=True, show=_tokens),
-            Column("turns", right=True, show=_number),
-            Column("angle", title="degrees", right=True, show=_degrees),
-            Column("dial", title="", style="cyan", show=_text),
-            Column("cos", right=True, show=_number),
-            Column("sin", right=True, show=_number),
-            *([] if self.session.sources is None else vector),
-        ]
+        first = [Column("pair", right=True, style="dim"), Column("dims", show=_text)]
+        turned = [Column("angle", right=True, show=_degrees), Column("dial", title="", style="cyan", show=_text)]
+        if self.session.sources is None:
+            return [
+                *first,
+                Column("wavelength", right=True, show=_tokens),
+                Column("turns", right=True, show=_rounded),
+                *turned,
+                Column("cos", right=True, show=_component),
+                Column("sin", right=True, show=_component),
+            ]
+        vector = [Column(key, right=True, show=_component) for key in ("x", "y")]
+        rotated = [Column(key, right=True, show=_component, style="bold") for key in ("x_rotated", "y_rotated")]
+        return [*first, *turned, *vector, *rotated]
 
     def _turns(self) -> Iterator[Group]:
+        legend = "wavelength: tokens per turn" if self.session.sources is None else "x and y are the channels of a pair"
         for layer in self.subject.layers:
             turning = self.session.frequencies(layer)
-            remarks = self._remarks(layer, turning)
+            remarks = self._remarks(layer, turning, legend)
             for turned in self.session.turned(layer, turning):
                 records = turned_records(layer.settings, turning, turned)
                 for record in records:
-                    record["dial"] = dial(record["angle"])
-                title = f"{self._title(layer)}   position {_written(turned.place)}{self._what(turned)}"
-                yield Group(_shorten(records), title=title, after=remarks)
+                    record["dial"] = dial(record["angle"]) if record["inv_freq"] else ""
+                yield Group(
+                    _shorten(records), title=self._title(layer, turned.place, self._what(turned)), after=remarks
+                )
                 remarks = []  # once per layer type
 
     def _what(self, turned: _Turned) -> str:
-        back = ", turned back" if self.session.options.inverse else ""
-        if not turned.fields:
-            return back
-        name = turned.fields.get("token") or turned.fields["query"]
-        return f"   {visible(str(name))}, head {turned.fields['head']}{back}"
+        """Which vector it is, and which way it is turned."""
+        parts = []
+        if turned.fields:
+            name = turned.fields.get("token") or turned.fields["query"]
+            parts.append(f"{abridge(visible(str(name)), LONGEST_NAME // 2)}, head {turned.fields['head']}")
+        if self.session.options.inverse:
+            parts.append("turned back")
+        return ", ".join(parts)
 
     # at several positions
 
@@ -701,13 +720,20 @@ class _Terminal:
         ]
         return [
             Column("pair", right=True, style="dim"),
-            Column("dims", title="channels", show=_text),
-            Column("wavelength", title="tokens per turn", right=True, show=_tokens),
+            Column("dims", show=_text),
+            Column("wavelength", right=True, show=_tokens),
             *shown,
         ]
 
     def _shown_places(self) -> list[str]:
-        return [str(_written(place)) for place in _ends(self.session.places, SHOWN_POSITIONS)]
+        """As many positions as fit side by side."""
+        written = [str(_written(place)) for place in self.session.places]
+        most = DIALS_WIDTH // (max(map(len, written)) + GAP)
+        return _ends(written, max(most, 3))
+
+    def _left_out(self) -> str:
+        rest = len(self.session.places) - len(self._shown_places())
+        return f"; {count(rest)} more positions in JSON and TSV" if rest else ""
 
     def _side_by_side(self) -> Iterator[Group]:
         for layer in self.subject.layers:
@@ -716,17 +742,18 @@ class _Terminal:
             for turned in self.session.turned(layer, turning):
                 key = f"dial {_written(turned.place)}"
                 for record, angle in zip(records, _modulo(turned.angles).tolist(), strict=True):
-                    record[key] = dial(angle)
-            yield Group(_shorten(records), title=self._title(layer), after=self._remarks(layer, turning))
+                    record[key] = dial(angle) if record["inv_freq"] else ""
+            legend = f"wavelength: tokens per turn; → is no turn{self._left_out()}"
+            yield Group(_shorten(records), title=self._title(layer), after=self._remarks(layer, turning, legend))
 
 
 def _ends(items: Sequence[Any], most: int) -> list[Any]:
     """Cut a sequence to its first, middle and last items."""
     if len(items) <= most:
         return list(items)
-    part = most // 3
-    middle = (len(items) - part) // 2
-    return [*items[:part], *items[middle : middle + part], *items[-part:]]
+    part, extra = divmod(most, 3)
+    first, middle = part + extra, (len(items) - part) // 2
+    return [*items[:first], *items[middle : middle + part], *items[-part:]]
 
 
 def _shorten(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -743,38 +770,51 @@ def _shorten(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return result
 
 
-def _ranges(numbers: Sequence[int]) -> str:
-    """Write ascending numbers as ranges: 0..3, 7; a steady step is written as such: 3, 7, ..., 47."""
-    if len(numbers) > 4 and len({b - a for a, b in pairwise(numbers)}) == 1 and numbers[1] > numbers[0] + 1:  # noqa: PLR2004
-        return f"{numbers[0]}, {numbers[1]}, …, {numbers[-1]}"
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][1] + 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ", ".join(str(first) if first == last else f"{first}..{last}" for first, last in parts)
-
-
 def _text(value: Any) -> str:
     return str(value)
+
+
+def _placed(place: Place) -> str:
+    if isinstance(place, int):
+        return f"position {count(place)}"
+    return ", ".join(f"{axis} {count(number)}" for axis, number in zip(AXES, place, strict=True))
+
+
+TINY, BIG, VAST = 1e-3, 1e4, 1e12
+"""Where a number is rather written with an exponent, without decimals, or with an exponent again."""
 
 
 def _number(value: Any) -> str:
     """Round for reading; the line of dots stays empty."""
     if isinstance(value, str):
         return value
-    return f"{value:,.4f}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.3e}"  # noqa: PLR2004
+    return f"{value:,.4f}" if TINY <= abs(value) < VAST or value == 0 else f"{value:.2e}"
+
+
+def _rounded(value: Any) -> str:
+    """Round a number of turns: the fewer, the more decimals."""
+    if isinstance(value, str):
+        return value
+    if 0 < abs(value) < TINY:
+        return f"{value:.1e}"
+    return f"{value:,.1f}" if abs(value) >= 1 / TINY else f"{value:.4f}"
+
+
+def _component(value: Any) -> str:
+    """Round a component of a vector; no minus before what rounds to zero."""
+    if isinstance(value, str):
+        return value
+    return f"{value:.2e}" if abs(value) >= BIG else f"{round(value, 4) + 0.0:.4f}"
 
 
 def _tokens(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return f"{value:,.2f}" if value < 1e4 else f"{value:,.0f}"  # noqa: PLR2004
+    return f"{value:,.2f}" if value < BIG else f"{value:,.0f}" if value < VAST else f"{value:.2e}"
 
 
 def _degrees(value: Any) -> str:
-    return value if isinstance(value, str) else f"{math.degrees(value):.1f}"
+    return value if isinstance(value, str) else f"{math.degrees(value):.1f}°"
 
 
 # --- two models -------------------------------------------------------------------------------------------------------
@@ -789,19 +829,9 @@ COMPARED = (
 def _compare(one: _Subject, other: _Subject, options: RotationOptions) -> Listing:
     """Set the settings and wavelengths of two models side by side."""
     described = [[_summary(subject, layer, options) for layer in subject.layers] for subject in (one, other)]
-    columns = (
-        Column("layer_type", title="layers"),
-        Column("field", title=""),
-        Column("a", title="A", right=True, show=_side),
-        Column("b", title="B", right=True, show=_side),
-        Column("equal", title="", show=lambda equal: "" if equal else "differs", style="yellow"),
-    )
-
-    records = [record for a, b in zip_longest(*described) for record in _side_by_side(a, b)]
-    waves = [record for record in records if record["field"].startswith("wavelength")]
-    shown = {id(record) for record in _ends(waves, SHOWN_PAIRS)}
-    abridged = [record for record in records if record not in waves or id(record) in shown]
-    terminal = Listing("rope-compare", columns, [Group(abridged, title=f"A: {one.name}   B: {other.name}")], "fields")
+    columns = tuple(Column(key) for key in ("layer_type", "field", "a", "b", "equal"))
+    sides = [list(_side_by_side(a, b)) for a, b in zip_longest(*described)]
+    records = [record for side in sides for record in side]
 
     def document() -> dict[str, Any]:
         subjects = zip((one, other), described, strict=True)
@@ -814,9 +844,28 @@ def _compare(one: _Subject, other: _Subject, options: RotationOptions) -> Listin
         }
 
     names = {"model_a": one.name, "model_b": other.name}
-    return Listing(
-        "rope-compare", columns, [Group(records)], "fields", line=names, document=document, terminal=terminal
+    terminal = _compared_on_terminal(one, other, sides)
+    groups = [Group(records)]
+    return Listing("rope-compare", columns, groups, "fields", line=names, document=document, terminal=terminal)
+
+
+def _compared_on_terminal(one: _Subject, other: _Subject, sides: list[list[dict[str, Any]]]) -> Listing:
+    """The same for a reader: a table per kind of layer, with the first, middle and last wavelengths."""
+    columns = (
+        Column("field", title=""),
+        Column("a", title="A", right=True),
+        Column("b", title="B", right=True),
+        Column("equal", title="", show=lambda equal: "" if equal else "differs", style="yellow"),
     )
+    names = [abridge(str(subject.name), LONGEST_NAME) for subject in (one, other)]
+    groups = []
+    for records in sides:
+        waves = [record for record in records if record["field"].startswith("wavelength")]
+        kept = [record for record in records if record not in waves] + _ends(waves, SHOWN_PAIRS)
+        shown = [record | {side: _side(record["field"], record[side]) for side in ("a", "b")} for record in kept]
+        kind = "" if records[0]["layer_type"] == "all" else f"   {records[0]['layer_type']}"
+        groups.append(Group(shown, title=f"A: {names[0]}   B: {names[1]}{kind}"))
+    return Listing("rope-compare", columns, groups, "fields")
 
 
 def _summary(subject: _Subject, layer: LayerRope, options: RotationOptions) -> dict[str, Any]:
@@ -848,9 +897,10 @@ def _field(layer_type: str, key: str, a: Any, b: Any) -> dict[str, Any]:
     return {"layer_type": layer_type, "field": key, "a": a, "b": b, "equal": a == b}
 
 
-def _side(value: Any) -> str:
+def _side(field: str, value: Any) -> str | None:
+    """Write a value for a reader."""
     if isinstance(value, list):
-        return _ranges(value) or "none"
+        return (ranges(value) or "none") if field == "unfinished_pairs" else ", ".join(map(str, value))
     if isinstance(value, float):
-        return _tokens(value) if value >= 1 else _number(value)
-    return count(value) if isinstance(value, int) else str(value)
+        return _tokens(value) if "wavelength" in field else setting(value)
+    return count(value) if isinstance(value, int) else value

@@ -22,7 +22,7 @@ from embtool.dtypes import Doubles
 from embtool.errors import LocalFailure
 from embtool.model import Model
 from embtool.norms import row_norms
-from embtool.output import Column, Format, Group, Listing, count, size, visible
+from embtool.output import Column, Format, Group, Listing, brief, count, size
 from embtool.table import EmbeddingTable
 from embtool.vocabulary import Query
 
@@ -94,7 +94,7 @@ def _answer(
     pooled = len(query.ids) > 1
     values = pool(rows, how or "mean") if pooled else rows[0]
     norm = float(np.linalg.norm(values.astype(np.float64)))
-    vocabulary = model.vocabulary_if_any
+    vocabulary = model.vocabulary_of(table)
     entry = None if vocabulary is None or pooled else vocabulary.token(query.ids[0])
     fields = token_fields(entry, query.ids[0])
     if pooled:
@@ -102,7 +102,7 @@ def _answer(
     record = {"query": query.text, **fields, "norm": norm, "values": values}
     if not on_terminal:
         return Group([record])
-    name = visible(query.text) if pooled else (visible(entry.text) if entry is not None else "no token (padding)")
+    name = brief(query.text) if pooled else (brief(entry.text) if entry is not None else "no token (padding)")
     place = f"{how or 'mean'} of {len(query.ids)} rows" if pooled else f"row {count(query.ids[0])}"
     title = f"{name}, {place} of {model.name}, {table.role} table"
     return Group([record], title=title, after=_picture(table, values, norm, standing))

@@ -19,7 +19,7 @@ from embtool.cli.options import (
     token_fields,
 )
 from embtool.neighbors import score_rows
-from embtool.output import Column, Group, Listing, visible
+from embtool.output import Column, Group, Listing, brief, visible
 from embtool.scan import METRICS
 from embtool.vocabulary import Query
 
@@ -46,7 +46,7 @@ def run(
 
     def collect(query: Query) -> Group:
         rows = chosen.rows(query.ids)
-        vocabulary = opened.vocabulary_if_any
+        vocabulary = opened.vocabulary_of(chosen)
         entry = vocabulary.token(query.ids[0]) if vocabulary is not None and len(query.ids) == 1 else None
         fields = token_fields(entry, query.ids[0])
         if len(query.ids) > 1:
@@ -62,7 +62,7 @@ def run(
         raise typer.BadParameter("name at least two tokens")
     stacked = np.stack(vectors)
     matrices = {name: np.stack([score_rows(stacked, vector, name) for vector in stacked]) for name in METRICS}
-    names = [visible(str(item["token"] if item["token"] is not None else item["query"])) for item in items]
+    names = [brief(str(item["token"] if item["token"] is not None else item["query"])) for item in items]
     context = {"model": opened.name, "table": chosen.role}
     matrix = Listing("similarity", _columns(names, metric), [_matrix(names, matrices, metric)], records_key="pairs")
     output.emit(

@@ -7,7 +7,7 @@ import typer
 
 from embtool.cli.batch import read_lines
 from embtool.cli.options import ModelOptions, OutputOptions, token_fields
-from embtool.output import Column, Group, Listing, count, visible
+from embtool.output import Column, Group, Listing, brief, count, visible
 
 COLUMNS = (
     Column("position", right=True),
@@ -45,7 +45,7 @@ def run(
                 for position, token in enumerate(vocabulary.encode(line, special=special))
             ]
             named = {} if single else {"text": line}
-            yield Group(records, fields=named, line=named, title=None if single else visible(line))
+            yield Group(records, fields=named, line=named, title=None if single else brief(line))
 
     output.emit(
         Listing(

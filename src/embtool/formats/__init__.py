@@ -1,22 +1,44 @@
 """The checkpoint formats, one file each; a format only parses headers.
 
-To add one: write `formats/x.py` with `open_checkpoint(source) -> Checkpoint | None` and name it in `FORMATS`.
+To add one: write `formats/x.py` with `open_checkpoint(source) -> Checkpoint | None` and name it in `FORMATS`; if files of
+it can be named, add the end of their names to `OPENERS`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
 
 from embtool.checkpoint import Checkpoint
+from embtool.config import Config
 from embtool.errors import TableNotFound, UnsupportedFormat
-from embtool.formats import safetensors
+from embtool.formats import gguf, safetensors
 from embtool.source import Source
+from embtool.vocabulary import Vocabulary
 
-FORMATS: tuple[Callable[[Source], Checkpoint | None], ...] = (safetensors.open_checkpoint,)
+FORMATS: tuple[Callable[[Source], Checkpoint | None], ...] = (safetensors.open_checkpoint, gguf.open_checkpoint)
 """Tried in order; the first that finds its files opens the model."""
+
+OPENERS: Mapping[str, Callable[[Source, str], Checkpoint]] = {
+    safetensors.INDEX_SUFFIX: safetensors.open_index,
+    safetensors.SUFFIX: safetensors.open_file,
+    gguf.SUFFIX: gguf.open_file,
+}
+"""How a file that is named itself is opened, by the end of its name."""
+
+@runtime_checkable
+class SelfDescribing(Protocol):
+    """A checkpoint that brings its own config and vocabulary."""
+
+    def read_config(self) -> Config | None:
+        """Read its config."""
+
+    def read_vocabulary(self) -> Vocabulary | None:
+        """Read its tokens."""
+
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 """Suffixes of checkpoints that run code when they are loaded: never opened."""
 
-FOREIGN = {".gguf": "GGUF", ".h5": "Keras", ".msgpack": "Flax", ".onnx": "ONNX", ".npz": "MLX or numpy"}
+FOREIGN = {".h5": "Keras", ".msgpack": "Flax", ".onnx": "ONNX", ".npz": "MLX or numpy"}
 """Suffixes of formats that are named in the refusal."""
 
 
@@ -32,6 +54,31 @@ def open_checkpoint(source: Source) -> Checkpoint:
         if checkpoint is not None:
             return checkpoint
     raise missing(source)
+
+
+def check_named_file(source: Source, file: str) -> str:
+    """Return the name of a file that a reference names, if it is of a kind that embtool opens.
+
+    Raises:
+        UnsupportedFormat: it is not; the message says what it is.
+    """
+    if not file.endswith(tuple(OPENERS)):
+        if file.endswith(PICKLES):
+            raise refuse_pickle(source.name, file)
+        if not (source.local and _is_gguf(source, file)):
+            raise UnsupportedFormat(f"{source.name} is not a model: embtool opens folders, *{', *'.join(OPENERS)} files")
+    return file
+
+
+def _is_gguf(source: Source, file: str) -> bool:
+    """Tell a GGUF file by its first bytes: Ollama names its files by their hash."""
+    return source.head(file, len(gguf.MAGIC)) == gguf.MAGIC
+
+
+def open_file(source: Source, file: str) -> Checkpoint:
+    """Open a file that was named itself, and that `check_named_file` let pass."""
+    opener = next((opener for suffix, opener in OPENERS.items() if file.endswith(suffix)), gguf.open_file)
+    return opener(source, file)
 
 
 def missing(source: Source) -> UnsupportedFormat | TableNotFound:

@@ -51,10 +51,10 @@ def _from_json(data: bytes) -> Vocabulary:
         write_index(key, entries)
         return entries
 
-    return Vocabulary(TOKENIZER, parse, _loader(data, TOKENIZER), quick=lambda: open_index(key))
+    return Vocabulary(TOKENIZER, parse, loader(data, TOKENIZER), quick=lambda: open_index(key))
 
 
-def _loader(data: bytes, file: str) -> Callable[[], Any]:
+def loader(data: bytes, file: str) -> Callable[[], Any]:
     """Make what builds the whole tokenizer, when a text must be split."""
 
     def load() -> Any:

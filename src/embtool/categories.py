@@ -1,0 +1,161 @@
+"""What kind each token is: an ordinary one, a byte, a special token, one that no text can reach, and so on.
+
+The kinds follow Land and Bartolo, "Fishing for Magikarp" (2024, https://arxiv.org/abs/2405.05417): a token is decoded,
+its text is encoded again, and a token that does not come back is *unreachable*. What is one token may depend on what
+stands before it, so a text is also tried after a few contexts: a character that the tokenizer keeps for itself.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import cached_property
+
+import numpy as np
+
+from embtool.vocabulary import Token, Vocabulary
+
+CONTEXTS = ("«", "\n", "1", ".")
+"""Texts tried before a token's own, after nothing and letters that begin few pieces."""
+
+BARREN = 2
+"""Contexts that may help no token before the others are not tried any more."""
+
+RARE_LETTERS = 3
+"""Letters of the vocabulary tried as contexts: those inside words, such as `##ing`, come only after one."""
+
+TRIED_LETTERS = 64
+"""Letters looked at for those."""
+
+CASED = ("Ll", "Lu", "Lm")
+"""Unicode categories of letters that stand together as words; an ideograph is a word by itself."""
+
+ENCODED_AT_ONCE = 8192
+"""Texts in hand while they are encoded."""
+
+ASCII_END = 0x80
+"""Bytes below this are characters by themselves."""
+
+NEVER_IN_UTF8 = frozenset([0xC0, 0xC1, *range(0xF5, 0x100)])
+"""Bytes that no UTF-8 text holds (RFC 3629, section 1): two would begin overlong forms, eleven exceed U+10FFFF."""
+
+
+class Category(StrEnum):
+    """The kind of a row."""
+
+    NORMAL = "normal"
+    BYTE = "byte"
+    PARTIAL = "partial"
+    SPECIAL = "special"
+    ADDED = "added"
+    UNREACHABLE = "unreachable"
+    PADDING = "padding"
+
+
+MEANINGS = {
+    Category.NORMAL: "its text is split into this token",
+    Category.BYTE: "one byte that is no character by itself, or that stands for a character the vocabulary lacks",
+    Category.PARTIAL: "several bytes, not all of them whole UTF-8 characters",
+    Category.SPECIAL: "a control token, added beside the trained vocabulary",
+    Category.ADDED: "added beside the trained vocabulary, but not special",
+    Category.UNREACHABLE: "its text is split into other tokens",
+    Category.PADDING: "a row that no token has",
+}
+
+
+class Categorizer:
+    """Tells the category of tokens of one vocabulary."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self._added = frozenset(vocabulary.added_ids.tolist())
+
+    def each(self, tokens: Sequence[Token]) -> list[Category]:
+        """Tell the category of each token, encoding only those whose text must be tried.
+
+        Raises:
+            FormatError: the tokenizer cannot split a text.
+        """
+        found = [self.by_bytes(token) for token in tokens]
+        tried = [token for token, category in zip(tokens, found, strict=True) if category is Category.NORMAL]
+        lost: set[int] = set()
+        for first in range(0, len(tried), ENCODED_AT_ONCE):
+            lost |= self._unreachable(tried[first : first + ENCODED_AT_ONCE])
+        return [
+            Category.UNREACHABLE if category is Category.NORMAL and token.id in lost else category
+            for token, category in zip(tokens, found, strict=True)
+        ]
+
+    def by_bytes(self, token: Token) -> Category:
+        """Tell the category of a token as far as that needs no encoding: an unreachable one counts as normal."""
+        if token.special:
+            return Category.SPECIAL
+        if token.id in self._added:
+            return Category.ADDED
+        if is_byte(token):
+            return Category.BYTE
+        try:
+            token.bytes.decode()
+        except UnicodeDecodeError:
+            return Category.PARTIAL
+        return Category.NORMAL
+
+    def _unreachable(self, tokens: Sequence[Token]) -> set[int]:
+        """Find the tokens whose text is never split into them, in no context."""
+        left = self._lost_after("", tokens)
+        barren = 0
+        for context in self._contexts if left else ():
+            if not left or barren == BARREN:
+                break
+            still = self._lost_after(context, left)
+            barren = barren + 1 if len(still) == len(left) else 0
+            left = still
+        return {token.id for token in left}
+
+    def _lost_after(self, context: str, tokens: Sequence[Token]) -> list[Token]:
+        """Keep the tokens that do not come back when their text is encoded after a context."""
+        before, *found = self.vocabulary.encode_each([context, *(context + _bare(token) for token in tokens)])
+        return [token for token, ids in zip(tokens, found, strict=True) if ids != [*before, token.id]]
+
+    @cached_property
+    def _contexts(self) -> list[str]:
+        return [*_rare_letters(self.vocabulary), *CONTEXTS]
+
+
+def is_byte(token: Token) -> bool:
+    """Tell whether a token is one byte: beyond ASCII, or spelled `<0xNN>` beside the character itself."""
+    if len(token.bytes) != 1:
+        return False
+    return token.bytes[0] >= ASCII_END or token.piece.startswith("<0x")
+
+
+def never_in_text(token: Token) -> bool:
+    """Tell whether a token holds a byte that no UTF-8 text has."""
+    return len(token.bytes) == 1 and is_byte(token) and token.bytes[0] in NEVER_IN_UTF8
+
+
+def padding_ids(vocabulary: Vocabulary, rows: int) -> list[int]:
+    """List the rows of a table that no token has."""
+    free = np.ones(rows, np.bool_)
+    free[vocabulary.ids[vocabulary.ids < rows]] = False
+    found: list[int] = np.flatnonzero(free).tolist()
+    return found
+
+
+def _bare(token: Token) -> str:
+    """The text that a piece stands for in a sentence: of `##ing`, what is written is `ing`."""
+    return token.bytes.decode("utf-8", "replace")
+
+
+def _rare_letters(vocabulary: Vocabulary) -> list[str]:
+    """Find letters that are tokens by themselves, that the tokenizer does not fold, and that begin few other pieces."""
+    beginnings: dict[str, int] = {}
+    alone: dict[str, int] = {}
+    for token in vocabulary:
+        head = token.text[:1]
+        beginnings[head] = beginnings.get(head, 0) + 1
+        if len(token.text) == 1 and unicodedata.category(head) in CASED:
+            alone[head] = token.id
+    ranked = sorted(alone, key=lambda letter: (beginnings[letter], letter))[:TRIED_LETTERS]
+    encoded = vocabulary.encode_each(ranked)
+    kept = [letter for letter, ids in zip(ranked, encoded, strict=True) if ids == [alone[letter]]]
+    return kept[:RARE_LETTERS]

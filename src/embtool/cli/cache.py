@@ -1,0 +1,121 @@
+"""`embtool cache`: what was fetched and derived is listed, checked, and removed."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from embtool.cache import cache_root
+from embtool.cli.messages import note
+from embtool.cli.options import OutputOptions, expand
+from embtool.errors import EmbtoolError, ModelNotFound
+from embtool.hub.inventory import Entry, entries, remove, verify
+from embtool.output import Column, Group, Listing, count, size
+
+DAMAGED = 6
+"""The exit status of `verify` when something is not what was written: bad data."""
+
+app = typer.Typer(add_completion=False, help="List, check and remove what embtool has fetched and derived.")
+
+Models = Annotated[
+    list[str] | None, typer.Argument(metavar="MODEL...", help="Models, as org/name. Default: everything.")
+]
+
+COLUMNS = (
+    Column("kind"),
+    Column("model", style="bold"),
+    Column("file", terminal=False),
+    Column("about"),
+    Column("bytes", right=True, show=size),
+    Column("modified"),
+    Column("path", terminal=False),
+)
+
+
+def ls(models: Models = None, *, output: OutputOptions) -> None:
+    """List what is kept: tables, unfinished tables, headers and rows, records, and what was derived from files.
+
+    Whole files are not here but in the cache that all Hugging Face tools share: `hf cache ls`.
+    """
+    found = _chosen(models)
+    output.emit(_listing("cache-ls", found))
+    note(f"{count(len(found))} {'entry' if len(found) == 1 else 'entries'}, {size(sum(e.bytes for e in found))}")
+
+
+def rm(
+    models: Models = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Remove everything.")] = False,
+    unfinished: Annotated[bool, typer.Option("--unfinished", help="Remove only tables that are not finished.")] = False,
+    output: OutputOptions,
+) -> None:
+    """Remove what is kept of models; it is fetched again when it is wanted again."""
+    if not models and not everything and not unfinished:
+        raise typer.BadParameter("name a MODEL, or say --all or --unfinished")
+    if models and everything:
+        raise typer.BadParameter("--all and MODEL exclude each other")
+    found = [entry for entry in _chosen(models) if entry.kind == "unfinished" or not unfinished]
+    freed = sum(remove(entry) for entry in found)
+    output.emit(_listing("cache-rm", found))
+    note(f"{count(len(found))} {'entry' if len(found) == 1 else 'entries'} removed, {size(freed)} freed")
+
+
+def path(*, output: OutputOptions) -> None:
+    """Say where the cache is; EMBTOOL_CACHE moves it."""
+    del output
+    print(cache_root())  # noqa: T201 - the answer
+
+
+def check(models: Models = None, *, output: OutputOptions) -> None:
+    """Read everything again and hold it against its checksums; ends with status 6 if something is damaged."""
+    found = _chosen(models)
+    damage = [(entry, _damage(entry)) for entry in found]
+    records = [{**_record(entry), "verdict": wrong or "sound"} for entry, wrong in damage]
+    columns = [*COLUMNS[:4], Column("verdict"), *COLUMNS[4:]]
+    output.emit(Listing("cache-verify", columns, [Group(records)], records_key="entries"))
+    bad = sum(wrong is not None for _, wrong in damage)
+    if bad:
+        note(f"{count(bad)} of {count(len(found))} entries are damaged; `embtool cache rm MODEL` removes them")
+        raise typer.Exit(DAMAGED)
+
+
+for name, command in (("ls", ls), ("rm", rm), ("path", path), ("verify", check)):
+    app.command(name, help=command.__doc__)(expand(command))
+
+
+def _chosen(models: list[str] | None) -> list[Entry]:
+    """Find the entries of the models named.
+
+    Raises:
+        ModelNotFound: nothing is kept of one.
+    """
+    found = entries(cache_root())
+    for model in models or ():
+        if not any(entry.model == model for entry in found):
+            raise ModelNotFound(f"nothing is kept of {model}", hint="embtool cache ls")
+    return [entry for entry in found if not models or entry.model in models]
+
+
+def _damage(entry: Entry) -> str | None:
+    try:
+        return verify(entry)
+    except EmbtoolError as error:
+        return error.message
+
+
+def _listing(command: str, found: list[Entry]) -> Listing:
+    return Listing(command, COLUMNS, [Group([_record(entry) for entry in found])], records_key="entries")
+
+
+def _record(entry: Entry) -> dict[str, Any]:
+    modified = dt.datetime.fromtimestamp(entry.modified, dt.UTC)
+    return {
+        "kind": entry.kind,
+        "model": entry.model,
+        "file": entry.file,
+        "about": entry.about,
+        "bytes": entry.bytes,
+        "modified": modified.isoformat(timespec="seconds"),
+        "path": str(Path(entry.path)),
+    }

@@ -1,0 +1,466 @@
+"""The GGUF format: a header with metadata and tensors, read strictly; llama.cpp's and Ollama's files.
+
+A file is `GGUF`, a version, the two counts, the metadata (key, type, value), the tensors (name, dimensions innermost
+first, type, offset), padding to `general.alignment`, then the data
+(https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Versions 2 and 3 in little-endian order are read. The header
+does not say how long it is, so it is read in steps, never beyond `Source.header_limit`; a long array of strings, such as
+the tokens, is passed over and decoded only when asked for. A model can be split over several files, each with a header
+of its own, the metadata in the first.
+"""
+
+import math
+import re
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embtool.checkpoint import Checkpoint, TensorInfo, size_of
+from embtool.config import Config
+from embtool.errors import FileNotInModel, FormatError, TableNotFound, UnsupportedFormat
+from embtool.formats import gguf_config
+from embtool.formats.ggml import type_of
+from embtool.source import Source
+from embtool.vocabulary import Vocabulary
+from embtool.vocabulary.ggml import TokenizerMetadata, read_ggml
+
+SUFFIX = ".gguf"
+MAGIC = b"GGUF"
+VERSIONS = (2, 3)
+
+STEPS = (1 << 20, 8 << 20, 32 << 20)
+"""Bytes read of a header, then again if that was not all: a large vocabulary makes one of 6 to 16 MB."""
+
+KEY_LIMIT = 65_535
+"""Bytes of a key: the format's own limit."""
+
+NAME_LIMIT = 4096
+"""Bytes of a tensor's name: the format allows 64, some writers went beyond it."""
+
+MOST_DIMENSIONS = 4
+DEFAULT_ALIGNMENT = 32
+LARGEST_SIZE = 1 << 63
+
+LEAST_ENTRY = 13
+"""Bytes of the shortest metadata entry: an empty key, its type and one byte of value."""
+
+DEEPEST_ARRAY = 4
+"""Arrays within arrays; no known key has one within another."""
+
+SPLIT = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
+"""One file of a split model, as llama-gguf-split names it."""
+
+PROJECTOR = re.compile(r"(^|[/\-_.])mmproj", re.IGNORECASE)
+"""Files of a vision tower that lie beside a model: no model of their own."""
+
+SCALARS = {0: "B", 1: "b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "?", 10: "<Q", 11: "<q", 12: "<d"}
+"""Types of metadata values, for struct, by their number; 8 is a string, 9 an array."""
+
+STRING, ARRAY, BOOL = 8, 9, 7
+
+FILE_TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
+    13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS",
+    21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
+    29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
+}  # fmt: skip
+"""`general.file_type`: how most tensors of a file are stored (llama.h, `llama_ftype`)."""
+
+
+class _TooShort(Exception):  # noqa: N818 - not an error: more of the header is to be read
+    """The bytes in hand end before the header does."""
+
+
+@dataclass(frozen=True)
+class Strings(Sequence[str]):
+    """An array of strings in a header: where each begins and how long it is; decoded when asked for."""
+
+    data: bytes
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    what: str
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def raw(self, place: int) -> bytes:
+        """Give the bytes of one string."""
+        start = int(self.starts[place])
+        return self.data[start : start + int(self.lengths[place])]
+
+    def __getitem__(self, place: Any) -> Any:
+        """Give one string.
+
+        Raises:
+            FormatError: its bytes are not UTF-8.
+        """
+        return _text(self.raw(place), f"entry {place:,} of {self.what}")
+
+    def __iter__(self) -> Iterator[str]:
+        starts, lengths = self.starts.tolist(), self.lengths.tolist()
+        for place, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+            yield _text(self.data[start : start + length], f"entry {place:,} of {self.what}")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a GGUF file says of itself: its metadata by key, and its tensors by name."""
+
+    metadata: Mapping[str, Any]
+    tensors: Mapping[str, TensorInfo]
+
+
+def read_header(source: Source, shard: str) -> Header:
+    """Read a file's header, in as few reads as its length allows.
+
+    Raises:
+        FormatError: it is no GGUF file, of another version or byte order, truncated, or longer than is accepted.
+    """
+    size = source.size(shard)
+    limit = min(size, source.header_limit)
+    for step in (*STEPS, source.header_limit):
+        length = min(step, limit)
+        try:
+            return parse_header(source.head(shard, length), file_size=size, shard=shard)
+        except _TooShort:
+            if length < limit:
+                continue
+        break
+    if limit == size:
+        raise FormatError(
+            f"{shard} is truncated: its {size:,} bytes end inside its header", hint="delete it and fetch it again"
+        )
+    raise FormatError(f"the header of {shard} is longer than {limit:,} bytes, the most that is read")
+
+
+def parse_header(data: bytes, *, file_size: int, shard: str) -> Header:
+    """Parse a header; `file_size` is in bytes.
+
+    Raises:
+        FormatError: it breaks a promise of the format.
+        _TooShort: it is longer than the bytes given.
+    """
+    cursor = _Cursor(data, shard)
+    _check_magic(data, shard)
+    cursor.place = len(MAGIC)
+    version = cursor.scalar("<I")
+    if version not in VERSIONS:
+        swapped = int.from_bytes(version.to_bytes(4, "little"), "big") in VERSIONS
+        other = "is in big-endian order" if swapped else f"has version {version}"
+        raise UnsupportedFormat(
+            f"{shard} {other}: embtool reads GGUF of version 2 and 3 in little-endian order",
+            hint="convert it with llama.cpp's gguf-py scripts, or fetch a newer one",
+        )
+    tensor_count, entry_count = cursor.scalar("<Q"), cursor.scalar("<Q")
+    if (tensor_count + entry_count) * LEAST_ENTRY > file_size:
+        raise FormatError(f"{shard} claims {tensor_count:,} tensors and {entry_count:,} entries, more than its bytes")
+    metadata = _metadata(cursor, entry_count)
+    entries = [_entry(cursor) for _ in range(tensor_count)]
+    alignment = _alignment(metadata, shard)
+    start = -(-cursor.place // alignment) * alignment
+    return Header(metadata, _tensors(entries, start, alignment, file_size, shard))
+
+
+def _check_magic(data: bytes, shard: str) -> None:
+    if data.startswith(MAGIC):
+        return
+    if len(data) < len(MAGIC) and MAGIC.startswith(data):
+        raise FormatError(f"{shard} is truncated: it has {len(data)} bytes", hint="delete it and fetch it again")
+    seems = {b"vers": "a Git LFS pointer, not the file itself: run `git lfs pull`", b"FUGG": "a big-endian GGUF file"}
+    known = seems.get(data[:4])
+    if known is None and data[:4] in (b"lmgg", b"tjgg", b"fmgg", b"algg"):
+        known = "a GGML file, the format before GGUF"
+    raise FormatError(f"{shard} is not a GGUF file{f': it looks like {known}' if known else ''}")
+
+
+class _Cursor:
+    """Reads values one after the other; raises `_TooShort` at the end of the bytes in hand."""
+
+    def __init__(self, data: bytes, shard: str) -> None:
+        self.data = data
+        self.shard = shard
+        self.place = 0
+
+    def take(self, count: int) -> bytes:
+        stop = self.place + count
+        if stop > len(self.data):
+            raise _TooShort
+        taken = self.data[self.place : stop]
+        self.place = stop
+        return taken
+
+    def scalar(self, form: str) -> Any:
+        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
+
+    def text(self, what: str, limit: int) -> str:
+        length = self.scalar("<Q")
+        if length > limit:
+            raise FormatError(f"{what} in {self.shard} has {length:,} bytes, the limit is {limit:,}")
+        return _text(self.take(length), f"{what} in {self.shard}")
+
+    def value(self, kind: int, key: str, depth: int = 0) -> Any:
+        if kind == STRING:
+            return _text(self.take(self.scalar("<Q")), f"{key} in {self.shard}")
+        if kind == ARRAY:
+            return self._array(key, depth)
+        form = SCALARS.get(kind)
+        if form is None:
+            raise FormatError(f"{key} in {self.shard} has a value of type {kind}, which there is not")
+        return self._truth(key) if kind == BOOL else self.scalar(form)
+
+    def _truth(self, key: str) -> bool:
+        byte = self.take(1)[0]
+        if byte > 1:
+            raise FormatError(f"{key} in {self.shard} is neither true nor false")
+        return bool(byte)
+
+    def _array(self, key: str, depth: int) -> Any:
+        kind, count = self.scalar("<I"), self.scalar("<Q")
+        if kind == STRING:
+            return self._strings(count, key)
+        if kind == ARRAY:
+            if depth == DEEPEST_ARRAY:
+                raise FormatError(f"{key} in {self.shard} is nested too deeply")
+            self._check_room(count, 12)
+            return [self._array(key, depth + 1) for _ in range(count)]
+        form = SCALARS.get(kind)
+        if form is None:
+            raise FormatError(f"{key} in {self.shard} is an array of type {kind}, which there is not")
+        size = struct.calcsize(form)
+        self._check_room(count, size)
+        return np.frombuffer(self.take(count * size), np.dtype(form if form != "?" else "u1"))
+
+    def _check_room(self, count: int, size: int) -> None:
+        if count * size > len(self.data) - self.place:
+            raise _TooShort
+
+    def _strings(self, count: int, key: str) -> Strings:
+        """Pass over an array of strings, noting where each is."""
+        self._check_room(count, 8)
+        data, place, size = self.data, self.place, len(self.data)
+        unpack = struct.Struct("<Q").unpack_from
+        starts, lengths = np.empty(count, np.int64), np.empty(count, np.int64)
+        for order in range(count):
+            if place + 8 > size:
+                raise _TooShort
+            (length,) = unpack(data, place)
+            place += 8
+            if length > size - place:
+                raise _TooShort
+            starts[order], lengths[order] = place, length
+            place += length
+        self.place = place
+        return Strings(data, starts, lengths, f"{key} in {self.shard}")
+
+
+def _text(data: bytes, what: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{what} is not UTF-8 at byte {error.start}") from error
+
+
+def _metadata(cursor: _Cursor, count: int) -> dict[str, Any]:
+    metadata: dict[str, Any] = {}
+    for _ in range(count):
+        key = cursor.text("a key", KEY_LIMIT)
+        if key in metadata:
+            raise FormatError(f"{cursor.shard} has the key {key} twice")
+        metadata[key] = cursor.value(cursor.scalar("<I"), key)
+    return metadata
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A tensor as the header describes it: its shape in rows and columns, its place relative to the data."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: int
+    offset: int
+
+
+def _entry(cursor: _Cursor) -> _Entry:
+    name = cursor.text("the name of a tensor", NAME_LIMIT)
+    dimensions = cursor.scalar("<I")
+    if dimensions > MOST_DIMENSIONS:
+        raise FormatError(f"tensor {name} in {cursor.shard} has {dimensions} dimensions")
+    shape = tuple(cursor.scalar("<Q") for _ in range(dimensions))
+    return _Entry(name, shape[::-1], cursor.scalar("<I"), cursor.scalar("<Q"))
+
+
+def _alignment(metadata: Mapping[str, Any], shard: str) -> int:
+    alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
+    if type(alignment) is not int or alignment < 8 or alignment & (alignment - 1) or alignment > 1 << 20:  # noqa: PLR2004
+        raise FormatError(f"general.alignment in {shard} is not a power of two from 8 on")
+    return alignment
+
+
+def _tensors(
+    entries: Sequence[_Entry], start: int, alignment: int, file_size: int, shard: str
+) -> dict[str, TensorInfo]:
+    """Place the tensors in the file, and check that each fits, alone and beside the others."""
+    tensors: dict[str, TensorInfo] = {}
+    for entry in entries:
+        where = f"tensor {entry.name} in {shard}"
+        if entry.name in tensors:
+            raise FormatError(f"{where} is described twice")
+        if entry.offset % alignment:
+            raise FormatError(f"{where} does not begin at a multiple of {alignment}")
+        tensors[entry.name] = _tensor(entry, start, shard)
+    end = 0
+    for tensor in sorted(tensors.values(), key=lambda tensor: (tensor.start, tensor.stop)):
+        if tensor.start < end:
+            raise FormatError(f"tensor {tensor.name} in {shard} overlaps another tensor")
+        if tensor.stop > file_size:
+            raise FormatError(
+                f"tensor {tensor.name} in {shard} ends at byte {tensor.stop:,}, beyond the file's {file_size:,}",
+                hint="the file is truncated: delete it and fetch it again",
+            )
+        end = tensor.stop
+    return tensors
+
+
+def _tensor(entry: _Entry, start: int, shard: str) -> TensorInfo:
+    dtype = type_of(entry.kind)
+    if math.prod(entry.shape) >= LARGEST_SIZE or entry.offset >= LARGEST_SIZE:
+        raise FormatError(f"tensor {entry.name} in {shard} is larger than any file")
+    if entry.shape and entry.shape[-1] % dtype.values:
+        raise FormatError(
+            f"tensor {entry.name} in {shard} has rows of {entry.shape[-1]:,} numbers, not whole blocks of {dtype.name}"
+        )
+    nbytes = size_of(dtype, entry.shape) or 0
+    return TensorInfo(entry.name, shard, dtype, entry.shape, start + entry.offset, nbytes)
+
+
+class GgufCheckpoint(Checkpoint):
+    """One GGUF file, or the files of a split model; the first one's metadata is the config and the tokenizer."""
+
+    def __init__(self, source: Source, shards: Sequence[str]) -> None:
+        self.source = source
+        self._shards = tuple(shards)
+
+    @property
+    def format(self) -> str:  # type: ignore[override]
+        """The format's name, with the type that most tensors have."""
+        kind = self.metadata.get("general.file_type")
+        name = FILE_TYPES.get(kind) if isinstance(kind, int) else None
+        return f"GGUF, mostly {name}" if name is not None else "GGUF"
+
+    @cached_property
+    def _headers(self) -> dict[str, Header]:
+        headers = {shard: read_header(self.source, shard) for shard in self._shards}
+        count = headers[self._shards[0]].metadata.get("split.count", 0)
+        if count and count != len(self._shards):
+            raise FormatError(f"{self._shards[0]} is one of {count} files of a model, of which {len(self._shards)} are named")
+        return headers
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The metadata of the first file."""
+        return self._headers[self._shards[0]].metadata
+
+    @cached_property
+    def _tensors(self) -> dict[str, TensorInfo]:
+        tensors: dict[str, TensorInfo] = {}
+        for shard, header in self._headers.items():
+            for name, tensor in header.tensors.items():
+                if name in tensors:
+                    raise FormatError(f"tensor {name} is in two files: {tensors[name].shard} and {shard}")
+                tensors[name] = tensor
+        return tensors
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Every tensor's name."""
+        return tuple(self._tensors)
+
+    @property
+    def shards(self) -> Sequence[str]:
+        """Every file."""
+        return self._shards
+
+    def tensor(self, name: str) -> TensorInfo:
+        """Find a tensor by name."""
+        found = self._tensors.get(name)
+        if found is None:
+            raise TableNotFound(f"{self.source.name} has no tensor {name}")
+        return found
+
+    def read_config(self) -> Config:
+        """Read the config from the `{architecture}.*` keys.
+
+        Raises:
+            ConfigError: a key has a value of the wrong type.
+        """
+        return gguf_config.read_config(self.metadata, self._shards[0], self.names, self._numbers)
+
+    def read_vocabulary(self) -> Vocabulary | None:
+        """Read the tokens from the `tokenizer.ggml.*` keys; None where there are none.
+
+        Raises:
+            FormatError: they make no vocabulary.
+        """
+        tokens = self.metadata.get("tokenizer.ggml.tokens")
+        if not isinstance(tokens, Strings):
+            return None
+        table = self._tensors.get("token_embd.weight")
+        if table is not None and table.shape and table.shape[0] != len(tokens):
+            raise FormatError(
+                f"{self._shards[0]} has {len(tokens):,} tokens for the {table.shape[0]:,} rows of {table.name}"
+            )
+        return read_ggml(TokenizerMetadata(self.metadata, self._shards[0]))
+
+    def _numbers(self, name: str) -> list[float] | None:
+        """Read a small tensor whole, such as the factors of the rotary frequencies."""
+        tensor = self._tensors.get(name)
+        if tensor is None or math.prod(tensor.shape) > gguf_config.MOST_FACTORS:
+            return None
+        stored = np.frombuffer(self.source.read(tensor.shard, tensor.start, tensor.stop), np.uint8)
+        return [float(value) for value in tensor.dtype.to_float32(stored)]
+
+
+def open_file(source: Source, file: str) -> GgufCheckpoint:
+    """Open a GGUF file, and the others of a split model beside it.
+
+    Raises:
+        FileNotInModel: a file of the split is missing.
+    """
+    split = SPLIT.match(file)
+    if split is None:
+        return GgufCheckpoint(source, [file])
+    count = int(split["count"])
+    shards = [f"{split['stem']}-{number:05d}-of-{count:05d}{SUFFIX}" for number in range(1, count + 1)]
+    missing = next((shard for shard in shards if not source.has(shard)), None)
+    if missing is not None:
+        raise FileNotInModel(f"{source.name} is split over {count} files, of which {missing} is missing")
+    return GgufCheckpoint(source, shards)
+
+
+def open_checkpoint(source: Source) -> GgufCheckpoint | None:
+    """Open the only GGUF model of a folder or repository, or return None if it has none.
+
+    Raises:
+        TableNotFound: it has several, each a model of its own.
+    """
+    files = [file for file in source.files() if "/" not in file and file.endswith(SUFFIX)]
+    models = [file for file in files if not PROJECTOR.search(file) and _is_first(file)]
+    if len(models) > 1:
+        listed = ", ".join(models[:LISTED]) + (f" and {len(models) - LISTED} more" if len(models) > LISTED else "")
+        raise TableNotFound(
+            f"{source.name} has {len(models)} GGUF files, each a model of its own: name one", hint=listed
+        )
+    return open_file(source, models[0]) if models else None
+
+
+LISTED = 6
+"""Files named in the hint."""
+
+
+def _is_first(file: str) -> bool:
+    split = SPLIT.match(file)
+    return split is None or int(split["number"]) == 1

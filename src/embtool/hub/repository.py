@@ -1,0 +1,638 @@
+"""`HubSource`: a repository of the hub as a `Source`.
+
+What is asked first decides the commit, and everything after that is asked of that commit: a branch that moves in
+between cannot mix two states of a model. Every question goes first to what is already on this machine:
+huggingface_hub's cache (a file that is whole there is read there), then embtool's own (`embtool.hub.store`), then the
+network.
+"""
+
+import dataclasses
+import json
+import os
+import weakref
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import huggingface_hub
+from huggingface_hub import constants
+
+from embtool.cache import cache_root
+from embtool.errors import BadReference, FileNotInModel, FormatError, TooLarge, Unreachable
+from embtool.hub import small, table
+from embtool.hub.crew import Crew, Job, Stop
+from embtool.hub.endpoint import Credentials, Endpoint
+from embtool.hub.failures import Asked, from_foreign, offline_error
+from embtool.hub.reference import COMMIT, Reference, check_revision, parse_reference
+from embtool.hub.store import RANGE_LIMIT, FileRecord, Store, content_key
+from embtool.hub.tablefile import find
+from embtool.hub.transport import SIZE_LIMIT, Meter, Patience, RemoteFile, Transport
+from embtool.source import (
+    SMALL_FILE_LIMIT,
+    Confirm,
+    Folder,
+    LocalRange,
+    NotFetched,
+    Progress,
+    Source,
+    TensorDescription,
+    check_file_name,
+)
+
+T = TypeVar("T")
+
+MAX_BYTES = 4_000_000_000
+"""Bytes that one question may fetch without being asked about: the table of the largest models of 2026 has 3.2 GB."""
+
+RETRIES_VARIABLE = "EMBTOOL_RETRIES"
+MOST_RETRIES = 100
+
+GAP = 256 << 10
+"""Bytes between two ranges that are fetched along: at 20 MB/s they cost 13 ms, less than a request's round trip."""
+
+SIDE_BY_SIDE = 16
+"""Connections for ranges: rows are short, so latency decides."""
+
+HEADER_LIMIT = 25_000_000
+"""Bytes of a header that is fetched: huggingface_hub's own limit; the longest known has 1 MB."""
+
+WEIGHTS = (".safetensors", ".gguf")
+
+SMALL = (".json", ".txt")
+"""Ends of names of files that are fetched whole."""
+
+LISTING_LIMIT = 64 << 20
+"""Bytes of a repository's list of files; one with 100,000 files has 20 MB."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One thing that a command would fetch: bytes start..stop of a file, `missing` of them not on this machine.
+
+    `stop` is None for a small file that was never fetched: its size is not known before.
+    """
+
+    file: str
+    start: int
+    stop: int | None
+    missing: int | None
+    path: Path | None
+    """Where it is, as far as it is on this machine."""
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether nothing needs to be fetched."""
+        return self.missing == 0
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A file that huggingface_hub's cache has whole."""
+
+    path: Path
+    folder: Folder
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+class HubSource(Source):
+    """The files of one repository of the Hugging Face hub, at one commit.
+
+    `progress` is told how far a long fetch is, from the thread that called; `confirm` is asked before more than
+    `max_bytes` (4 GB) are fetched, and without it that is an error. Nothing is printed.
+
+    With `plan_only`, small files and headers are read as ever, but rows and tables are not fetched: `plan` says what
+    would be. Rows come as zeros then, and a table that is not here ends the work with `NotFetched`.
+    """
+
+    header_limit = HEADER_LIMIT
+
+    def __init__(
+        self,
+        reference: str | Reference,
+        revision: str | None = None,
+        *,
+        offline: bool = False,
+        token: str | None = None,
+        max_bytes: int | None = None,
+        progress: Progress | None = None,
+        confirm: Confirm | None = None,
+        endpoint: str | None = None,
+        hub_cache: Path | None = None,
+        patience: Patience | None = None,
+        plan_only: bool = False,
+    ) -> None:
+        """Name a repository; nothing is asked of the hub yet.
+
+        Raises:
+            BadReference: the reference, the revision or the endpoint cannot be one.
+        """
+        super().__init__()
+        parsed = parse_reference(reference) if isinstance(reference, str) else reference
+        self.name = str(reference)
+        self.repo_id = parsed.repo_id
+        self.file = parsed.file
+        """The one file that the reference names, if it names one."""
+        wanted = revision if revision is not None else parsed.revision
+        self.revision = check_revision(wanted) if wanted is not None else constants.DEFAULT_REVISION
+        self.commit = self.revision if COMMIT.fullmatch(self.revision) else None
+        self.offline = offline or constants.is_offline_mode()
+        self.max_bytes = MAX_BYTES if max_bytes is None else max_bytes
+        self.progress = progress
+        self.confirm = confirm
+        self.plan: list[Planned] | None = [] if plan_only else None
+        """With `plan_only`: what rows and tables would have been fetched."""
+        self.notes: list[str] = []
+        """What the user should know although it is no error: a token that was not sent, an answer from the cache."""
+        self.endpoint = Endpoint.parse(endpoint if endpoint is not None else constants.ENDPOINT)
+        self.hub_cache = hub_cache if hub_cache is not None else Path(constants.HF_HUB_CACHE).expanduser()
+        self._store = Store(cache_root(), self.endpoint)
+        self._credentials = Credentials(self.endpoint, token, self._look_up_token)
+        self._transport = Transport(
+            self.endpoint, self._credentials, patience if patience is not None else default_patience(), Meter(self.cost)
+        )
+        self._finalizer = weakref.finalize(self, self._transport.close)
+        self._remotes: dict[str, RemoteFile] = {}
+        self._paths: dict[str, Path] = {}
+        self._contents: dict[str, bytes] = {}
+        self._absent: set[str] = set()
+        self._heads: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def files(self) -> tuple[str, ...]:
+        """Name every file, as the hub lists them: one request for each commit."""
+        return tuple(sorted(self._listing()))
+
+    def has(self, file: str) -> bool:
+        """Tell whether the model has this file: from what is known here, else by one request."""
+        if file in self._paths:
+            return True
+        if file in self._absent:
+            return False
+        try:
+            if self._local(file) is not None:
+                return True
+            listing = self._known_listing()
+            if listing is not None:
+                return file in listing
+            if file.endswith(SMALL):
+                self._fetched(file, SMALL_FILE_LIMIT)  # who asks wants to read it: the answer is worth the file
+            else:
+                self._resolved(file)
+        except FileNotInModel:
+            return False
+        return True
+
+    def size(self, file: str) -> int:
+        """Tell a file's size in bytes."""
+        if (local := self._local(file)) is not None:
+            return local.folder.size(local.name)
+        listing = self._known_listing() or {}
+        known = listing.get(file)
+        return known if known is not None else self._resolved(file).size
+
+    def read_file(self, file: str, limit: int = SMALL_FILE_LIMIT) -> bytes:
+        """Read a small file whole, from huggingface_hub's cache or into it; checked against its hash.
+
+        Raises:
+            FileNotInModel: the model has no such file.
+            FormatError: it is larger than `limit` bytes, or its bytes are not those that the hub has.
+        """
+        if file not in self._contents:
+            self._contents[file] = small.verify(self._fetched(file, limit), file)
+        data = self._contents[file]
+        if len(data) > limit:
+            raise small.too_large(self._asked(file), limit)
+        return data
+
+    def path(self, file: str) -> Path:
+        """Tell the local path of a small file, fetching it if need be; its bytes were checked against its hash."""
+        self.read_file(file)
+        return self._paths[file]
+
+    def head(self, file: str, length: int) -> bytes:
+        """Read the first bytes: one request, and the question for the file's size with it."""
+        if (local := self._local(file)) is not None:
+            return local.folder.head(local.name, length)
+        return self._or_remembered(lambda: self._head(file, length))
+
+    def _head(self, file: str, length: int) -> bytes:
+        remote = self._known_remote(file)
+        if remote.record is not None:
+            kept = self._store.head(self._key(remote.record), length, remote.record.size)
+            if kept is not None:
+                self._heads[file] = len(kept)
+                return kept
+        self._need_network(file)
+        data = remote.head(length)
+        record = self._learn(file)
+        self._heads[file] = len(data)
+        if data:
+            self._store.keep_head(self._key(record), data)
+        return data
+
+    def read_ranges(self, file: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Read several ranges: those that lie close together in one request, the rest side by side.
+
+        Raises:
+            TooLarge: more than `max_bytes` are missing, and nobody confirmed.
+        """
+        if (local := self._local(file)) is not None:
+            return local.folder.read_ranges(local.name, ranges)
+        have = {wanted: data for wanted in set(ranges) if (data := self._kept(file, *wanted)) is not None}
+        missing = sorted(set(ranges) - have.keys())
+        if self.plan is not None and not self._is_header(file, ranges):
+            self.plan += self.plan_ranges(file, ranges)
+            return [have.get(wanted, bytes(wanted[1] - wanted[0])) for wanted in ranges]
+        if missing:
+            self._need_network(file)
+            self._allow(f"rows of {file}", sum(stop - start for start, stop in merge(missing)))
+            have |= self._fetch_ranges(file, missing)
+        return [have[wanted] for wanted in ranges]
+
+    def local_range(self, file: str, start: int, stop: int, *, describe: TensorDescription | None = None) -> LocalRange:
+        """Fetch a long range once, and say where it is now; a shard that is whole in huggingface_hub's cache is it.
+
+        Raises:
+            TooLarge: more than `max_bytes` are missing, and nobody confirmed.
+            LocalFailure: this machine has no space, no permission, or a lock is held for ever.
+        """
+        if (local := self._local(file)) is not None:
+            return local.folder.local_range(local.name, start, stop)
+        record = self._resolved(file)
+        key = self._key(record)
+        found = find(self._store.content(key), key, start, stop)
+        if self.plan is not None:
+            self.plan.append(self.plan_local_range(file, start, stop))
+            if found is None:
+                raise NotFetched
+        if found is not None:
+            return found
+        if not 0 <= start < stop <= record.size:
+            raise FormatError(f"{file} of {self.repo_id} has {record.size:,} bytes, not the range {start:,}-{stop:,}")
+        self._need_network(file)
+        target = table.Target(self._store, self.repo_id, record, start, stop, describe)
+        self._allow(target.what, target.length - table.kept_bytes(target))
+        patience = self._transport.patience.lock
+        return table.fetch(target, self._remote(file), patience=patience, progress=self.progress)
+
+    def plan_file(self, file: str) -> Planned:
+        """Say what `read_file` would fetch, without fetching."""
+        try:
+            path = small.cached(self.repo_id, self._known_revision(), file, self.hub_cache)
+        except FileNotInModel:
+            return Planned(file, 0, 0, 0, None)
+        if path is not None:
+            return Planned(file, 0, path.stat().st_size, 0, path)
+        size = (self._known_listing() or {}).get(file)
+        return Planned(file, 0, size, size, None)
+
+    def plan_ranges(self, file: str, ranges: Sequence[tuple[int, int]]) -> list[Planned]:
+        """Say what `read_ranges` would fetch, request by request, without fetching."""
+        if (local := self._local(file)) is not None:
+            return [Planned(file, start, stop, 0, local.path) for start, stop in ranges]
+        kept = [wanted for wanted in sorted(set(ranges)) if self._kept(file, *wanted) is not None]
+        missing = sorted(set(ranges) - set(kept))
+        plan = [Planned(file, start, stop, 0, self._store.root) for start, stop in kept]
+        return plan + [Planned(file, start, stop, stop - start, None) for start, stop in merge(missing)]
+
+    def plan_local_range(self, file: str, start: int, stop: int) -> Planned:
+        """Say what `local_range` would fetch, without fetching the range (the file's hash may be asked for)."""
+        if (local := self._local(file)) is not None:
+            return Planned(file, start, stop, 0, local.path)
+        record = self._resolved(file)
+        key = self._key(record)
+        found = find(self._store.content(key), key, start, stop)
+        if found is not None:
+            return Planned(file, start, stop, 0, found.path)
+        target = table.Target(self._store, self.repo_id, record, start, stop)
+        kept = table.kept_bytes(target)
+        return Planned(file, start, stop, target.length - kept, target.path(".part") if kept else None)
+
+    def weights_size(self) -> int | None:
+        """Tell the bytes of all weights, as far as that was said by something that was read."""
+        listing = self._known_listing()
+        if listing is not None:
+            return sum(size or 0 for file, size in listing.items() if file.endswith(WEIGHTS)) or None
+        for file, data in self._contents.items():
+            if file.endswith(".index.json"):
+                try:
+                    total = json.loads(data)["metadata"]["total_size"]
+                except (ValueError, KeyError, TypeError, RecursionError):
+                    continue
+                if isinstance(total, int | float) and not isinstance(total, bool) and 0 < total < SIZE_LIMIT:
+                    return int(total)
+        sizes = [remote.record.size for remote in self._remotes.values() if remote.record is not None]
+        return sum(sizes) or None
+
+    # What is on this machine
+
+    def _local(self, file: str) -> "_Whole | None":
+        """Find a file that is whole in huggingface_hub's cache, at this commit."""
+        commit = self.commit or self._offline_commit()
+        path = small.cached(self.repo_id, commit, file, self.hub_cache) if commit is not None else None
+        if path is None:
+            return None
+        # The links of that cache may lead to a store that several caches share: follow them here, where it is trusted.
+        real = Path(os.path.realpath(path))
+        folder = Folder(real.parent, self.name)
+        folder.cost = self.cost
+        return _Whole(real, folder)
+
+    def _kept(self, file: str, start: int, stop: int) -> bytes | None:
+        """Find a range in embtool's cache: among the rows, in the head, or in a finished table."""
+        record = self._known_remote(file).record
+        if record is None:
+            return None
+        if start == stop:
+            return b""
+        key = self._key(record)
+        data = self._store.row(key, start, stop)
+        if data is None and (head := self._store.head(key, stop, record.size)) is not None and len(head) >= stop:
+            data = head[start:stop]
+        if data is None and (found := find(self._store.content(key), key, start, stop)) is not None:
+            buffer = bytearray(stop - start)
+            with found.open() as reader:
+                reader.read_into(found.start, memoryview(buffer))
+            data = bytes(buffer)
+        return data
+
+    def _is_header(self, file: str, ranges: Sequence[tuple[int, int]]) -> bool:
+        """Tell whether the rest of a header is read: what begins where the head that was read ends."""
+        return [start for start, _stop in ranges] == [self._heads.get(file)]
+
+    def _known_listing(self) -> dict[str, int | None] | None:
+        return self._store.listing(self.repo_id, self.commit) if self.commit is not None else None
+
+    def _known_revision(self) -> str:
+        return self.commit or self._offline_commit() or str(self.revision)
+
+    def _offline_commit(self) -> str | None:
+        """Settle, when the network may not be used, for the commit that the revision meant when it was last asked."""
+        if self.commit is None and self.offline:
+            self.commit = self._remembered_commit()
+        return self.commit
+
+    def _remembered_commit(self) -> str | None:
+        revision = str(self.revision)
+        own = self._store.commit(self.repo_id, revision)
+        if own is not None:
+            return own
+        path = self.hub_cache / f"models--{self.repo_id.replace('/', '--')}" / "refs" / revision
+        try:
+            commit = path.read_text("ascii").strip()
+        except (OSError, ValueError):
+            return None
+        return commit if COMMIT.fullmatch(commit) else None
+
+    # The network
+
+    def _fetched(self, file: str, limit: int) -> Path:
+        """Bring a small file into huggingface_hub's cache, and settle the commit if this was the first question."""
+        check_file_name(file, said_by=self.name)
+        if file in self._paths:
+            return self._paths[file]
+        if file in self._absent:
+            raise FileNotInModel(f"{self.repo_id} has no file {file}")
+        commit = self.commit or self._offline_commit()
+        path = small.cached(self.repo_id, commit, file, self.hub_cache) if commit is not None else None
+        if path is None:
+            listing = self._known_listing()
+            if listing is not None and file not in listing:
+                raise FileNotInModel(f"{self.repo_id} has no file {file}")
+            path = self._download(file, limit)
+        commit = small.commit_of(path)
+        if commit is not None:
+            self._settle(commit)
+        self._paths[file] = path
+        return path
+
+    def _download(self, file: str, limit: int) -> Path:
+        if self.offline:
+            return small.from_cache(self._asked(file), self.hub_cache)
+        token = self._credentials.token()
+        try:
+            found = small.download(
+                self._transport, self._asked(file), hub_cache=self.hub_cache, limit=limit, token=token
+            )
+        except FileNotInModel as error:
+            self._absent.add(file)
+            self._settle_after_absence(error)
+            raise
+        if not found.is_fresh and self.commit is None:
+            self._note_staleness()
+        return found.path
+
+    def _settle_after_absence(self, error: FileNotInModel) -> None:
+        """Note the commit of an answer that says that a file does not exist."""
+        response = getattr(error.__cause__, "response", None)
+        commit = response.headers.get("x-repo-commit", "") if response is not None else ""
+        if COMMIT.fullmatch(commit):
+            self._settle(commit)
+
+    def _settle(self, commit: str) -> None:
+        """Pin the commit; a different one later is an error."""
+        if self.commit is None:
+            self.commit = commit
+            self._store.keep_commit(self.repo_id, str(self.revision), commit)
+        elif commit != self.commit:
+            raise FormatError(f"{self.endpoint.shown} answers with commit {commit} where {self.commit} was asked for")
+        if self._credentials.withheld and not self.notes:
+            self.notes.append(
+                f"the token was not sent: {self.endpoint.shown} is plain http, and anyone on the way could read it"
+            )
+
+    def _remote(self, file: str) -> RemoteFile:
+        remote = self._remotes.get(file)
+        if remote is None:
+            check_file_name(file, said_by=self.name)
+            commit = self.commit or self._offline_commit()
+            record = self._store.record(self.repo_id, commit, file) if commit is not None else None
+            revision = commit or str(self.revision)
+            remote = self._remotes[file] = RemoteFile(self._transport, self.repo_id, revision, file, record)
+        return remote
+
+    def _known_remote(self, file: str) -> RemoteFile:
+        """Give a file as the hub knows it, asking what a branch means if an earlier meaning left something here."""
+        if self.commit is None and not self.offline and self._store.commit(self.repo_id, str(self.revision)):
+            self._resolved(file)
+        return self._remote(file)
+
+    def _resolved(self, file: str) -> FileRecord:
+        """Tell what the hub says about a file; asked once for each commit."""
+        return self._or_remembered(lambda: self._resolve(file))
+
+    def _resolve(self, file: str) -> FileRecord:
+        remote = self._remote(file)
+        if remote.record is None:
+            self._need_network(file)
+            try:
+                remote.resolve()
+            except FileNotInModel:
+                self._absent.add(file)
+                raise
+        return self._learn(file)
+
+    def _or_remembered(self, ask: Callable[[], T]) -> T:
+        """Ask; if the hub cannot be reached, ask again about the commit that the revision meant last time."""
+        try:
+            return ask()
+        except Unreachable:
+            commit = self._remembered_commit() if self.commit is None else None
+            if commit is None:
+                raise
+            self.commit = commit
+            self._remotes.clear()
+            self._note_staleness()
+            return ask()
+
+    def _note_staleness(self) -> None:
+        text = f"{self.endpoint.shown} did not answer: {self.repo_id} is shown as it was when last asked"
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _learn(self, file: str) -> FileRecord:
+        """Keep what the hub said about a file, and settle the commit if this was the first question."""
+        record = self._remotes[file].record
+        assert record is not None
+        self._settle(record.commit)
+        if self._store.record(self.repo_id, record.commit, file) != record:
+            self._store.keep_record(self.repo_id, record)
+        return record
+
+    def _fetch_ranges(self, file: str, missing: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        """Fetch ranges that are sorted, and keep each one."""
+        remote, have = self._remote(file), {}
+
+        def job(start: int, stop: int) -> Job:
+            def fetch(cancelled: Stop) -> None:
+                data = remote.read(start, stop, cancelled)
+                for first, last in missing:
+                    if start <= first and last <= stop:
+                        have[first, last] = data[first - start : last - start]
+
+            return fetch
+
+        Crew([job(start, stop) for start, stop in merge(missing)], SIDE_BY_SIDE).run()
+        key = self._key(self._learn(file))
+        for (start, stop), data in have.items():
+            if stop - start <= RANGE_LIMIT:
+                self._store.keep_row(key, start, data)
+        return have
+
+    def _listing(self) -> Collection[str]:
+        """Name the files: as the hub lists them, or, where it may not or cannot be asked, as far as they are here."""
+        known = self._known_listing()
+        if known is not None:
+            return known
+        try:
+            self._need_network(None)
+            url = self.endpoint.listing_url(self.repo_id, self.commit or str(self.revision))
+            data = self._transport.document(url, self._asked(None), LISTING_LIMIT)
+        except Unreachable:
+            self.commit = self.commit or self._remembered_commit()
+            here = self._known_listing() or (self.commit and small.snapshot(self.repo_id, self.commit, self.hub_cache))
+            if not here:
+                raise
+            if not self.offline:
+                self._note_staleness()
+            return here
+        commit, known = parse_listing(data, self.repo_id)
+        self._settle(commit)
+        self._store.keep_listing(self.repo_id, commit, known)
+        return known
+
+    def _need_network(self, file: str | None) -> None:
+        if self.offline:
+            raise offline_error(Asked(self.endpoint, self.repo_id, self._known_revision(), file))
+
+    def _allow(self, what: str, count: int) -> None:
+        if count <= self.max_bytes or (self.confirm is not None and self.confirm(what, count)):
+            return
+        raise TooLarge(
+            f"{what}: {count:,} bytes would be fetched, the limit is {self.max_bytes:,}",
+            hint="allow it with --max-bytes or EMBTOOL_MAX_BYTES",
+        )
+
+    def _key(self, record: FileRecord) -> str:
+        return content_key(self.repo_id, record)
+
+    def _asked(self, file: str | None) -> Asked:
+        revision = self.commit or self._offline_commit() or str(self.revision)
+        if self.offline:
+            return Asked(self.endpoint, self.repo_id, revision, file)
+        return self._transport.asked(self.repo_id, revision, file)
+
+    def _look_up_token(self) -> str | None:
+        try:
+            return huggingface_hub.get_token()
+        except (OSError, UnicodeDecodeError):
+            raise
+        except Exception as error:
+            raise from_foreign(error, Asked(self.endpoint, self.repo_id, str(self.revision))) from error
+
+
+def default_patience() -> Patience:
+    """Take huggingface_hub's time-outs, which its users know how to set, and the retries that `EMBTOOL_RETRIES` wants.
+
+    Raises:
+        BadReference: `EMBTOOL_RETRIES` is not a small number.
+    """
+    usual = Patience(connect=constants.HF_HUB_ETAG_TIMEOUT, read=constants.HF_HUB_DOWNLOAD_TIMEOUT)
+    retries = os.environ.get(RETRIES_VARIABLE, "").strip()
+    if not retries:
+        return usual
+    if not (retries.isascii() and retries.isdigit() and int(retries[:4]) <= MOST_RETRIES):
+        raise BadReference(f"{RETRIES_VARIABLE} is a number up to {MOST_RETRIES}, not {retries[:50]!r}")
+    return dataclasses.replace(usual, attempts=int(retries) + 1)
+
+
+def merge(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Join sorted ranges that overlap, touch, or lie closer together than a request is worth.
+
+    >>> merge([(0, 10), (20, 30), (1_000_000, 1_000_010)])
+    [(0, 30), (1000000, 1000010)]
+    """
+    merged: list[tuple[int, int]] = []
+    for start, stop in ranges:
+        if merged and start - merged[-1][1] <= GAP:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+        else:
+            merged.append((start, stop))
+    return merged
+
+
+def parse_listing(data: bytes, repo_id: str) -> tuple[str, dict[str, int | None]]:
+    """Read the hub's description of a repository: its commit, and its files with their sizes where it says them.
+
+    Raises:
+        FormatError: it is not one.
+    """
+    try:
+        known: Any = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"the hub's description of {repo_id} is not JSON") from error
+    commit, siblings = (known.get("sha"), known.get("siblings")) if isinstance(known, dict) else (None, None)
+    if not isinstance(commit, str) or not COMMIT.fullmatch(commit) or not isinstance(siblings, list):
+        raise FormatError(f"the hub's description of {repo_id} names no commit or no files")
+    listing: dict[str, int | None] = {}
+    for sibling in siblings:
+        name = sibling.get("rfilename") if isinstance(sibling, dict) else None
+        size = sibling.get("size") if isinstance(sibling, dict) else None
+        if isinstance(name, str) and _is_safe(name):
+            listing[name] = size if isinstance(size, int) and size >= 0 else None
+    return commit, listing
+
+
+def _is_safe(name: str) -> bool:
+    try:
+        check_file_name(name, said_by="the hub")
+    except FormatError:
+        return False
+    return True

@@ -1,0 +1,231 @@
+"""What was fetched from a hub, in embtool's own cache (`embtool.cache` says where that is), and how it is found again.
+
+      v1/hub/ENDPOINT/
+        models--org--name/refs/REVISION.json            the commit that a branch or tag meant when it was last asked
+        models--org--name/COMMIT/FILE.json              a file's content hash and size
+        models--org--name/COMMIT/listing.json           the names and sizes of all files
+        contents/ab/abcd.../about.json                  which file this is, for people
+        contents/ab/abcd.../heads/0-14000.range         the beginning of the file
+        contents/ab/abcd.../rows/START-STOP.range       rows
+        contents/ab/abcd.../START-STOP.safetensors      a finished table; while it is fetched: .part, .journal, .lock
+
+What a file holds is kept under the hash of its content, so that a new commit, a tag or a fork that did not change it
+costs nothing. The endpoint stands above it: a part of a file cannot be checked against the hash of the whole, so what a
+mirror said must not be read as the hub's word later. No name in the cache is taken from a server: hashes are checked to
+be hashes, everything else is hashed. A record, a head or a row that cannot be written is no error; it is fetched again.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embtool.cache import LAYOUT, put
+from embtool.errors import EmbtoolError
+from embtool.hub.endpoint import Endpoint
+from embtool.hub.reference import COMMIT
+from embtool.source import open_regular
+
+HUB = "hub"
+"""The folder, beside those of things derived."""
+
+RECORD_LIMIT = 64 << 20
+"""Bytes of a JSON file of this cache; the longest listing, of a repository with 100,000 files, has 20 MB."""
+
+RANGE_LIMIT = 32 << 20
+"""Bytes of a range that is kept: the longest header that is read remotely has 25 MB; larger ranges are tables."""
+
+DIGEST = hashlib.sha256().digest_size
+
+CONTENT_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+"""What an ETag of the hub is: the SHA-1 of a git blob, or the SHA-256 of a large file."""
+
+SPAN = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What the hub says about one file of a commit; `etag` is the hash of its content, or empty if unknown."""
+
+    file: str
+    commit: str
+    etag: str
+    size: int
+
+
+def content_key(repo_id: str, record: FileRecord) -> str:
+    """Name a content: by the hash that the hub gives it, or by a hash of what else is known about it."""
+    if CONTENT_HASH.fullmatch(record.etag):
+        return record.etag
+    known = json.dumps([repo_id, record.commit, record.file, record.etag, record.size])
+    return "other-" + hashlib.sha256(known.encode()).hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of the cache; None if it is absent, damaged or too large."""
+    data = read_small(path, RECORD_LIMIT)
+    if data is None:
+        return None
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def read_small(path: Path, limit: int) -> bytes | None:
+    """Read a file of the cache whole; None if it is absent, unreadable or larger than `limit` bytes."""
+    try:
+        descriptor = open_regular(path)
+    except (EmbtoolError, ValueError):
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            data = file.read(limit + 1)
+        except OSError:
+            return None
+    return data if len(data) <= limit else None
+
+
+@dataclass(frozen=True)
+class Store:
+    """The part of the cache that belongs to one endpoint."""
+
+    root: Path
+    endpoint: Endpoint
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of this endpoint lies."""
+        return self.root / LAYOUT / HUB / self.endpoint.key
+
+    def commit(self, repo_id: str, revision: str) -> str | None:
+        """Tell which commit a branch or tag meant when the hub was last asked."""
+        commit = _field(read_json(self._ref_path(repo_id, revision)), "commit")
+        return commit if isinstance(commit, str) and COMMIT.fullmatch(commit) else None
+
+    def keep_commit(self, repo_id: str, revision: str, commit: str) -> None:
+        """Remember which commit a branch or tag means."""
+        if self.commit(repo_id, revision) != commit:
+            self._write_json(self._ref_path(repo_id, revision), {"revision": revision, "commit": commit})
+
+    def record(self, repo_id: str, commit: str, file: str) -> FileRecord | None:
+        """Tell what the hub said about a file of a commit."""
+        known = read_json(self._record_path(repo_id, commit, file))
+        etag, size = _field(known, "etag"), _field(known, "size")
+        if _field(known, "file") != file or not isinstance(etag, str) or not isinstance(size, int) or size < 0:
+            return None
+        return FileRecord(file, commit, etag, size)
+
+    def keep_record(self, repo_id: str, record: FileRecord) -> None:
+        """Remember what the hub says about a file of a commit."""
+        known = {"file": record.file, "etag": record.etag, "size": record.size}
+        self._write_json(self._record_path(repo_id, record.commit, record.file), known)
+        about = self.content(content_key(repo_id, record)) / "about.json"
+        if not about.exists():
+            self._write_json(
+                about, {"model": repo_id, "commit": record.commit, **known, "endpoint": self.endpoint.shown}
+            )
+
+    def listing(self, repo_id: str, commit: str) -> dict[str, int | None] | None:
+        """Tell the names of a commit's files, each with its size if the hub said it."""
+        known = read_json(self._model(repo_id) / commit / "listing.json")
+        if not isinstance(known, dict) or not all(size is None or isinstance(size, int) for size in known.values()):
+            return None
+        return known
+
+    def keep_listing(self, repo_id: str, commit: str, listing: dict[str, int | None]) -> None:
+        """Remember the names and sizes of a commit's files."""
+        self._write_json(self._model(repo_id) / commit / "listing.json", listing)
+
+    def content(self, key: str) -> Path:
+        """Name the folder of everything that is known of one content."""
+        return self.folder / "contents" / key.removeprefix("other-")[:2] / key
+
+    def head(self, key: str, length: int, size: int) -> bytes | None:
+        """Give the first `length` bytes, if they were kept."""
+        wanted = min(length, size)
+        for _start, stop, path in spans(self.content(key) / "heads", ".range"):
+            if stop >= wanted and (data := _read_range(path, stop)) is not None:
+                return data[:wanted]
+        return None
+
+    def keep_head(self, key: str, data: bytes) -> None:
+        """Keep the beginning of a file in place of any shorter one."""
+        folder = self.content(key) / "heads"
+        shorter = [path for _start, stop, path in spans(folder, ".range") if stop < len(data)]
+        if self._write_range(folder / f"0-{len(data)}.range", data):
+            for path in shorter:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def row(self, key: str, start: int, stop: int) -> bytes | None:
+        """Give bytes start..stop, if exactly they were kept."""
+        return _read_range(self.content(key) / "rows" / f"{start}-{stop}.range", stop - start)
+
+    def keep_row(self, key: str, start: int, data: bytes) -> None:
+        """Keep the bytes from `start` on."""
+        self._write_range(self.content(key) / "rows" / f"{start}-{start + len(data)}.range", data)
+
+    def _model(self, repo_id: str) -> Path:
+        return self.folder / f"models--{repo_id.replace('/', '--')}"
+
+    def _ref_path(self, repo_id: str, revision: str) -> Path:
+        return self._model(repo_id) / "refs" / f"{_hashed(revision)}.json"
+
+    def _record_path(self, repo_id: str, commit: str, file: str) -> Path:
+        return self._model(repo_id) / commit / f"{_hashed(file)}.json"
+
+    def _write_range(self, path: Path, data: bytes) -> bool:
+        if len(data) > RANGE_LIMIT:
+            return False
+        sealed = data + hashlib.sha256(data).digest()
+        return put(path, lambda new: _fill(new, sealed))
+
+    def _write_json(self, path: Path, value: object) -> None:
+        data = json.dumps(value).encode()
+        put(path, lambda new: _fill(new, data))
+
+
+def spans(folder: Path, suffix: str) -> Iterator[tuple[int, int, Path]]:
+    """Find the byte ranges that a folder holds, by their names `START-STOP.suffix`."""
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - names are what is parsed
+    except OSError:
+        return
+    for name in names:
+        match = SPAN.fullmatch(name.removesuffix(suffix)) if name.endswith(suffix) else None
+        if match is not None and int(match[1]) < int(match[2]):
+            yield int(match[1]), int(match[2]), folder / name
+
+
+def is_range_sound(path: Path) -> bool:
+    """Tell whether a kept range still is what was written."""
+    match = SPAN.fullmatch(path.name.removesuffix(".range"))
+    return match is not None and _read_range(path, int(match[2]) - int(match[1])) is not None
+
+
+def _read_range(path: Path, length: int) -> bytes | None:
+    """Read a kept range and check it against its digest; None if it is absent or damaged."""
+    data = read_small(path, length + DIGEST)
+    if data is None or len(data) != length + DIGEST:
+        return None
+    content, digest = data[:length], data[length:]
+    return content if hashlib.sha256(content).digest() == digest else None
+
+
+def _field(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _fill(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def _hashed(name: str) -> str:
+    """Make a file name of any text: case-insensitive file systems and reserved names cannot mix two up."""
+    return hashlib.sha256(name.encode()).hexdigest()[:40]

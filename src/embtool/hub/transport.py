@@ -1,0 +1,641 @@
+"""One byte range of a remote file: asked for, checked, resumed, and never believed.
+
+How the hub answers (https://huggingface.co/docs/hub/storage-backends): `GET /{repo}/resolve/{commit}/{file}` is a
+redirect that says commit, content hash and size, and leads to a signed address on a storage host; a mirror may send
+the bytes itself. One GET with a `Range` is therefore the question for metadata and for data. The signed address serves
+every further range of the file, without the token, until it expires; then the hub is asked once more, and must answer
+with the same commit, hash and size.
+
+Nothing in an answer is taken on trust: status, `Content-Range`, total, encoding and length must be those that were
+asked for, and not one byte more is read. What a range answer cannot prove is that its bytes are the right ones: plain
+HTTP has no hash for a part of a file.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib.metadata import PackageNotFoundError, version
+from typing import TypeVar
+from urllib.parse import urljoin, urlsplit
+
+import httpx2
+
+from embtool.errors import AccessDenied, EmbtoolError, FormatError, Unreachable
+from embtool.hub.crew import Stop
+from embtool.hub.endpoint import Credentials, Endpoint, origin
+from embtool.hub.failures import (
+    NOT_A_HUB,
+    RETRIED,
+    Asked,
+    cut,
+    from_status,
+    is_transport_error,
+    network_error,
+)
+from embtool.hub.reference import COMMIT
+from embtool.hub.store import FileRecord
+from embtool.source import Cost
+
+T = TypeVar("T")
+
+HOPS = 5
+"""Redirects followed for one question: the hub needs one or two."""
+
+ASIDE_LIMIT = 64 << 10
+"""Bytes of a body that nobody wants (a redirect's, an error's) which are read so that the connection can be kept."""
+
+WORTH_AN_ATTEMPT = 64 << 10
+"""Bytes that must arrive before failures are forgotten: a server that sends byte by byte cannot keep us for ever."""
+
+ETAG_LIMIT = 200
+"""Characters; a SHA-256 has 64."""
+
+SIZE_LIMIT = 1 << 50
+"""Bytes. A file larger than a pebibyte is a number gone wrong."""
+
+CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
+SECONDS = re.compile(r"[0-9]{1,10}")
+RATE_LIMIT = re.compile(r'"[^"]*"\s*;\s*r=0\s*;\s*t=([0-9]{1,10})')
+"""https://huggingface.co/docs/hub/rate-limits: how long the window still lasts when no requests remain."""
+
+OK, PARTIAL, REDIRECTS = 200, 206, frozenset({301, 302, 303, 307, 308})
+UNSATISFIABLE = 416
+REFUSALS = frozenset({400, 401, 403, 404, 410})
+"""What storage hosts answer when a signed address has expired: CloudFront 403, S3 400 or 403, others 401, 404, 410."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait, in seconds, and how often to try again without having received a single byte."""
+
+    connect: float = 10
+    read: float = 10
+    attempts: int = 5
+    pause: float = 0.5
+    """Before the second attempt; doubled before each further one."""
+    longest_pause: float = 8
+    lock: float = 60
+    """How long a process that holds a lock may show no sign of life."""
+    longest_wait: float = 300
+    """The most that a server may ask to wait; the hub's rate limits are windows of 300 seconds."""
+
+
+class Meter:
+    """Counts requests and bytes from several threads into one `Cost`."""
+
+    def __init__(self, cost: Cost) -> None:
+        self.cost = cost
+        self._lock = threading.Lock()
+
+    def add(self, *, requests: int = 0, received: int = 0) -> None:
+        """Count requests sent and body bytes received."""
+        with self._lock:
+            self.cost.requests += requests
+            self.cost.bytes += received
+
+
+class Refused(Exception):
+    """A storage host refuses the address that the hub gave."""
+
+    def __init__(self, status: int, url: str) -> None:
+        super().__init__(status)
+        self.status = status
+        self.url = url
+
+
+class Again(Exception):
+    """An attempt failed; `error` is what to raise if no other succeeds, `wait` what the server asks for."""
+
+    def __init__(self, error: EmbtoolError, wait: float | None = None, *, is_silence: bool = False) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.wait = wait
+        self.weight = 2 if is_silence else 1
+        """How many failures it counts for: a server that is silent costs a whole time-out each time."""
+
+
+def user_agent() -> str:
+    """Name this program to the server."""
+    try:
+        return f"embtool/{version('embtool')}"
+    except PackageNotFoundError:
+        return "embtool"
+
+
+class Transport:
+    """Requests to one endpoint and to the storage hosts that it names."""
+
+    def __init__(self, endpoint: Endpoint, credentials: Credentials, patience: Patience, meter: Meter) -> None:
+        self.endpoint = endpoint
+        self.credentials = credentials
+        self.patience = patience
+        self.meter = meter
+        self._client: httpx2.Client | None = None
+        self._lock = threading.Lock()
+        self._pause_until = 0.0
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    @contextmanager
+    def get(self, url: str, headers: Mapping[str, str]) -> Iterator[httpx2.Response]:
+        """Send one GET, without following a redirect; the token goes along only to the endpoint itself.
+
+        Raises:
+            Again: the connection failed.
+            FormatError: the address is not one that may be asked.
+        """
+        host = _host(url)
+        response = None
+        try:
+            request = self._connected().build_request("GET", url, headers=self._headers(url, headers))
+            self.meter.add(requests=1)
+            response = self._connected().send(request, stream=True)
+        except httpx2.HTTPError as error:
+            raise self._failed(error, host) from error
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise FormatError(f"{host} is at an address that cannot be read") from error
+        try:
+            yield response
+        except httpx2.HTTPError as error:
+            raise self._failed(error, host) from error
+        finally:
+            response.close()
+            self.meter.add(received=response.num_bytes_downloaded)
+
+    def document(self, url: str, asked: Asked, limit: int) -> bytes:
+        """Fetch a document of the endpoint whole, compressed on the way; `limit` counts its bytes unpacked.
+
+        Raises:
+            FormatError: it is larger, or the server is no hub.
+            AccessDenied, ModelNotFound, Unreachable: as the hub says.
+        """
+        return self.patiently(lambda: self._document_once(url, asked, limit), Stop())
+
+    def patiently(self, attempt: Callable[[], T], stop: Stop) -> T:
+        """Try until it works or patience ends, pausing longer and longer; what failed last is raised."""
+        failures = 0
+        while True:
+            self.await_turn(stop)
+            try:
+                return attempt()
+            except Again as again:
+                failures += again.weight
+                self.back_off(again, failures, stop)
+
+    def await_turn(self, stop: Stop) -> None:
+        """Wait while a server's wish to be left alone lasts; all threads wait together."""
+        stop.wait(self._pause_until - time.monotonic())
+
+    def back_off(self, again: Again, failures: int, stop: Stop) -> None:
+        """Pause after the n-th failure in a row, as long as the server asks or a little longer each time.
+
+        Raises:
+            EmbtoolError: what failed, when patience has ended or the server asks for too much of it.
+        """
+        patience = self.patience
+        if again.wait is not None and again.wait > patience.longest_wait:
+            raise asks_too_long(again.error, again.wait) from again
+        if failures >= patience.attempts:
+            raise again.error from again
+        if again.wait is not None:
+            with self._lock:
+                self._pause_until = max(self._pause_until, time.monotonic() + again.wait)
+            self.await_turn(stop)
+        else:
+            stop.wait(min(patience.longest_pause, patience.pause * 2 ** (failures - 1)))
+
+    def asked(self, repo_id: str, revision: str, file: str | None) -> Asked:
+        """Describe a question, for the error that may come of it."""
+        return Asked(
+            self.endpoint,
+            repo_id,
+            revision,
+            file,
+            sent_token=self.credentials.token() is not None,
+            withheld_token=self.credentials.withheld,
+        )
+
+    def _headers(self, url: str, headers: Mapping[str, str]) -> dict[str, str]:
+        sent = {"User-Agent": user_agent(), **headers}
+        if self.endpoint.is_origin_of(url) and (token := self.credentials.token()):
+            sent["Authorization"] = f"Bearer {token}"
+        return sent
+
+    def _connected(self) -> httpx2.Client:
+        with self._lock:
+            if self._client is None:
+                patience = self.patience
+                self._client = httpx2.Client(
+                    follow_redirects=False,
+                    timeout=httpx2.Timeout(
+                        patience.read, connect=patience.connect, pool=patience.connect + patience.read
+                    ),
+                    # No cookie is ever kept: hosts that differ only in their port would share it.
+                    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+                )
+            return self._client
+
+    def _failed(self, error: httpx2.HTTPError, host: str) -> Exception:
+        failure = network_error(error, host)
+        if not is_transport_error(error):
+            return failure
+        return Again(failure, is_silence=isinstance(error, httpx2.TimeoutException))
+
+    def _document_once(self, url: str, asked: Asked, limit: int) -> bytes:
+        with self.get(url, {"Accept": "application/json", "Accept-Encoding": "gzip"}) as response:
+            if response.status_code in RETRIED:
+                raise Again(from_status(response.status_code, response.headers, asked), wait_asked(response.headers))
+            if response.status_code != OK:
+                raise from_status(response.status_code, response.headers, asked)
+            if "json" not in response.headers.get("content-type", ""):
+                raise FormatError(f"{self.endpoint.shown} {NOT_A_HUB}")
+            body = bytearray()
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > limit:
+                    raise FormatError(f"the list of files of {asked.repo_id} is longer than {limit:,} bytes")
+            return bytes(body)
+
+
+class RemoteFile:
+    """One file of one revision: what the hub says about it, and its bytes.
+
+    Threads may share it. `record` is None until the hub was asked; a record from the cache spares that question until
+    bytes are wanted.
+    """
+
+    def __init__(self, transport: Transport, repo_id: str, revision: str, file: str, record: FileRecord | None) -> None:
+        self.record = record
+        self._transport = transport
+        self._repo_id = repo_id
+        self._revision = record.commit if record is not None else revision
+        self._file = file
+        self._lock = threading.Lock()
+        self._address: str | None = None
+        """Where the storage host has the file: a signed address, so it is never printed and never written down."""
+        self._is_direct = False
+        self._refusals = 0
+        self._etag = ""
+
+    def resolve(self) -> FileRecord:
+        """Ask the hub about the file, without reading any of it.
+
+        Raises:
+            FileNotInModel, ModelNotFound, AccessDenied, Unreachable, FormatError: as the hub says.
+        """
+        if self.record is None:
+            self._transport.patiently(self._resolve_once, Stop())
+        return self._known()
+
+    def head(self, length: int) -> bytes:
+        """Read the first `length` bytes, or the whole file if it is shorter."""
+        return b"".join(self._chunks(0, length, Stop(), may_end_early=True))
+
+    def read(self, start: int, stop: int, cancelled: Stop) -> bytes:
+        """Read bytes start..stop, exactly."""
+        return b"".join(self._chunks(start, stop, cancelled, may_end_early=False))
+
+    def chunks(self, start: int, stop: int, cancelled: Stop) -> Generator[bytes, None, None]:
+        """Give bytes start..stop piece by piece, going on at the byte after every broken connection.
+
+        Raises:
+            Unreachable: nothing more arrived after several attempts, or the server asks to wait too long.
+            AccessDenied: the storage host refuses even an address that is new.
+            FormatError: the server breaks the protocol, or the file is another one now.
+            Stopped: `cancelled` was set.
+        """
+        return self._chunks(start, stop, cancelled, may_end_early=False)
+
+    def _chunks(self, start: int, stop: int, cancelled: Stop, *, may_end_early: bool) -> Generator[bytes, None, None]:
+        position, failures, gained = start, 0, 0
+        while position < (stop := self._end(stop, may_end_early=may_end_early)):
+            self._transport.await_turn(cancelled)
+            before = position
+            try:
+                with closing(self._attempt(position, stop, may_end_early=may_end_early)) as pieces:
+                    for piece in pieces:
+                        position += len(piece)
+                        gained += len(piece)
+                        if gained >= WORTH_AN_ATTEMPT:
+                            failures, gained = 0, 0
+                        yield piece
+                        cancelled.check()
+                failure = None
+            except Refused as refused:
+                self._expire(refused)
+                continue
+            except Again as again:
+                failure = again
+            if failure is None:
+                # The range ended early, which a server may do; one that keeps doing it runs out of attempts.
+                failure = Again(Unreachable(f"{self._server} sends {self._file} in ever smaller parts"))
+            failures += failure.weight
+            is_over = position >= self._end(stop, may_end_early=may_end_early)
+            if not is_over and (position == before or failures >= self._transport.patience.attempts):
+                self._transport.back_off(failure, failures, cancelled)
+
+    def _end(self, stop: int, *, may_end_early: bool) -> int:
+        if self.record is None or stop <= self.record.size:
+            return stop
+        if may_end_early:
+            return self.record.size
+        raise FormatError(
+            f"{self._file} of {self._repo_id} is truncated: "
+            f"it has {self.record.size:,} bytes, and byte {stop - 1:,} is wanted"
+        )
+
+    def _attempt(self, start: int, stop: int, *, may_end_early: bool) -> Generator[bytes, None, None]:
+        """Send one question and give what the answer brings, checked."""
+        with ExitStack() as stack:
+            response, url = self._open(stack, start, stop)
+            stop = self._end(stop, may_end_early=may_end_early)
+            if response is None:
+                if start >= stop:
+                    return
+                response, url = self._follow(stack, url, start, stop)
+            end = self._check(response, url, start, stop)
+            left = end - start
+            for chunk in response.iter_raw():
+                if not chunk:
+                    continue
+                if len(chunk) > left:
+                    raise FormatError(f"{_host(url)} sent more bytes of {self._file} than it announced")
+                left -= len(chunk)
+                self._refusals = 0
+                yield chunk
+            if left:
+                raise Again(Unreachable(f"the connection to {_host(url)} broke while {self._file} was fetched"))
+
+    def _open(self, stack: ExitStack, start: int, stop: int) -> tuple[httpx2.Response | None, str]:
+        """Find out where the bytes are; a server that sends them itself has answered with them already."""
+        if self._is_direct:
+            return self._ask(stack, start, stop)
+        with self._lock:
+            if self._address is not None:
+                return None, self._address
+            if not self._is_direct:
+                return self._ask(stack, start, stop)
+        return self._ask(stack, start, stop)
+
+    def _ask(self, stack: ExitStack, start: int, stop: int) -> tuple[httpx2.Response | None, str]:
+        """Ask the hub, following it while it leads to itself, and note what it says."""
+        endpoint = self._transport.endpoint
+        asked = self._transport.asked(self._repo_id, self._revision, self._file)
+        url = endpoint.resolve_url(self._repo_id, self._revision, self._file)
+        facts: dict[str, str] = {}
+        for _ in range(HOPS):
+            response = stack.enter_context(self._transport.get(url, _range_headers(start, stop)))
+            for name in ("x-repo-commit", "x-linked-etag", "x-linked-size"):
+                if name in response.headers:
+                    facts.setdefault(name, response.headers[name])
+            if response.status_code not in REDIRECTS:
+                self._complain(response, url, asked)
+                self._note(facts, response)
+                self._is_direct = endpoint.is_origin_of(url)
+                if not self._is_direct:
+                    self._address = url
+                return response, url
+            _drain(response)
+            url = _target(url, response.headers.get("location"))
+            if "x-repo-commit" in facts and not endpoint.is_origin_of(url):
+                self._note(facts, None)
+                self._address = url
+                return None, url
+        raise FormatError(f"{self._server} redirects without end for {self._file}")
+
+    def _follow(self, stack: ExitStack, url: str, start: int, stop: int) -> tuple[httpx2.Response, str]:
+        """Ask the storage host, which may lead to another one."""
+        for _ in range(HOPS):
+            response = stack.enter_context(self._transport.get(url, _range_headers(start, stop)))
+            if response.status_code not in REDIRECTS:
+                return response, url
+            _drain(response)
+            url = _target(url, response.headers.get("location"))
+        raise FormatError(f"{_host(url)} redirects without end for {self._file}")
+
+    def _resolve_once(self) -> None:
+        with ExitStack() as stack, self._lock:
+            try:
+                response, url = self._ask(stack, 0, 1)
+            except Refused as refused:
+                raise Again(self._refused(refused)) from refused
+            if self.record is None:
+                if response is None:
+                    response, url = self._follow(stack, url, 0, 1)
+                self._check(response, url, 0, 1)
+
+    def _complain(self, response: httpx2.Response, url: str, asked: Asked) -> None:
+        """Raise if an answer is not one with bytes.
+
+        Raises:
+            Refused: a storage host refuses the address.
+            Again: the server is busy or broken for the moment.
+            EmbtoolError: anything else.
+        """
+        status = response.status_code
+        if status in (OK, PARTIAL):
+            return
+        is_hub = self._transport.endpoint.is_origin_of(url)
+        if status == UNSATISFIABLE:
+            raise FormatError(f"{asked} is shorter than recorded: {_host(url)} has no such bytes")
+        if status in RETRIED:
+            error = from_status(status, response.headers, asked) if is_hub else _storage_error(status, url, asked)
+            raise Again(error, wait_asked(response.headers))
+        if not is_hub and status in REFUSALS:
+            raise Refused(status, url)
+        raise from_status(status, response.headers, asked) if is_hub else _storage_error(status, url, asked)
+
+    def _check(self, response: httpx2.Response, url: str, start: int, stop: int) -> int:
+        """Hold an answer against the question, and tell the byte after the last that it brings."""
+        host, headers = _host(url), response.headers
+        asked = self._transport.asked(self._repo_id, self._revision, self._file)
+        self._complain(response, url, asked)
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == "text/html":
+            raise FormatError(f"{host} {NOT_A_HUB}: a web page came instead of {asked}")
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise FormatError(f"{host} sent {asked} compressed, although a plain byte range was asked for")
+        length = _number(headers.get("content-length"), host)
+        if response.status_code == OK:
+            return self._check_whole(length, start, stop, host)
+        if kind.startswith("multipart/"):
+            raise FormatError(f"{host} sent several ranges of {asked}, although one was asked for")
+        match = CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
+        if match is None:
+            raise FormatError(f"{host} does not say which bytes of {asked} it sent")
+        first, last = int(match[1]), int(match[2])
+        size = None if match[3] == "*" else int(match[3])
+        if self.record is None:
+            self._note_size(size, host)
+        known = self._known().size
+        if size is not None and size != known:
+            raise FormatError(f"{asked} changed on the server: {size:,} bytes now, {known:,} before")
+        if first != start or not first <= last < min(stop, known):
+            raise FormatError(f"{host} sent bytes {first}-{last} of {asked} instead of {start}-{stop - 1}")
+        if length is not None and length != last + 1 - first:
+            raise FormatError(f"{host} announces {length} bytes for the range {first}-{last} of {asked}")
+        return last + 1
+
+    def _check_whole(self, length: int | None, start: int, stop: int, host: str) -> int:
+        """Accept a whole file in place of a range only if it is no more than what was asked for."""
+        if self.record is None and length is not None:
+            self._note_size(length, host)
+        if start != 0 or length is None or length > stop or length != self._known().size:
+            raise FormatError(
+                f"{host} ignores byte ranges: it wants to send all of {self._file}",
+                hint="this server or proxy cannot serve parts of a file; use huggingface.co or another mirror",
+            )
+        return length
+
+    def _note(self, facts: Mapping[str, str], data: httpx2.Response | None) -> None:
+        """Remember what the hub says about the file, or check that it still says the same."""
+        commit = facts.get("x-repo-commit", "") or (self._revision if COMMIT.fullmatch(self._revision) else "")
+        if not COMMIT.fullmatch(commit):
+            if "x-repo-commit" in facts:
+                raise FormatError(f"{self._server} sent a commit that is none: {cut(repr(commit))}")
+            raise FormatError(f"{self._server} {NOT_A_HUB}")
+        etag = facts.get("x-linked-etag")
+        if etag is None and data is not None:
+            etag = data.headers.get("etag")
+        etag = plain_etag(etag, self._server)
+        size = _number(facts.get("x-linked-size"), self._server)
+        if COMMIT.fullmatch(self._revision) and commit != self._revision:
+            raise FormatError(f"{self._server} answers with commit {commit} where {self._revision} was asked for")
+        before = self.record
+        if before is None:
+            self._revision, self._etag = commit, etag
+            if size is not None:
+                self.record = FileRecord(self._file, commit, etag, size)
+        elif (size is not None and size != before.size) or (etag and before.etag and etag != before.etag):
+            raise FormatError(f"{self._file} of {self._repo_id} changed on the server while it was being fetched")
+
+    def _note_size(self, size: int | None, host: str) -> None:
+        if size is None:
+            raise FormatError(f"{host} does not say how large {self._file} is")
+        self.record = FileRecord(self._file, self._revision, self._etag, size)
+
+    def _known(self) -> FileRecord:
+        assert self.record is not None
+        return self.record
+
+    def _expire(self, refused: Refused) -> None:
+        """Forget a signed address that no longer works; a second refusal without a byte between is final.
+
+        Raises:
+            AccessDenied, Unreachable: the storage host refuses a new address, too.
+        """
+        with self._lock:
+            if refused.url == self._address:
+                self._refusals += 1
+                self._address = None
+            if self._refusals > 1:
+                raise self._refused(refused) from refused
+
+    def _refused(self, refused: Refused) -> EmbtoolError:
+        what = f"{_host(refused.url)} refuses to hand out {self._file} of {self._repo_id} ({refused.status})"
+        if refused.status in (401, 403):
+            return AccessDenied(what, hint="a firewall or a wrong clock may be the reason; try again later")
+        return Unreachable(what, hint="try again later")
+
+    @property
+    def _server(self) -> str:
+        return self._transport.endpoint.shown
+
+
+def wait_asked(headers: Mapping[str, str]) -> float | None:
+    """Tell how many seconds a busy server asks to be left alone; None if it does not say or says nonsense."""
+    text = headers.get("retry-after", "").strip()
+    if SECONDS.fullmatch(text):
+        return float(text)
+    match = RATE_LIMIT.search(headers.get("ratelimit", ""))
+    return float(match[1]) if match else None
+
+
+def asks_too_long(error: EmbtoolError, wait: float) -> EmbtoolError:
+    """Say that a server wants to be left alone for longer than anybody waits."""
+    return Unreachable(
+        f"{error.message}; it asks to wait {_duration(wait)}",
+        hint="run the same command again then; what was fetched is kept",
+    )
+
+
+def plain_etag(text: str | None, server: str) -> str:
+    """Strip an ETag to the hash in it; an absent one is empty.
+
+    Raises:
+        FormatError: it is not one, and so nothing that may become a name in a cache.
+
+    >>> plain_etag('W/"0123abcd"', "hub")
+    '0123abcd'
+    """
+    etag = (text or "").strip().removeprefix("W/").strip('"')
+    if len(etag) > ETAG_LIMIT or not etag.isascii() or not etag.isprintable():
+        raise FormatError(f"{server} sent an ETag that is none: {cut(repr(etag))}")
+    return etag
+
+
+def _range_headers(start: int, stop: int) -> dict[str, str]:
+    return {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+
+
+def _host(url: str) -> str:
+    """Name the host of an address, and nothing else of it: what follows may be a signature."""
+    try:
+        return cut(str(urlsplit(url).hostname or "an unnamed host"))
+    except ValueError:
+        return "an unreadable address"
+
+
+def _target(url: str, location: str | None) -> str:
+    """Tell where a redirect leads, if it may be followed."""
+    if not location:
+        raise FormatError(f"{_host(url)} redirects to nowhere")
+    try:
+        target = urljoin(url, location)
+        scheme, host, _ = origin(target)
+    except ValueError as error:
+        raise FormatError(f"{_host(url)} redirects to an address that cannot be read") from error
+    if scheme not in ("http", "https") or not host:
+        raise FormatError(f"{_host(url)} redirects to an address that is neither http nor https")
+    if scheme == "http" and urlsplit(url).scheme == "https":
+        raise FormatError(f"{_host(url)} redirects from https to plain http")
+    return target
+
+
+def _drain(response: httpx2.Response) -> None:
+    """Read the body of a redirect if it is short, so that the connection can serve the next request."""
+    left = ASIDE_LIMIT
+    for chunk in response.iter_raw():
+        left -= len(chunk)
+        if left < 0:
+            return
+
+
+def _number(text: str | None, host: str) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > len(str(SIZE_LIMIT)) or int(text) > SIZE_LIMIT:
+        raise FormatError(f"{host} sent a size that is none: {cut(repr(text))}")
+    return int(text)
+
+
+def _storage_error(status: int, url: str, asked: Asked) -> EmbtoolError:
+    return Unreachable(f"{_host(url)} answered {status} for {asked}", hint="try again later")
+
+
+def _duration(seconds: float) -> str:
+    """Say a long time in a short way.
+
+    >>> _duration(86400), _duration(600)
+    ('24 h', '10 min')
+    """
+    return f"{seconds / 3600:.0f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 - an hour

@@ -1,0 +1,74 @@
+"""What every test may ask for: small models in a folder of their own, and the program, run apart from this machine.
+
+Command lines run in the folder `models`, so they name a model as a person would: `-m small/`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from program import Program
+from small_models import (
+    bfloat16,
+    config,
+    table,
+    tokenizer_json,
+    write_bert,
+    write_gpt2,
+    write_json,
+    write_model,
+    write_single,
+)
+
+pytest_plugins = ["hub_fixtures"]
+
+ROOT = Path(__file__).parent.parent
+
+settings.register_profile(
+    "usual",
+    deadline=None,
+    max_examples=int(os.environ.get("EMBTOOL_TEST_EXAMPLES", "60")),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    derandomize=True,
+    database=None,
+)
+settings.load_profile("usual")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="Write the golden files from what is printed now.")
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small models; tests read them and change nothing."""
+    folder = tmp_path_factory.mktemp("models")
+    write_model(folder / "small")
+    tied = {"model.embed_tokens.weight": ("BF16", table("input").shape, bfloat16(table("input")))}
+    write_single(folder / "tied", tied, config=config(tie_word_embeddings=True), tokenizer=tokenizer_json())
+    write_single(folder / "bare", tied)
+    write_gpt2(folder / "gpt2")
+    write_bert(folder / "bert")
+    (folder / "only-config").mkdir()
+    write_json(folder / "only-config" / "config.json", config())
+    (folder / "only-tokenizer").mkdir()
+    write_json(folder / "only-tokenizer" / "tokenizer.json", tokenizer_json())
+    (folder / "empty").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small(models: Path) -> Path:
+    """The usual model: BF16, sharded, untied; one row is zero, the last ones have no token."""
+    return models / "small"
+
+
+@pytest.fixture
+def run(tmp_path: Path, models: Path) -> Program:
+    """The program, in the folder of models, with a home of its own."""
+    home = tmp_path / "home"
+    home.mkdir()
+    return Program(home, models)

@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hostile import HOSTILE, dangers, tallest
+from hypothesis import given
+from hypothesis import strategies as st
+from program import strict_json
+
+from embtool.output import (
+    MOST_MARKS,
+    RENDERERS,
+    Card,
+    Column,
+    Deck,
+    Format,
+    Group,
+    Listing,
+    Section,
+    abridge,
+    cell,
+    count,
+    emit,
+    plain,
+    printable,
+    safe,
+    size,
+    to_json,
+    unescape,
+    visible,
+)
+
+ANY_TEXT = st.text(st.characters() | st.sampled_from("\\\\xun\x1b\u202e\t\n\ud800\udfff"))
+"""Text of every character, lone surrogates too, and often of those that matter."""
+
+
+def printed(result: Card | Deck | Listing, form: Format, **options: Any) -> str:
+    stream = io.StringIO()
+    emit(result, form, stream=stream, **options)
+    return stream.getvalue()
+
+
+# --- strings of strangers ---------------------------------------------------------------------------------------------
+
+
+@given(ANY_TEXT)
+def test_printable_is_safe_and_can_be_read_back(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable()
+    assert not dangers(shown)
+    assert "\n" not in shown
+    assert unescape(shown) == text
+
+
+@given(ANY_TEXT, ANY_TEXT)
+def test_two_texts_never_print_alike(one: str, other: str) -> None:
+    assert (printable(one) == printable(other)) == (one == other)
+
+
+@given(ANY_TEXT)
+def test_safe_and_visible_are_safe(text: str) -> None:
+    for shown in (safe(text), visible(text), abridge(visible(text))):
+        assert shown.isprintable()
+        assert not dangers(shown)
+
+
+@given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E, exclude_characters="\\")))
+def test_plain_text_prints_as_itself(text: str) -> None:
+    assert printable(text) == safe(text) == text
+
+
+def test_escapes_are_those_of_the_contract() -> None:
+    assert printable("\t\n\r\\\x1b\x9b\u202e\U000e0041\ud800") == r"\t\n\r\\\x1b\x9b\u202e\U000e0041\ud800"
+    assert visible(" a b ") == "␣a␣b␣"
+    assert visible(None) == ""
+
+
+def test_a_stack_of_marks_is_cut_for_a_reader() -> None:
+    assert tallest(visible(HOSTILE["marks"])) == MOST_MARKS
+    assert visible("naïve e\u0301") == "naïve␣e\u0301"
+
+
+@given(st.text(max_size=200), st.integers(10, 80))
+def test_an_abridged_text_has_both_its_ends(text: str, longest: int) -> None:
+    short = abridge(text, longest)
+    assert len(short) <= longest
+    if len(text) <= longest:
+        assert short == text
+    else:
+        left, right = short.split("…", 1) if "…" not in text else (short[:3], short[-2:])
+        assert text.startswith(left)
+        assert text.endswith(right)
+
+
+def test_numbers_for_a_reader() -> None:
+    assert [count(0), count(248_320)] == ["0", "248,320"]
+    assert [size(0), size(999), size(1000), size(2_542_796_800)] == ["0 B", "999 B", "1 kB", "2.54 GB"]
+    assert size(3_000_000_000_000_000) == "3e+03 TB"
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(JSON_VALUES)
+def test_json_is_strict_ascii_on_one_line(value: Any) -> None:
+    text = to_json(value)
+    assert text.isascii()
+    assert text.isprintable()
+    assert strict_json(text) == plain(value)
+
+
+def test_numbers_of_numpy_become_those_of_python() -> None:
+    value = {"a": np.float32(0.5), "b": np.arange(2), "c": [np.int64(7), np.nan, math.inf], "d": np.array(["x"])}
+    assert plain(value) == {"a": 0.5, "b": [0, 1], "c": [7, None, None], "d": ["x"]}
+    assert plain((np.float64(-np.inf), True)) == [None, True]
+
+
+def test_cells() -> None:
+    assert [cell(value) for value in (None, True, 1, 0.1, math.nan, "a\tb", [1, "\n"], np.float32(0.1))] == [
+        "",
+        "true",
+        "1",
+        "0.1",
+        "",
+        r"a\tb",
+        r'[1, "\\n"]',
+        "0.10000000149011612",
+    ]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_in_a_cell_is_whole(value: float) -> None:
+    assert float(cell(value)) == value
+
+
+# --- results ----------------------------------------------------------------------------------------------------------
+
+COLUMNS = (
+    Column("name", show=visible),
+    Column("score", right=True, show=lambda value: f"{value:.2f}"),
+    Column("hidden", terminal=False),
+    Column("drawn", title="", machine=False),
+)
+
+
+def listing(names: list[str], **settings: Any) -> Listing:
+    """Two groups, one of them empty."""
+    records = [{"name": name, "score": place / 3, "hidden": None, "drawn": "█"} for place, name in enumerate(names)]
+    groups = [
+        Group(records, fields={"query": "q"}, line={"query": "q"}, title="first"),
+        Group([], fields={"query": "r"}),
+    ]
+    return Listing("test", COLUMNS, groups, records_key="records", context={"model": "m"}, **settings)
+
+
+@given(st.lists(ANY_TEXT, max_size=4))
+def test_tsv_has_equal_tabs_and_is_read_back(names: list[str]) -> None:
+    text = printed(listing(names), Format.TSV)
+    lines = text.split("\n")
+    assert lines.pop() == ""
+    assert [line.count("\t") for line in lines] == [2] * (len(names) + 1)
+    assert lines[0] == "name\tscore\thidden"
+    cells = [line.split("\t") for line in lines[1:]]
+    assert [unescape(name) for name, _, _ in cells] == names
+    assert [float(score) for _, score, _ in cells] == [place / 3 for place in range(len(names))]
+
+
+@given(st.lists(ANY_TEXT, max_size=4))
+def test_csv_is_read_back(names: list[str]) -> None:
+    rows = list(csv.reader(io.StringIO(printed(listing(names), Format.CSV)), strict=True))
+    assert rows[0] == ["name", "score", "hidden"]
+    assert [unescape(row[0]) for row in rows[1:]] == names
+
+
+@given(st.lists(ANY_TEXT, max_size=4))
+def test_jsonl_has_what_a_line_needs_to_be_used_alone(names: list[str]) -> None:
+    text = printed(listing(names), Format.JSONL)
+    records = [strict_json(line) for line in text.splitlines()]
+    assert [record["name"] for record in records] == names
+    assert all(record["query"] == "q" for record in records)
+
+
+def test_json_is_one_document() -> None:
+    assert strict_json(printed(listing(["a"], groups_key="groups"), Format.JSON)) == {
+        "schema": "embtool/test@1",
+        "model": "m",
+        "groups": [
+            {"query": "q", "records": [{"name": "a", "score": 0.0, "hidden": None, "drawn": "█"}]},
+            {"query": "r", "records": []},
+        ],
+    }
+    flat = strict_json(printed(listing(["a", "b"]), Format.JSON))
+    assert [record["name"] for record in flat["records"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("form", list(Format))
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_no_format_prints_a_stranger_raw(form: Format, hostile: str) -> None:
+    text = HOSTILE[hostile]
+    card = Card("test", text, {"a": text}, [Section(text, [(text, text)])], {"a": text})
+    for result in (listing([text, text]), card, Deck("test", [card, card], "cards")):
+        out = printed(result, form)
+        assert out
+        assert not dangers(out.replace("\t", " ") if form is Format.TSV else out)
+    if form is Format.TABLE:
+        assert tallest(printed(listing([text]), form)) <= MOST_MARKS
+
+
+def test_markup_and_emoji_codes_are_printed_as_they_are() -> None:
+    for name in ("markup", "link markup", "emoji code"):
+        assert HOSTILE[name].replace(" ", "␣") in printed(listing([HOSTILE[name]]), Format.TABLE)
+
+
+def test_a_column_may_spread_over_many() -> None:
+    values = Listing("test", (Column("v", spread=3),), [Group([{"v": np.array([1, np.nan, 3.0])}])], records_key="rows")
+    assert printed(values, Format.TSV) == "v0\tv1\tv2\n1.0\t\t3.0\n"
+
+
+@pytest.mark.parametrize("form", [Format.TSV, Format.CSV])
+def test_the_header_can_be_left_out(form: Format) -> None:
+    assert printed(listing(["a"]), form, header=False).count("\n") == 1
+    assert printed(Card("test", "", {}, [], {"a": 1}), form, header=False) == "1\n"
+    assert printed(listing([]), form) == printed(listing([]), form, header=True) != ""
+    assert printed(listing([]), form, header=False) == ""
+
+
+@pytest.mark.parametrize("form", list(Format))
+def test_nothing_is_printed_before_the_first_answer(form: Format) -> None:
+    def groups() -> Any:
+        raise KeyError
+        yield
+
+    stream = io.StringIO()
+    with pytest.raises(KeyError):
+        emit(Listing("test", COLUMNS, groups(), records_key="records"), form, stream=stream)
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("form", [Format.TABLE, Format.JSONL, Format.TSV, Format.CSV])
+def test_each_group_is_flushed_as_it_comes(form: Format) -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(io.BufferedWriter(raw, 1 << 20), "utf-8")
+    seen: list[int] = []
+
+    def groups() -> Any:
+        for place in range(3):
+            yield Group([{"name": f"n{place}", "score": 1.0}])
+            seen.append(raw.getvalue().count(b"n"))
+
+    emit(Listing("test", COLUMNS, groups(), records_key="records"), form, stream=stream)
+    assert seen == sorted(set(seen))
+    assert seen[0] > 0
+
+
+def test_a_card_stands_alone_and_a_deck_in_a_list_however_few_they_are() -> None:
+    card = Card("test", "t", {"a": 1}, [], {"a": 1})
+    assert strict_json(printed(card, Format.JSON)) == {"schema": "embtool/test@1", "a": 1}
+    for cards in ([], [card], [card, card]):
+        document = strict_json(printed(Deck("test", cards, "cards"), Format.JSON))
+        assert document == {"schema": "embtool/test@1", "cards": [{"a": 1}] * len(cards)}
+    assert printed(Deck("test", [card, card], "cards"), Format.TSV) == "a\n1\n1\n"
+
+
+def test_a_table_says_what_has_no_value() -> None:
+    group = Group([{"name": None, "score": math.nan}])
+    assert "–" in printed(Listing("test", COLUMNS, [group], records_key="r"), Format.TABLE)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8", "utf-16"])
+@pytest.mark.parametrize("form", list(Format))
+def test_every_encoding_gets_something_it_has(form: Format, encoding: str) -> None:
+    stream = io.TextIOWrapper(
+        io.BytesIO(), encoding, errors="strict" if encoding.startswith("utf") else "backslashreplace"
+    )
+    emit(listing(["a", "東京", " x"]), form, stream=stream)
+    stream.flush()
+    assert stream.buffer.tell() > 0
+
+
+def test_ornaments_are_replaced_where_the_encoding_lacks_them() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, "ascii", errors="strict")
+    emit(listing([" a", "b" * 99]), Format.TABLE, stream=stream)
+    stream.flush()
+    assert b"_a" in raw.getvalue()
+    assert b"..." in raw.getvalue()
+
+
+def test_every_format_has_a_renderer() -> None:
+    assert set(RENDERERS) == set(Format)
