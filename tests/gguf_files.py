@@ -75,7 +75,11 @@ def write(
     """Write a file with the library: `tables` are numbers and the type they are stored in (None: as they are)."""
     writer = gguf.GGUFWriter(path, architecture)
     for key, value in {**(settings or {}), **(vocabulary or {})}.items():
-        _add(writer, key if "." in key and not key.startswith(("rope.", "attention.")) else f"{architecture}.{key}", value)
+        _add(
+            writer,
+            key if "." in key and not key.startswith(("rope.", "attention.")) else f"{architecture}.{key}",
+            value,
+        )
     for name, (values, kind) in tables.items():
         if kind is None:
             writer.add_tensor(name, values)

@@ -507,7 +507,7 @@ class _Handler(BaseHTTPRequestHandler):
         if request.method == "HEAD":
             return
         is_plain = answer.drop_after is answer.stall_after is answer.bytes_per_second is None and not answer.chunked
-        if answer.file is not None and is_plain and answer.length is not None:
+        if answer.file is not None and is_plain and answer.length is not None and hasattr(os, "sendfile"):
             self._send_file(request, *answer.file)
             return
         for piece in answer.body:

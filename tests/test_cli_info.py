@@ -20,7 +20,7 @@ def test_the_keys_of_the_contract(run: Program) -> None:
         WIDTH,
     ]
     first, second = document["tables"]
-    assert first == {
+    stored = {
         "role": "input",
         "tensor": "model.embed_tokens.weight",
         "file": "model-00001-of-00002.safetensors",
@@ -29,6 +29,7 @@ def test_the_keys_of_the_contract(run: Program) -> None:
         "dtype": "BF16",
         "bytes": ROWS * WIDTH * 2,
     }
+    assert first | stored == first
     assert (second["role"], second["tensor"]) == ("output", "lm_head.weight")
     assert document["tied"] == {"config": False, "stored": "both", "verdict": "untied"}
     vocabulary = document["vocabulary"]

@@ -1,8 +1,8 @@
 """What every command prints, in every format, on the small models: the files in tests/golden.
 
 A command of `COMMANDS` without a case fails. To add one: name its cases in `CASES`, run pytest with --update-golden,
-and read what was written before keeping it. Long numbers are rounded, because not every machine adds up in the same order;
-blanks at the ends of lines, which pad the columns of a terminal, are left out.
+and read what was written before keeping it. Long numbers are rounded, because not every machine adds up in the same
+order; blanks at the ends of lines, which pad the columns of a terminal, are left out.
 """
 
 from __future__ import annotations
@@ -46,6 +46,15 @@ CASES: dict[str, dict[str, tuple[list[str], tuple[str, ...]]]] = {
         "pair": (["similarity", "king", " queen", "-m", "small/"], FORMATS),
         "matrix": (["similarity", "king", " queen", " blue", "!", "-m", "small/"], FORMATS),
     },
+    "calc": {
+        "king": (["calc", "king", "-", " man", "+", " woman", "-k", "3", "-m", "small/"], FORMATS),
+    },
+    "odd": {
+        "colour": (["odd", "king", " queen", " blue", "-m", "small/"], FORMATS),
+    },
+    "vocab": {
+        "found": (["vocab", "^ k", "-m", "small/"], FORMATS),
+    },
     "use": {
         "shown": (["use"], FORMATS),
         "cleared": (["use", "--clear"], FORMATS),
@@ -61,7 +70,7 @@ PARAMETERS = [
 ]
 
 
-WAITING = {"analogy", "cache", "calc", "input", "odd", "rope"}
+WAITING = {"analogy", "cache", "input", "norms", "rope"}
 """Commands so new that their cases are still to be written."""
 
 LONG_NUMBER = re.compile(r"-?\d+\.\d{10,}(?:e[-+]?\d+)?")
@@ -86,7 +95,8 @@ def test_golden(command: str, case: str, form: str, run: Program, request: pytes
 
 
 def test_every_command_has_golden_files_of_every_format() -> None:
-    assert CASES.keys() | WAITING == COMMANDS.keys()
+    assert COMMANDS.keys() - CASES.keys() <= WAITING, "a new command needs its cases"
+    assert CASES.keys() <= COMMANDS.keys()
     assert not CASES.keys() & WAITING, "they have cases now: take them off the list"
     for command, cases in CASES.items():
         covered = {form for _, formats in cases.values() for form in formats}

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import signal
 import socket
 import subprocess
@@ -14,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_fixtures import wait_until
+from hub_fixtures import SHARD, wait_until
 from hubstub import HubStub
 from huggingface_hub import constants
 from program import Answer, Program
 
+pty = pytest.importorskip("pty", reason="terminals and signals of POSIX")
+
 MODEL = "acme/small"
+WIDE = "acme/wide"
+"""A table of 10 MB, so that its rows are not fetched along with the header."""
 SHARDS = "model-00001-of-00002.safetensors"
 
 
@@ -51,12 +54,15 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, run: Program, models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def desk(
+    tmp_path: Path, run: Program, models: Path, shard_data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Desk]:
     with HubStub() as hub:
         for name in ("small", "tied", "gpt2"):
             folder = models / name
             files: dict[str, bytes | Path] = {path.name: path for path in folder.iterdir()}
             hub.add(f"acme/{name}", files)
+        hub.add(WIDE, {"config.json": b'{"model_type": "llama"}', SHARD: shard_data})
         point(monkeypatch, hub.endpoint)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
@@ -94,7 +100,7 @@ class TestWhatIsPrinted:
         assert cost(there).startswith(f"{desk.hub.count()} requests, ")
         assert " of " in cost(there)
         tokenizer = len([request for request in desk.hub.requests() if "tokenizer" in request.path])
-        assert desk.hub.count() - tokenizer <= 9
+        assert desk.hub.count() - tokenizer <= 9 + 2, "two tables in two shards are two headers"
         assert not here.of("note")
 
     def test_rows_and_neighbors_are_those_of_the_folder(self, desk: Desk) -> None:
@@ -145,28 +151,35 @@ class TestWhatIsPrinted:
 
 class TestPlan:
     def test_of_a_row(self, desk: Desk) -> None:
-        answer = desk("row", "id:3", "id:7", "-m", MODEL, "--dry-run", "--json").ok()
+        answer = desk("row", "id:1000", "id:2400", "-m", WIDE, "--dry-run", "--json").ok()
         ranges = answer.document["ranges"]
-        assert [entry["file"] for entry in ranges] == [SHARDS, SHARDS]
-        assert all(entry["missing"] == entry["bytes"] == entry["stop"] - entry["start"] for entry in ranges)
+        assert [(entry["file"], entry["missing"], entry["stop"] - entry["start"]) for entry in ranges] == [
+            (SHARD, 4096, 4096),
+            (SHARD, 4096, 4096),
+        ]
         assert not any(entry["cached"] for entry in ranges)
-        assert any(note.startswith("would fetch") and "2 ranges of 1 file" in note for note in answer.of("note"))
-        desk("row", "id:3", "-m", MODEL).ok()
-        again = desk("row", "id:3", "-m", MODEL, "--dry-run", "--json").ok()
+        assert "would fetch 8.19 kB in 2 ranges of 1 file" in answer.of("note")
+        desk("row", "id:1000", "-m", WIDE).ok()
+        again = desk("row", "id:1000", "-m", WIDE, "--dry-run", "--json").ok()
         assert [entry["cached"] for entry in again.document["ranges"]] == [True]
         assert "would fetch nothing" in again.of("note")
 
     def test_of_a_table(self, desk: Desk) -> None:
-        answer = desk("neighbors", "id:3", "-m", MODEL, "--dry-run").ok()
+        answer = desk("neighbors", "id:3", "-m", WIDE, "--dry-run").ok()
         head, line = answer.cells
         entry = dict(zip(head, line, strict=True))
-        assert (entry["file"], entry["cached"]) == (SHARDS, "false")
+        assert (entry["file"], entry["cached"], entry["missing"]) == (SHARD, "false", str(2501 * 4096))
+        assert "would fetch 10.2 MB in 1 range of 1 file" in answer.of("note")
+        assert desk.hub.sent("storage") <= 100_000, "the header, and nothing of the table"
         assert not list(desk.home.rglob("*.part"))
-        desk("neighbors", "id:3", "-m", MODEL).ok()
-        again = desk("neighbors", "id:3", "-m", MODEL, "--dry-run", "--json").ok()
-        (entry,) = again.document["ranges"]
-        assert entry["cached"]
-        assert entry["path"].endswith(".safetensors")
+        desk("neighbors", "id:3", "-m", WIDE).ok()
+        again = desk("neighbors", "id:3", "-m", WIDE, "--dry-run", "--json").ok()
+        assert all(entry["cached"] for entry in again.document["ranges"])
+        assert again.document["ranges"][0]["path"].endswith(".safetensors")
+
+    def test_binary_output_is_not_written(self, desk: Desk) -> None:
+        answer = desk("row", "id:1000", "-m", WIDE, "--raw", "--dry-run").ok()
+        assert answer.cells[0][0] == "file"
 
     def test_of_a_local_model(self, desk: Desk) -> None:
         answer = desk("neighbors", "id:3", "-m", "small/", "--dry-run", "--json").ok()
@@ -177,10 +190,10 @@ class TestPlan:
 class TestLimit:
     @pytest.mark.parametrize("text", ["100", "0.1kB", "0"])
     def test_a_script_gets_status_7_with_the_size(self, desk: Desk, text: str) -> None:
-        desk("neighbors", "id:3", "-m", MODEL, "--max-bytes", text).refused(7, "bytes would be fetched", "--max-bytes")
-        desk("neighbors", "id:3", "-m", MODEL, EMBTOOL_MAX_BYTES=text).refused(7, "EMBTOOL_MAX_BYTES")
-        desk("neighbors", "id:3", "-m", MODEL, "--max-bytes", "1GB", EMBTOOL_MAX_BYTES=text).ok()
-        desk("neighbors", "id:3", "-m", MODEL, "--max-bytes", text).ok()
+        desk("neighbors", "id:3", "-m", WIDE, "--max-bytes", text).refused(7, "bytes would be fetched", "--max-bytes")
+        desk("neighbors", "id:3", "-m", WIDE, EMBTOOL_MAX_BYTES=text).refused(7, "EMBTOOL_MAX_BYTES")
+        desk("neighbors", "id:3", "-m", WIDE, "--max-bytes", "1GB", EMBTOOL_MAX_BYTES=text).ok()
+        desk("neighbors", "id:3", "-m", WIDE, "--max-bytes", text).ok()
 
     @pytest.mark.parametrize("text", ["much", "-1", "4 XB", "1e9", "9" * 30])
     def test_what_is_no_number_of_bytes_is_wrong_usage(self, desk: Desk, text: str) -> None:
@@ -195,11 +208,11 @@ class TestLimit:
         assert ended == status
 
     def test_a_bar_is_shown_on_a_terminal_only(self, desk: Desk) -> None:
-        desk.hub.fault("slow", where="storage", skip=1, times=None, bytes_per_second=60_000)
+        desk.hub.fault("slow", where="storage", skip=1, times=None, bytes_per_second=200_000)
         ended, text = on_terminal(desk, "", "neighbors", "id:3", "-m", MODEL)
         assert ended == 0
         assert "━" in text
-        desk.hub.fault("slow", where="storage", times=None, bytes_per_second=60_000)
+        desk.hub.fault("slow", where="storage", times=None, bytes_per_second=200_000)
         assert "\x1b" not in desk.outside("neighbors", "id:3", "-m", "acme/tied").ok().errors
 
 
@@ -322,6 +335,7 @@ class TestSignals:
         _out, err = process.communicate(timeout=10)
         assert process.returncode == status, err
         assert b"Traceback" not in err
+        assert how is not signal.SIGINT or b"bytes are kept" in err
         assert desk("neighbors", "id:3", "-m", MODEL).ok().out == desk("neighbors", "id:3", "-m", "small/").ok().out
 
 

@@ -2,7 +2,6 @@
 
 import ctypes
 import errno
-import fcntl
 import hashlib
 import os
 import random
@@ -25,6 +24,8 @@ from hypothesis import strategies as st
 from embtool.errors import EmbtoolError, LocalFailure, Unreachable
 from embtool.hub import inventory, journal, lock, table
 from embtool.hub.journal import BLOCK, Journal, Part, claimed_bytes, peek
+
+fcntl = pytest.importorskip("fcntl", reason="locks and signals of POSIX")
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
 

@@ -103,7 +103,7 @@ def test_a_word_is_found_as_typed(run: Program, library: Tokenizer) -> None:
 
 
 def test_all_at_once_equals_one_by_one(rows: Doubles, model: Model) -> None:
-    chosen = np.random.default_rng(0).integers(0, len(rows), 40)
+    chosen = np.random.default_rng(0).integers(0, len(rows), 12)
     for row, found in zip(chosen.tolist(), nearest_each(model.input_table, rows[chosen], 8), strict=True):
         order = np.argsort(-brute_force(rows, rows[row], "cosine"), kind="stable")
         assert found.ids.tolist() == order[:8].tolist()

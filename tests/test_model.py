@@ -228,7 +228,7 @@ def test_a_broken_config_is_named(small: Path, content: bytes) -> None:
 
 
 def test_a_config_of_another_size_does_not_win_over_the_tensor(small: Path) -> None:
-    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 300, "hidden_size": 99}
+    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 300, "hidden_size": 64}
     model = Model(Memory({**files_of(small), "config.json": json.dumps(config).encode()}))
     card = describe(model)
     assert card.document["tables"][0]["shape"] == [326, WIDTH]

@@ -29,6 +29,7 @@ from embtool.formats import (
     check_named_file,
     open_checkpoint,
     open_file,
+    whole_tables,
 )
 from embtool.positions import Positions, Rope, read_positions
 from embtool.settings import BUNDLED
@@ -130,7 +131,7 @@ class Model:
     @cached_property
     def tables(self) -> Tables:
         """Its embedding tables."""
-        return find_tables(self.checkpoint, self.config)
+        return find_tables(whole_tables(self.checkpoint, self.config), self.config)
 
     @property
     def input_table(self) -> EmbeddingTable:
@@ -209,7 +210,8 @@ def open_model(
     path = _expand(text)
     if not text.startswith("hf://") and _exists(path):
         return _open_path(path, text)
-    if isinstance(reference, Path) or PATH_LIKE.search(text) or (text.endswith(FILE_LIKE) and "hf://" not in text):
+    is_path = PATH_LIKE.search(text) or text.endswith(FILE_LIKE)
+    if isinstance(reference, Path) or (is_path and not text.startswith("hf://")):
         raise ModelNotFound(f"no such file or folder: {text}")
     from embtool.hub import HubSource  # noqa: PLC0415 - the network stack is loaded only where a hub model is named
 

@@ -1,8 +1,8 @@
 """The length of every row of a table, kept once it is known.
 
 Finding where one row's norm stands among all takes a pass over the whole table; the norms themselves are a thousandth
-of its size. So they are kept in embtool's cache, under the identity of the file they were computed from: its place, size
-and time of change. A file that was touched has another identity, and its norms are computed anew.
+of its size. So they are kept in embtool's cache, under the identity of the file they were computed from: its place,
+size and time of change. A file that was touched has another identity, and its norms are computed anew.
 """
 
 import hashlib

@@ -68,7 +68,7 @@ class _Sums:
 
 
 def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = None) -> Survey:
-    """Read a table once: the length and a key of every row, the mean, and XᵀX times `probe`, float32 (width, probes)."""
+    """Read a table once: length and key of every row, the means, and XᵀX times `probe`, float32 (width, probes)."""
     width, count = table.shape[1], reader.row_count
     squares, keys = np.empty(count, np.float64), np.empty(count, np.uint64)
     odd = _odd_numbers(reader.row_bytes)
@@ -106,8 +106,13 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
         keys=keys,
         mean=np.sum([lane.rows for lane in lanes], axis=0) / max(finite, 1),
         mean_unit=np.sum([lane.units for lane in lanes], axis=0) / max(finite - int(zero.sum()), 1),
-        product=None if probe is None else np.sum([lane.product for lane in lanes], axis=0),
+        product=None if probe is None else np.sum([_product(lane) for lane in lanes], axis=0),
     )
+
+
+def _product(sums: _Sums) -> Doubles:
+    assert sums.product is not None
+    return sums.product
 
 
 def gram(table: EmbeddingTable, reader: TableReader, basis: Floats | None = None) -> Doubles:
@@ -199,7 +204,7 @@ def point_up(directions: Doubles) -> Doubles:
 
 
 def distances(table: EmbeddingTable, reader: TableReader, point: Doubles, axis: Doubles | None = None) -> Doubles:
-    """Compute each row's distance to a point, float64 (rows,), both without their part along `axis`; NaN as it is."""
+    """Compute each row's distance to a point, float64 (rows,), but for its part along `axis`; NaN if not finite."""
     result = np.empty(reader.row_count, np.float64)
     near = point.astype(np.float32)
     away = None if axis is None else axis.astype(np.float32)

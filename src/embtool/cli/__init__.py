@@ -36,6 +36,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "calc": ("Ask", "The nearest rows to an expression: king - man + woman."),
     "odd": ("Ask", "Which of several tokens does not belong."),
     "analogy": ("Ask", "How many questions of an analogy test a table answers."),
+    "norms": ("Table", "How long the rows are, and what they have in common."),
+    "undertrained": ("Table", "Tokens that training hardly touched, without running the model."),
     "rope": ("Position", "How rotary positions turn a vector: frequencies, wavelengths, angles."),
     "input": ("Position", "The sequence that the first block reads: token row and position."),
     "cache": ("Set up", "What was fetched and derived: list, check, remove."),
@@ -168,7 +170,9 @@ def _call(arguments: list[str]) -> int:
         complain("error", usage)
         complain("hint", glued or f"embtool {_command(arguments)}--help")
         return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as error:
+        for text in getattr(error.__cause__ or error, "__notes__", ()):  # what a fetch has kept
+            complain("note", text)
         return INTERRUPTED
     except MemoryError:
         complain("error", "out of memory")
@@ -196,8 +200,10 @@ def _glued_option(arguments: Sequence[str], letter: str) -> str | None:
 
 
 def _leave_threads_to_passes() -> None:
-    """Keep matrix products in one thread each: a pass over a table has threads of its own, and on a busy machine those
-    of a BLAS library wait for each other ten times as long as they compute. numpy reads this when it is imported.
+    """Keep each matrix product in one thread.
+
+    A pass over a table has threads of its own, and on a busy machine those of a BLAS library wait for each other ten
+    times as long as they compute. numpy reads this when it is imported.
     """
     for library in ("OPENBLAS", "MKL", "OMP"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")

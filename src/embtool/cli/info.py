@@ -1,6 +1,7 @@
 """`embtool info`: what a model's tables are, from its headers."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import numpy as np
@@ -44,14 +45,17 @@ def run(
     names = list(read_lines()) if models == ["-"] else models
     failed: list[str] = []
 
-    def look(name: str) -> Card | EmbtoolError:
+    def look(name: str) -> tuple[list[str], Card | EmbtoolError]:
+        notes: list[str] = []  # said when it is this model's turn, whichever was read first
         try:
-            return describe(source.open_named(name))
+            return notes, describe(source.open_named(name), tell=notes.append)
         except EmbtoolError as error:
-            return error
+            return notes, error
 
     def cards() -> Iterator[Card]:
-        for name, found in zip(names, in_order(names, look, SIDE_BY_SIDE), strict=True):
+        for name, (notes, found) in zip(names, in_order(names, look, SIDE_BY_SIDE), strict=True):
+            for line in notes:
+                note(line)
             if isinstance(found, Card):
                 yield found
             elif len(names) == 1:
@@ -65,19 +69,19 @@ def run(
         raise typer.Exit(NOT_FOUND)
 
 
-def describe(model: Model) -> Card:
-    """Put together what is known of a model; a part that it lacks is left out and said to be missing.
+def describe(model: Model, *, tell: Callable[[str], None] = note) -> Card:
+    """Put together what is known of a model; a part that it lacks is left out, and `tell` is told so.
 
     Raises:
         FileNotInModel: it has neither a config nor weights nor a tokenizer.
     """
     config = model.config
-    tables = _tables(model)
+    tables = _tables(model, tell)
     vocabulary = model.vocabulary_if_any
     if config is None and tables is None and vocabulary is None:
         raise FileNotInModel(f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model")
     if config is None:
-        note(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
+        tell(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
     found = tables.stored if tables is not None else ()
     position, position_lines = describe_positions(model, found[0].tensor.dtype.name if found else None)
     rows = next((table.tensor.shape[0] for table in found if _is_of_tokens(table)), None)
@@ -106,12 +110,12 @@ def describe(model: Model) -> Card:
     return Card("info", model.name, document, sections, _record(document))
 
 
-def _tables(model: Model) -> Tables | None:
+def _tables(model: Model, tell: Callable[[str], None]) -> Tables | None:
     """Find the tables, or None where the model has no weights at all."""
     try:
         return model.tables
     except TableNotFound as error:
-        note(error.message)
+        tell(error.message)
         return None
 
 
@@ -131,9 +135,10 @@ def _table(table: EmbeddingTable) -> dict[str, Any]:
         "tensor": tensor.name,
         "file": tensor.shard,
         "shape": shape,
-        "stored_shape": list(tensor.shape),
+        "stored_shape": list(tensor.stored_shape),
         "dtype": tensor.dtype.name,
         "bytes": tensor.nbytes,
+        "bits_per_weight": tensor.nbytes * 8 / math.prod(shape) if math.prod(shape) else None,
     }
 
 
@@ -191,9 +196,16 @@ def _table_lines(tables: tuple[EmbeddingTable, ...]) -> list[tuple[str, str]]:
     lines = []
     for entry in map(_table, tables):
         shape = " × ".join(map(count, entry["shape"])) or "scalar"
-        lines.append((entry["role"], f"{shape}   {entry['dtype']}   {size(entry['bytes'])}"))
+        lines.append((entry["role"], f"{shape}   {entry['dtype']}   {size(entry['bytes'])}{_packing(entry)}"))
         lines.append(("", f"{entry['tensor']} in {entry['file']}"))
     return lines
+
+
+def _packing(entry: dict[str, Any]) -> str:
+    """Say how many bits a number takes where that is no whole number of bytes, and the shape of what is stored."""
+    bits, stored = entry["bits_per_weight"], entry["stored_shape"]
+    known = f"   {bits:.4g} bits a number" if bits and (bits % 8 or stored != entry["shape"]) else ""
+    return known + (f", stored as {' × '.join(map(count, stored))}" if stored != entry["shape"] else "")
 
 
 VERDICTS = {

@@ -10,7 +10,8 @@ from typing import Protocol, runtime_checkable
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config
 from embtool.errors import TableNotFound, UnsupportedFormat
-from embtool.formats import gguf, safetensors
+from embtool.formats import gguf, mlx, safetensors, scaled
+from embtool.formats.packed import PackedCheckpoint, Recipe
 from embtool.source import Source
 from embtool.vocabulary import Vocabulary
 
@@ -23,6 +24,11 @@ OPENERS: Mapping[str, Callable[[Source, str], Checkpoint]] = {
     gguf.SUFFIX: gguf.open_file,
 }
 """How a file that is named itself is opened, by the end of its name."""
+
+
+RECIPES: tuple[Recipe, ...] = (*scaled.RECIPES, mlx.RECIPE)
+"""Ways in which a table is made of several tensors; of those whose names are there, the first counts."""
+
 
 @runtime_checkable
 class SelfDescribing(Protocol):
@@ -66,7 +72,9 @@ def check_named_file(source: Source, file: str) -> str:
         if file.endswith(PICKLES):
             raise refuse_pickle(source.name, file)
         if not (source.local and _is_gguf(source, file)):
-            raise UnsupportedFormat(f"{source.name} is not a model: embtool opens folders, *{', *'.join(OPENERS)} files")
+            raise UnsupportedFormat(
+                f"{source.name} is not a model: embtool opens folders, *{', *'.join(OPENERS)} files"
+            )
     return file
 
 
@@ -79,6 +87,11 @@ def open_file(source: Source, file: str) -> Checkpoint:
     """Open a file that was named itself, and that `check_named_file` let pass."""
     opener = next((opener for suffix, opener in OPENERS.items() if file.endswith(suffix)), gguf.open_file)
     return opener(source, file)
+
+
+def whole_tables(checkpoint: Checkpoint, config: Config | None) -> Checkpoint:
+    """Show a checkpoint so that its quantised tables, made of several tensors, appear whole."""
+    return checkpoint if isinstance(checkpoint, SelfDescribing) else PackedCheckpoint(checkpoint, RECIPES, config)
 
 
 def missing(source: Source) -> UnsupportedFormat | TableNotFound:

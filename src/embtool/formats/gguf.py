@@ -71,7 +71,7 @@ FILE_TYPES = {
 """`general.file_type`: how most tensors of a file are stored (llama.h, `llama_ftype`)."""
 
 
-class _TooShort(Exception):  # noqa: N818 - not an error: more of the header is to be read
+class _TooShort(Exception):
     """The bytes in hand end before the header does."""
 
 
@@ -356,7 +356,9 @@ class GgufCheckpoint(Checkpoint):
         headers = {shard: read_header(self.source, shard) for shard in self._shards}
         count = headers[self._shards[0]].metadata.get("split.count", 0)
         if count and count != len(self._shards):
-            raise FormatError(f"{self._shards[0]} is one of {count} files of a model, of which {len(self._shards)} are named")
+            raise FormatError(
+                f"{self._shards[0]} is one of {count} files of a model, of which {len(self._shards)} are named"
+            )
         return headers
 
     @property
@@ -397,7 +399,8 @@ class GgufCheckpoint(Checkpoint):
         Raises:
             ConfigError: a key has a value of the wrong type.
         """
-        return gguf_config.read_config(self.metadata, self._shards[0], self.names, self._numbers)
+        shapes = {name: tensor.shape for name, tensor in self._tensors.items()}
+        return gguf_config.read_config(self.metadata, self._shards[0], shapes, self._numbers)
 
     def read_vocabulary(self) -> Vocabulary | None:
         """Read the tokens from the `tokenizer.ggml.*` keys; None where there are none.

@@ -16,7 +16,7 @@ To add an architecture: a row in `MODEL_TYPES` if config.json calls it something
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -132,7 +132,7 @@ SCALING: Mapping[str, str] = MappingProxyType(
 )
 """Keys below `{architecture}.rope.scaling.` and the fields they are."""
 
-OUTPUT = "output.weight"
+INPUT, OUTPUT = "token_embd.weight", "output.weight"
 FREQUENCY_FACTORS = "rope_freqs.weight"
 LONG_FACTORS, SHORT_FACTORS = "rope_factors_long.weight", "rope_factors_short.weight"
 
@@ -150,8 +150,10 @@ BAICHUAN_ALIBI_LAYERS = 40
 """Baichuan's 13B model has ALiBi, its 7B model rotates; llama.cpp tells them apart by their layers."""
 
 
-def read_config(metadata: Mapping[str, Any], file: str, names: Sequence[str], tensors: Tensors) -> Config:
-    """Read the config of a GGUF file; `names` are its tensors' and `tensors` reads the small ones.
+def read_config(
+    metadata: Mapping[str, Any], file: str, shapes: Mapping[str, tuple[int, ...]], tensors: Tensors
+) -> Config:
+    """Read the config of a GGUF file; `shapes` are its tensors', by name, and `tensors` reads the small ones.
 
     Raises:
         ConfigError: a key is missing, or has a value of the wrong type.
@@ -159,7 +161,7 @@ def read_config(metadata: Mapping[str, Any], file: str, names: Sequence[str], te
     architecture = metadata.get("general.architecture")
     if not isinstance(architecture, str):
         raise ConfigError(f"{file} has no general.architecture: nothing says what its keys are called")
-    translation = _Translation(metadata, file, architecture, names, tensors)
+    translation = _Translation(metadata, file, architecture, shapes, tensors)
     config = parse_config(translation.document(), file=file, spelled=translation.spelled)
     family, origin = _family(architecture, config)
     origins = {**config.origins, **({"layout": origin} if origin else {})}
@@ -188,12 +190,17 @@ class _Translation:
     """Writes a config.json out of metadata, noting for each field the key it came from."""
 
     def __init__(
-        self, metadata: Mapping[str, Any], file: str, architecture: str, names: Sequence[str], tensors: Tensors
+        self,
+        metadata: Mapping[str, Any],
+        file: str,
+        architecture: str,
+        shapes: Mapping[str, tuple[int, ...]],
+        tensors: Tensors,
     ) -> None:
         self.metadata = metadata
         self.file = file
         self.architecture = architecture
-        self.names = frozenset(names)
+        self.shapes = shapes
         self.tensors = tensors
         self.model_type = MODEL_TYPES.get(architecture, architecture)
         self.family = FAMILIES.get(self.model_type, UNKNOWN)
@@ -231,6 +238,9 @@ class _Translation:
         tokens = self.metadata.get("tokenizer.ggml.tokens")
         if "vocab_size" not in self.raw and tokens is not None and not isinstance(tokens, str | int | float):
             self._set("vocab_size", len(tokens), "tokenizer.ggml.tokens")
+        for field, size in zip(("vocab_size", "hidden_size"), self.shapes.get(INPUT, ()), strict=False):
+            if field not in self.raw:  # never what the class assumes: the table itself says better
+                self._set(field, size, f"the shape of {INPUT}")
 
     def _heads(self) -> None:
         heads = self.value("attention.head_count")
@@ -242,7 +252,7 @@ class _Translation:
         """Say whether the tables are tied: llama.cpp predicts with the input table where there is no output table."""
         if self.architecture in ENCODERS:
             self._set("tie_word_embeddings", value=False, origin="an encoder has no output table")
-        elif OUTPUT in self.names:
+        elif OUTPUT in self.shapes:
             self._set("tie_word_embeddings", value=False, origin=f"{OUTPUT} is there")
         else:
             self._set("tie_word_embeddings", value=True, origin=f"{OUTPUT} is not there")

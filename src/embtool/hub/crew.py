@@ -125,11 +125,12 @@ class Crew:
 def in_order(items: Iterable[T], do: Callable[[T], R], workers: int) -> Iterator[R]:
     """Do something with every item, several side by side, and give the results in the order of the items.
 
-    `do` must not raise. Ending the iteration early leaves what is being done to itself.
+    What `do` raises is raised when the turn of its item comes. Ending early leaves what is being done to itself.
     """
     waiting = deque(enumerate(items))
     count = len(waiting)
     done: dict[int, R] = {}
+    failed: dict[int, BaseException] = {}
     changed = threading.Condition()
 
     def work() -> None:
@@ -138,18 +139,26 @@ def in_order(items: Iterable[T], do: Callable[[T], R], workers: int) -> Iterator
                 if not waiting:
                     return
                 place, item = waiting.popleft()
-            result = do(item)
-            with changed:
-                done[place] = result
-                changed.notify_all()
+            try:
+                result = do(item)
+            except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that waits
+                with changed:
+                    failed[place] = error
+                    changed.notify_all()
+            else:
+                with changed:
+                    done[place] = result
+                    changed.notify_all()
 
     for number in range(min(workers, count)):
         threading.Thread(target=work, name=f"embtool-item-{number}", daemon=True).start()
     try:
         for place in range(count):
             with changed:
-                while place not in done:
+                while place not in done and place not in failed:
                     changed.wait(TICK)
+            if place in failed:
+                raise failed[place]
             yield done.pop(place)
     finally:
         with changed:

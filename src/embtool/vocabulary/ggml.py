@@ -39,8 +39,7 @@ _ENDS = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 LLAMA3_CUT = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + _ENDS
 QWEN2_CUT = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + _ENDS
 QWEN35_CUT = (
-    _CONTRACTIONS
-    + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 GPT4O_CUT = (
@@ -230,7 +229,9 @@ _AS_IS = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
 def _template(metadata: TokenizerMetadata) -> dict[str, Any] | None:
     """Describe what is put around a sequence: a beginning and an end, where the file says so."""
     bert = metadata.kind == "bert"
-    starts = metadata.token("bos_token_id") if metadata.flag("add_bos_token", metadata.kind in ("llama", "bert")) else None
+    starts = (
+        metadata.token("bos_token_id") if metadata.flag("add_bos_token", metadata.kind in ("llama", "bert")) else None
+    )
     end = metadata.token("eos_token_id")
     if bert:
         end = metadata.token("seperator_token_id")  # the key is spelled so
@@ -298,12 +299,18 @@ def _describe_llama(metadata: TokenizerMetadata) -> dict[str, Any]:
         spaces.insert(0, {"type": "Prepend", "prepend": WORD})
     vocabulary = _numbered(metadata.pieces)
     ordinary = {
-        piece for piece, kind in zip(metadata.pieces, metadata.types, strict=True) if kind not in (CONTROL, BYTE, UNKNOWN)
+        piece
+        for piece, kind in zip(metadata.pieces, metadata.types, strict=True)
+        if kind not in (CONTROL, BYTE, UNKNOWN)
     }
     model = _bpe(vocabulary, merges_by_score(vocabulary, metadata.scores, ordinary))
     unknown = metadata.token("unknown_token_id")
     fallback = BYTE in metadata.types
-    model |= {"byte_fallback": fallback, "fuse_unk": True, "unk_token": None if unknown is None else metadata.pieces[unknown]}
+    model |= {
+        "byte_fallback": fallback,
+        "fuse_unk": True,
+        "unk_token": None if unknown is None else metadata.pieces[unknown],
+    }
     return {"version": "1.0", "normalizer": {"type": "Sequence", "normalizers": spaces}, "model": model, **_SPACED}
 
 

@@ -1,0 +1,175 @@
+"""Tables that are made of several tensors: codes and their scales, put together as one table.
+
+A quantised checkpoint has, where another has `lm_head.weight`, codes under that name and their scales beside it. Here a
+checkpoint is wrapped in one that knows: its names are those of whole tables, and a table it gives has `parts`, so that
+rows are still read by ranges of bytes, one for each part.
+
+Each way to pack is a `Recipe`: the ends of the names it is known by, and what makes a table of them. To add one: write
+the function and name it in `RECIPES`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+from embtool.checkpoint import Checkpoint, Part, TensorInfo
+from embtool.config import Config
+from embtool.dtypes import Bytes, DType, Floats
+from embtool.errors import FormatError
+
+WEIGHT = "weight"
+
+SIDES = 2
+"""Dimensions of a table: rows and columns."""
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The tensors that make one table, by the ends of their names, and what the config says about packing."""
+
+    base: str
+    checkpoint: Checkpoint
+    settings: Mapping[str, Any]
+    width: int | None
+    """The width of a row as the config has it, where nothing better is known."""
+
+    @property
+    def name(self) -> str:
+        """The name of the table."""
+        return f"{self.base}.{WEIGHT}" if self.base else WEIGHT
+
+    def has(self, end: str) -> bool:
+        """Tell whether there is such a tensor."""
+        return self._full(end) in self.checkpoint.names
+
+    def get(self, end: str) -> TensorInfo:
+        """Find one of the tensors.
+
+        Raises:
+            TableNotFound: there is none.
+        """
+        return self.checkpoint.tensor(self._full(end))
+
+    def _full(self, end: str) -> str:
+        return f"{self.base}.{end}" if self.base else end
+
+    def join(self, dtype: str, width: int, parts: Sequence[Part], decode: Callable[[Bytes], Floats] | None) -> TensorInfo:
+        """Make the table: as many rows as the first part, `width` numbers in each.
+
+        A stored row is the parts' bytes one after the other, and that is one block of the dtype.
+        """
+        codes = parts[0].tensor
+        row_bytes = sum(part.tensor.stride for part in parts)
+        return TensorInfo(
+            self.name,
+            codes.shard,
+            DType(dtype, width, row_bytes, decode),
+            (codes.shape[0], width),
+            codes.start,
+            sum(part.tensor.nbytes for part in parts),
+            tuple(parts),
+        )
+
+    def error(self, problem: str) -> FormatError:
+        """The error that says what is wrong with the table."""
+        return FormatError(f"{self.name} of {self.checkpoint.source.name} {problem}")
+
+    def check_rows(self, tensor: TensorInfo, rows: int, columns: int) -> None:
+        """Raise FormatError unless a tensor has this shape."""
+        if tensor.shape != (rows, columns):
+            shape = " × ".join(map(str, tensor.shape)) or "scalar"
+            raise self.error(f"needs {rows:,} × {columns:,} numbers in {tensor.name}, which has {shape}")
+
+    def check_table(self, tensor: TensorInfo) -> None:
+        """Raise FormatError unless a tensor has rows and columns."""
+        if len(tensor.shape) != SIDES or 0 in tensor.shape:
+            raise self.error(f"is not a table of rows: its shape is {' × '.join(map(str, tensor.shape)) or 'scalar'}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to pack a table: which tensors it is known by, which others belong to it, and how they are joined."""
+
+    signs: tuple[str, ...]
+    companions: tuple[str, ...]
+    join: Callable[[Pieces], TensorInfo]
+
+
+class PackedCheckpoint(Checkpoint):
+    """A checkpoint whose quantised tables appear whole."""
+
+    def __init__(self, inner: Checkpoint, recipes: Sequence[Recipe], config: Config | None) -> None:
+        self.inner = inner
+        self.source = inner.source
+        self.format = inner.format
+        self._recipes = tuple(recipes)
+        self._config = config
+        self._joined: dict[str, TensorInfo] = {}
+
+    @cached_property
+    def _packed(self) -> dict[str, tuple[str, Recipe]]:
+        """Map the names of packed tables to their base and their recipe; the first recipe whose signs are there counts."""
+        names = frozenset(self.inner.names)
+        found: dict[str, tuple[str, Recipe]] = {}
+        for recipe in self._recipes:
+            first = recipe.signs[0]
+            for name in self.inner.names:
+                base = "" if name == first else name.removesuffix(f".{first}")
+                if base != name and all(_joined(base, sign) in names for sign in recipe.signs):
+                    found.setdefault(_joined(base, WEIGHT), (base, recipe))
+        return found
+
+    @cached_property
+    def names(self) -> Sequence[str]:  # type: ignore[override]
+        """Every tensor's name, packed tables under one name each."""
+        hidden = {
+            _joined(base, end) for base, recipe in self._packed.values() for end in (*recipe.signs, *recipe.companions)
+        } - self._packed.keys()
+        return tuple(dict.fromkeys([*(name for name in self.inner.names if name not in hidden), *self._packed]))
+
+    @property
+    def shards(self) -> Sequence[str]:
+        """Every file that holds tensors."""
+        return self.inner.shards
+
+    def tensor(self, name: str) -> TensorInfo:
+        """Find a tensor; a packed table comes put together.
+
+        Raises:
+            TableNotFound: there is no such tensor.
+            FormatError: the tensors of a packed table do not fit each other.
+        """
+        if name not in self._packed:
+            found = self.inner.tensor(name)
+            if found.dtype.name == "U32" and name.endswith(f".{WEIGHT}") and len(found.shape) == SIDES:
+                raise FormatError(f"{name} in {found.shard} holds packed codes, but no scales are beside it")
+            return found
+        if name not in self._joined:
+            base, recipe = self._packed[name]
+            width = self._config.embedding_size or self._config.hidden_size if self._config is not None else None
+            self._joined[name] = recipe.join(Pieces(base, self.inner, self._settings, width))
+        return self._joined[name]
+
+    @property
+    def _settings(self) -> Mapping[str, Any]:
+        """What the config says about packing: `quantization` (MLX), or `quantization_config` (transformers)."""
+        config = self._config
+        if config is None:
+            return MappingProxyType({})
+        for section in (config.raw, config.text):
+            for key in ("quantization", "quantization_config", "compression_config"):
+                if isinstance(section.get(key), Mapping):
+                    found: Mapping[str, Any] = section[key]
+                    return found
+        return MappingProxyType({})
+
+
+def _joined(base: str, end: str) -> str:
+    return f"{base}.{end}" if base else end
+
+
+def single(tensor: TensorInfo, rows: int) -> Part:
+    """Make a part of a tensor that holds one number for the whole table of so many rows."""
+    return Part(tensor, rows_each=max(1, rows))

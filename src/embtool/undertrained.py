@@ -1,0 +1,151 @@
+"""Rows that training hardly touched, told from the table alone.
+
+After Land and Bartolo, "Fishing for Magikarp: Automatically Detecting Under-trained Tokens in Large Language Models"
+(2024, https://arxiv.org/abs/2405.05417). A row that was never read stays near where it began, or decays: where the
+input table is a table of its own, its norm is small. A table that also predicts tokens moves the rows of all tokens
+that never occur in one direction: there, what tells is the distance to the mean of rows that surely were never used.
+
+What is found are candidates. No model is run, and only a prompt can show whether a model cannot repeat a token.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from embtool.categories import never_in_text, padding_ids
+from embtool.dtypes import Doubles
+from embtool.errors import FormatError
+from embtool.scan import Ids, Mask, in_parts
+from embtool.survey import distances
+from embtool.table import EmbeddingTable, TableReader
+from embtool.vocabulary import Token, Vocabulary
+
+UNUSED_NAMES = re.compile(
+    r"[\[<]\W*\w*(unused|reserved|placeholder|dummy|not_?used)\w*\W*[\]>]|madeupword\d+|<\|extra_\d+\|>|<special_\d+>",
+    re.IGNORECASE,
+)
+"""Names that tokenizers give to entries kept for later: [unused7], <|reserved_special_token_3|>, madeupword0001,
+<|extra_0|>, <SPECIAL_12>. A word of the language, such as `reserved`, is none."""
+
+CANDIDATE_PERCENT = 2.0
+"""The share of rows that the paper takes as candidates before it verifies them by running the model."""
+
+READ_AT_ONCE = 1024
+"""Reference rows in hand while they are averaged."""
+
+MOST_CONTAINING = 3
+"""Longer tokens named that contain a candidate."""
+
+
+class Indicator(StrEnum):
+    """What tells an untrained row: a small norm, or a small distance to the mean of the reference rows."""
+
+    NORM = "norm"
+    DISTANCE = "distance"
+
+
+class Kind(StrEnum):
+    """Why a row is in the reference set."""
+
+    PADDING = "padding"
+    BYTES = "bytes"
+    NAMES = "names"
+    GIVEN = "given"
+
+
+KIND_MEANINGS = {
+    Kind.PADDING: "rows that no token has",
+    Kind.BYTES: "bytes that UTF-8 never uses",
+    Kind.NAMES: "names such as unused or reserved",
+    Kind.GIVEN: "given with --reference",
+}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Rows that surely were never trained: for each id why."""
+
+    kinds: Mapping[int, Kind]
+
+    @property
+    def ids(self) -> list[int]:
+        """Their ids, sorted."""
+        return sorted(self.kinds)
+
+    def count(self, kind: Kind) -> int:
+        """Count those of a kind."""
+        return sum(found is kind for found in self.kinds.values())
+
+
+def find_reference(vocabulary: Vocabulary, rows: int, kinds: Iterable[Kind]) -> Reference:
+    """Find the rows of a table that surely were never trained."""
+    wanted = set(kinds)
+    found: dict[int, Kind] = {}
+    if Kind.PADDING in wanted:
+        found |= dict.fromkeys(padding_ids(vocabulary, rows), Kind.PADDING)
+    for token in vocabulary:
+        if token.id >= rows:
+            continue
+        if Kind.BYTES in wanted and never_in_text(token):
+            found[token.id] = Kind.BYTES
+        elif Kind.NAMES in wanted and UNUSED_NAMES.fullmatch(token.piece):
+            found[token.id] = Kind.NAMES
+    return Reference(found)
+
+
+def untrained_scores(table: EmbeddingTable, reader: TableReader, indicator: Indicator, reference: Reference) -> Doubles:
+    """Score every row, float64 (rows,): the smaller, the less trained it looks; NaN where a row is not finite.
+
+    Raises:
+        FormatError: the indicator needs reference rows, and there are none that are finite.
+    """
+    point = np.zeros(table.shape[1]) if indicator is Indicator.NORM else _mean_of(table, reference.ids)
+    return distances(table, reader, point)
+
+
+def _mean_of(table: EmbeddingTable, ids: Sequence[int]) -> Doubles:
+    """Average the rows of these ids that are finite: float64 (width,)."""
+    total, count = np.zeros(table.shape[1]), 0
+    for part in in_parts(np.array(ids, np.int64), READ_AT_ONCE):
+        rows = table.rows(part.tolist())
+        finite = rows[np.isfinite(rows).all(axis=1)]
+        total += finite.sum(axis=0, dtype=np.float64)
+        count += len(finite)
+    if not count:
+        raise FormatError(
+            "there are no rows that surely were never trained to compare with",
+            hint="name some with --reference, such as id:177..187, or use --indicator norm",
+        )
+    mean: Doubles = total / count
+    return mean
+
+
+def rank_untrained(scores: Doubles, count: int, allowed: Mask | None = None) -> Ids:
+    """List the ids of the rows with the smallest scores, ties by id, of those that are finite and allowed."""
+    usable = np.isfinite(scores) if allowed is None else np.isfinite(scores) & allowed
+    ids = np.flatnonzero(usable).astype(np.int64)
+    best: Ids = ids[np.argsort(scores[ids], kind="stable")][:count]
+    return best
+
+
+def percentile_of(scores: Doubles, row: int) -> float:
+    """Tell the share of all finite rows, in percent, whose score is lower than this row's."""
+    finite = scores[np.isfinite(scores)]
+    return 100.0 * float((finite < scores[row]).sum()) / max(len(finite), 1)
+
+
+def containing(vocabulary: Vocabulary, tokens: Sequence[Token]) -> dict[int, list[Token]]:
+    """Find for each token the shortest longer tokens that contain it: a merge may have left it behind."""
+    wanted = [token for token in tokens if len(token.bytes) > 1]
+    found: dict[int, list[Token]] = {token.id: [] for token in tokens}
+    if not wanted:
+        return found
+    for other in sorted(vocabulary, key=lambda token: (len(token.bytes), token.id)):
+        for token in wanted:
+            longer = len(other.bytes) > len(token.bytes) and token.bytes in other.bytes
+            if longer and len(found[token.id]) < MOST_CONTAINING:
+                found[token.id].append(other)
+    return found

@@ -1,0 +1,589 @@
+"""GGUF: every type the library decodes, every kind of vocabulary, the config in its keys, and files that are broken."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+import gguf_files
+import numpy as np
+import pytest
+from gguf_files import entry, gguf, llama, raw, small_raw, strings, tensor, text, vocabulary_of, write
+from hypothesis import given
+from hypothesis import strategies as st
+from program import Program
+from sources import Memory
+from tokenizers import Tokenizer
+
+from embtool import nearest, open_model
+from embtool.errors import EmbtoolError, FormatError, NoVocabulary, TableNotFound, UnsupportedDType
+from embtool.formats import ggml
+from embtool.formats.gguf import GgufCheckpoint, parse_header, read_header
+from embtool.model import Model
+from embtool.rope import RopeSettings, frequencies
+from embtool.table import EmbeddingTable
+from embtool.vocabulary.ggml import CUTS
+
+TOKENIZERS = Path(os.environ.get("EMBTOOL_TEST_TOKENIZERS", ""))
+"""A folder of published tokenizers, each in a folder of its name; tests that want one skip where it is not set."""
+
+DECODED = [kind for kind in gguf.quants._type_traits if kind.name != "BF16"]
+Q8_0, Q4_0 = gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.Q4_0
+TEXTS = ("Hello world", "naïve straße, 12345!", " two  spaces", "def f(x):\n    return x", "日本語 🍓", "can't WON'T")
+
+
+def test_sizes_of_blocks_are_those_of_the_library() -> None:
+    known = {int(kind): sizes for kind, sizes in gguf.GGML_QUANT_SIZES.items()}
+    for number, (name, values, size) in ggml.BLOCKS.items():
+        assert (values, size) == known[number], name
+        assert gguf.GGMLQuantizationType(number).name == name
+    for number, name in ggml.PLAIN.items():
+        assert gguf.GGMLQuantizationType(number).name == name
+        assert (ggml.type_of(number).values, ggml.type_of(number).bytes) == known[number]
+    assert ggml.NEVER_STORED.isdisjoint(kind.name for kind in DECODED)
+
+
+def stored_table(folder: Path, kind: Any, rows: int = 40, width: int = 512) -> tuple[EmbeddingTable, Any]:
+    """Write a table of random blocks of a type whose scales are small; give it and the library's own decoding."""
+    values, size = gguf.GGML_QUANT_SIZES[kind]
+    random = np.random.default_rng(int(kind))
+    blocks = random.integers(0, 256, (rows, width // values * size), dtype=np.uint8)
+    writer = gguf.GGUFWriter(folder / "x.gguf", "llama")
+    writer.add_tensor("output_norm.weight", np.ones(width, np.float32))
+    writer.add_tensor("token_embd.weight", blocks, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with np.errstate(all="ignore"):
+        expected = gguf.quants.dequantize(blocks, kind)
+    return open_model(folder / "x.gguf").input_table, expected
+
+
+@pytest.mark.parametrize("kind", DECODED, ids=lambda kind: kind.name)
+def test_rows_are_what_the_library_decodes(tmp_path: Path, kind: Any) -> None:
+    table, expected = stored_table(tmp_path, kind)
+    assert table.shape == expected.shape
+    assert table.tensor.dtype.name == kind.name
+    with np.errstate(all="ignore"):
+        rows = table.rows([39, 0, 7, 8, 7])
+    np.testing.assert_array_equal(rows, expected[[39, 0, 7, 8, 7]])
+
+
+@pytest.mark.parametrize("kind", DECODED, ids=lambda kind: kind.name)
+def test_a_scan_is_a_full_sort_of_what_the_library_decodes(tmp_path: Path, kind: Any) -> None:
+    table, expected = stored_table(tmp_path, kind)
+    finite = np.isfinite(expected).all(axis=1)
+    query = np.random.default_rng(1).normal(size=table.shape[1])
+    with np.errstate(all="ignore"):
+        found = nearest(table, query, 5)
+        wide = expected.astype(np.float64)
+        scores = wide @ query / np.linalg.norm(wide, axis=1) / np.linalg.norm(query)
+    scores[~finite | ~np.isfinite(scores)] = -np.inf
+    usable = int(np.isfinite(scores).sum())
+    best = np.lexsort((np.arange(len(scores)), -scores))[: min(5, usable)]
+    assert found.ids[: len(best)].tolist() == best.tolist()
+    assert found.nonfinite == int((~finite).sum())
+
+
+@pytest.mark.parametrize("kind", ["F32", "F16", "BF16"])
+def test_plain_tables(tmp_path: Path, kind: str) -> None:
+    values = np.random.default_rng(0).normal(size=(6, 64)).astype(np.float32)
+    write(tmp_path / "x.gguf", {"token_embd.weight": (values, gguf.GGMLQuantizationType[kind])})
+    table = open_model(tmp_path / "x.gguf").input_table
+    assert table.tensor.dtype.name == kind
+    expected = gguf.quants.dequantize(
+        gguf.quants.quantize(values, gguf.GGMLQuantizationType[kind]), gguf.GGMLQuantizationType[kind]
+    )
+    np.testing.assert_array_equal(table.rows(range(6)), expected)
+
+
+def test_a_type_without_decoder_and_one_of_the_future_are_refused_by_name(run: Program, tmp_path: Path) -> None:
+    for kind, name in ((9, "Q8_1"), (4711, "ggml type 4711")):
+        described = [tensor(b"token_embd.weight", (2, 32), kind, 0)]
+        entries = [
+            entry(b"general.architecture", 8, text(b"llama")),
+            entry(b"llama.attention.head_count", 4, struct.pack("<I", 2)),
+        ]
+        (tmp_path / "x.gguf").write_bytes(raw(entries, described, bytes(256)))
+        run("row", "-m", tmp_path / "x.gguf", "id:0").refused(6, name)
+        assert name in run("info", tmp_path / "x.gguf").ok().text
+
+
+def test_without_the_library_the_way_to_install_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, _ = stored_table(tmp_path, Q8_0)
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(UnsupportedDType, match="Q8_0") as caught:
+        table.rows([0])
+    assert caught.value.hint == "pip install 'embtool[gguf]'"
+
+
+def test_a_row_costs_one_read_of_its_own_bytes(tmp_path: Path) -> None:
+    stored_table(tmp_path, Q8_0)
+    source = Memory({"x.gguf": (tmp_path / "x.gguf").read_bytes()})
+    table = Model(source, "x.gguf").input_table
+    before = len(source.reads)
+    table.rows([7])
+    (read,) = source.reads[before:]
+    assert read.stop - read.start == 512 // 32 * 34
+    assert before == 1
+
+
+def test_info_shows_shape_type_and_bits(run: Program, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(9, 256)).astype(np.float32)
+    settings = llama(embedding_length=256, **{"rope.dimension_count": 64, "general.file_type": 7})
+    tables = {"token_embd.weight": (values, Q8_0), "output.weight": (values, Q4_0)}
+    write(tmp_path / "x.gguf", tables, settings=settings)
+    document = run("info", tmp_path / "x.gguf", "--json").ok().document
+    first, second = document["tables"]
+    assert (first["role"], first["shape"], first["dtype"], first["bits_per_weight"]) == ("input", [9, 256], "Q8_0", 8.5)
+    assert (second["role"], second["dtype"], second["bits_per_weight"]) == ("output", "Q4_0", 4.5)
+    assert document["tied"]["verdict"] == "untied"
+    assert document["format"] == "GGUF, mostly Q8_0"
+    assert document["hidden_size"] == 256
+    assert "8.5 bits a number" in run("info", tmp_path / "x.gguf", "-f", "table").ok().text
+
+
+def config_of(tmp_path: Path, architecture: str, **settings: Any) -> Model:
+    """Write a file with only a config and a table of one row; open it."""
+    width = settings.get("embedding_length", 64)
+    write(
+        tmp_path / "c.gguf",
+        {"token_embd.weight": (np.ones((1, width), np.float32), None)},
+        architecture=architecture,
+        settings=llama(**settings),
+    )
+    return open_model(tmp_path / "c.gguf")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "layout"),
+    [("llama", "interleaved"), ("olmo", "interleaved"), ("granite", "interleaved"), ("internlm2", "interleaved")]
+    + [("qwen2", "half"), ("qwen3", "half"), ("gemma", "half"), ("phi3", "half"), ("stablelm", "half")],
+)
+def test_the_layout_is_that_of_llama_cpp(tmp_path: Path, architecture: str, layout: str) -> None:
+    model = config_of(tmp_path, architecture)
+    assert model.rope.settings.layout == layout
+    assert model.rope.layers[0].origins["layout"] == f"llama.cpp's layout of {architecture}"
+
+
+def test_an_unknown_architecture_has_no_known_layout(tmp_path: Path) -> None:
+    model = config_of(tmp_path, "someones-own")
+    assert model.config is not None
+    assert not model.config.family_known
+
+
+def test_settings_are_read_and_their_keys_are_their_origins(tmp_path: Path) -> None:
+    model = config_of(
+        tmp_path,
+        "qwen2",
+        **{
+            "rope.freq_base": 1e6,
+            "rope.scaling.type": "yarn",
+            "rope.scaling.factor": 4.0,
+            "rope.scaling.original_context_length": 512,
+            "attention.key_length": 32,
+            "rope.dimension_count": 32,
+        },
+    )
+    rope = model.rope
+    settings = rope.settings
+    assert (settings.rope_type, settings.rope_theta, settings.head_dim) == ("yarn", 1e6, 32)
+    assert (settings.factor, settings.original_max_position_embeddings) == (4.0, 512)
+    assert rope.context_length == 2048
+    assert rope.origins["rope_theta"] == "qwen2.rope.freq_base"
+    assert rope.origins["factor"] == "qwen2.rope.scaling.factor"
+    assert rope.origins["context_length"] == "qwen2.context_length"
+
+
+def test_part_of_a_head_turns(tmp_path: Path) -> None:
+    settings = config_of(tmp_path, "stablelm", **{"rope.dimension_count": 4}).rope.settings
+    assert (settings.head_dim, settings.rotary_dim) == (16, 4)
+
+
+def test_factors_of_frequencies_are_named_or_applied(tmp_path: Path) -> None:
+    stretched = RopeSettings(
+        head_dim=128,
+        rope_type="llama3",
+        rope_theta=500_000.0,
+        factor=8.0,
+        low_freq_factor=1.0,
+        high_freq_factor=4.0,
+        original_max_position_embeddings=8192,
+    )
+    plain = RopeSettings(head_dim=128, rope_theta=500_000.0)
+    factors = frequencies(plain).inv_freq / frequencies(stretched).inv_freq
+    for given_factors, kind in ((factors, "llama3"), (factors * 1.5, "longrope")):
+        write(
+            tmp_path / "f.gguf",
+            {
+                "token_embd.weight": (np.ones((1, 512), np.float32), None),
+                "rope_freqs.weight": (given_factors.astype(np.float32), None),
+            },
+            settings=llama(
+                embedding_length=512,
+                **{"rope.freq_base": 500_000.0, "rope.dimension_count": 128, "context_length": 131_072},
+            ),
+        )
+        rope = open_model(tmp_path / "f.gguf").rope
+        assert rope.settings.rope_type == kind
+        expected = frequencies(plain).inv_freq / given_factors
+        np.testing.assert_allclose(rope.frequencies().inv_freq, expected, rtol=1e-5)
+        assert rope.frequencies().attention_factor == 1.0
+        assert rope.origins["rope_type"] == "rope_freqs.weight"
+
+
+def test_an_encoder_has_no_output_table_and_a_language_model_without_one_is_tied(tmp_path: Path) -> None:
+    assert config_of(tmp_path, "bert").tables.tying.verdict == "no output table"
+    assert config_of(tmp_path, "llama").tables.tying.verdict == "tied"
+
+
+def split_model(folder: Path, values: Any) -> Path:
+    """Write a model over two files: the metadata first, the table in the second."""
+    writer = gguf.GGUFWriter(folder / "m", "llama", split_max_tensors=1)
+    for name, number in llama().items():
+        (writer.add_uint32 if isinstance(number, int) else writer.add_float32)(f"llama.{name}", number)
+    writer.add_tensor("output_norm.weight", np.ones(64, np.float32))
+    writer.add_tensor("token_embd.weight", values)
+    writer.write_header_to_file(folder / "m.gguf")
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return folder / "m-00002-of-00002.gguf"
+
+
+def test_split_files_are_one_model_whichever_is_named(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(5, 64)).astype(np.float32)
+    second = split_model(tmp_path, values)
+    for reference in (second, tmp_path / "m-00001-of-00002.gguf", tmp_path):
+        model = open_model(reference)
+        assert model.input_table.tensor.shard == second.name
+        np.testing.assert_array_equal(model.input_table.rows([4]), values[[4]])
+        assert model.config is not None
+        assert model.config.hidden_size == 64
+    second.unlink()
+    with pytest.raises(EmbtoolError, match="m-00002-of-00002[.]gguf is missing"):
+        _ = open_model(tmp_path / "m-00001-of-00002.gguf").tables
+
+
+def test_several_models_in_a_folder_are_asked_about(tmp_path: Path) -> None:
+    for name in ("a-Q4_0.gguf", "a-Q8_0.gguf"):
+        (tmp_path / name).write_bytes(small_raw())
+    (tmp_path / "mmproj-a.gguf").write_bytes(small_raw())
+    with pytest.raises(TableNotFound, match="2 GGUF files") as caught:
+        _ = open_model(tmp_path).tables
+    assert caught.value.hint == "a-Q4_0.gguf, a-Q8_0.gguf"
+    assert open_model(tmp_path / "a-Q8_0.gguf").input_table.shape == (4, 32)
+
+
+def test_ollama_names_a_file_by_its_hash(tmp_path: Path) -> None:
+    blob = tmp_path / "sha256-00"
+    blob.write_bytes(small_raw())
+    model = open_model(blob)
+    assert model.input_table.rows([1])[0, 0] == 32.0
+    assert model.vocabulary.find_piece("ab").id == 3
+
+
+# --- Vocabularies
+
+
+KINDS = {"gpt2": "gpt-2", "falcon": "falcon", "llama2": None, "t5-small": None}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_vocabularies_of_published_tokenizers(name: str, tmp_path: Path) -> None:
+    file = TOKENIZERS / name / "tokenizer.json"
+    if not file.is_file():
+        pytest.skip("EMBTOOL_TEST_TOKENIZERS names no folder with this tokenizer")
+    described = vocabulary_of(file)
+    pre = KINDS[name]
+    if pre is not None:
+        described["tokenizer.ggml.pre"] = pre
+    if name == "llama2":
+        spm = pytest.importorskip("sentencepiece", reason="sentencepiece knows the scores of these pieces")
+        published = spm.SentencePieceProcessor(model_proto=(file.parent / "tokenizer.model").read_bytes())
+        described["tokenizer.ggml.scores"] = [published.get_score(place) for place in range(len(published))]
+    if name == "t5-small":
+        charsmap = json.loads(file.read_text("utf-8"))["normalizer"]["precompiled_charsmap"]
+        described["tokenizer.ggml.precompiled_charsmap"] = base64.b64decode(charsmap)
+    count = len(described["tokenizer.ggml.tokens"])
+    write(
+        tmp_path / "v.gguf",
+        {"token_embd.weight": (np.zeros((count, 32), np.float32), Q8_0)},
+        settings=llama(),
+        vocabulary=described,
+    )
+    vocabulary = open_model(tmp_path / "v.gguf").vocabulary
+    original = Tokenizer.from_file(str(file))
+    assert len(vocabulary) == count
+    for sample in TEXTS:
+        ids = [token.id for token in vocabulary.encode(sample)]
+        assert ids == original.encode(sample, add_special_tokens=False).ids, sample
+    own = open_model(file.parent).vocabulary
+    for identity in range(0, count, 7):
+        mine, theirs = vocabulary.token(identity), own.token(identity)
+        assert mine is not None
+        assert theirs is not None
+        assert (mine.piece, mine.text, mine.bytes) == (theirs.piece, theirs.text, theirs.bytes)
+
+
+def test_text_is_cut_as_qwen_does() -> None:
+    file = TOKENIZERS / "qwen3" / "tokenizer.json"
+    if not file.is_file():
+        pytest.skip("EMBTOOL_TEST_TOKENIZERS names no folder with this tokenizer")
+    steps = json.loads(file.read_text("utf-8"))["pre_tokenizer"]["pretokenizers"]
+    assert (steps[0]["pattern"]["Regex"],) == CUTS["qwen2"]
+
+
+BERT_PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "▁straw", "berry", "▁strawberry", "▁king", "s"]
+BERT_TYPES = [3, 3, 3, 3, 1, 1, 1, 1, 1]
+
+
+def test_a_bert_vocabulary_is_spelled_as_bert_does(tmp_path: Path) -> None:
+    write(
+        tmp_path / "b.gguf",
+        {"token_embd.weight": (np.ones((len(BERT_PIECES), 64), np.float32), None)},
+        architecture="bert",
+        settings=llama(),
+        vocabulary={
+            "tokenizer.ggml.model": "bert",
+            "tokenizer.ggml.tokens": BERT_PIECES,
+            "tokenizer.ggml.token_type": BERT_TYPES,
+            "tokenizer.ggml.unknown_token_id": 1,
+            "tokenizer.ggml.bos_token_id": 2,
+            "tokenizer.ggml.seperator_token_id": 3,
+        },
+    )
+    vocabulary = open_model(tmp_path / "b.gguf").vocabulary
+    assert [token.piece for token in vocabulary][4:] == ["straw", "##berry", "strawberry", "king", "##s"]
+    assert vocabulary.find("strawberry").id == 6
+    assert vocabulary.find("King").id == 7
+    assert [token.id for token in vocabulary.encode("kings", special=True)] == [2, 7, 8, 3]
+    assert vocabulary.special_ids.tolist() == [0, 1, 2, 3]
+
+
+def test_a_place_that_was_filled_up_is_no_token(tmp_path: Path) -> None:
+    write(
+        tmp_path / "p.gguf",
+        {"token_embd.weight": (np.ones((3, 64), np.float32), None)},
+        settings=llama(),
+        vocabulary={
+            "tokenizer.ggml.model": "gpt2",
+            "tokenizer.ggml.pre": "gpt-2",
+            "tokenizer.ggml.tokens": ["a", "b", "[PAD2]"],
+            "tokenizer.ggml.token_type": [1, 1, 5],
+            "tokenizer.ggml.merges": ["a b"],
+        },
+    )
+    assert open_model(tmp_path / "p.gguf").vocabulary.ids.tolist() == [0, 1]
+
+
+def test_a_way_to_cut_text_that_is_not_known_is_refused_by_name(tmp_path: Path) -> None:
+    for changes, word in (({"tokenizer.ggml.pre": "new"}, "new"), ({"tokenizer.ggml.model": "rwkv"}, "rwkv")):
+        write(
+            tmp_path / "n.gguf",
+            {"token_embd.weight": (np.ones((2, 64), np.float32), None)},
+            settings=llama(),
+            vocabulary={
+                "tokenizer.ggml.model": "gpt2",
+                "tokenizer.ggml.tokens": ["a", "Ġb"],
+                "tokenizer.ggml.merges": ["a b"],
+                **changes,
+            },
+        )
+        vocabulary = open_model(tmp_path / "n.gguf").vocabulary
+        assert vocabulary.find("a").id == 0
+        with pytest.raises(NoVocabulary, match=word):
+            vocabulary.encode("a b")
+
+
+# --- A copy of a model beside the model
+
+
+def as_gguf(folder: Path, model: Model, kind: Any) -> Model:
+    """Write a model's input table and vocabulary as GGUF."""
+    table = model.input_table
+    values = table.rows(range(table.shape[0]))
+    pieces = [f"row {row}" for row in range(len(values))]
+    for token in model.vocabulary:
+        pieces[token.id] = token.piece
+    write(
+        folder / "copy.gguf",
+        {"token_embd.weight": (values, kind)},
+        settings=llama(embedding_length=values.shape[1]),
+        vocabulary={"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.tokens": pieces, "tokenizer.ggml.merges": []},
+    )
+    return open_model(folder / "copy.gguf")
+
+
+@pytest.mark.parametrize("name", ["mini", "minilm"])
+def test_neighbours_of_a_q8_0_copy_are_those_of_the_original(tmp_path: Path, name: str) -> None:
+    folder = Path(os.environ.get("EMBTOOL_TEST_MINILM") or Path(__file__).parent.parent / ".models" / "minilm")
+    if name == "minilm" and not folder.is_dir():
+        pytest.skip("all-MiniLM-L6-v2 is not here: make models")
+    original = open_model("mini" if name == "mini" else folder)
+    copied = as_gguf(tmp_path, original, Q8_0)
+    assert copied.input_table.shape == original.input_table.shape
+    with original.input_table.open() as before, copied.input_table.open() as after:
+        shared = 0
+        ids = np.linspace(1000, original.input_table.shape[0] - 1, 20).astype(int).tolist()
+        for identity in ids:
+            query = original.input_table.rows([identity])
+            first = nearest(original.input_table, query, 10, reader=before, exclude=[identity]).ids
+            second = nearest(copied.input_table, query, 10, reader=after, exclude=[identity]).ids
+            shared += len(set(first.tolist()) & set(second.tolist()))
+    assert shared >= 9 * len(ids)
+
+
+# --- Broken files
+
+
+def broken() -> dict[str, tuple[bytes, str]]:
+    """Files that break a promise of the format, and a word of what is said of each."""
+    good = small_raw()
+    architecture = entry(b"general.architecture", 8, text(b"llama"))
+    table = tensor(b"token_embd.weight", (4, 32), 0, 0)
+    data = bytes(512)
+    return {
+        "empty": (b"", "truncated"),
+        "another file": (b"PK\x03\x04" + bytes(40), "not a GGUF file"),
+        "the format before it": (b"tjgg" + bytes(40), "before GGUF"),
+        "version 1": (good[:4] + struct.pack("<I", 1) + good[8:], "version 1"),
+        "version 9": (good[:4] + struct.pack("<I", 9) + good[8:], "version 9"),
+        "big-endian": (good[:4] + struct.pack(">I", 3) + good[8:], "big-endian"),
+        "cut in the header": (good[:100], "truncated"),
+        "cut in the data": (good[:-1], "beyond the file's"),
+        "a tensor beyond the file": (
+            raw([architecture], [tensor(b"x", (4, 32), 0, 1 << 40)], data),
+            "beyond the file's",
+        ),
+        "a tensor beyond any file": (raw([], [tensor(b"x", (1 << 40, 1 << 40), 0, 0)], data), "larger than any file"),
+        "counts beyond the file": (raw(counts=(1 << 60, 0)), "more than its bytes"),
+        "a key twice": (raw([architecture, architecture], [table], data), "twice"),
+        "a tensor twice": (raw([], [table, table], data), "twice"),
+        "overlapping tensors": (raw([], [table, tensor(b"y", (4, 32), 0, 32)], bytes(1024)), "overlaps"),
+        "an odd offset": (raw([], [tensor(b"x", (4, 32), 0, 1)], bytes(1024)), "multiple of 32"),
+        "rows that are no blocks": (raw([], [tensor(b"x", (4, 33), 8, 0)], bytes(1024)), "whole blocks"),
+        "five dimensions": (raw([], [tensor(b"x", (1, 1, 1, 1, 1), 0, 0)], data), "5 dimensions"),
+        "a name that is not UTF-8": (raw([], [tensor(b"\xff", (4, 32), 0, 0)], data), "UTF-8"),
+        "a key that is not UTF-8": (raw([entry(b"\xff", 0, b"\0")], [table], data), "UTF-8"),
+        "a value that is not UTF-8": (raw([entry(b"k", 8, text(b"\xff"))], [table], data), "UTF-8"),
+        "a type that there is not": (raw([entry(b"k", 99, b"\0")], [table], data), "type 99"),
+        "an array of a type that there is not": (raw([entry(b"k", 9, struct.pack("<IQ", 77, 1))]), "type 77"),
+        "neither true nor false": (raw([entry(b"k", 7, b"\2")], [table], data), "neither true nor false"),
+        "an alignment of 3": (raw([entry(b"general.alignment", 4, struct.pack("<I", 3))], [table], data), "alignment"),
+        "arrays in arrays": (raw([entry(b"k", 9, struct.pack("<IQ", 9, 1) * 9)], [], bytes(99)), "nested"),
+        "a long key": (raw([entry(b"k" * 70_000, 0, b"\0")]), "limit"),
+    }
+
+
+@pytest.mark.parametrize("name", broken())
+def test_a_broken_file_is_refused_in_one_line(run: Program, tmp_path: Path, name: str) -> None:
+    content, word = broken()[name]
+    (tmp_path / "x.gguf").write_bytes(content)
+    run("info", tmp_path / "x.gguf").refused(6, word, "x.gguf")
+
+
+def test_a_header_beyond_the_limit_is_refused() -> None:
+    entries = [entry(b"k", 9, strings([b"x" * 90] * 50_000))]
+    source = Memory({"x.gguf": raw(entries)})
+    source.header_limit = 2_000_000
+    with pytest.raises(FormatError, match="longer than 2,000,000 bytes"):
+        read_header(source, "x.gguf")
+
+
+def test_a_header_longer_than_the_first_step_is_read_whole() -> None:
+    entries = [entry(b"k", 9, strings([b"x" * 90] * 50_000))]
+    source = Memory({"x.gguf": raw(entries, [tensor(b"t", (4, 32), 0, 0)], bytes(512))})
+    header = read_header(source, "x.gguf")
+    assert len(header.metadata["k"]) == 50_000
+    assert header.metadata["k"][49_999] == "x" * 90
+    assert len(source.reads) == 2
+
+
+def refused_vocabularies() -> dict[str, tuple[list[bytes], str]]:
+    """Entries about tokens that make no vocabulary of the four rows, and a word of what is said."""
+    kind = entry(b"tokenizer.ggml.model", 8, text(b"llama"))
+    tokens = entry(b"tokenizer.ggml.tokens", 9, strings([b"a", b"b", b"c", b"d"]))
+    return {
+        "shorter than the table": ([kind, entry(b"tokenizer.ggml.tokens", 9, strings([b"a", b"b"]))], "2 tokens"),
+        "a piece that is not UTF-8": (
+            [kind, entry(b"tokenizer.ggml.tokens", 9, strings([b"a", b"\xff", b"", b"d"]))],
+            "UTF-8",
+        ),
+        "types of other tokens": (
+            [kind, tokens, entry(b"tokenizer.ggml.token_type", 9, struct.pack("<IQi", 5, 1, 1))],
+            "token_type",
+        ),
+        "a kind that is a number": ([entry(b"tokenizer.ggml.model", 4, bytes(4)), tokens], "tokenizer.ggml.model"),
+    }
+
+
+@pytest.mark.parametrize("name", refused_vocabularies())
+def test_a_broken_vocabulary_is_refused_in_one_line(run: Program, tmp_path: Path, name: str) -> None:
+    entries, word = refused_vocabularies()[name]
+    architecture = entry(b"general.architecture", 8, text(b"llama"))
+    content = raw([architecture, *entries], [tensor(b"token_embd.weight", (4, 32), 0, 0)], bytes(512))
+    (tmp_path / "x.gguf").write_bytes(content)
+    run("info", tmp_path / "x.gguf").refused(6, word)
+
+
+def test_settings_of_the_wrong_type_are_named_by_their_key(run: Program, tmp_path: Path) -> None:
+    for key, kind, value in ((b"llama.embedding_length", 8, text(b"x")), (b"llama.rope.freq_base", 8, text(b"x"))):
+        entries = [
+            entry(b"general.architecture", 8, text(b"llama")),
+            entry(b"llama.attention.head_count", 4, struct.pack("<I", 2)),
+            *([] if b"embedding" in key else [entry(b"llama.embedding_length", 4, struct.pack("<I", 32))]),
+            entry(key, kind, value),
+        ]
+        (tmp_path / "x.gguf").write_bytes(raw(entries, [tensor(b"token_embd.weight", (4, 32), 0, 0)], bytes(512)))
+        run("rope", "-m", tmp_path / "x.gguf").refused(6, key.decode())
+
+
+def test_foreign_strings_are_escaped(run: Program, tmp_path: Path) -> None:
+    entries = [entry(b"general.architecture", 8, text(b"\x1b[31mred"))]
+    (tmp_path / "x.gguf").write_bytes(raw(entries, [tensor(b"token_embd.weight", (4, 32), 0, 0)], bytes(512)))
+    answer = run("info", tmp_path / "x.gguf", "-f", "table").ok()
+    assert b"\x1b[31m" not in answer.out + answer.err
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_header_or_refused(data: bytes) -> None:
+    content = b"GGUF" + data
+    try:
+        header = read_header(Memory({"x.gguf": content}), "x.gguf")
+    except FormatError:
+        return
+    assert header.tensors is not None
+
+
+@given(st.data())
+def test_a_file_with_some_bytes_changed_is_read_or_refused(data: st.DataObject) -> None:
+    content = bytearray(small_raw())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(4, len(content) - 513))] = data.draw(st.integers(0, 255))
+    source = Memory({"x.gguf": bytes(content)})
+    model = Model(source, "x.gguf")
+    try:
+        model.input_table.rows([0])
+        _ = model.config
+        len(model.vocabulary)
+    except EmbtoolError:
+        return
+
+
+def test_parse_header_says_what_a_checkpoint_holds() -> None:
+    content = small_raw()
+    header = parse_header(content, file_size=len(content), shard="x.gguf")
+    assert list(header.tensors) == ["token_embd.weight"]
+    assert header.tensors["token_embd.weight"].shape == (4, 32)
+    checkpoint = GgufCheckpoint(Memory({"x.gguf": content}), ["x.gguf"])
+    with pytest.raises(TableNotFound, match="nothing"):
+        checkpoint.tensor("nothing")
+    assert checkpoint.names == ("token_embd.weight",)
+    assert gguf_files.ALIGNMENT == 32

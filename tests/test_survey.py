@@ -1,0 +1,170 @@
+"""Passes over a table, held against numpy in float64 on the whole table at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tables import on_disk
+
+import embtool.scan
+import embtool.survey
+from embtool.dtypes import Bytes
+from embtool.survey import distances, equal_rows, gram, point_up, principal_axes, probe_for, survey
+from embtool.table import EmbeddingTable
+
+Doubles = NDArray[np.float64]
+
+
+def numbers(rows: int, width: int, seed: int = 0) -> Doubles:
+    """Make rows of which some directions have much more variance than others, about a mean that is not zero."""
+    random = np.random.default_rng(seed)
+    scales = 1.5 ** -np.arange(width) * 4 + 0.05
+    return random.standard_normal((rows, width)) * scales + random.standard_normal(width)
+
+
+def odd(folder: Path, dtype: str = "F32") -> tuple[EmbeddingTable, Doubles]:
+    """Write a table with a row of zeros, two that are not finite, and three that are the same."""
+    values = numbers(700, 24)
+    values[5] = 0
+    values[6, 3] = np.nan
+    values[650, 0] = np.inf
+    values[[10, 90, 650 - 1]] = values[10]
+    return on_disk(folder, values, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["F32", "BF16", "F16", "F64"])
+def test_a_survey_is_what_numpy_computes(tmp_path: Path, dtype: str) -> None:
+    table, held = odd(tmp_path, dtype)
+    with table.open() as reader:
+        found = survey(table, reader)
+    finite = np.isfinite(held).all(axis=1)
+    np.testing.assert_allclose(found.norms[finite], np.linalg.norm(held[finite], axis=1), rtol=1e-12)
+    assert np.isnan(found.norms[~finite]).all()
+    assert found.nonfinite.tolist() == [6, 650]
+    assert found.zero.tolist() == [5]
+    np.testing.assert_allclose(found.mean, held[finite].mean(axis=0), rtol=1e-12)
+    units = held[finite & (np.nan_to_num(held) != 0).any(axis=1)]
+    units = units / np.linalg.norm(units, axis=1)[:, None]
+    np.testing.assert_allclose(found.mean_unit, units.mean(axis=0), atol=1e-6)
+    assert found.finite == 698
+
+
+def test_equal_rows_are_found_and_no_others(tmp_path: Path) -> None:
+    table, _ = odd(tmp_path)
+    with table.open() as reader:
+        found = survey(table, reader)
+        assert [group.tolist() for group in equal_rows(reader, found.keys)] == [[10, 90, 649]]
+        among = np.ones(700, np.bool_)
+        among[10] = False
+        assert [group.tolist() for group in equal_rows(reader, found.keys, among)] == [[90, 649]]
+        met = np.zeros(700, np.uint64)  # every key the same: only the bytes can tell
+        assert [group.tolist() for group in equal_rows(reader, met)] == [[10, 90, 649]]
+
+
+@pytest.mark.parametrize("width", [1, 3, 5, 8])
+def test_rows_of_any_length_in_bytes_have_keys(tmp_path: Path, width: int) -> None:
+    values = np.repeat(np.arange(40.0), 2)[:, None] + np.zeros(width)
+    for dtype in ("BF16", "F8_E5M2"):
+        table, held = on_disk(tmp_path, values, dtype)
+        with table.open() as reader:
+            groups = equal_rows(reader, survey(table, reader).keys)
+        assert [group.tolist() for group in groups] == [
+            np.flatnonzero((held == row).all(axis=1)).tolist() for row in np.unique(held, axis=0)
+        ]
+
+
+def test_the_gram_matrix(tmp_path: Path) -> None:
+    table, held = odd(tmp_path)
+    finite = held[np.isfinite(held).all(axis=1)]
+    basis = np.random.default_rng(1).standard_normal((24, 4)).astype(np.float32)
+    with table.open() as reader:
+        np.testing.assert_allclose(gram(table, reader), finite.T @ finite, rtol=1e-4, atol=1e-2)
+        seen = finite @ basis
+        np.testing.assert_allclose(gram(table, reader, basis), seen.T @ seen, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_principal_axes_are_those_of_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exact: bool) -> None:  # noqa: FBT001
+    monkeypatch.setattr(embtool.survey, "EXACT_WIDTH", 1000 if exact else 10)
+    values = numbers(3000, 64)
+    values[17, 2] = np.inf
+    table, held = on_disk(tmp_path, values, "F32")
+    held = held[np.isfinite(held).all(axis=1)]
+    centered = held - held.mean(axis=0)
+    variances = np.square(np.linalg.svd(centered, compute_uv=False)) / len(held)
+    with table.open() as reader:
+        axes = principal_axes(table, reader, survey(table, reader, probe_for(table)), 5)
+    assert axes is not None
+    assert axes.exact is exact
+    np.testing.assert_allclose(axes.variances, variances[:5], rtol=1e-4)
+    assert axes.total == pytest.approx(variances.sum(), rel=1e-6)
+    assert axes.square_sum == pytest.approx(np.square(variances).sum(), rel=1e-4 if exact else 0.3)
+    projected = centered @ axes.directions.T
+    np.testing.assert_allclose(projected.var(axis=0), variances[:5], rtol=1e-3)
+    assert (axes.directions.max(axis=1) == np.abs(axes.directions).max(axis=1)).all()
+
+
+def test_there_are_no_axes_where_nothing_varies(tmp_path: Path) -> None:
+    table, _ = on_disk(tmp_path, np.ones((9, 4)), "F32")
+    with table.open() as reader:
+        assert principal_axes(table, reader, survey(table, reader), 2) is None
+    table, _ = on_disk(tmp_path, np.full((9, 4), 3e38) * np.arange(9)[:, None] / 9, "F32")
+    with table.open() as reader:
+        assert principal_axes(table, reader, survey(table, reader), 2) is None
+
+
+def test_distances_with_and_without_an_axis(tmp_path: Path) -> None:
+    table, held = odd(tmp_path)
+    point, axis = held[3], np.linalg.qr(held[:2].T)[0][:, 0]
+    with table.open() as reader:
+        near, apart = distances(table, reader, point), distances(table, reader, point, axis)
+    with np.errstate(invalid="ignore"):
+        away = np.where(np.isfinite(held).all(axis=1)[:, None], held, np.nan) - point
+        np.testing.assert_allclose(near, np.linalg.norm(away, axis=1), rtol=1e-5, atol=1e-5)
+        flat = away - (away @ axis)[:, None] * axis
+        np.testing.assert_allclose(apart, np.linalg.norm(flat, axis=1), rtol=1e-3, atol=1e-3)
+    assert np.isnan(near[[6, 650]]).all()
+
+
+def test_sums_do_not_depend_on_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, _ = on_disk(tmp_path, numbers(5000, 33), "F32")
+    found = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(embtool.scan, "SERIAL_BYTES", 0)
+        monkeypatch.setattr(embtool.scan, "MOST_THREADS", threads)
+        with table.open() as reader:
+            found.append((survey(table, reader), gram(table, reader)))
+    for other, moment in found[1:]:
+        assert other.mean.tolist() == found[0][0].mean.tolist()
+        assert other.mean_unit.tolist() == found[0][0].mean_unit.tolist()
+        assert moment.tolist() == found[0][1].tolist()
+
+
+def test_an_error_in_a_pass_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embtool.scan, "SERIAL_BYTES", 0)
+    table, _ = on_disk(tmp_path, numbers(5000, 33), "F32")
+
+    def visit(_: Any, first: int, __: Bytes) -> None:
+        raise ZeroDivisionError(first)
+
+    with table.open() as reader, pytest.raises(ZeroDivisionError):
+        embtool.scan.scan_in_order(reader, lambda: None, visit)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 9])
+def test_every_row_is_visited_once(tmp_path: Path, rows: int) -> None:
+    table, _ = on_disk(tmp_path, np.arange(float(rows))[:, None], "F32")
+    seen: list[int] = []
+    with table.open() as reader:
+        embtool.scan.scan_in_order(
+            reader, lambda: None, lambda _, first, block: seen.extend(range(first, first + len(block))), block_bytes=8
+        )
+    assert seen == list(range(rows))
+
+
+def test_directions_point_up() -> None:
+    assert point_up(np.array([[1.0, -2], [0.5, 0.2], [0, 0]])).tolist() == [[-1, 2], [0.5, 0.2], [0, 0]]
