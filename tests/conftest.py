@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 settings.register_profile(
     "usual",
     deadline=None,
-    max_examples=int(os.environ.get("EMBTOOL_TEST_EXAMPLES", "60")),
+    max_examples=int(os.environ.get("EMBTOOL_TEST_EXAMPLES", "40")),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     derandomize=True,
     database=None,

@@ -73,7 +73,7 @@ def scores(rows: Doubles, query: Doubles, metric: str, mean: Doubles | None = No
         wide, vector = wide - mean, query - mean
     found = np.sqrt(np.square(wide - vector).sum(axis=1)) if metric == "euclidean" else (wide * vector).sum(axis=1)
     if metric == "cosine":
-        lengths = np.sqrt(np.square(wide).sum(axis=1)) * np.sqrt(np.square(vector).sum())
+        lengths = np.sqrt(np.square(wide).sum(axis=1) * np.square(vector).sum())
         found = np.divide(found, lengths, out=np.full(len(rows), np.nan), where=lengths > 0)
     return np.where(finite, found, np.nan)
 

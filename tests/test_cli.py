@@ -161,7 +161,6 @@ BAD: dict[str, tuple[Callable[[Path], object] | None, list[str], int, tuple[str,
     "an unknown piece": (None, ["row", "piece:Ġkingdom", "-m", "small/"], 3, ("Ġkingdom",)),
     "an empty token": (None, ["row", "", "-m", "small/"], 3, ("empty",)),
     "the guess is forbidden": (None, ["row", "strawberry", "--exact", "-m", "small/"], 3, ("strawberry",)),
-    "no command": (None, [], 2, ("command",)),
     "an unknown command": (None, ["neighbours"], 2, ("neighbours",)),
     "no model to tell about": (None, ["info"], 2, ("MODEL",)),
     "an unknown option": (None, ["row", "king", "--nothing"], 2, ("--nothing",)),
@@ -263,7 +262,7 @@ def test_the_order_in_which_a_model_is_chosen(run: Program) -> None:
 @posix
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_reader_that_goes_away_ends_it_silently(run: Program, form: str) -> None:
-    many = ["id:0..325", "-k", "300"]
+    many = ["id:0..60", "-k", "300"]
     with run.start("neighbors", *many, "-m", "small/", "-f", form) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -571,3 +570,10 @@ def test_a_file_on_disk_that_is_replaced_while_asked(tmp_path: Path, run: Progra
     content = safetensors({INPUT: ("BF16", (326, 16), bytes(326 * 16 * 2))})
     (tmp_path / "m" / "model.safetensors").write_bytes(content)
     assert run("row", "king", "-m", tmp_path / "m", "--tsv").ok().out != first
+
+
+def test_without_a_command_the_help_is_shown_and_nothing_is_answered(run: Program) -> None:
+    answer = run()
+    assert (answer.status, answer.out) == (2, b"")
+    assert "neighbors" in answer.errors
+    assert "Usage" in answer.errors

@@ -203,7 +203,7 @@ def test_rows_that_are_not_finite_are_last_and_warned_of(run: Program, tmp_path:
             assert [found["id"] for found in query["neighbors"]][-2:] == [5, 6]
             assert [found["score"] for found in query["neighbors"]][-2:] == [None, None]
         assert len(answer.of("warning")) == 1
-        assert "2 rows" in answer.of("warning")[0]
+        assert answer.of("warning")[0].endswith("ranked last: 2")
     run("neighbors", "id:5", "-m", tmp_path / "m").refused(6, "NaN")
 
 

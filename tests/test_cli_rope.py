@@ -94,8 +94,10 @@ def test_where_layer_types_differ_each_is_shown(run: Program, configs: Any) -> N
 
 def test_a_picture_of_frequencies(run: Program) -> None:
     shown = run("rope", *SMALL, "-f", "table").ok().text
-    assert "default, theta 10,000, 8 of 8 channels turn" in shown
-    assert "context 2,048 tokens, longest wavelength 6,283.19: pairs 3 never complete a turn within it" in shown
+    assert "default, theta 10,000" in shown
+    assert "all 8 channels turn, pairs (i, i + 4)" in shown
+    assert "context 2,048 tokens, longest wavelength 6,283.19" in shown
+    assert "pair 3 never completes a turn within the context" in shown
     assert "computed in float64" in shown
     assert "█" in shown
 
@@ -110,7 +112,8 @@ def test_a_long_list_shows_its_ends_and_its_middle(run: Program) -> None:
 def test_channels_that_pass_through_are_named(run: Program, configs: Any) -> None:
     shown = run("rope", "-m", configs(**QWEN), "-f", "table").ok().text
     assert "channels 64..255 pass through unrotated" in shown
-    assert "three positions share the pairs (t 11, h 11, w 10)" in shown
+    assert "mRoPE, t 11, h 11, w 10 pairs: t, h, w in turn, the rest t" in shown
+    assert "for text the three positions t, h, w are one" in shown
 
 
 def test_layers_without_positions_are_listed(run: Program, configs: Any) -> None:
@@ -320,9 +323,11 @@ def test_models_with_other_layer_types(run: Program, configs: Any) -> None:
         (("king", *SMALL, "--pos", "1", "--vector", "ones"), 2, "name no tokens beside it"),
         (("--vector", "no-such-file", "--pos", "1", *SMALL), 7, "cannot read no-such-file"),
         (("--length", "0", *SMALL), 2, "--length"),
-        (("-m", "gpt2/"), 3, "gpt2/ has no rotary positions: its positions are learned"),
+        (("-m", "gpt2/"), 3, "gpt2/ has no rotary positions: it has a learned table"),
+        (("-m", "gpt2/"), 3, "hint: embtool input TEXT -m gpt2/ shows what is added"),
         (("compare", "small/", "gpt2/"), 3, "no rotary positions"),
-        (("compare", "small/", "small/", *SMALL), 2, "leave out -m"),
+        (("compare", "small/", "small/", *SMALL), 2, "compare takes two models: embtool rope compare A B"),
+        (("compare", "small/"), 2, "compare takes two models"),
     ],
 )
 def test_refusals(run: Program, arguments: tuple[str, ...], status: int, words: str) -> None:

@@ -14,6 +14,7 @@ import gguf_files
 import numpy as np
 import pytest
 from gguf_files import entry, gguf, llama, raw, small_raw, strings, tensor, text, vocabulary_of, write
+from hub_fixtures import Case
 from hypothesis import given
 from hypothesis import strategies as st
 from program import Program
@@ -27,7 +28,7 @@ from embtool.formats.gguf import GgufCheckpoint, parse_header, read_header
 from embtool.model import Model
 from embtool.rope import RopeSettings, frequencies
 from embtool.table import EmbeddingTable
-from embtool.vocabulary.ggml import CUTS
+from embtool.vocabulary.cuts import CUTS
 
 TOKENIZERS = Path(os.environ.get("EMBTOOL_TEST_TOKENIZERS", ""))
 """A folder of published tokenizers, each in a folder of its name; tests that want one skip where it is not set."""
@@ -204,6 +205,77 @@ def test_settings_are_read_and_their_keys_are_their_origins(tmp_path: Path) -> N
 def test_part_of_a_head_turns(tmp_path: Path) -> None:
     settings = config_of(tmp_path, "stablelm", **{"rope.dimension_count": 4}).rope.settings
     assert (settings.head_dim, settings.rotary_dim) == (16, 4)
+
+
+def test_layers_that_rotate_differently(tmp_path: Path) -> None:
+    for architecture, lengths in (("gemma3", {}), ("gemma4", {"attention.key_length": 32, "rope.dimension_count": 32})):
+        own = {"attention.key_length_swa": 16, "rope.dimension_count_swa": 16} if lengths else {}
+        bases = {"rope.freq_base": 1e6, "rope.freq_base_swa": 20_000.0}
+        rope = config_of(tmp_path, architecture, **bases, **lengths, **own, block_count=12).rope
+        full, sliding = rope.layer("full_attention"), rope.layer("sliding_attention")
+        assert (full.settings.rope_theta, sliding.settings.rope_theta) == (1e6, 20_000.0)
+        assert (full.settings.head_dim, sliding.settings.head_dim) == ((32, 16) if lengths else (16, 16))
+        assert full.settings.rotary_dim == full.settings.head_dim
+        assert full.origins["rope_theta"] == f"{architecture}.rope.freq_base"
+        assert sliding.origins["rope_theta"] == f"{architecture}.rope.freq_base_swa"
+
+
+def test_nothing_is_assumed_of_a_family_where_llama_cpp_assumes_nothing(tmp_path: Path) -> None:
+    for architecture in ("gpt-oss", "apertus", "mistral3", "phi2", "glm4", "gemma"):
+        settings = llama()
+        del settings["rope.freq_base"], settings["rope.dimension_count"]
+        write(
+            tmp_path / "c.gguf",
+            {"token_embd.weight": (np.ones((1, 64), np.float32), None)},
+            architecture=architecture,
+            settings=settings,
+        )
+        rope = open_model(tmp_path / "c.gguf").rope
+        found = rope.settings
+        assert (found.rope_type, found.rope_theta, found.head_dim, found.rotary_dim) == ("default", 1e4, 16, 16)
+        assert rope.origins["rope_theta"] == "llama.cpp's default"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kind"),
+    [("gpt2", "learned"), ("bert", "learned"), ("bloom", "alibi"), ("jais", "alibi"), ("t5", "relative"), ("mamba", "none")],
+)
+def test_other_ways_to_know_order(tmp_path: Path, architecture: str, kind: str) -> None:
+    assert config_of(tmp_path, architecture).positions.kind == kind
+
+
+def test_latent_attention_and_sections(tmp_path: Path) -> None:
+    yarn = {
+        "rope.scaling.type": "yarn",
+        "rope.scaling.factor": 40.0,
+        "rope.scaling.original_context_length": 4096,
+        "rope.scaling.yarn_log_multiplier": 0.1,
+    }
+    rope = config_of(tmp_path, "deepseek2", **{"attention.key_length": 48, "rope.dimension_count": 16}, **yarn).rope
+    assert (rope.settings.head_dim, rope.settings.layout, rope.settings.mscale_all_dim) == (16, "interleaved", 1.0)
+    assert rope.frequencies().attention_factor == pytest.approx(1.0)
+    rope = config_of(tmp_path, "qwen2vl", **{"rope.dimension_sections": [2, 3, 3, 0]}).rope
+    assert rope.settings.mrope_section == (2, 3, 3)
+    assert rope.origins["mrope_section"] == "qwen2vl.rope.dimension_sections"
+
+
+def test_factors_for_short_and_long_sequences(tmp_path: Path) -> None:
+    write(
+        tmp_path / "p.gguf",
+        {
+            "token_embd.weight": (np.ones((1, 64), np.float32), None),
+            "rope_factors_long.weight": (np.full(8, 4, np.float32), None),
+            "rope_factors_short.weight": (np.full(8, 2, np.float32), None),
+        },
+        architecture="phi3",
+        settings=llama(**{"rope.scaling.attn_factor": 1.5, "rope.scaling.original_context_length": 512}),
+    )
+    rope = open_model(tmp_path / "p.gguf").rope
+    assert (rope.settings.rope_type, rope.settings.long_factor) == ("longrope", (4.0,) * 8)
+    short, long = rope.frequencies(100), rope.frequencies(1000)
+    np.testing.assert_allclose(short.inv_freq, long.inv_freq * 2)
+    assert short.attention_factor == 1.5
+    assert rope.origins["short_factor"] == "rope_factors_short.weight"
 
 
 def test_factors_of_frequencies_are_named_or_applied(tmp_path: Path) -> None:
@@ -438,6 +510,35 @@ def test_neighbours_of_a_q8_0_copy_are_those_of_the_original(tmp_path: Path, nam
             second = nearest(copied.input_table, query, 10, reader=after, exclude=[identity]).ids
             shared += len(set(first.tolist()) & set(second.tolist()))
     assert shared >= 9 * len(ids)
+
+
+# --- On the hub
+
+
+def test_a_row_of_a_remote_file_costs_one_request(case: Case) -> None:
+    values = np.random.default_rng(0).normal(size=(3000, 256)).astype(np.float32)
+    path = case.folder / "m.gguf"
+    described = {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.tokens": [f"t{place}" for place in range(3000)],
+        "tokenizer.ggml.merges": [],
+    }
+    norm = np.zeros((4096, 512), np.float32)
+    tables = {"blk.0.weight": (norm, None), "token_embd.weight": (values, Q8_0), "output_norm.weight": (norm, None)}
+    write(path, tables, settings=llama(embedding_length=256), vocabulary=described)
+    case.hub.add("acme/gguf", {"m.gguf": path, "other.gguf": small_raw()})
+    source = case.source("hf://acme/gguf/m.gguf")
+    model = Model(source, source.file)
+    table = model.input_table
+    before = case.hub.count()
+    rows = table.rows([2999])
+    assert case.hub.count() == before + 1
+    expected = gguf.quants.dequantize(gguf.quants.quantize(values[[2999]], Q8_0), Q8_0)
+    np.testing.assert_array_equal(rows, expected)
+    assert source.cost.bytes < 2 << 20
+    assert model.vocabulary.find("t7").id == 7
+    assert model.rope.settings.layout == "interleaved"
+    assert case.hub.count() == before + 1
 
 
 # --- Broken files

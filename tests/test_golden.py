@@ -55,6 +55,24 @@ CASES: dict[str, dict[str, tuple[list[str], tuple[str, ...]]]] = {
     "vocab": {
         "found": (["vocab", "^ k", "-m", "small/"], FORMATS),
     },
+    "rope": {
+        "frequencies": (["rope", "-m", "small/"], FORMATS),
+        "settings": (["rope", "--theta", "10000", "--dim", "6", "--layout", "interleaved"], FORMATS),
+        "position": (["rope", "--pos", "12", "-m", "small/"], FORMATS),
+        "positions": (["rope", "--pos", "-2..6", "--dim", "4"], FORMATS),
+        "token": (["rope", " king", "--pos", "2500", "-m", "small/"], FORMATS),
+        "back": (
+            ["rope", "--vector", "ones", "--pos", "3", "--inverse", "--precision", "float32", "--dim", "4"],
+            FORMATS,
+        ),
+        "relative": (["rope", "--relative", "7", "3", "-m", "small/"], FORMATS),
+        "compare": (["rope", "compare", "small/", "tied/"], FORMATS),
+    },
+    "input": {
+        "learned": (["input", " king queen", "-m", "gpt2/"], FORMATS),
+        "rotary": (["input", " king queen", "-m", "small/"], FORMATS),
+        "against": (["input", " king queen", "--against", " queen king", "-m", "gpt2/"], FORMATS),
+    },
     "use": {
         "shown": (["use"], FORMATS),
         "cleared": (["use", "--clear"], FORMATS),
@@ -70,7 +88,7 @@ PARAMETERS = [
 ]
 
 
-WAITING = {"analogy", "cache", "input", "norms", "rope"}
+WAITING = {"analogy", "cache", "norms"}
 """Commands so new that their cases are still to be written."""
 
 LONG_NUMBER = re.compile(r"-?\d+\.\d{10,}(?:e[-+]?\d+)?")

@@ -230,6 +230,11 @@ def test_offline_lists_what_another_program_has_fetched(case: Case) -> None:
     source = case.source(offline=True)
     assert source.files() == ("config.json", SHARD, "tokenizer.json")
     assert source.head(SHARD, 8) == case.data[:8]
+    assert source.has(SHARD)
+    assert not source.has("model.safetensors.index.json")
+    assert not source.has("other.safetensors")
+    with pytest.raises(FileNotInModel):
+        source.read_file("vocab.json")
     assert case.hub.count() == 0
 
 

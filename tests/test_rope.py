@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from embtool.errors import ConfigError, UnsupportedRope
 from embtool.rope import (
+    AXES,
     LAYOUTS,
     ROPE_TYPES,
     Layout,
@@ -236,11 +237,37 @@ def test_an_unknown_layout_gives_frequencies_but_no_rotation() -> None:
 
 
 def multimodal(section: tuple[int, ...], *, interleaved: bool) -> RopeSettings:
-    return RopeSettings(head_dim=2 * sum(section), mrope_section=section, mrope_order="interleaved" if interleaved else "sectioned")
+    return RopeSettings(
+        head_dim=2 * sum(section), mrope_section=section, mrope_order="interleaved" if interleaved else "sectioned"
+    )
 
 
 def test_sectioned_axes_stand_in_blocks() -> None:
     assert mrope_axes(multimodal((2, 3, 1), interleaved=False)).tolist() == [0, 0, 1, 1, 1, 2]
+
+
+def test_ernie_has_height_and_width_first() -> None:
+    settings = RopeSettings(head_dim=14, mrope_section=(2, 2, 3), mrope_order="height-width-time")
+    assert "".join(AXES[axis] for axis in mrope_axes(settings)) == "hwhwttt"
+    with pytest.raises(ConfigError, match="must give height and width as many pairs each"):
+        RopeSettings(head_dim=14, mrope_section=(3, 1, 3), mrope_order="height-width-time")
+
+
+def test_what_a_type_stretches_by() -> None:
+    assert RopeSettings(head_dim=4, factor=3.0).stretching == {}
+    yarn = RopeSettings(head_dim=4, rope_type="yarn", max_position_embeddings=8, original_max_position_embeddings=2)
+    assert yarn.stretching == {
+        "factor": 4.0,
+        "original_max_position_embeddings": 2,
+        "beta_fast": 32.0,
+        "beta_slow": 1.0,
+        "truncate": True,
+    }
+
+
+def test_pairs_that_stand_still_are_not_live() -> None:
+    assert RopeSettings(head_dim=16, rope_type="proportional", partial_rotary_factor=0.25).live_pairs == 2
+    assert RopeSettings(head_dim=16, rotary_dim=4).live_pairs == 2
 
 
 def test_interleaved_axes_alternate_and_end_with_time() -> None:

@@ -123,7 +123,7 @@ def test_distances_with_and_without_an_axis(tmp_path: Path) -> None:
     with table.open() as reader:
         near, apart = distances(table, reader, point), distances(table, reader, point, axis)
     with np.errstate(invalid="ignore"):
-        away = np.where(np.isfinite(held).all(axis=1)[:, None], held, np.nan) - point
+        away = np.where(np.asarray(np.isfinite(held).all(axis=1))[:, None], held, np.nan) - point
         np.testing.assert_allclose(near, np.linalg.norm(away, axis=1), rtol=1e-5, atol=1e-5)
         flat = away - (away @ axis)[:, None] * axis
         np.testing.assert_allclose(apart, np.linalg.norm(flat, axis=1), rtol=1e-3, atol=1e-3)

@@ -15,6 +15,7 @@ import importlib
 import inspect
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,9 @@ def record(folder: Path) -> dict[str, Any]:
         entry[name] = _attribute(text, name)
     entry["top_tie_word_embeddings"] = _attribute(config, "tie_word_embeddings")
     entry["rope_parameters"] = _attribute(text, "rope_parameters")
+    kinds = _attribute(text, "layer_types")
+    if isinstance(kinds, list):
+        entry["layer_type_counts"] = dict(Counter(kinds))
     found = _rotary_class(text)
     if found is not None and entry["rope_parameters"]:
         module, rotary_class = found

@@ -8,10 +8,12 @@ model costs one header.
 import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embtool.dtypes import Bytes, DType
 from embtool.errors import FormatError, UnsupportedDType
@@ -78,16 +80,32 @@ class Part:
     """A tensor that holds a part of each row of a table, or some of its rows.
 
     `rows_each` rows of the table share one row of the tensor: 128 for a scale per block of 128 × 128 numbers, all of
-    them for one scale of the whole table. `offset` is the first row of the table that the tensor holds.
+    them for one scale of the whole table. `offset` is the first row of the table that the tensor holds. `through` says
+    for each row of the table which row of the tensor it is, where many share one without order.
     """
 
     tensor: TensorInfo
     rows_each: int = 1
     offset: int = 0
+    through: "RowMap | None" = None
 
     def row(self, table_row: int) -> int:
         """Tell which row of the tensor belongs to a row of the table."""
+        if self.through is not None:
+            return int(self.through.rows[table_row])
         return (table_row - self.offset) // self.rows_each
+
+
+class RowMap:
+    """For each row of a table its row in a tensor, int64 (rows,); read when the first row is."""
+
+    def __init__(self, read: Callable[[], NDArray[np.int64]]) -> None:
+        self._read = read
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """The rows themselves."""
+        return self._read()
 
 
 class Checkpoint(ABC):
@@ -174,12 +192,20 @@ class _OpenPart:
     def read(self, first: int, count: int) -> Bytes:
         """Read the part's rows that belong to `count` rows of the table from `first` on: uint8 (count, stride)."""
         width = self.part.tensor.stride
+        if self.part.through is not None:
+            return self._scattered(self.part.through.rows[first : first + count], width)
         own_first, own_last = self.part.row(first), self.part.row(first + count - 1)
         own = np.empty((own_last - own_first + 1, width), np.uint8)
         self.reader.read_into(self.start + own_first * width, own.reshape(-1).data)
         if self.part.rows_each == 1:
             return own
         return own[(np.arange(first, first + count) - self.part.offset) // self.part.rows_each - own_first]
+
+    def _scattered(self, own: NDArray[np.int64], width: int) -> Bytes:
+        rows = np.empty((len(own), width), np.uint8)
+        for place, row in enumerate(own.tolist()):
+            self.reader.read_into(self.start + row * width, rows[place].data)
+        return rows
 
 
 @dataclass(frozen=True)
@@ -188,7 +214,7 @@ class _Joined:
 
     row_bytes: int
     parts: tuple[_OpenPart, ...]
-    stacked: bool = field(default=False)
+    stacked: bool
 
     def read_into(self, start: int, buffer: memoryview) -> None:
         """Fill the buffer with whole rows; `start` and its length are multiples of the row's bytes."""

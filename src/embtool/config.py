@@ -356,9 +356,7 @@ def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def parse_config(
-    raw: object, *, file: str = "config.json", spelled: Mapping[str, str] | None = None
-) -> Config:
+def parse_config(raw: object, *, file: str = "config.json", spelled: Mapping[str, str] | None = None) -> Config:
     """Read a config from decoded JSON; `spelled` says what the file itself calls a field.
 
     Raises:

@@ -697,6 +697,7 @@ FAMILIES: Mapping[str, Family] = {
     "mamba2": _NONE,
     "nemotron_h": _NONE,
     "rwkv": _NONE,
+    "static": _NONE,  # word2vec, GloVe, fastText
     "xlstm": _NONE,
     "zamba": _NONE,
 }

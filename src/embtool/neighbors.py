@@ -94,7 +94,7 @@ def nearest_each(
     if mean is not None:
         queries -= mean
     excluded = exclude if exclude is not None else [()] * len(queries)
-    ranking = _Ranking(table, reader, k, metric, allowed, mean)
+    ranking = _Ranking(table, reader, max(0, min(k, reader.row_count)), metric, allowed, mean)
     found: list[Neighbors] = []
     for first in range(0, len(queries), MOST_QUERIES):
         found += ranking.answer(queries[first : first + MOST_QUERIES], excluded[first : first + MOST_QUERIES])
@@ -128,7 +128,7 @@ def score_rows(rows: Floats | Doubles, query: Doubles, metric: str) -> Doubles:
         dots: Doubles = (wide * vector).sum(axis=1)
         if metric == "dot":
             return dots
-        lengths = np.sqrt(np.square(wide).sum(axis=1)) * np.sqrt(np.square(vector).sum())
+        lengths = np.sqrt(np.square(wide).sum(axis=1) * np.square(vector).sum())  # one root: a row to itself is 1
         cosine: Doubles = np.where(lengths > 0, dots / lengths, np.nan)
         return cosine
 

@@ -58,7 +58,8 @@ class Format(StrEnum):
 class Column:
     """One column: the record's `key`, its `title` on a terminal, and how the terminal abridges a value.
 
-    With `spread`, the value is a list of that many numbers, which fill columns v0, v1, ... of TSV and CSV.
+    With `spread`, the value is a list of that many numbers, which fill columns v0, v1, ... of TSV and CSV. `missing` is
+    what a terminal shows where there is no value.
     """
 
     key: str
@@ -69,6 +70,7 @@ class Column:
     machine: bool = True
     style: str = ""
     spread: int | None = None
+    missing: str = "–"
 
 
 @dataclass(frozen=True)
@@ -425,7 +427,7 @@ def _print_group(group: Group, columns: Sequence[Column], console: "Console", st
 
 def _shown(column: Column, value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
+        return column.missing
     return abridge(column.show(value) if column.show is not None else str(value))
 
 
@@ -436,8 +438,11 @@ def _print_card(card: Card, console: "Console", stream: TextIO) -> None:
     console.print(Text(encodable(safe(card.title), stream), style="bold"))
     width = max((len(label) for section in card.sections for label, _ in section.lines), default=0)
     for section in card.sections:
+        if not section.lines:
+            continue
         console.print()
-        console.print(Text(encodable(safe(section.title), stream), style="bold cyan"))
+        if section.title:
+            console.print(Text(encodable(safe(section.title), stream), style="bold cyan"))
         table = Table.grid(padding=(0, 2, 0, 0), expand=False)
         table.add_column(min_width=width + 2, style="dim", no_wrap=True)
         table.add_column(overflow="fold")

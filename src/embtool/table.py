@@ -39,6 +39,7 @@ TABLE_NAMES: dict[str, tuple[str, ...]] = {
         "tok_embedding.weight",
         "embedding.weight",
         "token_embd.weight",  # GGUF
+        "embeddings",  # model2vec
     ),
     "output": (
         "lm_head.weight",
@@ -69,6 +70,12 @@ TABLE_NAMES: dict[str, tuple[str, ...]] = {
     "token_type": ("token_type_embeddings.weight", "token_types.weight"),
     "per_layer": ("embed_tokens_per_layer.weight", "per_layer_token_embd.weight"),
     "relative": ("relative_attention_bias.weight", "attn_rel_b.weight"),
+    "projection": (  # between rows and the width of the model, where the two differ: ALBERT, ELECTRA, OPT-350m
+        "embedding_hidden_mapping_in.weight",
+        "embeddings_project.weight",
+        "project_in.weight",
+        "project_out.weight",
+    ),
 }
 """The ends of tensor names, by the table's role; earlier ones are preferred. Read in transformers 5.23 (its classes and
 its renaming rules), in hub checkpoints and in llama.cpp's tensor_mapping.py."""
@@ -181,9 +188,13 @@ class Tables:
     source_name: str
     stored: tuple[EmbeddingTable, ...]
     tying: Tying
+    checkpoint: Checkpoint
 
     def find(self, role: str) -> EmbeddingTable:
         """Find the table of a role or of a tensor's name; a tied output table is the input table in another role.
+
+        Any tensor of the checkpoint is found by its whole name, with the role `tensor`; whether it has rows is seen when
+        one is asked for.
 
         Raises:
             TableNotFound: there is none.
@@ -196,6 +207,8 @@ class Tables:
             for table in self.stored:
                 if table.role == twin:
                     return EmbeddingTable(role, table.tensor, table.checkpoint)
+        with contextlib.suppress(TableNotFound):
+            return EmbeddingTable("tensor", self.checkpoint.tensor(role), self.checkpoint)
         names = ", ".join(f"{table.role} ({table.tensor.name})" for table in self.stored) or "none"
         raise TableNotFound(f"{self.source_name} has no {role} table", hint=f"its tables: {names}")
 
@@ -212,7 +225,7 @@ def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
         found += [EmbeddingTable(role, tensor, checkpoint) for tensor in _others(checkpoint, role)]
     order = list(TABLE_NAMES)
     found.sort(key=lambda table: order.index(table.role))
-    return Tables(checkpoint.source.name, tuple(found), _tying(found, config))
+    return Tables(checkpoint.source.name, tuple(found), _tying(found, config), checkpoint)
 
 
 def _best(checkpoint: Checkpoint, role: str, vocab_size: int | None) -> TensorInfo | None:

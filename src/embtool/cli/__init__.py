@@ -36,8 +36,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "calc": ("Ask", "The nearest rows to an expression: king - man + woman."),
     "odd": ("Ask", "Which of several tokens does not belong."),
     "analogy": ("Ask", "How many questions of an analogy test a table answers."),
+    "check": ("Table", "Is the table healthy, and does it fit its tokenizer? For CI."),
+    "diff": ("Table", "Which rows moved between two models."),
     "norms": ("Table", "How long the rows are, and what they have in common."),
     "undertrained": ("Table", "Tokens that training hardly touched, without running the model."),
+    "export": ("Table", "The table for other tools: numpy, safetensors, Parquet, CSV, projector, word2vec."),
     "rope": ("Position", "How rotary positions turn a vector: frequencies, wavelengths, angles."),
     "input": ("Position", "The sequence that the first block reads: token row and position."),
     "cache": ("Set up", "What was fetched and derived: list, check, remove."),
@@ -48,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 OUTPUT_GONE = 141
 """The exit status when the reader of a pipe went away: 128 + SIGPIPE, as a shell reports it."""
 
+USAGE = 2
 DISK_FULL = 7
 INTERRUPTED = 130
 TERMINATED = 143
@@ -157,7 +161,11 @@ def run(arguments: list[str]) -> int:
 
 
 def _call(arguments: list[str]) -> int:
-    """Run the program and turn its errors into lines and statuses."""
+    """Run the program and turn its errors into lines and statuses; with nothing to do, it says what it can."""
+    if not arguments:
+        with contextlib.redirect_stdout(sys.stderr):
+            typer.main.get_command(app).main(["--help"], prog_name="embtool", standalone_mode=False)
+        return USAGE
     try:
         result = typer.main.get_command(app).main(arguments, prog_name="embtool", standalone_mode=False)
     except EmbtoolError as error:
@@ -170,9 +178,7 @@ def _call(arguments: list[str]) -> int:
         complain("error", usage)
         complain("hint", glued or f"embtool {_command(arguments)}--help")
         return error.exit_code
-    except (KeyboardInterrupt, typer.Abort) as error:
-        for text in getattr(error.__cause__ or error, "__notes__", ()):  # what a fetch has kept
-            complain("note", text)
+    except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except MemoryError:
         complain("error", "out of memory")

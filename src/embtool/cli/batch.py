@@ -15,7 +15,8 @@ import typer
 
 from embtool.cli.messages import note, report
 from embtool.cli.options import TokenOptions
-from embtool.errors import EmbtoolError
+from embtool.errors import EmbtoolError, UnknownToken
+from embtool.model import Model
 from embtool.neighbors import MOST_QUERIES
 from embtool.output import Group
 from embtool.table import EmbeddingTable
@@ -44,7 +45,7 @@ class Batch:
         texts: what was typed; nothing, or a single `-`, means stdin.
         options: how texts are read.
         table: the table whose rows are asked for.
-        vocabulary: the model's tokens, asked for only when a text needs them.
+        model: the model asked; its tokenizer is read only when a text needs it.
     """
 
     def __init__(
@@ -52,12 +53,12 @@ class Batch:
         texts: list[str] | None,
         options: TokenOptions,
         table: EmbeddingTable,
-        vocabulary: Callable[[], Vocabulary | None],
+        model: Model,
     ) -> None:
         options.check()
         self.options = options
         self.table = table
-        self.vocabulary = vocabulary
+        self.model = model
         self.typed = None if not texts or texts == ["-"] else texts
         self.failed = 0
         self.noted = 0
@@ -95,12 +96,22 @@ class Batch:
         if ids is not None and not pool:
             self.table.check((ids[0], ids[-1]))
             return (Query(f"id:{identity}", (identity,)) for identity in ids)
-        vocabulary = None if ids is not None else self.vocabulary()
+        vocabulary = None if ids is not None else self._vocabulary(text)
         queries = list(read_queries([text], vocabulary, exact=self.options.exact, pool=pool))
         for query in queries:
             self.table.check(query.ids)
             self._note(query)
         return queries
+
+    def _vocabulary(self, text: str) -> Vocabulary | None:
+        """Find the tokens that a text can be, if the table's rows are tokens at all."""
+        vocabulary = self.model.vocabulary_of(self.table)
+        if vocabulary is None and self.model.vocabulary_if_any is not None:
+            raise UnknownToken(
+                f"{text!r} names no row: those of a {self.table.role} table are no tokens",
+                hint="name rows by id:, such as id:0",
+            )
+        return vocabulary
 
     def _note(self, query: Query) -> None:
         if query.note is None:

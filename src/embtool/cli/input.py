@@ -240,7 +240,7 @@ class _Answer:
         """What the columns show."""
         added = self.sequence.position_rows is not None or self.sequence.token_type_row is not None
         cosine = "; cosine: of the token row and the sum" if added else ""
-        return [f"token row{', position row, sum' if added else ''}: their lengths{cosine}", *self._hands()]
+        return [f"token row{', position row, sum: their lengths' if added else ': its length'}{cosine}", *self._hands()]
 
     def _hands(self) -> list[str]:
         """Which pairs the dials show."""

@@ -25,7 +25,7 @@ from embtool.cli.options import (
     token_fields,
 )
 from embtool.dtypes import Doubles
-from embtool.errors import LocalFailure
+from embtool.errors import FormatError, LocalFailure
 from embtool.model import Model
 from embtool.neighbors import Neighbors, nearest_each
 from embtool.output import Column, Group, Listing, brief, count, visible
@@ -59,7 +59,7 @@ COLUMNS = (
     Column("token", show=visible, style="bold"),
     Column("bytes", terminal=False),
     Column("score", right=True, show=_score),
-    Column("score", title="", show=_bar, machine=False, style="cyan"),
+    Column("score", title="", show=_bar, machine=False, style="cyan", missing=""),
 )
 
 
@@ -119,7 +119,7 @@ def run(
         raise typer.BadParameter("--all asks for every row: name no tokens beside it")
     # An expression is one query: its tokens are looked up together, and a line of stdin is not asked for.
     typed = [f"id:0..{asked.shape[0] - 1}"] if every else [*(tokens or []), *(plus or []), *(minus or [])]
-    batch = None if vector is not None else Batch(typed or tokens, token, asked, lambda: opened.vocabulary_if_any)
+    batch = None if vector is not None else Batch(typed or tokens, token, asked, opened)
 
     with ranked.open() as reader:
         mean = mean_row(ranked, reader) if center else None
@@ -242,9 +242,7 @@ class _Session:
     def _warn(self, found: Neighbors) -> None:
         if found.nonfinite and not self.warned:
             self.warned = True
-            warn(
-                f"{count(found.nonfinite)} rows of {self.table.tensor.name} hold NaN or infinity: they are ranked last"
-            )
+            warn(f"rows of {self.table.tensor.name} that hold NaN or infinity, ranked last: {count(found.nonfinite)}")
 
 
 def _expression(queries: list[Query], subtracted: int, rows_of: Any, *, own: bool) -> _Question:
@@ -290,6 +288,8 @@ def _read(path: Path) -> bytes:
         data = sys.stdin.buffer.read(SMALL_FILE_LIMIT + 1) if str(path) == "-" else _read_file(path)
     except OSError as error:
         raise LocalFailure(f"cannot read {path}: {error.strerror or error}") from error
+    if len(data) > SMALL_FILE_LIMIT:
+        raise FormatError(f"{path} is too large: --vector reads up to {SMALL_FILE_LIMIT:,} bytes")
     return data
 
 

@@ -52,7 +52,7 @@ def run(
     """
     opened = model.open()
     chosen = find_table(opened, table)
-    batch = Batch(tokens, token, chosen, lambda: opened.vocabulary_if_any)
+    batch = Batch(tokens, token, chosen, opened)
     queries = batch.all()
     if len(queries) < FEWEST:
         raise typer.BadParameter(f"name at least {FEWEST} tokens")

@@ -113,6 +113,11 @@ def visit(command: Callable[[], Any], *, dry_run: bool, output_format: Format | 
             visited.end_progress()
             visited.report()
             raise
+        except (KeyboardInterrupt, SystemExit) as error:  # the latter is how a termination ends the program
+            visited.end_progress()
+            for text in getattr(error, "__notes__", ()):  # what a fetch has kept
+                note(text)
+            raise
         visited.end_progress()
         visited.report()
         return result

@@ -58,7 +58,7 @@ def run(
         raise typer.BadParameter("--raw and --npy are two formats: choose one")
     opened = model.open()
     chosen = find_table(opened, table)
-    batch = Batch(tokens, token, chosen, lambda: opened.vocabulary_if_any)
+    batch = Batch(tokens, token, chosen, opened)
     on_terminal = not raw and npy is None and output.format is Format.TABLE
     standing = row_norms(chosen) if on_terminal and opened.source.local else None
 

@@ -40,7 +40,7 @@ def run(
     """Compare two tokens: cosine, dot product and Euclidean distance of their rows. Of more tokens, every pair."""
     opened = model.open()
     chosen = find_table(opened, table)
-    batch = Batch(tokens, token, chosen, lambda: opened.vocabulary_if_any)
+    batch = Batch(tokens, token, chosen, opened)
     items: list[dict[str, object]] = []
     vectors: list[Any] = []
 

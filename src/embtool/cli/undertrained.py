@@ -11,7 +11,7 @@ from embtool.cli.messages import note
 from embtool.cli.options import ModelOptions, OutputOptions, TableName, Top, find_table, token_fields
 from embtool.dtypes import Doubles
 from embtool.model import Model
-from embtool.output import Column, Group, Listing, brief, count, visible
+from embtool.output import Column, Format, Group, Listing, abridge, count, visible
 from embtool.table import EmbeddingTable
 from embtool.undertrained import (
     CANDIDATE_PERCENT,
@@ -31,6 +31,9 @@ AUTOMATIC = (Kind.PADDING, Kind.BYTES, Kind.NAMES)
 
 CAUTION = "these are candidates: no model was run"
 
+WITHIN_SHOWN = 36
+"""Characters of the longer tokens named on a terminal, so that the other columns keep their width."""
+
 COLUMNS = (
     Column("rank", title="", right=True, style="dim"),
     Column("id", right=True, show=count),
@@ -41,7 +44,7 @@ COLUMNS = (
     Column("score", right=True, show=lambda value: f"{value:.4f}"),
     Column("percentile", title="lower", right=True, show=lambda value: f"{value:.2f} %"),
     Column("reference", style="dim"),
-    Column("within", show=lambda tokens: ", ".join(map(brief, tokens)), style="dim"),
+    Column("within", show=lambda tokens: abridge(", ".join(map(visible, tokens)), WITHIN_SHOWN), style="dim"),
 )
 
 
@@ -86,7 +89,8 @@ def run(
     records = listed.records(top, percent)
     described = {kind.value: known.count(kind) for kind in Kind}
     context = {"model": opened.name, "table": chosen.role, "indicator": used.value}
-    note(CAUTION)
+    if output.format is not Format.TABLE:
+        note(CAUTION)
     named = ", ".join(f"{count(known.count(kind))} {KIND_MEANINGS[kind]}" for kind in Kind if known.count(kind))
     title = f"least trained rows of {opened.name}, {chosen.role} table, by {used.value}: {why}"
     after = [f"  reference: {named or 'no rows'}", f"  {CAUTION}"]

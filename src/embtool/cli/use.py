@@ -30,7 +30,7 @@ def run(
     reference, why = choose_model()
     document = {"model": reference, "why": why, "file": str(settings_file())}
     lines = [("model", reference), ("why", why), ("kept in", document["file"])]
-    output.emit(Card("use", "default model", document, [Section("default", lines)], document))
+    output.emit(Card("use", "default model", document, [Section("", lines)], document))
 
 
 def _checked(model: str) -> str:

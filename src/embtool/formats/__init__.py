@@ -10,23 +10,28 @@ from typing import Protocol, runtime_checkable
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config
 from embtool.errors import TableNotFound, UnsupportedFormat
-from embtool.formats import gguf, mlx, safetensors, scaled
-from embtool.formats.packed import PackedCheckpoint, Recipe
+from embtool.formats import gguf, mlx, safetensors, scaled, static
+from embtool.formats.packed import STACKED, PackedCheckpoint, Recipe
 from embtool.source import Source
 from embtool.vocabulary import Vocabulary
 
-FORMATS: tuple[Callable[[Source], Checkpoint | None], ...] = (safetensors.open_checkpoint, gguf.open_checkpoint)
+FORMATS: tuple[Callable[[Source], Checkpoint | None], ...] = (
+    safetensors.open_checkpoint,
+    gguf.open_checkpoint,
+    static.open_checkpoint,
+)
 """Tried in order; the first that finds its files opens the model."""
 
 OPENERS: Mapping[str, Callable[[Source, str], Checkpoint]] = {
     safetensors.INDEX_SUFFIX: safetensors.open_index,
     safetensors.SUFFIX: safetensors.open_file,
     gguf.SUFFIX: gguf.open_file,
+    static.SUFFIX: static.open_file,
 }
 """How a file that is named itself is opened, by the end of its name."""
 
 
-RECIPES: tuple[Recipe, ...] = (*scaled.RECIPES, mlx.RECIPE)
+RECIPES: tuple[Recipe, ...] = (*scaled.RECIPES, mlx.RECIPE, *static.MODEL2VEC, STACKED)
 """Ways in which a table is made of several tensors; of those whose names are there, the first counts."""
 
 
@@ -68,24 +73,33 @@ def check_named_file(source: Source, file: str) -> str:
     Raises:
         UnsupportedFormat: it is not; the message says what it is.
     """
-    if not file.endswith(tuple(OPENERS)):
-        if file.endswith(PICKLES):
-            raise refuse_pickle(source.name, file)
-        if not (source.local and _is_gguf(source, file)):
-            raise UnsupportedFormat(
-                f"{source.name} is not a model: embtool opens folders, *{', *'.join(OPENERS)} files"
-            )
-    return file
+    if file.endswith(tuple(OPENERS)) or (source.local and _sniff(source, file) is not None):
+        return file
+    if file.endswith(PICKLES):
+        raise refuse_pickle(source.name, file)
+    raise UnsupportedFormat(f"{source.name} is not a model: embtool opens folders, *{', *'.join(OPENERS)} files")
 
 
-def _is_gguf(source: Source, file: str) -> bool:
-    """Tell a GGUF file by its first bytes: Ollama names its files by their hash."""
-    return source.head(file, len(gguf.MAGIC)) == gguf.MAGIC
+def _sniff(source: Source, file: str) -> Callable[[Source, str], Checkpoint] | None:
+    """Tell by its first bytes how a file is opened whose name does not say.
+
+    Ollama names its files by their hash; word2vec's and GloVe's end in `.bin` and `.txt`, like many others.
+    """
+    if source.head(file, len(gguf.MAGIC)) == gguf.MAGIC:
+        return gguf.open_file
+    return static.open_file if static.is_static(source, file) else None
 
 
 def open_file(source: Source, file: str) -> Checkpoint:
-    """Open a file that was named itself, and that `check_named_file` let pass."""
-    opener = next((opener for suffix, opener in OPENERS.items() if file.endswith(suffix)), gguf.open_file)
+    """Open a file that was named itself, and that `check_named_file` let pass.
+
+    Raises:
+        UnsupportedFormat: it is of a kind that embtool does not read.
+    """
+    opener = next((opener for suffix, opener in OPENERS.items() if file.endswith(suffix)), None)
+    opener = opener or _sniff(source, file)
+    if opener is None:
+        raise UnsupportedFormat(f"{file} is not a model")
     return opener(source, file)
 
 

@@ -71,6 +71,7 @@ MODEL_TYPES: Mapping[str, str] = MappingProxyType(
         "minimax-m2": "minimax_m2",
         "mimo2": "mimo_v2_flash",
         "mistral3": "ministral3",
+        **dict.fromkeys(("rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"), "rwkv"),
         "llama4": "llama4_text",
         "llama-embed": "llama",
     }
@@ -132,6 +133,12 @@ SCALING: Mapping[str, str] = MappingProxyType(
 )
 """Keys below `{architecture}.rope.scaling.` and the fields they are."""
 
+ALWAYS_ALIBI = frozenset({"jais", "refact", "jina-bert-v2"})
+"""Architectures that bias attention by distance and are no family of transformers."""
+
+DEFAULT_THETA = 10_000.0
+"""What llama.cpp takes for the base of the rotations where a file does not say."""
+
 INPUT, OUTPUT = "token_embd.weight", "output.weight"
 FREQUENCY_FACTORS = "rope_freqs.weight"
 LONG_FACTORS, SHORT_FACTORS = "rope_factors_long.weight", "rope_factors_short.weight"
@@ -180,10 +187,25 @@ def _family(architecture: str, config: Config) -> tuple[Family, str | None]:
     family = config.family
     if family is UNKNOWN and layout is not None:
         family = Family()
-    if family.kind != "rope" or layout is None:
+    if family.kind != "rope" or family is UNKNOWN:
         return family, None
-    known = dataclasses.replace(family, layout=layout, rotary_dim_key=True, partial_keys=())
-    return known, f"llama.cpp's layout of {architecture}"
+    known = dataclasses.replace(family, layout=layout or family.layout, **_NO_ASSUMPTIONS)
+    return known, f"llama.cpp's layout of {architecture}" if layout is not None else None
+
+
+_NO_ASSUMPTIONS: dict[str, Any] = {
+    "rotary_dim_key": True,
+    "partial_keys": (),
+    "partial_rotary_factor": None,
+    "rotary_dim": None,
+    "rope_parameters": None,
+}
+"""llama.cpp assumes nothing of a family where a file is silent: the whole head turns, and nothing is stretched."""
+
+
+def _divides(width: Any, heads: Any) -> bool:
+    """Tell whether these are counts, and the width is a whole number of heads."""
+    return type(width) is int and type(heads) is int and heads > 0 and width % heads == 0
 
 
 class _Translation:
@@ -211,7 +233,7 @@ class _Translation:
         """Write the config."""
         for key, field in SIZES.items():
             self._copy(key, field)
-        self._vocab_size()
+        self._sizes_of_table()
         self._heads()
         self._tying()
         self._rope()
@@ -234,7 +256,7 @@ class _Translation:
             self.raw[field] = value
             self.spelled[field] = origin
 
-    def _vocab_size(self) -> None:
+    def _sizes_of_table(self) -> None:
         tokens = self.metadata.get("tokenizer.ggml.tokens")
         if "vocab_size" not in self.raw and tokens is not None and not isinstance(tokens, str | int | float):
             self._set("vocab_size", len(tokens), "tokenizer.ggml.tokens")
@@ -247,6 +269,14 @@ class _Translation:
         if isinstance(heads, list):
             heads = max(heads, default=None)
         self._set("num_attention_heads", heads, f"{self.architecture}.attention.head_count")
+        width = self.raw.get("hidden_size")
+        if "head_dim" not in self.raw and _divides(width, heads):  # llama.cpp's own default, whatever the class assumes
+            prefix = self.architecture
+            self._set("head_dim", width // heads, f"{prefix}.embedding_length / {prefix}.attention.head_count")
+        sliding = self.value("attention.key_length_swa")
+        if sliding is not None and self.family.global_head_dim is not None:
+            self._set("global_head_dim", self.raw.get("head_dim"), self.spelled.get("head_dim", ""))
+            self._set("head_dim", sliding, f"{self.architecture}.attention.key_length_swa")
 
     def _tying(self) -> None:
         """Say whether the tables are tied: llama.cpp predicts with the input table where there is no output table."""
@@ -264,23 +294,44 @@ class _Translation:
         bias = self.value("attention.max_alibi_bias")
         if self.model_type == "mpt":
             self.raw["attn_config"] = {"alibi": bool(bias), **({"alibi_bias_max": bias} if bias else {})}
+        if self.architecture in ALWAYS_ALIBI:
+            self.raw["alibi"] = True
         if self.model_type == "baichuan" and self.raw.get("num_hidden_layers") == BAICHUAN_ALIBI_LAYERS:
             self.raw["model_max_length"] = self.raw.pop("max_position_embeddings", None)
 
     def _rope(self) -> None:
         """Set theta, the width that turns, and what the frequencies are stretched by."""
         theta = self.family.theta_keys[0] if self.family.theta_keys else "rope_theta"
+        if self.family.kind == "rope":
+            self._set(theta, DEFAULT_THETA, "llama.cpp's default")
         self._copy("rope.freq_base", theta)
         if self.family.local_theta_key is not None:
             self._copy("rope.freq_base_swa", self.family.local_theta_key)
-        width = "qk_rope_head_dim" if self.family.latent else "rotary_dim"
-        self._copy("rope.dimension_count", width)
         if self.family.latent:
+            self._copy("rope.dimension_count", "qk_rope_head_dim")
             self.raw.pop("head_dim", None)
+        elif self.value("rope.dimension_count") not in (self.raw.get("head_dim"), self.raw.get("global_head_dim")):
+            self._copy("rope.dimension_count", "rotary_dim")
         section = {**self._scaling(), **self._axes()}
         if section:
             section.setdefault("rope_type", "default")
+        sliding = self.value("rope.freq_base_swa")
+        if sliding is not None and self.family.per_layer_type and self.family.local_theta_key is None:
+            self._by_layer_type(section, theta, sliding)
+        elif section:
             self.raw["rope_scaling"] = section
+
+    def _by_layer_type(self, section: dict[str, Any], theta: str, sliding: Any) -> None:
+        """Set the rotations of both kinds of layer, where the family has no other place for a second theta."""
+        full, local = self.family.labels[:2]
+        base = f"{self.architecture}.rope.freq_base"
+        for name in section:
+            self.spelled[f"rope_parameters.{full}.{name}"] = self.spelled.get(f"rope_scaling.{name}", name)
+        self.spelled |= {f"rope_parameters.{full}.rope_theta": base, f"rope_parameters.{local}.rope_theta": f"{base}_swa"}
+        self.raw["rope_parameters"] = {
+            full: {"rope_type": "default", "rope_theta": self.raw[theta], **section},
+            local: {"rope_type": "default", "rope_theta": sliding},
+        }
 
     def _axes(self) -> dict[str, Any]:
         sections = self.value("rope.dimension_sections")
@@ -330,7 +381,7 @@ class _Translation:
 
         Frequencies divided by a factor each are what longrope does, with the same factors at every length.
         """
-        theta = self.value("rope.freq_base") or self.family.rope_theta
+        theta = self.value("rope.freq_base") or DEFAULT_THETA
         for factor, low, high, original in LLAMA3_FACTORS:
             made = _llama3(len(factors), theta, factor, low, high, original)
             if np.allclose(made, factors, rtol=FACTOR_ERROR, atol=0):

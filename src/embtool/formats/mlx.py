@@ -106,13 +106,13 @@ def _packing(pieces: Pieces, codes: TensorInfo, scales: TensorInfo) -> Packing:
     own = _own(pieces)
     said |= own if isinstance(own, Mapping) else {}
     mode = said.get("mode", "affine")
-    bits, group = FLOAT_MODES.get(mode, (None, None)) if isinstance(mode, str) else (None, None)
-    bits, group = said.get("bits", bits), said.get("group_size", group)
-    if bits is None and group is None and pieces.width:
-        bits = codes.shape[1] * WORD_BITS / pieces.width
-        group = pieces.width / scales.shape[-1] if scales.shape and scales.shape[-1] else 0
-    known = mode == "affine" and bits in AFFINE_BITS and group in AFFINE_GROUPS
-    if not known and not (isinstance(mode, str) and FLOAT_MODES.get(mode) == (bits, group)):
+    usual = FLOAT_MODES.get(mode, (None, None)) if isinstance(mode, str) else (None, None)
+    found: tuple[Any, Any] = (said.get("bits", usual[0]), said.get("group_size", usual[1]))
+    if found == (None, None) and pieces.width and scales.shape and scales.shape[-1]:
+        found = (codes.shape[1] * WORD_BITS / pieces.width, pieces.width / scales.shape[-1])
+    bits, group = found
+    affine = mode == "affine" and bits in AFFINE_BITS and group in AFFINE_GROUPS
+    if not affine and (usual == (None, None) or usual != found):
         raise pieces.error(f"is packed in mode {mode!s}, {bits!s} bits, groups of {group!s}, which MLX does not have")
     return Packing(mode, int(bits), int(group))
 

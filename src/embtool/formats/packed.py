@@ -29,16 +29,14 @@ SIDES = 2
 class Pieces:
     """The tensors that make one table, by the ends of their names, and what the config says about packing."""
 
+    name: str
+    """The name of the table."""
+
     base: str
     checkpoint: Checkpoint
     settings: Mapping[str, Any]
     width: int | None
     """The width of a row as the config has it, where nothing better is known."""
-
-    @property
-    def name(self) -> str:
-        """The name of the table."""
-        return f"{self.base}.{WEIGHT}" if self.base else WEIGHT
 
     def has(self, end: str) -> bool:
         """Tell whether there is such a tensor."""
@@ -55,8 +53,16 @@ class Pieces:
     def _full(self, end: str) -> str:
         return f"{self.base}.{end}" if self.base else end
 
-    def join(self, dtype: str, width: int, parts: Sequence[Part], decode: Callable[[Bytes], Floats] | None) -> TensorInfo:
-        """Make the table: as many rows as the first part, `width` numbers in each.
+    def join(
+        self,
+        dtype: str,
+        width: int,
+        parts: Sequence[Part],
+        decode: Callable[[Bytes], Floats] | None,
+        *,
+        rows: int | None = None,
+    ) -> TensorInfo:
+        """Make the table: as many rows as the first part, if no other number is given, and `width` numbers in each.
 
         A stored row is the parts' bytes one after the other, and that is one block of the dtype.
         """
@@ -66,7 +72,7 @@ class Pieces:
             self.name,
             codes.shard,
             DType(dtype, width, row_bytes, decode),
-            (codes.shape[0], width),
+            (codes.shape[0] if rows is None else rows, width),
             codes.start,
             sum(part.tensor.nbytes for part in parts),
             tuple(parts),
@@ -95,6 +101,29 @@ class Recipe:
     signs: tuple[str, ...]
     companions: tuple[str, ...]
     join: Callable[[Pieces], TensorInfo]
+    table: str = WEIGHT
+    """The end of the table's name."""
+
+
+def join_stacked(pieces: Pieces) -> TensorInfo:
+    """Put a table of added rows below the table they were added to, as Molmo's code does when it loads them.
+
+    Raises:
+        FormatError: the two differ in width or dtype.
+    """
+    first, second = pieces.get("embedding"), pieces.get("new_embedding")
+    pieces.check_table(first)
+    pieces.check_table(second)
+    if (first.shape[1], first.dtype.name) != (second.shape[1], second.dtype.name):
+        raise pieces.error(f"and {second.name} differ in width or dtype")
+    rows = first.shape[0] + second.shape[0]
+    nbytes = first.nbytes + second.nbytes
+    parts = (Part(first), Part(second, offset=first.shape[0]))
+    shape = (rows, first.shape[1])
+    return TensorInfo(pieces.name, first.shard, first.dtype, shape, first.start, nbytes, parts, stacked=True)
+
+
+STACKED = Recipe(("new_embedding", "embedding"), (), join_stacked, "embedding")
 
 
 class PackedCheckpoint(Checkpoint):
@@ -118,11 +147,11 @@ class PackedCheckpoint(Checkpoint):
             for name in self.inner.names:
                 base = "" if name == first else name.removesuffix(f".{first}")
                 if base != name and all(_joined(base, sign) in names for sign in recipe.signs):
-                    found.setdefault(_joined(base, WEIGHT), (base, recipe))
+                    found.setdefault(_joined(base, recipe.table), (base, recipe))
         return found
 
     @cached_property
-    def names(self) -> Sequence[str]:  # type: ignore[override]
+    def names(self) -> Sequence[str]:
         """Every tensor's name, packed tables under one name each."""
         hidden = {
             _joined(base, end) for base, recipe in self._packed.values() for end in (*recipe.signs, *recipe.companions)
@@ -149,7 +178,7 @@ class PackedCheckpoint(Checkpoint):
         if name not in self._joined:
             base, recipe = self._packed[name]
             width = self._config.embedding_size or self._config.hidden_size if self._config is not None else None
-            self._joined[name] = recipe.join(Pieces(base, self.inner, self._settings, width))
+            self._joined[name] = recipe.join(Pieces(name, base, self.inner, self._settings, width))
         return self._joined[name]
 
     @property

@@ -79,9 +79,13 @@ def join_scaled(pieces: Pieces) -> TensorInfo:
     columns_each = _each(across, width, block_columns)
     if rows_each is None or columns_each is None or _readable(scales.dtype).decode is None:
         shape = " × ".join(map(str, scales.shape)) or "scalar"
-        raise pieces.error(f"has scales of {scales.dtype.name}, {shape}, which fit no blocks of its {rows:,} × {width:,}")
+        raise pieces.error(
+            f"has scales of {scales.dtype.name}, {shape}, which fit no blocks of its {rows:,} × {width:,}"
+        )
     decode = _Scaled(_readable(codes.dtype), _readable(scales.dtype), width, columns_each)
-    return pieces.join(f"{codes.dtype.name}, scaled", width, [Part(codes), Part(_tall(scales, down), rows_each)], decode)
+    return pieces.join(
+        f"{codes.dtype.name}, scaled", width, [Part(codes), Part(_tall(scales, down), rows_each)], decode
+    )
 
 
 def _sides(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -119,9 +123,11 @@ def _block(settings: Mapping[str, Any]) -> tuple[int, int]:
 def _groups(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """List what compressed-tensors says about weights, group by group."""
     groups = settings.get("config_groups")
-    found = [group.get("weights") for group in groups.values() if isinstance(group, Mapping)] if isinstance(
-        groups, Mapping
-    ) else []
+    found = (
+        [group.get("weights") for group in groups.values() if isinstance(group, Mapping)]
+        if isinstance(groups, Mapping)
+        else []
+    )
     return [weights for weights in found if isinstance(weights, Mapping)]
 
 
@@ -240,9 +246,7 @@ def join_columns(pieces: Pieces) -> TensorInfo:
 
 def _refused(pieces: Pieces, codes: TensorInfo, dtype: str, shape: tuple[int, ...]) -> TensorInfo:
     """Describe a table that is listed by its name and dtype, and whose rows are refused."""
-    return TensorInfo(
-        pieces.name, codes.shard, DType(dtype, 1, 0), shape, codes.start, codes.nbytes, (Part(codes),)
-    )
+    return TensorInfo(pieces.name, codes.shard, DType(dtype, 1, 0), shape, codes.start, codes.nbytes, (Part(codes),))
 
 
 _SCALES = ("input_scale", "input_global_scale", "weight_zero_point", "weight_g_idx", "weight_shape")

@@ -170,23 +170,31 @@ class HubSource(Source):
         return tuple(sorted(self._listing()))
 
     def has(self, file: str) -> bool:
-        """Tell whether the model has this file: from what is known here, else by one request."""
-        if file in self._paths:
-            return True
-        if file in self._absent:
-            return False
+        """Tell whether the model has this file: from what is known here, else by one request.
+
+        A small file is fetched: who asks for it wants to read it.
+        """
+        if file in self._paths or file in self._absent:
+            return file in self._paths
         try:
-            if self._local(file) is not None:
-                return True
-            listing = self._known_listing()
-            if listing is not None:
-                return file in listing
-            if file.endswith(SMALL):
-                self._fetched(file, SMALL_FILE_LIMIT)  # who asks wants to read it: the answer is worth the file
-            else:
-                self._resolved(file)
+            return self._look_for(file)
         except FileNotInModel:
             return False
+        except Unreachable:
+            if self._lacks(file):
+                return False
+            raise
+
+    def _look_for(self, file: str) -> bool:
+        if self._local(file) is not None:
+            return True
+        listing = self._known_listing()
+        if listing is not None:
+            return file in listing
+        if file.endswith(SMALL):
+            self._fetched(file, SMALL_FILE_LIMIT)
+        else:
+            self._resolved(file)
         return True
 
     def size(self, file: str) -> int:
@@ -373,6 +381,12 @@ class HubSource(Source):
     def _known_revision(self) -> str:
         return self.commit or self._offline_commit() or str(self.revision)
 
+    def _lacks(self, file: str) -> bool:
+        """Tell, offline, whether another program has fetched the whole model, weights and all, but no such file."""
+        commit = self._offline_commit() if self.offline else None
+        here = small.snapshot(self.repo_id, commit, self.hub_cache) if commit is not None else ()
+        return any(name.endswith(WEIGHTS) for name in here) and file not in here
+
     def _offline_commit(self) -> str | None:
         """Settle, when the network may not be used, for the commit that the revision meant when it was last asked."""
         if self.commit is None and self.offline:
@@ -415,6 +429,8 @@ class HubSource(Source):
 
     def _download(self, file: str, limit: int) -> Path:
         if self.offline:
+            if self._lacks(file):
+                raise FileNotInModel(f"{self.repo_id} has no file {file}, as far as it is here")
             return small.from_cache(self._asked(file), self.hub_cache)
         token = self._credentials.token()
         try:

@@ -35,7 +35,11 @@ WORKERS = 8
 """Connections side by side at most: one fills at most 1 Gbit/s over a long way, eight fill most lines."""
 
 FAST = 100_000_000
-"""Bytes a second. What comes faster than this is limited by this machine: another connection would only disturb."""
+"""Bytes a second. What comes faster is limited by this machine, as is what keeps its processor busy half of the time:
+another connection would only disturb."""
+
+LOOK_EVERY = 0.3
+"""Seconds between two decisions about another connection: eight are there after two seconds."""
 
 SAVE_EVERY = 1.0
 """Seconds between two claims in the journal: what a SIGKILL costs."""
@@ -163,6 +167,10 @@ def _pulse(target: Target) -> int:
     return 0
 
 
+class _Overtaken(Exception):
+    """A file system lends the lock to everybody, and another process has finished the same table."""
+
+
 @dataclass
 class _Fetch:
     """One table being fetched by this process."""
@@ -177,12 +185,17 @@ class _Fetch:
     def run(self) -> LocalRange:
         header = self.target.header()
         self.offset = len(header)
+        self.final = self.target.path(".safetensors")
+        with contextlib.suppress(OSError):
+            self.final.unlink()  # one that was cut or is not what its name says; a sound one would have been found
         self.part = Part(self.target.path(".part"), self.offset + self.target.length)
         try:
             self.journal = Journal(self.target.path(".journal"), self.target.identity, self.target.length)
             try:
                 self._fill(header)
                 self._seal()
+            except _Overtaken:
+                pass
             finally:
                 self.journal.close()
         finally:
@@ -196,7 +209,7 @@ class _Fetch:
             self.journal.clear()
         self.received = claimed_bytes(bytes(self.done), self.target.length)
         self.saved, self.saved_at, self.sync_took = bytes(self.done), time.monotonic(), 0.0
-        self.measured = (time.monotonic(), self.received)
+        self.measured = (time.monotonic(), time.process_time(), float(self.received))
         self._check_space()
         self.part.write(0, memoryview(header))
         try:
@@ -266,13 +279,17 @@ class _Fetch:
         return bool(self.done[block // 8] >> block % 8 & 1)
 
     def _is_slow(self) -> bool:
-        """Tell whether another connection could help, by what came since this was last asked."""
-        now, received = time.monotonic(), self.received
-        rate = (received - self.measured[1]) / max(now - self.measured[0], TICK)
-        self.measured = (now, received)
-        return rate < FAST
+        """Tell whether another connection could help, by what came and what it cost since this was last decided."""
+        now = (time.monotonic(), time.process_time(), float(self.received))
+        seconds, busy, received = (after - before for after, before in zip(now, self.measured, strict=True))
+        if seconds < LOOK_EVERY:
+            return False
+        self.measured = now
+        return received < FAST * seconds and busy < seconds / 2
 
     def _tick(self) -> None:
+        if self.final.exists():
+            raise _Overtaken
         if self.progress is not None:
             self.progress(self.target.what, min(self.received, self.target.length), self.target.length)
         if time.monotonic() - self.saved_at >= max(SAVE_EVERY, SYNC_SHARE * self.sync_took):
@@ -309,20 +326,20 @@ class _Fetch:
 
     def _finish(self) -> LocalRange:
         """Give the finished file its name, and clear away the journal."""
-        final = self.target.path(".safetensors")
         try:
-            self.part.path.replace(final)
+            if not self.final.exists():
+                self.part.path.replace(self.final)
         except FileNotFoundError:
-            pass  # a file system that lends the lock to everybody: another process has finished the same bytes
+            pass  # another process has finished the same bytes
         except PermissionError:
-            if not final.exists():
+            if not self.final.exists():
                 raise
         for suffix in (".journal", ".lock"):
             with contextlib.suppress(OSError):
                 self.target.path(suffix).unlink()
         found = find(self.target.store.content(self.target.key), self.target.key, self.target.start, self.target.stop)
         if found is None:
-            raise FormatError(f"{final} is not what was just written to it", hint="check the disk")
+            raise FormatError(f"{self.final} is not what was just written to it", hint="check the disk")
         return found
 
 

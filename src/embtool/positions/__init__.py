@@ -17,6 +17,7 @@ what the files leave out is in `embtool.families`.
 """
 
 from embtool.positions.reading import SCHEMES, read_positions
+from embtool.positions.rope_fields import UNKNOWN_LAYOUT
 from embtool.positions.schemes import (
     Alibi,
     LayerRope,
@@ -32,6 +33,7 @@ from embtool.positions.schemes import (
 
 __all__ = [
     "SCHEMES",
+    "UNKNOWN_LAYOUT",
     "Alibi",
     "LayerRope",
     "Learned",

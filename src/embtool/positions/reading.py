@@ -212,6 +212,8 @@ def _relative(config: Config) -> T5Buckets | OtherRelative:
 def _none(config: Config) -> NoPositions:
     if config.family is UNKNOWN:
         reason = "the family is not known, and the file has no position fields"
+    elif config.model_type == "static":
+        reason = "a table of words: nothing reads them in a sequence"
     elif any(config.fields.has(key) for key in ROPE_FIELDS):
         reason = f"{config.model_type} uses no positions, although its file has RoPE fields"
     else:

@@ -11,16 +11,22 @@ from typing import Any
 
 from embtool.errors import FormatError, NoVocabulary
 from embtool.source import Source
-from embtool.vocabulary.entries import MemoryEntries, parse_tokenizer
+from embtool.vocabulary.entries import Added, MemoryEntries, parse_tokenizer
 from embtool.vocabulary.index import open_index, write_index
+from embtool.vocabulary.ranks import looks_like_ranks, read_ranks
+from embtool.vocabulary.spm import read_sentencepiece
 from embtool.vocabulary.words import Vocabulary
 
 TOKENIZER = "tokenizer.json"
-TOKENIZER_FILES = (TOKENIZER, "vocab.json", "vocab.txt")
+MODEL_FILES = ("tokenizer.model", "spiece.model", "tiktoken.model")
+"""Binary files: SentencePiece's, or tiktoken's lines under the same name, as Llama 3 has them."""
+
+RANKS_SUFFIX = ".tiktoken"
+TOKENIZER_FILES = (TOKENIZER, "vocab.json", "vocab.txt", "tokenizer.model", f"*{RANKS_SUFFIX}")
 
 
 def read_vocabulary(source: Source) -> Vocabulary:
-    """Read a model's tokenizer: tokenizer.json, else vocab.json with merges.txt, else vocab.txt.
+    """Read a model's tokenizer: tokenizer.json, else vocab.json with merges.txt, else vocab.txt, else a binary model.
 
     Raises:
         NoVocabulary: it has none of these.
@@ -32,11 +38,12 @@ def read_vocabulary(source: Source) -> Vocabulary:
         return _from_tokenizer(_from_merges(source), "vocab.json")
     if source.has("vocab.txt"):
         return _from_tokenizer(_from_words(source), "vocab.txt")
-    if source.has("tokenizer.model"):
-        raise NoVocabulary(
-            f"{source.name} has only a SentencePiece tokenizer (tokenizer.model), which embtool does not read",
-            hint="add its tokenizer.json, or name rows by id:, such as id:70135",
-        )
+    for file in MODEL_FILES:
+        if source.has(file):
+            return _from_model(source, file)
+    ranks = next((file for file in source.files() if file.endswith(RANKS_SUFFIX) and "/" not in file), None)
+    if ranks is not None:
+        return _from_model(source, ranks)
     raise NoVocabulary(
         f"{source.name} has no tokenizer ({', '.join(TOKENIZER_FILES)})", hint="name rows by id:, such as id:70135"
     )
@@ -117,24 +124,41 @@ def _from_words(source: Source) -> Any:
     return tokenizer
 
 
+def _from_model(source: Source, file: str) -> Vocabulary:
+    """Read a SentencePiece model, or tiktoken's lines; which it is, its first line tells."""
+    data = source.read_file(file)
+    added = {
+        int(identity): Added(content, special) for identity, content, special in _added_tokens(source) if identity.isdigit()
+    }
+    return read_ranks(data, file, added) if looks_like_ranks(data) else read_sentencepiece(data, file, added)
+
+
 def _add_tokens(tokenizer: Any, source: Source) -> None:
     """Add the tokens of tokenizer_config.json's added_tokens_decoder, in the order of their ids."""
     from tokenizers import AddedToken  # noqa: PLC0415 - as above
 
-    if not source.has("tokenizer_config.json"):
-        return
-    added = _json_object(source, "tokenizer_config.json").get("added_tokens_decoder", {})
-    if not isinstance(added, dict) or not all(isinstance(entry, dict) for entry in added.values()):
-        raise FormatError("added_tokens_decoder in tokenizer_config.json is not a table")
-    for identity, entry in sorted(added.items(), key=lambda item: (len(item[0]), item[0])):
-        content = entry.get("content")
-        if not isinstance(content, str):
-            raise FormatError(f"added token {identity} in tokenizer_config.json has no content")
-        token = AddedToken(content, special=entry.get("special") is True)
+    for identity, content, special in _added_tokens(source):
+        token = AddedToken(content, special=special)
         with _translated("tokenizer_config.json"):
             (tokenizer.add_special_tokens if token.special else tokenizer.add_tokens)([token])
         if str(tokenizer.token_to_id(content)) != identity:
             raise FormatError(f"added token {content!r} has id {identity} in tokenizer_config.json, which leaves a gap")
+
+
+def _added_tokens(source: Source) -> list[tuple[str, str, bool]]:
+    """List the id, the content and the kind of the tokens in tokenizer_config.json's added_tokens_decoder."""
+    if not source.has("tokenizer_config.json"):
+        return []
+    added = _json_object(source, "tokenizer_config.json").get("added_tokens_decoder", {})
+    if not isinstance(added, dict) or not all(isinstance(entry, dict) for entry in added.values()):
+        raise FormatError("added_tokens_decoder in tokenizer_config.json is not a table")
+    listed = []
+    for identity, entry in sorted(added.items(), key=lambda item: (len(item[0]), item[0])):
+        content = entry.get("content")
+        if not isinstance(content, str):
+            raise FormatError(f"added token {identity} in tokenizer_config.json has no content")
+        listed.append((identity, content, entry.get("special") is True))
+    return listed
 
 
 def decode_json(data: bytes, file: str) -> dict[str, Any]:

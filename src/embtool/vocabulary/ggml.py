@@ -7,7 +7,7 @@ is in https://github.com/ggml-org/ggml/blob/master/docs/gguf.md ("Tokenizer") an
 The entries need nothing but the file. Text is split by the tokenizers library, set up to do as llama.cpp does; where
 the way to cut text is not known, tokens are still found by their text, piece or bytes, and splitting is refused by name.
 
-To add a way to cut text: a row in `CUTS`.
+To add a way to cut text: a row in `embtool.vocabulary.cuts.CUTS`.
 """
 
 import base64
@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 from embtool.errors import FormatError, NoVocabulary
+from embtool.vocabulary.cuts import CUTS, WHOLE_WORDS_FIRST
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
 from embtool.vocabulary.files import loader
 from embtool.vocabulary.index import open_index, write_index
@@ -32,48 +33,6 @@ INDEX_VERSION = b"gguf 1"
 """Raise it when entries are read in another way: indexes that were written before are then not found."""
 
 WORD = "▁"
-
-GPT2_CUT = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-_CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_ENDS = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-LLAMA3_CUT = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + _ENDS
-QWEN2_CUT = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + _ENDS
-QWEN35_CUT = (
-    _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-GPT4O_CUT = (
-    rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_CONTRACTIONS}?|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_CONTRACTIONS}?"
-    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-PUNCTUATION_CUT = r"[\p{P}\$\+<=>\^~\|`]+"
-DIGITS_CUT = r"\p{N}"
-
-CUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        **dict.fromkeys(
-            ("gpt-2", "mpt", "olmo", "jais", "trillion", "granite-docling", "phi-2", "jina-es", "jina-de", "gigachat"),
-            (GPT2_CUT,),
-        ),
-        **dict.fromkeys(("jina-v2-es", "jina-v2-de", "a.x-4.0", "mellum", "modern-bert"), (GPT2_CUT,)),
-        **dict.fromkeys(
-            ("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"), (LLAMA3_CUT,)
-        ),
-        **dict.fromkeys(("dbrx", "smaug-bpe", "chatglm-bpe", "glm4"), (LLAMA3_CUT,)),
-        **dict.fromkeys(("qwen2", "deepseek-r1-qwen", "megrez", "stablelm2", "hunyuan", "grok-2"), (QWEN2_CUT,)),
-        "qwen35": (QWEN35_CUT,),
-        **dict.fromkeys(("gpt-4o", "llama4", "o200k", "minimax-m2"), (GPT4O_CUT,)),
-        **dict.fromkeys(
-            ("starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"), (DIGITS_CUT, GPT2_CUT)
-        ),
-        "falcon": (PUNCTUATION_CUT, GPT2_CUT, "[0-9][0-9][0-9]"),
-    }
-)
-"""How text is cut before it is merged, by `tokenizer.ggml.pre`: each expression cuts what the one before it left
-(llama-vocab.cpp, `llm_tokenizer_bpe`)."""
-
-WHOLE_WORDS_FIRST = frozenset({"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "lfm2"})
-"""Where a cut-out text that is a token is that token, whatever the merges say."""
 
 
 @dataclass(frozen=True)

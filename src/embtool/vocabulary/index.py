@@ -103,8 +103,10 @@ class IndexedEntries(Entries):
 
     def __init__(self, path: Path) -> None:
         # `immutable` reads without locks: the file is never changed, only replaced.
-        self._database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-        weakref.finalize(self, self._database.close)
+        self._database = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
+        )
+        weakref.finalize(self, self._database.close)  # in whichever thread collects it
         decoder, pre_tokenizer, unknown, faithful, composes = json.loads(self._fact("traits"))
         self.traits = Traits(decoder, pre_tokenizer, unknown, faithful, composes)
         self.added = {

@@ -95,6 +95,25 @@ class WordPiece(Spelling):
         return piece
 
 
+class Words(Spelling):
+    """A piece is a word and stands for itself, as in static embeddings."""
+
+    def to_bytes(self, piece: str) -> bytes:
+        """Encode the word."""
+        return piece.encode("utf-8", "surrogatepass")
+
+    def to_pieces(self, text: bytes) -> tuple[str, ...]:
+        """Decode the word."""
+        try:
+            return (text.decode(),)
+        except UnicodeDecodeError:
+            return ()
+
+
+WORDS = {"type": "Words"}
+"""How a decoder is described that leaves words as they are; no tokenizer.json has one."""
+
+
 def choose_spelling(decoder: Any, pre_tokenizer: Any) -> Spelling:
     """Tell how a tokenizer spells from its decoder, or from its pre-tokenizer where it has no decoder.
 
@@ -103,6 +122,8 @@ def choose_spelling(decoder: Any, pre_tokenizer: Any) -> Spelling:
     for component in (decoder, pre_tokenizer):
         for part in parts(component):
             kind = part.get("type")
+            if kind == WORDS["type"]:
+                return Words()
             if kind == "ByteLevel":
                 return ByteLevel()
             if kind == "WordPiece":

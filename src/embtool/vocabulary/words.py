@@ -178,6 +178,10 @@ class Vocabulary:
             raise UnknownToken(f"no piece {piece!r} in {self.file}", hint=self._near(piece))
         return token
 
+    def has_piece(self, piece: str) -> bool:
+        """Tell whether a token has this spelling."""
+        return self._ask(lambda entries: entries.id(piece)) is not None
+
     def find_bytes(self, data: bytes) -> Token:
         """Find a token by its exact bytes.
 

@@ -1,0 +1,50 @@
+"""How byte-level tokenizers cut text into words before they merge bytes: the expressions, and who uses which.
+
+The names are llama.cpp's (`tokenizer.ggml.pre`, llama-vocab.cpp); the expressions are those of the models' own
+tokenizer.json files.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_ENDS = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+LLAMA3 = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + _ENDS
+QWEN2 = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + _ENDS
+QWEN35 = (
+    _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+GPT4O = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_CONTRACTIONS}?|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_CONTRACTIONS}?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+PUNCTUATION = r"[\p{P}\$\+<=>\^~\|`]+"
+DIGITS = r"\p{N}"
+
+CUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            ("gpt-2", "mpt", "olmo", "jais", "trillion", "granite-docling", "phi-2", "jina-es", "jina-de", "gigachat"),
+            (GPT2,),
+        ),
+        **dict.fromkeys(("jina-v2-es", "jina-v2-de", "a.x-4.0", "mellum", "modern-bert"), (GPT2,)),
+        **dict.fromkeys(
+            ("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"), (LLAMA3,)
+        ),
+        **dict.fromkeys(("dbrx", "smaug-bpe", "chatglm-bpe", "glm4"), (LLAMA3,)),
+        **dict.fromkeys(("qwen2", "deepseek-r1-qwen", "megrez", "stablelm2", "hunyuan", "grok-2"), (QWEN2,)),
+        "qwen35": (QWEN35,),
+        **dict.fromkeys(("gpt-4o", "llama4", "o200k", "minimax-m2"), (GPT4O,)),
+        **dict.fromkeys(
+            ("starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"), (DIGITS, GPT2)
+        ),
+        "falcon": (PUNCTUATION, GPT2, "[0-9][0-9][0-9]"),
+    }
+)
+"""How text is cut before it is merged, by `tokenizer.ggml.pre`: each expression cuts what the one before it left
+(llama-vocab.cpp, `llm_tokenizer_bpe`)."""
+
+WHOLE_WORDS_FIRST = frozenset({"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "lfm2"})
+"""Where a cut-out text that is a token is that token, whatever the merges say."""

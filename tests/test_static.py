@@ -1,0 +1,276 @@
+"""Static embeddings: the files of word2vec, GloVe and fastText as gensim reads them, model2vec by its formula."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from program import Program
+from small_models import float32, safetensors, tokenizer_json, write_json
+from tables import ranked, scores
+
+from embtool import nearest, open_model
+from embtool.errors import EmbtoolError, LocalFailure, TokenIdOutOfRange, UnknownToken, UnsupportedFormat
+from embtool.formats import static
+
+WORDS = ["</s>", "the", "king", "queen", "naïve", "日本", "a.b", "strawberry", "▁", "<0x41>", ",", "the-end"]
+VECTORS = np.random.default_rng(3).normal(size=(len(WORDS), 5)).astype(np.float32)
+FORMS = ("word2vec text", "fastText", "GloVe", "word2vec binary", "word2vec binary with newlines")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBTOOL_CACHE", str(tmp_path / "cache"))
+
+
+def write(path: Path, form: str, words: Sequence[str] = WORDS, vectors: Any = VECTORS) -> Path:
+    """Write a file of words and vectors."""
+    header = f"{len(words)} {vectors.shape[1]}\n".encode()
+    if form.startswith("word2vec binary"):
+        end = b"\n" if form.endswith("newlines") else b""
+        records = [word.encode() + b" " + row.astype("<f4").tobytes() for word, row in zip(words, vectors, strict=True)]
+        path.write_bytes(header + end.join(records) + end)
+        return path
+    space = b" " if form == "fastText" else b""  # fastText leaves one at the end of each line
+    lines = [
+        f"{word} {' '.join(repr(float(value)) for value in row)}".encode() + space + b"\n"
+        for word, row in zip(words, vectors, strict=True)
+    ]
+    path.write_bytes((b"" if form == "GloVe" else header) + b"".join(lines))
+    return path
+
+
+def by_gensim(path: Path, form: str) -> Any:
+    """Read a file with gensim."""
+    models = pytest.importorskip("gensim.models", reason="gensim's reading is the measure here: pip install gensim")
+    return models.KeyedVectors.load_word2vec_format(
+        str(path), binary=form.startswith("word2vec binary"), no_header=form == "GloVe"
+    )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # of gensim, which reads the files
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["x.vec", "x.txt", "x.bin"])
+def test_words_and_vectors_are_those_that_gensim_reads(tmp_path: Path, form: str, name: str) -> None:
+    path = write(tmp_path / name, form)
+    expected = by_gensim(path, form)
+    model = open_model(path)
+    assert [token.text for token in model.vocabulary] == expected.index_to_key == WORDS
+    np.testing.assert_array_equal(model.input_table.rows(range(len(WORDS))), expected.vectors)
+    for word in WORDS:
+        token = model.vocabulary.find(word)
+        assert (token.text, token.piece, token.bytes) == (word, word, word.encode())
+        np.testing.assert_array_equal(model.input_table.rows([token.id])[0], expected[word])
+    near = nearest(model.input_table, expected["king"], 3, exclude=[2]).ids
+    assert [WORDS[place] for place in near] == [word for word, _ in expected.most_similar("king", topn=3)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_program_opens_one(run: Program, tmp_path: Path, form: str) -> None:
+    path = write(tmp_path / "vectors.vec", form)
+    document = run("info", path, "--json").ok().document
+    (table,) = document["tables"]
+    assert (table["role"], table["shape"], table["dtype"], table["file"]) == ("input", [12, 5], "F32", "vectors.vec")
+    assert document["tied"]["verdict"] == "no output table"
+    assert document["vocabulary"]["tokens"] == 12
+    assert document["vocabulary"]["file"] == "vectors.vec, words"
+    assert document["position"]["kind"] == "none"
+    (row,) = run("row", "-m", path, "queen", "--json").ok().document["rows"]
+    assert row["values"] == [float(value) for value in VECTORS[3]]
+    (query,) = run("neighbors", "-m", path, "king", "-k", "2", "--json").ok().document["queries"]
+    best = ranked(scores(VECTORS.astype(np.float64), VECTORS[2].astype(np.float64), "cosine"), 3, "cosine")[1:]
+    assert [neighbor["id"] for neighbor in query["neighbors"]] == best
+    assert run("tokens", "-m", path, "the king of 日本", "--json").ok().document["tokens"][1]["id"] == 2
+
+
+def test_a_folder_with_one_is_a_model(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    write(folder / "x.vec", "fastText")
+    assert open_model(folder).input_table.shape == (12, 5)
+    assert open_model(folder).vocabulary.find("queen").id == 3
+
+
+def test_a_word_can_have_spaces_in_it(tmp_path: Path) -> None:
+    words = ["the", ". . .", "at name@domain.com"]
+    model = open_model(write(tmp_path / "glove.txt", "GloVe", words, VECTORS[:3]))
+    assert [token.text for token in model.vocabulary] == words
+    np.testing.assert_array_equal(model.input_table.rows([1]), VECTORS[[1]])
+
+
+def test_a_word_that_is_not_there_is_not_guessed(tmp_path: Path) -> None:
+    vocabulary = open_model(write(tmp_path / "x.vec", "fastText")).vocabulary
+    for text in ("kings", "the king", " king"):
+        with pytest.raises(UnknownToken):
+            vocabulary.find(text)
+    with pytest.raises(UnknownToken, match="'quen'") as caught:
+        vocabulary.find("quen")
+    assert "queen" in str(caught.value.hint)
+
+
+def test_of_two_equal_words_the_first_is_found(tmp_path: Path) -> None:
+    model = open_model(write(tmp_path / "x.vec", "fastText", ["a", "b", "a"], VECTORS[:3]))
+    assert len(model.vocabulary) == 3
+    assert model.vocabulary.find("a").id == 0
+
+
+def test_a_file_is_read_through_once_and_again_when_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "x.vec", "fastText")
+    passes = []
+    convert = static.StaticCheckpoint._convert
+    monkeypatch.setattr(
+        static.StaticCheckpoint, "_convert", lambda self, place: passes.append(place) or convert(self, place)
+    )
+    for _ in range(2):
+        assert open_model(path).input_table.rows([1])[0, 0] == VECTORS[1, 0]
+    assert len(passes) == 1
+    write(path, "fastText", ["x", "y"], VECTORS[5:7])
+    model = open_model(path)
+    assert model.input_table.rows([1])[0, 0] == VECTORS[6, 0]
+    assert [token.text for token in model.vocabulary] == ["x", "y"]
+    assert len(passes) == 2
+
+
+def test_a_file_longer_than_a_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(static, "CHUNK", 37)
+    monkeypatch.setattr(static, "LINES", 5)
+    for form in FORMS:
+        path = write(tmp_path / f"{form}.vec", form)
+        model = open_model(path)
+        np.testing.assert_array_equal(model.input_table.rows(range(len(WORDS))), VECTORS)
+        assert [token.text for token in model.vocabulary] == WORDS
+
+
+def test_where_the_cache_cannot_be_written_the_reason_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("EMBTOOL_CACHE", str(tmp_path / "file" / "below"))
+    with pytest.raises(LocalFailure, match="cannot be written"):
+        open_model(write(tmp_path / "x.vec", "fastText")).input_table.rows([0])
+
+
+def spoiled() -> dict[str, tuple[bytes, str]]:
+    """Files that are no tables of words, and a word of what is said of each."""
+    row = b"a 1 2 3\n"
+    binary = b"2 2\n" + b"a " + struct.pack("<2f", 0.25, -1e9) + b"b " + struct.pack("<2f", 3, 4)
+    return {
+        "fewer words than it says": (b"3 3\n" + row * 2, "truncated"),
+        "more words than it says": (b"1 3\n" + row * 2, "more words"),
+        "a short line": (b"3 3\n" + row + b"b 1 2\n" + row, "line 3"),
+        "a long line": (row + b"b 1 2 3 4 x\n", "line 2"),
+        "a number that is none": (row + b"b 1 2 x\n", "line 2"),
+        "a word that is not UTF-8": (row + b"\xff 1 2 3\n", "line 2"),
+        "no word": (b"2 3\n" + row + b" 1 2 3\n", "line 3"),
+        "no words": (b"0 3\n", "no words"),
+        "a binary cut off": (binary[:-1], "truncated"),
+        "a binary with fewer words": (b"3" + binary[1:], "truncated"),
+        "a binary with more words": (b"1" + binary[1:], "more words"),
+        "a binary word that is not UTF-8": (binary.replace(b"b ", b"\xff "), "word 2"),
+        "text": (b"This is a text\nof two lines.\n", "no table of words"),
+        "nothing": (b"", "no table of words"),
+        "a model of fastText": ((793712314).to_bytes(4, "little") + bytes(40), "binary model of fastText"),
+    }
+
+
+@pytest.mark.parametrize("name", spoiled())
+def test_a_broken_file_is_refused_in_one_line(run: Program, tmp_path: Path, name: str) -> None:
+    content, word = spoiled()[name]
+    (tmp_path / "x.vec").write_bytes(content)
+    run("info", tmp_path / "x.vec").refused(6, word)
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def test_a_text_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("1 2 3\nfour\n")
+    (tmp_path / "x.bin").write_bytes(b"\x80\x02.")
+    with pytest.raises(UnsupportedFormat, match="pickle"):
+        open_model(tmp_path / "x.bin")
+    (tmp_path / "prose.txt").write_text("once upon a time\n")
+    with pytest.raises(UnsupportedFormat, match="not a model"):
+        open_model(tmp_path / "prose.txt")
+
+
+@given(st.binary(max_size=120))
+def test_any_bytes_are_a_table_or_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x.vec").write_bytes(b"2 2\n" + data)
+    try:
+        model = open_model(tmp_path / "x.vec")
+        model.input_table.rows([0])
+        len(model.vocabulary)
+    except EmbtoolError:
+        return
+
+
+# --- model2vec
+
+
+def model2vec(folder: Path, tensors: Mapping[str, tuple[str, tuple[int, ...], bytes]]) -> Any:
+    """Write a model as model2vec does."""
+    folder.mkdir(exist_ok=True)
+    write_json(
+        folder / "config.json",
+        {"model_type": "model2vec", "architectures": ["StaticModel"], "hidden_dim": 5, "normalize": True},
+    )
+    write_json(folder / "tokenizer.json", tokenizer_json())
+    (folder / "model.safetensors").write_bytes(safetensors(tensors))
+    return open_model(folder)
+
+
+MAPPING = np.array([3, 0, 0, 7, 11, 3, 2], "<i8")
+WEIGHTS = np.array([1.0, 0.5, 2.0, 0.25, 1.5, 3.0, 0.125])
+EMBEDDINGS = ("F32", VECTORS.shape, float32(VECTORS))
+
+
+def test_a_table_of_its_own_rows(tmp_path: Path) -> None:
+    model = model2vec(tmp_path, {"embeddings": EMBEDDINGS})
+    np.testing.assert_array_equal(model.input_table.rows([2, 5]), VECTORS[[2, 5]])
+    assert model.tables.tying.verdict in ("no output table", "tied")
+
+
+@pytest.mark.parametrize("kind", ["<i8", "<i4"])
+def test_a_row_is_the_one_its_token_is_mapped_to_times_its_weight(run: Program, tmp_path: Path, kind: str) -> None:
+    dtype = {"<i8": "I64", "<i4": "I32"}[kind]
+    mapping = (dtype, MAPPING.shape, MAPPING.astype(kind).tobytes())
+    weights = ("F64", WEIGHTS.shape, WEIGHTS.astype("<f8").tobytes())
+    for name, tensors, expected in (
+        ("mapped", {"mapping": mapping}, VECTORS[MAPPING]),
+        ("both", {"mapping": mapping, "weights": weights}, VECTORS[MAPPING] * WEIGHTS[:, None].astype(np.float32)),
+    ):
+        table = model2vec(tmp_path / name, {"embeddings": EMBEDDINGS, **tensors}).input_table
+        assert table.shape == (7, 5)
+        np.testing.assert_array_equal(table.rows([6, 0, 1, 2, 0]), expected[[6, 0, 1, 2, 0]])
+        with pytest.raises(TokenIdOutOfRange):
+            table.rows([7])
+        query = VECTORS[0].astype(np.float64)
+        found = nearest(table, query, 7)
+        assert found.ids.tolist() == ranked(scores(expected.astype(np.float64), query, "cosine"), 7, "cosine")
+        (described,) = run("info", tmp_path / name, "--json").ok().document["tables"]
+        assert (described["shape"], described["stored_shape"]) == ([7, 5], [12, 5])
+
+
+def test_weights_alone(tmp_path: Path) -> None:
+    weights = np.linspace(0.5, 2, 12).astype(np.float32)
+    model = model2vec(tmp_path, {"embeddings": EMBEDDINGS, "weights": ("F32", (12,), float32(weights))})
+    np.testing.assert_array_equal(model.input_table.rows([4]), VECTORS[[4]] * weights[4])
+
+
+@pytest.mark.parametrize(
+    ("tensors", "word"),
+    [
+        ({"mapping": ("I64", (2,), np.array([0, 12], "<i8").tobytes())}, "beyond its 12"),
+        ({"mapping": ("I64", (2,), np.array([0, -1], "<i8").tobytes())}, "beyond its 12"),
+        ({"mapping": ("F32", (2,), bytes(8))}, "no list of rows"),
+        ({"weights": ("F32", (2,), bytes(8))}, "not one number"),
+        ({"weights": ("I8", (12,), bytes(12))}, "not one number"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(run: Program, tmp_path: Path, tensors: Any, word: str) -> None:
+    model2vec(tmp_path, {"embeddings": EMBEDDINGS, **tensors})
+    run("row", "-m", tmp_path, "id:1").refused(6, word)
