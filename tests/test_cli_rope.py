@@ -180,6 +180,13 @@ def test_beyond_the_context_is_a_warning(run: Program) -> None:
     assert run("rope", *SMALL, "--pos", "2047", "--json").ok().of("warning") == []
 
 
+def test_a_sequence_shorter_than_its_positions_is_a_warning(run: Program) -> None:
+    answer = run("rope", *SMALL, "--pos", "9", "--length", "5", "--json").ok()
+    assert answer.of("warning") == ["a sequence of 5 tokens has no position 9"]
+    answer = run("rope", *SMALL, "--length", "4096", "--json").ok()
+    assert answer.of("warning") == ["a sequence of 4,096 tokens is longer than the context of 2,048"]
+
+
 def test_three_positions(run: Program, configs: Any) -> None:
     folder = configs(**QWEN)
     position = run("rope", "-m", folder, "--pos", "5,7,11", "--json").ok().document["layers"][0]["positions"][0]
@@ -315,8 +322,10 @@ def test_models_with_other_layer_types(run: Program, configs: Any) -> None:
         (("--pos", "0..10000000"), 2, "not a range of 1 to"),
         (("--pos", "9" * 30), 2, "--pos"),
         (("--theta", "1e4"), 2, "--theta needs --dim"),
-        (("--dim", "63"), 2, "rotary_dim must be even"),
-        (("--dim", "4", "--theta", "0"), 2, "rope_theta must be a finite number above 0"),
+        (("--dim", "63"), 2, "--dim must be even"),
+        (("--dim", "4", "--theta", "0"), 2, "--theta must be a finite number above 0"),
+        (("--inverse", *SMALL), 2, "say where the vector stands: --pos N"),
+        (("--pos", "1", "--relative", "7", "3", *SMALL), 2, "leave out --pos"),
         (("--dim", "4", *SMALL), 2, "leave out -m"),
         (("--dim", "4", "king", "--pos", "1"), 2, "no model to look tokens up in"),
         (("king", *SMALL), 2, "say where the vector stands: --pos N"),

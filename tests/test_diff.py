@@ -204,7 +204,7 @@ def test_refusals(tmp_path: Path, run: Program) -> None:
         compare_tables(a, b, align_by_id(2, 2))
     answer = run("diff", "bare/", "small/", "--json").ok()
     assert answer.document["by"] == "id"
-    assert any("no tokenizer" in line for line in answer.of("note"))
+    assert any("matched by id" in line for line in answer.of("note"))
     run("diff", "small/").refused(2, "missing argument")
     run("diff", "small/", "only-config/").refused(3, "only-config")
 

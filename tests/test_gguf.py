@@ -164,8 +164,10 @@ def config_of(tmp_path: Path, architecture: str, **settings: Any) -> Model:
 
 @pytest.mark.parametrize(
     ("architecture", "layout"),
-    [("llama", "interleaved"), ("olmo", "interleaved"), ("granite", "interleaved"), ("internlm2", "interleaved")]
-    + [("qwen2", "half"), ("qwen3", "half"), ("gemma", "half"), ("phi3", "half"), ("stablelm", "half")],
+    [
+        *((name, "interleaved") for name in ("llama", "olmo", "granite", "internlm2")),
+        *((name, "half") for name in ("qwen2", "qwen3", "gemma", "phi3", "stablelm")),
+    ],
 )
 def test_the_layout_is_that_of_llama_cpp(tmp_path: Path, architecture: str, layout: str) -> None:
     model = config_of(tmp_path, architecture)
@@ -238,7 +240,14 @@ def test_nothing_is_assumed_of_a_family_where_llama_cpp_assumes_nothing(tmp_path
 
 @pytest.mark.parametrize(
     ("architecture", "kind"),
-    [("gpt2", "learned"), ("bert", "learned"), ("bloom", "alibi"), ("jais", "alibi"), ("t5", "relative"), ("mamba", "none")],
+    [
+        ("gpt2", "learned"),
+        ("bert", "learned"),
+        ("bloom", "alibi"),
+        ("jais", "alibi"),
+        ("t5", "relative"),
+        ("mamba", "none"),
+    ],
 )
 def test_other_ways_to_know_order(tmp_path: Path, architecture: str, kind: str) -> None:
     assert config_of(tmp_path, architecture).positions.kind == kind
@@ -252,7 +261,8 @@ def test_latent_attention_and_sections(tmp_path: Path) -> None:
         "rope.scaling.yarn_log_multiplier": 0.1,
     }
     rope = config_of(tmp_path, "deepseek2", **{"attention.key_length": 48, "rope.dimension_count": 16}, **yarn).rope
-    assert (rope.settings.head_dim, rope.settings.layout, rope.settings.mscale_all_dim) == (16, "interleaved", 1.0)
+    assert (rope.settings.head_dim, rope.settings.layout) == (16, "interleaved")
+    assert rope.settings.mscale_all_dim == pytest.approx(1.0)
     assert rope.frequencies().attention_factor == pytest.approx(1.0)
     rope = config_of(tmp_path, "qwen2vl", **{"rope.dimension_sections": [2, 3, 3, 0]}).rope
     assert rope.settings.mrope_section == (2, 3, 3)
@@ -339,7 +349,7 @@ def test_split_files_are_one_model_whichever_is_named(tmp_path: Path) -> None:
         assert model.config is not None
         assert model.config.hidden_size == 64
     second.unlink()
-    with pytest.raises(EmbtoolError, match="m-00002-of-00002[.]gguf is missing"):
+    with pytest.raises(EmbtoolError, match="00002-of-00002"):
         _ = open_model(tmp_path / "m-00001-of-00002.gguf").tables
 
 

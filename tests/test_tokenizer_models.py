@@ -30,7 +30,9 @@ LINES = ["the cat sat on the mat", "a king and a queen", "strawberry and raspber
 
 def library() -> Any:
     """Give the sentencepiece library, or skip."""
-    return pytest.importorskip("sentencepiece", reason="this file is sentencepiece's: pip install 'embtool[tokenizers]'")
+    return pytest.importorskip(
+        "sentencepiece", reason="this file is sentencepiece's: pip install 'embtool[tokenizers]'"
+    )
 
 
 def trained(kind: str) -> bytes:
@@ -70,7 +72,7 @@ def test_sentencepiece_says_the_same(kind: str, file: str) -> None:
         assert vocabulary.find("the").piece == "▁the"
 
 
-def test_tokens_that_a_model_added_are_tokens(tmp_path: Path) -> None:
+def test_tokens_that_a_model_added_are_tokens() -> None:
     data = trained("bpe")
     count = len(read_vocabulary(Memory({"tokenizer.model": data})))
     added = {str(count): {"content": "<|im_start|>", "special": True}, str(count + 1): {"content": "<fim>"}}
@@ -225,7 +227,8 @@ def test_gpt2_cuts_text_as_tiktoken_does() -> None:
 
 
 def test_config_beside_it_is_checked(tmp_path: Path) -> None:
-    for added in ([], {"1": {}}, {"1": "x"}):
+    broken: tuple[Any, ...] = ([], {"1": {}}, {"1": "x"})
+    for added in broken:
         config: dict[str, Any] = {"added_tokens_decoder": added}
         write_json(tmp_path / "c.json", config)
         with pytest.raises(FormatError, match="tokenizer_config"):

@@ -103,7 +103,8 @@ def nearest_each(
 
 def check_vector(vector: Floats | Doubles, table: EmbeddingTable) -> Doubles:
     """Return a query as float64 (width,), or raise FormatError."""
-    query = np.ascontiguousarray(vector, np.float64).reshape(-1)
+    with np.errstate(invalid="ignore"):  # a signalling NaN, which is refused below
+        query = np.ascontiguousarray(vector, np.float64).reshape(-1)
     width = table.shape[1]
     if query.size != width:
         raise FormatError(f"the vector has {query.size:,} numbers, the rows of {table.tensor.name} have {width:,}")

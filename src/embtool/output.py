@@ -36,7 +36,7 @@ LONGEST_CELL = 60
 MOST_MARKS = 3
 """Combining marks that may stack on one character on a terminal: no script needs more, and many hide other lines."""
 
-ORNAMENTS = {"␣": "_", "×": "x", "…": "...", "·": "-", "–": "-", "→": "->", "≥": ">=", "█": "#"}
+ORNAMENTS = {"␣": "_", "×": "x", "…": "...", "·": "-", "–": "-", "→": "->", "≥": ">=", "█": "#", "•": "o"}
 ORNAMENTS |= zip("▁▂▃▄▅▆▇", ".:-=+*%", strict=True)
 """Characters of this program's own that a stream may lack, and what stands for them then."""
 

@@ -193,8 +193,8 @@ class Tables:
     def find(self, role: str) -> EmbeddingTable:
         """Find the table of a role or of a tensor's name; a tied output table is the input table in another role.
 
-        Any tensor of the checkpoint is found by its whole name, with the role `tensor`; whether it has rows is seen when
-        one is asked for.
+        Any tensor of the checkpoint is found by its whole name, with the role `tensor`; whether it has rows is seen
+        when one is asked for.
 
         Raises:
             TableNotFound: there is none.

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "calc": ("Ask", "The nearest rows to an expression: king - man + woman."),
     "odd": ("Ask", "Which of several tokens does not belong."),
     "analogy": ("Ask", "How many questions of an analogy test a table answers."),
+    "map": ("Ask", "A two-dimensional shadow of rows, in the terminal or in a file."),
     "check": ("Table", "Is the table healthy, and does it fit its tokenizer? For CI."),
     "diff": ("Table", "Which rows moved between two models."),
     "norms": ("Table", "How long the rows are, and what they have in common."),

@@ -208,7 +208,7 @@ class _Session:
         self.exclude = exclude
         self.normalize = normalize
         self.model = model
-        self.vocabulary = model.vocabulary_if_any
+        self.vocabulary = model.vocabulary_of(table)
 
     def answer(self, terms: Sequence[Term]) -> Group:
         """Answer one expression."""
@@ -228,7 +228,7 @@ class _Session:
 
     def _look_up(self, text: str) -> Query:
         pooled = self.options.pool is not None
-        needed = None if text.startswith("id:") else self.model.vocabulary_if_any
+        needed = None if text.startswith("id:") else self.vocabulary
         queries = list(read_queries([text], needed, exact=self.options.exact, pool=pooled))
         if len(queries) != 1:
             raise typer.BadParameter(f"{text!r} is {len(queries)} rows: --pool mean makes one vector of them")

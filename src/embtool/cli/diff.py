@@ -76,7 +76,7 @@ def run(
     ours, theirs = find_table(first, table), find_table(second, table)
     alignment, used = _align(first, ours, second, theirs, by)
     found = compare_tables(ours, theirs, alignment)
-    lines = _Lines(first.vocabulary_if_any, second.vocabulary_if_any, found, rank, top)
+    lines = _Lines(first.vocabulary_of(ours), second.vocabulary_of(theirs), found, rank, top)
     records = lines.records()
     context = {"a": first.name, "b": second.name, "table": ours.role, "by": used.value, "rank": rank.value}
     rows, median = _rows(found, ours, theirs), {measure.value: found.median(measure) for measure in Moved}
@@ -98,11 +98,12 @@ def _align(
     first: Model, ours: EmbeddingTable, second: Model, theirs: EmbeddingTable, by: Matching
 ) -> tuple[Alignment, Matching]:
     """Match rows as asked, or by id where a model has no tokenizer."""
-    left, right = first.vocabulary_if_any, second.vocabulary_if_any
+    left, right = first.vocabulary_of(ours), second.vocabulary_of(theirs)
     if by is Matching.TOKEN and left is not None and right is not None:
         return align_by_token(left, ours.shape[0], right, theirs.shape[0]), Matching.TOKEN
     if by is Matching.TOKEN:
-        note(f"{first.name if left is None else second.name} has no tokenizer: rows are matched by id")
+        name, role = (first.name, ours.role) if left is None else (second.name, theirs.role)
+        note(f"nothing names the rows of {name}'s {role} table: they are matched by id")
     return align_by_id(ours.shape[0], theirs.shape[0]), Matching.ID
 
 

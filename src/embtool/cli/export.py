@@ -32,8 +32,6 @@ SUFFIXES = {
 SEED = 0
 """Of the sample: the same rows every time."""
 
-OF_TOKENS = ("input", "output")
-
 
 def run(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, a file or a repository.")],
@@ -68,7 +66,7 @@ def run(
         raise typer.BadParameter(f"{out} is there already: --force replaces it")
     opened = source.open_named(model)
     chosen = find_table(opened, table)
-    vocabulary = opened.vocabulary_if_any if chosen.role in OF_TOKENS else None
+    vocabulary = opened.vocabulary_of(chosen)
     ids = _choose(opened, chosen, vocabulary, rows, only, special=not no_special, padding=not no_padding)
     ids = _sampled(ids, sample)
     if used == "projector" and len(ids) > PROJECTOR_LIMIT:

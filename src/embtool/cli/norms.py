@@ -90,7 +90,7 @@ def _list_rows(
 ) -> None:
     """Print the norm of the rows asked for, or of all."""
     context = {"model": model.name, "table": table.role}
-    vocabulary = model.vocabulary_if_any
+    vocabulary = model.vocabulary_of(table)
     norms = row_norms(table)
 
     def record(row: int) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _list_rows(
         records = [record(row) for row in range(len(norms))]
         output.emit(Listing("norms", LIST_COLUMNS, [Group(records)], "rows", context=context, line=context))
         return
-    batch = Batch(tokens, options, table, lambda: vocabulary)
+    batch = Batch(tokens, options, table, model)
 
     def answer(query: Query) -> Group:
         if len(query.ids) > 1:
@@ -120,7 +120,7 @@ def _list_rows(
 
 def _card(model: Model, table: EmbeddingTable, found: TableStatistics, top: int) -> Card:
     """Put together a table's statistics."""
-    names = _Names(model, found.norms)
+    names = _Names(model, table, found.norms)
     shortest, longest = extremes(found.norms, top)
     document = _document(model, table, found)
     document |= {"shortest": names.records(shortest), "longest": names.records(longest)}
@@ -197,8 +197,8 @@ def _record(document: dict[str, Any]) -> dict[str, Any]:
 class _Names:
     """Names rows by their tokens."""
 
-    def __init__(self, model: Model, norms: Doubles) -> None:
-        self.vocabulary = model.vocabulary_if_any
+    def __init__(self, model: Model, table: EmbeddingTable, norms: Doubles) -> None:
+        self.vocabulary = model.vocabulary_of(table)
         self.norms = norms
 
     def records(self, ids: Ids) -> list[dict[str, Any]]:

@@ -120,7 +120,9 @@ def run(
         one, other = (_of_model(model.open_named(name)) for name in tokens[1:])
         output.emit(compare(one, other, rotation.manner))
         return
-    if (tokens or rotation.vector) and not positions and rotation.relative is None:
+    if positions and rotation.relative is not None:
+        raise typer.BadParameter("--relative M N names its positions itself: leave out --pos")
+    if (tokens or rotation.vector or rotation.inverse) and not positions and rotation.relative is None:
         raise typer.BadParameter("say where the vector stands: --pos N")
     if tokens and rotation.vector is not None:
         raise typer.BadParameter("--vector is what is turned: name no tokens beside it")
@@ -141,6 +143,9 @@ def run(
 
 RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 TRIPLE = re.compile(r"(-?\d+),(-?\d+),(-?\d+)")
+TYPED = {"head_dim": "--dim", "rotary_dim": "--dim", "rope_theta": "--theta"}
+"""The options that settings are typed as."""
+
 USUAL = "usual, not stated"
 """The origin of a setting that was not typed."""
 
@@ -192,7 +197,8 @@ def _subject(options: SettingsOptions, model: ModelOptions) -> Subject:
         )
         frequencies(typed)
     except ConfigError as error:
-        raise typer.BadParameter(error.message) from error
+        name, _, rest = error.message.partition(" ")
+        raise typer.BadParameter(f"{TYPED.get(name, name)} {rest}") from error
     origins = {"head_dim": "--dim", "rope_theta": USUAL if options.theta is None else "--theta"}
     origins |= {"layout": USUAL if layout is None else "--layout"}
     return Subject(None, (LayerRope(layer_type="all", layers=None, settings=typed, origins=origins),), None)

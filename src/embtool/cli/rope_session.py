@@ -106,6 +106,8 @@ class Session:
             warn(f"position {reach - 1} is beyond the context of {count(context)} tokens")
         elif context is not None and length is not None and length > context:
             warn(f"a sequence of {count(length)} tokens is longer than the context of {count(context)}")
+        if length is not None and reach is not None and reach > length:
+            warn(f"a sequence of {count(length)} tokens has no position {reach - 1}")
         for text in self.subject.notes:
             note(text)
 

@@ -93,7 +93,8 @@ def _answer(
     rows = table.rows(query.ids)
     pooled = len(query.ids) > 1
     values = pool(rows, how or "mean") if pooled else rows[0]
-    norm = float(np.linalg.norm(values.astype(np.float64)))
+    with np.errstate(invalid="ignore", over="ignore"):  # a NaN of any kind is shown as what it is
+        norm = float(np.linalg.norm(values.astype(np.float64)))
     vocabulary = model.vocabulary_of(table)
     entry = None if vocabulary is None or pooled else vocabulary.token(query.ids[0])
     fields = token_fields(entry, query.ids[0])
@@ -120,8 +121,7 @@ def _picture(table: EmbeddingTable, values: Any, norm: float, standing: Doubles 
         f"  norm     {norm:.4f}{_place(norm, standing)}",
         f"  numbers  {numbers}",
     ]
-    finite = np.asarray(values, np.float64)
-    finite = finite[np.isfinite(finite)]
+    finite = values[np.isfinite(values)].astype(np.float64)
     if len(finite) < width:
         lines.append(f"  broken   {count(width - len(finite))} of {count(width)} numbers are NaN or infinite")
     if len(finite):

@@ -1,7 +1,7 @@
 """The checkpoint formats, one file each; a format only parses headers.
 
-To add one: write `formats/x.py` with `open_checkpoint(source) -> Checkpoint | None` and name it in `FORMATS`; if files of
-it can be named, add the end of their names to `OPENERS`.
+To add one: write `formats/x.py` with `open_checkpoint(source) -> Checkpoint | None` and name it in `FORMATS`; if
+files of it can be named, add the end of their names to `OPENERS`.
 """
 
 from collections.abc import Callable, Mapping

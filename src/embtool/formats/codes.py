@@ -8,10 +8,10 @@ from embtool.dtypes import DTYPES, Bytes, Floats
 BITS_OF_BYTE = 8
 
 E2M1: Floats = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
-"""What a 4-bit float stands for: a sign, two bits of exponent, one of mantissa (OCP "Microscaling Formats" 1.0, 5.3.3)."""
+"""What a 4-bit float stands for: a sign, two bits of exponent, one of mantissa (OCP "Microscaling Formats" 1.0)."""
 
 E8M0: Floats = np.array([*(2.0 ** (code - 127) for code in range(255)), np.nan], np.float32)
-"""What a power of two in 8 bits stands for; all ones is NaN (the same, 5.4.1)."""
+"""What a power of two in 8 bits stands for; all ones is NaN (the same)."""
 
 
 def unpack(stored: Bytes, bits: int) -> NDArray[np.uint8]:

@@ -2,10 +2,10 @@
 
 A file is `GGUF`, a version, the two counts, the metadata (key, type, value), the tensors (name, dimensions innermost
 first, type, offset), padding to `general.alignment`, then the data
-(https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Versions 2 and 3 in little-endian order are read. The header
-does not say how long it is, so it is read in steps, never beyond `Source.header_limit`; a long array of strings, such as
-the tokens, is passed over and decoded only when asked for. A model can be split over several files, each with a header
-of its own, the metadata in the first.
+(https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Versions 2 and 3 in little-endian order are read. The
+header does not say how long it is, so it is read in steps, never beyond `Source.header_limit`; a long array of strings,
+such as the tokens, is passed over and decoded only when asked for. A model can be split over several files, each with a
+header of its own, the metadata in the first.
 """
 
 import math

@@ -327,7 +327,10 @@ class _Translation:
         base = f"{self.architecture}.rope.freq_base"
         for name in section:
             self.spelled[f"rope_parameters.{full}.{name}"] = self.spelled.get(f"rope_scaling.{name}", name)
-        self.spelled |= {f"rope_parameters.{full}.rope_theta": base, f"rope_parameters.{local}.rope_theta": f"{base}_swa"}
+        self.spelled |= {
+            f"rope_parameters.{full}.rope_theta": base,
+            f"rope_parameters.{local}.rope_theta": f"{base}_swa",
+        }
         self.raw["rope_parameters"] = {
             full: {"rope_type": "default", "rope_theta": self.raw[theta], **section},
             local: {"rope_type": "default", "rope_theta": sliding},

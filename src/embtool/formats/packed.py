@@ -139,7 +139,7 @@ class PackedCheckpoint(Checkpoint):
 
     @cached_property
     def _packed(self) -> dict[str, tuple[str, Recipe]]:
-        """Map the names of packed tables to their base and their recipe; the first recipe whose signs are there counts."""
+        """Map the names of packed tables to base and recipe; of recipes whose signs are there the first counts."""
         names = frozenset(self.inner.names)
         found: dict[str, tuple[str, Recipe]] = {}
         for recipe in self._recipes:

@@ -3,9 +3,9 @@
 word2vec's text begins with the number of words and of dimensions, then has a word and its numbers a line; fastText's
 `.vec` is the same, GloVe's files lack the first line. word2vec's binary has the numbers as little-endian float32
 (https://code.google.com/archive/p/word2vec/, https://nlp.stanford.edu/projects/glove/,
-https://fasttext.cc/docs/en/crawl-vectors.html). A row of such a file is found only by reading all before it. So a file is
-read through once, and its numbers and words are kept in embtool's cache as a safetensors file, from which rows are read
-like any others; the file itself is only read again when it has changed.
+https://fasttext.cc/docs/en/crawl-vectors.html). A row of such a file is found only by reading all before it. So a file
+is read through once, and its numbers and words are kept in embtool's cache as a safetensors file, from which rows are
+read like any others; the file itself is only read again when it has changed.
 
 model2vec (https://github.com/MinishLab/model2vec) has tensors: `embeddings`, and where many tokens share a row or are
 weighted, `mapping` and `weights`, one entry for each token.
@@ -430,7 +430,9 @@ def join_model2vec(pieces: Pieces) -> TensorInfo:
         through = RowMap(lambda: _read_mapping(pieces, mapping, table.shape[0]))
     if not pieces.has("weights"):
         decode = table.dtype.decode
-        return pieces.join(table.dtype.name + ", mapped", table.shape[1], [Part(table, through=through)], decode, rows=tokens)
+        return pieces.join(
+            table.dtype.name + ", mapped", table.shape[1], [Part(table, through=through)], decode, rows=tokens
+        )
     weights = pieces.get("weights")
     if weights.shape not in ((tokens,), (tokens, 1)) or weights.dtype.decode is None:
         raise pieces.error(f"has {weights.name} that are not one number for each of {tokens:,} tokens")

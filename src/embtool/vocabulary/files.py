@@ -128,7 +128,9 @@ def _from_model(source: Source, file: str) -> Vocabulary:
     """Read a SentencePiece model, or tiktoken's lines; which it is, its first line tells."""
     data = source.read_file(file)
     added = {
-        int(identity): Added(content, special) for identity, content, special in _added_tokens(source) if identity.isdigit()
+        int(identity): Added(content, special)
+        for identity, content, special in _added_tokens(source)
+        if identity.isdigit()
     }
     return read_ranks(data, file, added) if looks_like_ranks(data) else read_sentencepiece(data, file, added)
 

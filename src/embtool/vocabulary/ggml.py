@@ -5,7 +5,7 @@ WordPiece, with word beginnings marked by `▁` where BERT marks the insides by 
 is in https://github.com/ggml-org/ggml/blob/master/docs/gguf.md ("Tokenizer") and in llama.cpp's llama-vocab.cpp.
 
 The entries need nothing but the file. Text is split by the tokenizers library, set up to do as llama.cpp does; where
-the way to cut text is not known, tokens are still found by their text, piece or bytes, and splitting is refused by name.
+the way to cut text is not known, tokens are still found by text, piece or bytes, and splitting is refused by name.
 
 To add a way to cut text: a row in `embtool.vocabulary.cuts.CUTS`.
 """

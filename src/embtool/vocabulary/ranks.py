@@ -52,8 +52,8 @@ FLAVOURS: Mapping[int, Flavour] = MappingProxyType(
     }
 )
 """What is known of a file by its number of ranks: GPT-2 (r50k_base), GPT-4 (cl100k_base), Llama 3, Qwen, GPT-4o
-(o200k_base). Of tiktoken's openai_public.py, Llama 3's tokenizer.py and Qwen's tokenization_qwen.py; an empty text is an
-id that no token has."""
+(o200k_base). Of tiktoken's openai_public.py, Llama 3's tokenizer.py and Qwen's tokenization_qwen.py; an empty text is
+an id that no token has."""
 
 
 def parse_ranks(data: bytes, file: str) -> dict[bytes, int]:

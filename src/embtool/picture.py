@@ -1,0 +1,250 @@
+"""Points with names, drawn: as characters, as a PNG or SVG, as a page that zooms.
+
+Names come ready to be shown on one line; what each format obeys is escaped here. Labels are placed beside their points
+so that none covers another; a label for which there is no room is left out, and its point stays.
+"""
+
+import html
+import io
+import json
+import re
+import unicodedata
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from embtool.errors import LocalFailure
+
+PLACES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+"""Where a label may stand beside its point, the best first: right, left, below, above, then the corners."""
+
+CHARACTER_ASPECT = 2.0
+"""How much taller than wide a character of a terminal is."""
+
+MARGIN = 0.08
+"""The share of the picture left free on each side."""
+
+INCHES = (10.0, 7.5)
+DOTS_PER_INCH = 150
+FONT_POINTS = 9
+
+WIDE = frozenset("WF")
+"""East Asian widths that fill two characters of a terminal (https://www.unicode.org/reports/tr11/)."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point: its name, where it stands, and the point it was drawn for, if it is a neighbour."""
+
+    name: str
+    about: str
+    x: float
+    y: float
+    parent: int | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Points, a title, and a caption that says how much they leave out."""
+
+    title: str
+    caption: str
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle, in whatever unit; `y` grows downwards."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    def meets(self, other: "Box") -> bool:
+        """Tell whether two rectangles have an area in common."""
+        return (
+            self.left < other.left + other.width
+            and other.left < self.left + self.width
+            and self.top < other.top + other.height
+            and other.top < self.top + self.height
+        )
+
+    def inside(self, other: "Box") -> bool:
+        """Tell whether this rectangle is within another."""
+        return (
+            self.left >= other.left
+            and self.top >= other.top
+            and self.left + self.width <= other.left + other.width
+            and self.top + self.height <= other.top + other.height
+        )
+
+
+def place_labels(
+    marks: Sequence[Box], sizes: Sequence[tuple[float, float]], frame: Box, gap: float
+) -> list[Box | None]:
+    """Place a label, of width and height, beside each mark, the earlier ones first, so that nothing covers anything.
+
+    Returns a box for each label, or None where there is no room for it inside the frame.
+    """
+    taken = list(marks)
+    found: list[Box | None] = []
+    for mark, size in zip(marks, sizes, strict=True):
+        spots = (spot for spot in _spots(mark, size, gap) if spot.inside(frame))
+        free = next((spot for spot in spots if not any(spot.meets(other) for other in taken)), None)
+        found.append(free)
+        if free is not None:
+            taken.append(free)
+    return found
+
+
+def _spots(mark: Box, size: tuple[float, float], gap: float) -> Iterator[Box]:
+    """Yield the places for a label beside a mark."""
+    width, height = size
+    for right, down in PLACES:
+        left = mark.left + mark.width / 2 - width / 2
+        left = mark.left + mark.width + gap if right > 0 else mark.left - gap - width if right < 0 else left
+        top = mark.top + mark.height / 2 - height / 2
+        top = mark.top + mark.height if down > 0 else mark.top - height if down < 0 else top
+        yield Box(left, top, width, height)
+
+
+def _fit(points: Sequence[Point], width: float, height: float) -> list[tuple[float, float]]:
+    """Scale points into a frame, equally along both axes, y downwards."""
+    xs, ys = [point.x for point in points], [point.y for point in points]
+    spread_x, spread_y = max(xs) - min(xs), max(ys) - min(ys)
+    room_x, room_y = width * (1 - 2 * MARGIN), height * (1 - 2 * MARGIN)
+    scales = [room / spread for room, spread in ((room_x, spread_x), (room_y, spread_y)) if spread > 0]
+    scale = min(scales, default=1.0)
+    middle_x, middle_y = (max(xs) + min(xs)) / 2, (max(ys) + min(ys)) / 2
+    return [
+        (width / 2 + (x - middle_x) * scale, height / 2 - (y - middle_y) * scale) for x, y in zip(xs, ys, strict=True)
+    ]
+
+
+# --- characters -------------------------------------------------------------------------------------------------------
+
+
+def columns(text: str) -> int:
+    """Count the columns that a text fills on a terminal."""
+    return sum(_columns(character) for character in text)
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in WIDE else 1
+
+
+def to_lines(picture: Picture, width: int, height: int) -> list[str]:
+    """Draw a picture with characters: so many columns and lines."""
+    placed = _fit(picture.points, width, height * CHARACTER_ASPECT)
+    marks = [
+        Box(min(max(int(x), 0), width - 1), min(max(int(y / CHARACTER_ASPECT), 0), height - 1), 1, 1) for x, y in placed
+    ]
+    sizes = [(columns(point.name), 1) for point in picture.points]
+    labels = place_labels(marks, sizes, Box(0, 0, width, height), 1)
+    grid = [[" "] * width for _ in range(height)]
+    for mark, point in zip(marks, picture.points, strict=True):
+        grid[int(mark.top)][int(mark.left)] = "•" if point.parent is None else "·"
+    for label, point in zip(labels, picture.points, strict=True):
+        if label is not None:
+            _write(grid[int(label.top)], int(label.left), point.name)
+    return ["".join(line).rstrip() for line in grid]
+
+
+def _write(line: list[str], column: int, text: str) -> None:
+    """Write a text into the cells of a line; what has no width joins the character before it."""
+    for character in text:
+        wide = _columns(character)
+        if wide == 0:
+            line[max(column - 1, 0)] += character
+            continue
+        line[column] = character
+        if wide == 2:  # noqa: PLR2004 - a character of two columns leaves no cell for another
+            line[column + 1] = ""
+        column += wide
+
+
+# --- PNG and SVG ------------------------------------------------------------------------------------------------------
+
+
+def to_image(picture: Picture, kind: str) -> bytes:
+    """Draw a picture as `png` or `svg`, with matplotlib.
+
+    Raises:
+        LocalFailure: matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl  # noqa: PLC0415 - an extra, and slow to load
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+        from matplotlib.figure import Figure  # noqa: PLC0415
+    except ImportError as error:
+        raise LocalFailure(
+            f"a picture as {kind} needs matplotlib, which is not installed", hint="pip install 'embtool[plot]'"
+        ) from error
+    figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0.06, 1, 0.86), frameon=False)
+    axes.set_axis_off()
+    figure.text(0.02, 0.95, picture.title, fontsize=13, parse_math=False)
+    figure.text(0.02, 0.02, picture.caption, fontsize=9, color="0.35", parse_math=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a script that no font here has is drawn as boxes
+        _draw(axes, picture, canvas.get_renderer())  # type: ignore[no-untyped-call]
+        buffer = io.BytesIO()
+        with mpl.rc_context({"svg.hashsalt": "embtool", "svg.fonttype": "none"}):
+            figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else {})
+    return buffer.getvalue()
+
+
+def _draw(axes, picture: Picture, renderer) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - of matplotlib
+    """Draw points, lines to those they were drawn for, and labels, in pixels of the axes."""
+    box = axes.get_window_extent(renderer)
+    axes.set_xlim(0, box.width)
+    axes.set_ylim(box.height, 0)
+    placed = _fit(picture.points, box.width, box.height)
+    for (x, y), point in zip(placed, picture.points, strict=True):
+        if point.parent is not None:
+            start = placed[point.parent]
+            axes.plot([start[0], x], [start[1], y], color="0.8", linewidth=0.8, zorder=1)
+    for main in (False, True):
+        chosen = [spot for spot, point in zip(placed, picture.points, strict=True) if (point.parent is None) is main]
+        if chosen:
+            color, area = ("#0b63ce", 26) if main else ("#8aa4c2", 12)
+            axes.scatter(*zip(*chosen, strict=True), s=area, color=color, zorder=2, linewidths=0)
+    size = DOTS_PER_INCH / 72 * 6
+    marks = [Box(x - size / 2, y - size / 2, size, size) for x, y in placed]
+    texts = [
+        axes.text(0, 0, point.name, fontsize=FONT_POINTS, va="top", ha="left", parse_math=False, zorder=3)
+        for point in picture.points
+    ]
+    sizes = [(extent.width, extent.height) for extent in (text.get_window_extent(renderer) for text in texts)]
+    for text, label in zip(texts, place_labels(marks, sizes, Box(0, 0, box.width, box.height), size / 3), strict=True):
+        if label is None:
+            text.remove()
+        else:
+            text.set_position((label.left, label.top))
+
+
+# --- a page -----------------------------------------------------------------------------------------------------------
+
+
+def to_page(picture: Picture) -> bytes:
+    """Draw a picture as an HTML page that stands alone: it zooms, shows names on hover, and loads nothing."""
+    points = [
+        {"name": point.name, "about": point.about, "x": point.x, "y": point.y, "parent": point.parent}
+        for point in picture.points
+    ]
+    # In a script element only `<` could end the text; as an escape it is the same JSON.
+    data = json.dumps(points, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
+    rows = "".join(f"<tr><td>{html.escape(point.name)}<td>{html.escape(point.about)}" for point in picture.points)
+    parts = {
+        "title": html.escape(picture.title),
+        "caption": html.escape(picture.caption),
+        "rows": rows,
+        "points": data,
+    }
+    template = files("embtool").joinpath("picture.html").read_text("utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], template).encode()
