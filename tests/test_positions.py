@@ -33,7 +33,7 @@ from embtool.rope import AXES, Precision, channel_pairs, frequencies, mrope_axes
 
 DATA = Path(__file__).parent / "data"
 ORACLE: dict[str, Any] = json.loads((DATA / "rope_oracle.json").read_text())["cases"]
-REAL = os.environ.get("EMBTOOL_TEST_CONFIGS")
+REAL = os.environ.get("EMBTOOL_TEST_REAL")
 """A folder with the whole config files of the recorded models, `configs/NAME` and `synthetic/NAME`."""
 
 OVERRULED = {
@@ -190,10 +190,12 @@ def test_position_tables_have_the_rows_of_transformers(name: str) -> None:
         assert isinstance(found, Rope | Sinusoidal | T5Buckets), tensor
 
 
-@pytest.mark.skipif(REAL is None, reason="the whole config files are not part of the project: EMBTOOL_TEST_CONFIGS")
+@pytest.mark.skipif(REAL is None, reason="the whole config files are not part of the project: EMBTOOL_TEST_REAL")
 @pytest.mark.parametrize("folder", ["configs", "synthetic"])
 def test_whole_files_read_like_their_excerpts(folder: str) -> None:
-    for file in sorted((Path(REAL or "") / folder).glob("*/config.json")):
+    files = sorted((Path(REAL or "") / folder).glob("*/config.json"))
+    assert files
+    for file in files:
         whole = read_positions(parse_config_text(file.read_bytes()))
         assert whole == read_positions(parse_config(ORACLE[file.parent.name]["config"])), file.parent.name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from embtool.errors import EmbtoolError, UnknownToken
 from embtool.source import Folder
 from embtool.vocabulary import Vocabulary, read_queries, read_vocabulary
 
-FOLDER = Path(__file__).parent.parent.parent / "shared" / "real" / "tokenizers"
+FOLDER = Path(os.environ.get("EMBTOOL_TEST_REAL", "nowhere")) / "tokenizers"
 
 pytestmark = pytest.mark.skipif(
-    not FOLDER.is_dir(), reason="the tokenizers of published models are not part of the project, and are not beside it"
+    not FOLDER.is_dir(), reason="the tokenizers of published models are not part of the project: EMBTOOL_TEST_REAL"
 )
 
 NAMES = ("falcon", "gpt2", "llama2", "qwen3", "t5-small")

@@ -7,6 +7,7 @@ pass over a table finds. A rule that needs a part which the model lacks is skipp
 To add a rule: one function under `@rule`, and in its test a model in which it alone finds something.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -153,12 +154,10 @@ class Subject:
     @cached_property
     def chat_template(self) -> str:
         """The text of all chat templates."""
-        texts = []
+        texts: list[object] = []
         if self.source.has("chat_template.jinja"):
-            try:
+            with contextlib.suppress(EmbtoolError):
                 texts.append(self.source.read_file("chat_template.jinja").decode("utf-8", "replace"))
-            except EmbtoolError:
-                texts.append("")
         template = self.json("tokenizer_config.json").get("chat_template")
         entries = template if isinstance(template, list) else [template]
         texts += [entry.get("template") if isinstance(entry, dict) else entry for entry in entries]

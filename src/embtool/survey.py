@@ -90,7 +90,7 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
         lengths = np.sqrt(found)
         inverse = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
         sums.rows += rows.sum(axis=0, dtype=np.float64)
-        sums.units += inverse.astype(np.float32) @ rows
+        sums.units += inverse @ rows.astype(np.float64)
         if sums.product is not None and probe is not None:
             with np.errstate(all="ignore"):  # beyond float32: the spectrum says so
                 sums.product += rows.T @ (rows @ probe)

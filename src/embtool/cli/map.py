@@ -1,5 +1,6 @@
 """`embtool map`: a two-dimensional shadow of rows."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from embtool.errors import FormatError
 from embtool.export import whole
 from embtool.model import Model
 from embtool.neighbors import nearest_each
-from embtool.output import MACHINE_WIDTH, Column, Group, Listing, brief, count, encodable, size, visible
+from embtool.output import MACHINE_WIDTH, Column, Format, Group, Listing, brief, count, encodable, make_console, size, visible
 from embtool.picture import Picture, Point, to_image, to_lines, to_page
 from embtool.projection import DIMENSIONS, Projection, project_on_own, project_on_table
 from embtool.survey import principal_axes, probe_for, survey
@@ -125,17 +126,18 @@ def run(
             terminal=Listing("map", (), _drawn(picture), "points"),
         )
     )
-    if sys.stdout.isatty() is False and output.format.value in ("tsv", "csv", "jsonl"):
+    if output.format in (Format.TSV, Format.CSV, Format.JSONL):  # the others have it in the answer
         note(picture.caption)
 
 
 def _drawn(picture: Picture) -> list[Group]:
     """Draw a picture on the terminal: as large as it is."""
-    terminal = shutil.get_terminal_size((MACHINE_WIDTH, USUAL_HEIGHT + LINES_KEPT))
-    width, height = max(terminal.columns - 1, LEAST_WIDTH), max(terminal.lines - LINES_KEPT, LEAST_HEIGHT)
+    usual = os.terminal_size((MACHINE_WIDTH, USUAL_HEIGHT + LINES_KEPT))
+    lines = shutil.get_terminal_size(usual).lines if sys.stdout.isatty() or "LINES" in os.environ else usual.lines
+    width, height = max(make_console(sys.stdout).width - 1, LEAST_WIDTH), max(lines - LINES_KEPT, LEAST_HEIGHT)
     shown = [Point(encodable(point.name, sys.stdout), "", point.x, point.y, point.parent) for point in picture.points]
-    lines = to_lines(Picture(picture.title, picture.caption, shown), width, min(height, width // 2))
-    return [Group([], title=picture.title, after=[*lines, "", f"  {picture.caption}"])]
+    drawn = to_lines(Picture(picture.title, picture.caption, shown), width, min(height, width // 2))
+    return [Group([], title=picture.title, after=[*drawn, "", f"  {picture.caption}"])]
 
 
 def _project(table: EmbeddingTable, rows: Doubles, basis: Basis) -> tuple[Projection, Doubles | None]:

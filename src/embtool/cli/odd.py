@@ -57,7 +57,7 @@ def run(
     if len(queries) < FEWEST:
         raise typer.BadParameter(f"name at least {FEWEST} tokens")
     fits = belonging(np.stack([pool(chosen.rows(query.ids), token.pool or "mean") for query in queries]))
-    vocabulary = opened.vocabulary_if_any
+    vocabulary = opened.vocabulary_of(chosen)
 
     def record(rank: int, place: int) -> dict[str, Any]:
         query = queries[place]

@@ -1,0 +1,237 @@
+"""`embtool map`: the projection held against numpy, labels that cover nothing, and pages that obey no name."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from program import Program
+from small_models import END_OF_TEXT, SPACED, config, float32, table, texts, tokenizer_json, write_single
+
+from embtool.errors import FormatError
+from embtool.picture import Box, Picture, Point, columns, place_labels, to_lines, to_page
+from embtool.projection import project_on_own, project_on_table
+from embtool.survey import Axes
+
+WORDS = [f" {word}" for word in SPACED]
+
+
+def test_own_components_are_those_of_numpy() -> None:
+    rows = np.random.default_rng(0).standard_normal((9, 5)) * [5, 3, 1, 1, 1]
+    found = project_on_own(rows)
+    centered = rows - rows.mean(axis=0)
+    variances = np.linalg.eigvalsh(centered.T @ centered)[::-1]
+    np.testing.assert_allclose(np.square(found.points).sum(axis=0), variances[:2])
+    np.testing.assert_allclose(found.shares, variances[:2] / variances.sum())
+    assert found.kept == pytest.approx(variances[:2].sum() / variances.sum())
+    again = project_on_own(rows.astype(np.float32) * -1)
+    np.testing.assert_allclose(np.abs(again.points), np.abs(found.points), atol=1e-5)
+
+
+def test_rows_on_given_axes() -> None:
+    axes = Axes(np.array([3.0, 1]), np.eye(4)[:2], 5.0, 10.0, exact=True)
+    found = project_on_table(np.array([[1.0, 2, 2, 0], [0, 1, 0, 0]]), np.array([0.0, 1, 0, 0]), axes)
+    assert found.points.tolist() == [[1, 1], [0, 0]]
+    assert found.shares.tolist() == [1 / 6, 1 / 6]
+
+
+def test_what_has_no_shadow() -> None:
+    assert project_on_own(np.ones((3, 4))).kept == 0
+    assert project_on_own(np.array([[1.0], [3.0]])).points.tolist() == [[-1, 0], [1, 0]]
+    with pytest.raises(FormatError, match="two rows"):
+        project_on_own(np.ones((1, 4)))
+    with pytest.raises(FormatError, match="NaN"):
+        project_on_own(np.array([[1.0], [np.inf]]))
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12), st.integers(1, 12)), max_size=25))
+def test_no_label_covers_a_label_or_a_point(spots: list[tuple[int, int, int]]) -> None:
+    marks = [Box(x, y, 1, 1) for x, y, _ in spots]
+    frame = Box(0, 0, 40, 14)
+    placed = place_labels(marks, [(width, 1) for *_, width in spots], frame, 1)
+    kept = [label for label in placed if label is not None]
+    for place, label in enumerate(kept):
+        assert label.inside(frame)
+        assert not any(label.meets(other) for other in kept[place + 1 :])
+        assert not any(label.meets(mark) for mark in marks)
+    if len(spots) == 1:
+        assert len(kept) == 1
+
+
+def point(name: str, x: float, y: float, parent: int | None = None) -> Point:
+    return Point(name, "id 1", x, y, parent)
+
+
+def test_a_picture_of_characters() -> None:
+    picture = Picture("t", "c", [point("left", -1, 0), point("right", 1, 0), point("up", 0, 0.5, 0)])
+    lines = to_lines(picture, 30, 9)
+    assert len(lines) == 9
+    assert lines[4] == "  • left                  • right"[: len(lines[4])]
+    assert "up" in "".join(lines[:4])
+    assert "·" in "".join(lines[:4])
+
+
+@given(
+    st.lists(
+        st.tuples(st.text("aé日本🙂\u0301", min_size=1, max_size=6), st.floats(-3, 3), st.floats(-3, 3)),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_lines_are_never_too_wide(points: list[tuple[str, float, float]]) -> None:
+    lines = to_lines(Picture("", "", [point(*entry) for entry in points]), 40, 12)
+    assert len(lines) == 12
+    assert all(columns(line) <= 40 for line in lines)
+
+
+def test_columns_of_a_terminal() -> None:
+    assert [columns(text) for text in ("abc", "日本", "e\u0301", "🙂")] == [3, 4, 1, 2]
+
+
+def run_map(run: Program, *arguments: str | Path, **settings: Any) -> Any:
+    return run("map", *WORDS, "-m", "small/", *arguments, **settings)
+
+
+def test_points_are_those_of_the_library(run: Program) -> None:
+    document = run_map(run, "--json").ok().document
+    assert document["schema"] == "embtool/map@1"
+    expected = project_on_own(table("input")[[texts().index(word) for word in WORDS]])
+    np.testing.assert_allclose([(point["x"], point["y"]) for point in document["points"]], expected.points)
+    assert document["kept"] == pytest.approx(expected.kept)
+    assert document["table_shares"] is None
+    cells = run_map(run).ok().cells
+    assert cells[0] == ["query", "rank", "id", "piece", "token", "bytes", "x", "y"]
+    assert len(cells) == 1 + len(WORDS)
+
+
+def test_the_axes_of_the_table(run: Program) -> None:
+    document = run_map(run, "--basis", "table", "--json").ok().document
+    rows = table("input")
+    variances, vectors = np.linalg.eigh(np.cov(rows.T, bias=True))
+    np.testing.assert_allclose(document["table_shares"], variances[::-1][:2] / variances.sum(), rtol=1e-5)
+    chosen = rows[[texts().index(word) for word in WORDS]] - rows.mean(axis=0)
+    points = np.array([(point["x"], point["y"]) for point in document["points"]])
+    np.testing.assert_allclose(np.abs(points), np.abs(chosen @ vectors[:, ::-1][:, :2]), atol=1e-4)
+
+
+def test_neighbours_stand_with_their_token(run: Program) -> None:
+    document = run("map", " king", " cherry", "-m", "small/", "--neighbors", "3", "--json").ok().document
+    ranks = [(point["query"], point["rank"]) for point in document["points"]]
+    assert ranks[:2] == [(" king", None), (" cherry", None)]
+    assert {query for query, rank in ranks if rank is not None} == {" king", " cherry"}
+    ids = [point["id"] for point in document["points"]]
+    assert len(set(ids)) == len(ids)
+    nearest = run("neighbors", " king", "-m", "small/", "-k", "3", "--json").ok().document["queries"][0]["neighbors"]
+    assert [point["id"] for point in document["points"] if point["query"] == " king"][1:] == [
+        neighbor["id"] for neighbor in nearest
+    ]
+
+
+def test_the_terminal_shows_names_and_what_is_kept(run: Program) -> None:
+    shown = run_map(run, "-f", "table").ok().text
+    assert "␣strawberry" in shown
+    assert re.search(r"keeps \d+\.\d% \(.*\) of the variance of these 10 rows", shown)
+    assert max(map(len, shown.split("\n"))) <= 100
+    small = run_map(run, "-f", "table", env={"COLUMNS": "50", "LINES": "20"}).ok().text
+    assert max(map(len, small.split("\n"))) <= 50
+
+
+def test_how_much_is_kept_is_said_in_a_pipe_too(run: Program) -> None:
+    assert any("keeps" in line for line in run_map(run, "--tsv").ok().of("note"))
+
+
+class Page(html.parser.HTMLParser):
+    """Reads a page as a browser does, and keeps what is told apart by it."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.script = False
+        self.data = ""
+        self.feed(content)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "data", "action")]
+        self.script = tag == "script" and ("id", "points") in attrs
+
+    def handle_data(self, data: str) -> None:
+        if self.script:
+            self.data += data
+
+
+HOSTILE = ("</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "{{points}}", "&amp;\"'", "$\\frac$")
+
+
+def hostile_model(folder: Path) -> Path:
+    tokenizer = tokenizer_json({END_OF_TEXT: True, **dict.fromkeys(HOSTILE, False)})
+    rows = len(texts()) + len(HOSTILE)
+    values = np.random.default_rng(0).standard_normal((rows, 4))
+    tensors = {"model.embed_tokens.weight": ("F32", values.shape, float32(values))}
+    return write_single(folder, tensors, config=config(vocab_size=rows), tokenizer=tokenizer)
+
+
+def test_a_page_stands_alone_and_obeys_no_name(run: Program, tmp_path: Path) -> None:
+    model = hostile_model(tmp_path / "model")
+    names = [f"piece:{name}" for name in HOSTILE]
+    answer = run("map", *names, "-m", model, "-o", tmp_path / "x.html").ok()
+    assert answer.out == b""
+    assert any("keeps" in line for line in answer.of("note"))
+    content = (tmp_path / "x.html").read_text(encoding="utf-8")
+    page = Page(content)
+    assert page.tags.count("script") == 2
+    assert "img" not in page.tags
+    assert page.links == []
+    assert "default-src 'none'" in content
+    assert "keeps" in content
+    points = json.loads(page.data)
+    assert [point["name"] for point in points] == [name.replace("\\", "\\\\").replace(" ", "␣") for name in HOSTILE]
+    plain = Page(to_page(Picture("t", "c", [point("a", 0, 0), point("b", 1, 1)])).decode())
+    assert page.tags.count("td") == 2 * len(HOSTILE)
+    assert set(page.tags) == set(plain.tags)
+
+
+def test_an_image_is_drawn(run: Program, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    model = hostile_model(tmp_path / "model")
+    names = [f"piece:{name}" for name in HOSTILE]
+    for file in ("x.png", "y.png", "x.svg", "y.svg"):
+        run("map", *names, "-m", model, "--neighbors", "2", "-o", tmp_path / file).ok()
+    assert (tmp_path / "x.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    for kind in ("png", "svg"):
+        assert (tmp_path / f"x.{kind}").read_bytes() == (tmp_path / f"y.{kind}").read_bytes()
+    drawing = ET.fromstring((tmp_path / "x.svg").read_text(encoding="utf-8"))  # noqa: S314 - written here
+    written = ["".join(element.itertext()) for element in drawing.iter("{http://www.w3.org/2000/svg}text")]
+    assert any("keeps" in text for text in written)
+    assert HOSTILE[0].replace(" ", "␣") in written
+
+
+def test_without_matplotlib_it_says_how_to_get_it(
+    run: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    run_map(run, "-o", tmp_path / "x.png").refused(7, "needs matplotlib", "embtool[plot]")
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ((" king",), 2, "at least two tokens"),
+        ((" king", " king"), 2, "at least two tokens"),
+        ((" king", " queen", "-o", "x.gif"), 2, ".png, .svg, .html"),
+        ((" king", " queen", "-o", "no/folder/x.html"), 7, "cannot write"),
+        ((" king", "kingqueenman"), 3, "tokens"),
+    ],
+)
+def test_map_refuses(run: Program, arguments: tuple[str, ...], status: int, words: str) -> None:
+    run("map", *arguments, "-m", "small/").refused(status, words)
