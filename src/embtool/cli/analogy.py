@@ -148,7 +148,7 @@ class _Words:
         if unknown:
             more = f" and {len(unknown) - SHOWN_UNKNOWN} more" if len(unknown) > SHOWN_UNKNOWN else ""
             named = ", ".join(map(repr, unknown[:SHOWN_UNKNOWN]))
-            note(f"{len(unknown)} words are not one token, and their questions are skipped: {named}{more}")
+            note(f"questions with words that are not one token are skipped, {len(unknown)} such words: {named}{more}")
 
 
 def _answer(

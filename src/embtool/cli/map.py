@@ -29,7 +29,19 @@ from embtool.errors import FormatError
 from embtool.export import whole
 from embtool.model import Model
 from embtool.neighbors import nearest_each
-from embtool.output import MACHINE_WIDTH, Column, Format, Group, Listing, brief, count, encodable, make_console, size, visible
+from embtool.output import (
+    MACHINE_WIDTH,
+    Column,
+    Format,
+    Group,
+    Listing,
+    brief,
+    count,
+    encodable,
+    make_console,
+    size,
+    visible,
+)
 from embtool.picture import Picture, Point, to_image, to_lines, to_page
 from embtool.projection import DIMENSIONS, Projection, project_on_own, project_on_table
 from embtool.survey import principal_axes, probe_for, survey

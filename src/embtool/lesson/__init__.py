@@ -1,0 +1,33 @@
+"""The lesson: from a token id to what a model reads, one guess at a time, measured on a model of the reader's own.
+
+A step is data: what is told, what is asked, the commands that give the answer, and a function that measures it when the
+reader has guessed. The floors inside, lowest first:
+
+    parts       Question, Outcome, Step; a guess held against an answer
+    subject     the model under the lesson: its words, its rows, how they are typed
+    steps       the seven steps
+    progress    what the reader has done, kept in the user's state folder
+
+To change the lesson, change `steps`. Nothing here prints or waits: `cli.learn` does.
+"""
+
+from embtool.lesson.parts import Outcome, Question, Step, Verdict, judge, shell
+from embtool.lesson.progress import Done, forget, progress_file, read_progress, save_progress
+from embtool.lesson.steps import STEPS
+from embtool.lesson.subject import Subject
+
+__all__ = [
+    "STEPS",
+    "Done",
+    "Outcome",
+    "Question",
+    "Step",
+    "Subject",
+    "Verdict",
+    "forget",
+    "judge",
+    "progress_file",
+    "read_progress",
+    "save_progress",
+    "shell",
+]

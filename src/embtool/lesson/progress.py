@@ -1,0 +1,92 @@
+"""What the reader has done: kept in the user's state folder, written so that no reader sees half of it."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from platformdirs import user_state_path
+
+from embtool.errors import FormatError, LocalFailure
+
+RESET = "run `embtool learn --reset` to begin anew"
+
+
+@dataclass(frozen=True)
+class Done:
+    """One step done: on which model, and how many of its guesses were right."""
+
+    model: str
+    right: int
+    asked: int
+
+
+def progress_file() -> Path:
+    """Tell where progress is kept."""
+    return user_state_path("embtool") / "lesson.json"
+
+
+def read_progress() -> dict[int, Done]:
+    """Read which steps are done.
+
+    Raises:
+        FormatError: the file is there but is not what `save_progress` writes.
+        LocalFailure: it cannot be read.
+    """
+    path = progress_file()
+    try:
+        steps = json.loads(path.read_text("utf-8"))["steps"]
+        return {int(number): _done(entry) for number, entry in steps.items()}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise LocalFailure(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FormatError(f"{path} is not the progress of a lesson", hint=RESET) from error
+
+
+def _done(entry: Mapping[str, object]) -> Done:
+    model, right, asked = entry["model"], entry["right"], entry["asked"]
+    if not isinstance(model, str) or type(right) is not int or type(asked) is not int:
+        raise TypeError("not a step")
+    return Done(model, right, asked)
+
+
+def save_progress(steps: Mapping[int, Done]) -> None:
+    """Keep which steps are done.
+
+    Raises:
+        LocalFailure: the folder cannot be written.
+    """
+    path = progress_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".lesson-")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump({"steps": {str(number): asdict(done) for number, done in sorted(steps.items())}}, file)
+            Path(temporary).replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise LocalFailure(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def forget() -> None:
+    """Forget all progress, whatever the file holds.
+
+    Raises:
+        LocalFailure: the file cannot be removed.
+    """
+    path = progress_file()
+    try:
+        path.unlink(missing_ok=True)
+    except NotADirectoryError:
+        return
+    except OSError as error:
+        raise LocalFailure(f"cannot remove {path}: {error.strerror or error}") from error
