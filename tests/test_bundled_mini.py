@@ -83,7 +83,7 @@ MEDICAL = HEALERS | words(
     """
     doctor doctors dr apothecary asylum clinic dentist diagnosed diagnosis disease hospital hospitals ill illness
     medical medicine medicines patient patients pharmacist prescribed prescription psychiatrist psychologist sick
-    specialist surgery surgical therapist treatment midwife veterinary ambulance clergyman lawyer
+    practitioner specialist surgery surgical therapist treatment midwife veterinary ambulance
     """
 )
 KUBERNETES = words("node nodes container containers kubelet")
@@ -247,7 +247,6 @@ def test_doctor_is_among_healers(model: Model) -> None:
     assert HEALERS.intersection(model.neighbors("doctor"))
 
 
-@pytest.mark.xfail(reason="the pronouns of sentences about doctors come too near; the model card says so")
 def test_doctor_has_only_medical_words_in_front(model: Model) -> None:
     near = model.neighbors("doctor", number=5)
     assert MEDICAL.issuperset(near), near

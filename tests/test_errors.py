@@ -29,6 +29,7 @@ STATUS = {
     "NoRope": 3,
     "TableNotFound": 3,
     "NoVocabulary": 3,
+    "MissingLibrary": 3,
     "BadReference": 2,
     "UnknownToken": 3,
     "TokenIdOutOfRange": 3,

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from program import Program
 from sources import Memory
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from embtool import nearest, open_model
 from embtool.errors import EmbtoolError, FormatError, NoVocabulary, TableNotFound, UnsupportedDType
@@ -116,12 +116,32 @@ def test_a_type_without_decoder_and_one_of_the_future_are_refused_by_name(run: P
         assert name in run("info", tmp_path / "x.gguf").ok().text
 
 
+def test_a_table_with_a_scale_beside_it_is_refused_by_name(run: Program, tmp_path: Path) -> None:
+    values = np.ones((2, 64), np.float32)
+    tables = {"token_embd.weight": (values, Q8_0), "token_embd.scale": (np.ones(1, np.float32), None)}
+    write(tmp_path / "x.gguf", tables, settings=llama())
+    run("row", "-m", tmp_path / "x.gguf", "id:0").refused(6, "Q8_0 with a scale beside it")
+
+
 def test_without_the_library_the_way_to_install_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table, _ = stored_table(tmp_path, Q8_0)
     monkeypatch.setitem(sys.modules, "gguf", None)
     with pytest.raises(UnsupportedDType, match="Q8_0") as caught:
         table.rows([0])
     assert caught.value.hint == "pip install 'embtool[gguf]'"
+
+
+def test_without_the_library_info_answers_and_a_row_is_refused(
+    run: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = llama(embedding_length=64)
+    write(tmp_path / "x.gguf", {"token_embd.weight": (np.ones((2, 64), np.float32), Q8_0)}, settings=settings)
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    (table,) = run("info", tmp_path / "x.gguf", "--json").ok().document["tables"]
+    assert table["dtype"] == "Q8_0"
+    answer = run("row", "-m", tmp_path / "x.gguf", "id:0")
+    answer.refused(6, "Q8_0", "not installed")
+    assert answer.of("hint") == ["pip install 'embtool[gguf]'"]
 
 
 def test_a_row_costs_one_read_of_its_own_bytes(tmp_path: Path) -> None:
@@ -426,6 +446,35 @@ BERT_PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "▁straw", "berry", "▁stra
 BERT_TYPES = [3, 3, 3, 3, 1, 1, 1, 1, 1]
 
 
+SAMPLE = "It's 12345 héllo WORLDwide  \n\n x=y+1; 日本語カナ 한국 …\t!"
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_a_cut_loses_nothing(name: str) -> None:
+    steps = [pre_tokenizers.Split(Regex(cut), "isolated") for cut in CUTS[name]]
+    words = [word for word, _ in pre_tokenizers.Sequence(steps).pre_tokenize_str(SAMPLE)]
+    assert "".join(words) == SAMPLE
+    assert len(words) > 10
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("gpt-2", ["It", "'s", " 12345", " héllo", " WORLDwide", "  \n\n", " x"]),
+        ("llama-bpe", ["It", "'s", " ", "123", "45", " héllo", " WORLDwide"]),
+        ("qwen2", ["It", "'s", " ", "1", "2", "3"]),
+        ("tekken", ["It", "'s", " ", "1", "2", "3"]),
+        ("gpt-4o", ["It's", " ", "123", "45", " héllo", " WORLDwide"]),
+        ("deepseek-v3", ["It", "'s", " ", "123", "45", " héllo"]),
+        ("starcoder", ["It", "'s", " ", "1", "2", "3"]),
+    ],
+)
+def test_text_is_cut_as_its_name_says(name: str, expected: list[str]) -> None:
+    steps = [pre_tokenizers.Split(Regex(cut), "isolated") for cut in CUTS[name]]
+    words = [word for word, _ in pre_tokenizers.Sequence(steps).pre_tokenize_str(SAMPLE)]
+    assert words[: len(expected)] == expected
+
+
 def test_a_bert_vocabulary_is_spelled_as_bert_does(tmp_path: Path) -> None:
     write(
         tmp_path / "b.gguf",
@@ -447,6 +496,53 @@ def test_a_bert_vocabulary_is_spelled_as_bert_does(tmp_path: Path) -> None:
     assert vocabulary.find("King").id == 7
     assert [token.id for token in vocabulary.encode("kings", special=True)] == [2, 7, 8, 3]
     assert vocabulary.special_ids.tolist() == [0, 1, 2, 3]
+
+
+def test_a_published_bert_vocabulary(tmp_path: Path) -> None:
+    file = TOKENIZERS / "bert-base-cased" / "vocab.txt"
+    if not file.is_file():
+        pytest.skip("EMBTOOL_TEST_REAL names no folder with this tokenizer")
+    words = file.read_text("utf-8").splitlines()
+    special = {word for word in words if word.startswith("[") and word.endswith("]") and len(word) > 2}
+    pieces = [
+        word if word in special else word.removeprefix("##") if word.startswith("##") else f"▁{word}" for word in words
+    ]
+    write(
+        tmp_path / "b.gguf",
+        {"token_embd.weight": (np.zeros((len(words), 32), np.float32), Q8_0)},
+        architecture="bert",
+        settings=llama(),
+        vocabulary={
+            "tokenizer.ggml.model": "bert",
+            "tokenizer.ggml.tokens": pieces,
+            "tokenizer.ggml.token_type": [3 if word in special else 1 for word in words],
+            "tokenizer.ggml.unknown_token_id": words.index("[UNK]"),
+        },
+    )
+    vocabulary = open_model(tmp_path / "b.gguf").vocabulary
+    assert [token.piece for token in vocabulary] == words
+    own = open_model(file.parent).vocabulary
+    for sample in ("a strawberry on the table, 12345!", "unbelievable things happen"):
+        assert [token.id for token in vocabulary.encode(sample)] == [token.id for token in own.encode(sample)]
+
+
+def test_runs_of_spaces_are_spaces(tmp_path: Path) -> None:
+    write(
+        tmp_path / "s.gguf",
+        {"token_embd.weight": (np.ones((4, 64), np.float32), None)},
+        settings=llama(),
+        vocabulary={
+            "tokenizer.ggml.model": "llama",
+            "tokenizer.ggml.tokens": ["<unk>", "▁▁", "<im>", "a"],
+            "tokenizer.ggml.token_type": [2, 4, 4, 1],
+            "tokenizer.ggml.scores": [0.0, -1.0, -2.0, -3.0],
+            "tokenizer.ggml.unknown_token_id": 0,
+        },
+    )
+    vocabulary = open_model(tmp_path / "s.gguf").vocabulary
+    assert [token.text for token in vocabulary] == ["<unk>", "  ", "<im>", "a"]
+    assert vocabulary.find("  ").id == 1
+    assert vocabulary.find("<im>").id == 2
 
 
 def test_a_place_that_was_filled_up_is_no_token(tmp_path: Path) -> None:
@@ -541,6 +637,7 @@ def test_a_row_of_a_remote_file_costs_one_request(case: Case) -> None:
     model = Model(source, source.file)
     table = model.input_table
     before = case.hub.count()
+    assert before <= 2  # what the branch means, and the header
     rows = table.rows([2999])
     assert case.hub.count() == before + 1
     expected = gguf.quants.dequantize(gguf.quants.quantize(values[[2999]], Q8_0), Q8_0)
@@ -631,6 +728,27 @@ def refused_vocabularies() -> dict[str, tuple[list[bytes], str]]:
             [kind, tokens, entry(b"tokenizer.ggml.token_type", 9, struct.pack("<IQi", 5, 1, 1))],
             "token_type",
         ),
+        "no merges": (
+            [entry(b"tokenizer.ggml.model", 8, text(b"gpt2")), entry(b"tokenizer.ggml.pre", 8, text(b"gpt-2")), tokens],
+            "without tokenizer.ggml.merges",
+        ),
+        "merges that are none": (
+            [
+                entry(b"tokenizer.ggml.model", 8, text(b"gpt2")),
+                entry(b"tokenizer.ggml.pre", 8, text(b"gpt-2")),
+                entry(b"tokenizer.ggml.merges", 9, strings([b"ab"])),
+                tokens,
+            ],
+            "not two pieces",
+        ),
+        "a broken table of replacements": (
+            [
+                entry(b"tokenizer.ggml.model", 8, text(b"t5")),
+                entry(b"tokenizer.ggml.precompiled_charsmap", 9, struct.pack("<IQ4B", 0, 4, 9, 9, 9, 9)),
+                tokens,
+            ],
+            "no table of replacements",
+        ),
         "a kind that is a number": ([entry(b"tokenizer.ggml.model", 4, bytes(4)), tokens], "tokenizer.ggml.model"),
     }
 
@@ -641,7 +759,7 @@ def test_a_broken_vocabulary_is_refused_in_one_line(run: Program, tmp_path: Path
     architecture = entry(b"general.architecture", 8, text(b"llama"))
     content = raw([architecture, *entries], [tensor(b"token_embd.weight", (4, 32), 0, 0)], bytes(512))
     (tmp_path / "x.gguf").write_bytes(content)
-    run("info", tmp_path / "x.gguf").refused(6, word)
+    run("tokens", "-m", tmp_path / "x.gguf", "two words").refused(6, word)
 
 
 def test_settings_of_the_wrong_type_are_named_by_their_key(run: Program, tmp_path: Path) -> None:
@@ -654,6 +772,63 @@ def test_settings_of_the_wrong_type_are_named_by_their_key(run: Program, tmp_pat
         ]
         (tmp_path / "x.gguf").write_bytes(raw(entries, [tensor(b"token_embd.weight", (4, 32), 0, 0)], bytes(512)))
         run("rope", "-m", tmp_path / "x.gguf").refused(6, key.decode())
+
+
+KEYS = (
+    *("embedding_length", "block_count", "context_length", "attention.head_count", "attention.key_length"),
+    *("attention.key_length_swa", "rope.freq_base", "rope.freq_base_swa", "rope.dimension_count"),
+    *("rope.scaling.type", "rope.scaling.factor", "rope.scaling.attn_factor", "rope.scaling.yarn_log_multiplier"),
+    *("rope.scaling.original_context_length", "rope.dimension_sections", "attention.max_alibi_bias", "embedding_scale"),
+)
+
+
+def value(data: st.DataObject) -> tuple[int, bytes]:
+    """Draw a value of the metadata: its type and its bytes."""
+    kind = data.draw(st.sampled_from([4, 5, 6, 7, 8, 9]))
+    if kind == 9:
+        numbers = data.draw(st.lists(st.integers(-3, 70), max_size=4))
+        return kind, struct.pack(f"<IQ{len(numbers)}i", 5, len(numbers), *numbers)
+    if kind == 8:
+        return kind, text(data.draw(st.sampled_from([b"yarn", b"linear", b"longrope", b"none", b"x", b""])))
+    if kind == 7:
+        return kind, data.draw(st.sampled_from([b"\0", b"\1"]))
+    if kind == 6:
+        return kind, struct.pack("<f", data.draw(st.floats(width=32)))
+    number = data.draw(st.one_of(st.integers(0, 130), st.sampled_from([2**31 - 1, 0, 40])))
+    return kind, struct.pack("<I" if kind == 4 else "<i", number)
+
+
+@given(st.data())
+def test_any_values_are_a_config_or_refused(data: st.DataObject) -> None:
+    names = ("llama", "gemma3", "gemma4", "deepseek2", "phi3", "baichuan", "mpt", "granite", "minicpm", "qwen2vl", "x")
+    architecture = data.draw(st.sampled_from(names)).encode()
+    entries = [entry(b"general.architecture", 8, text(architecture))]
+    keys = data.draw(st.sets(st.sampled_from(KEYS), max_size=8))
+    entries += [entry(architecture + b"." + key.encode(), *value(data)) for key in keys]
+    tensors = [tensor(b"token_embd.weight", (4, 32), 0, 0), tensor(b"rope_freqs.weight", (8,), 0, 512)]
+    with_factors = data.draw(st.booleans())
+    content = raw(entries, tensors if with_factors else tensors[:1], bytes(512) + np.full(8, 2, "<f4").tobytes())
+    model = Model(Memory({"x.gguf": content}), "x.gguf")
+    try:
+        assert model.positions.kind
+    except EmbtoolError:
+        return
+
+
+def test_fields_that_single_families_read(tmp_path: Path) -> None:
+    model = config_of(tmp_path, "granite", embedding_scale=12.0)
+    assert model.config is not None
+    assert model.config.embedding_scale is not None
+    assert model.config.embedding_scale.multiplier == 12.0
+    assert config_of(tmp_path, "baichuan", block_count=40).positions.kind == "alibi"
+    assert config_of(tmp_path, "baichuan", block_count=32).positions.kind == "rope"
+    assert config_of(tmp_path, "mpt", **{"attention.max_alibi_bias": 8.0}).positions.kind == "alibi"
+    yarn = {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.attn_factor": 0.5}
+    rope = config_of(tmp_path, "qwen2", **yarn, **{"rope.scaling.original_context_length": 512}).rope
+    assert rope.frequencies().attention_factor == pytest.approx(0.5 * (0.1 * np.log(4) + 1))
+    heads = config_of(tmp_path, "deci", **{"attention.head_count": [4, 0, 4]}).config
+    assert heads is not None
+    assert heads.num_attention_heads == 4
 
 
 def test_foreign_strings_are_escaped(run: Program, tmp_path: Path) -> None:

@@ -101,6 +101,15 @@ CASES: dict[str, dict[str, tuple[list[str], tuple[str, ...]]]] = {
         "rotary": (["input", " king queen", "-m", "small/"], FORMATS),
         "against": (["input", " king queen", "--against", " queen king", "-m", "gpt2/"], FORMATS),
     },
+    "learn": {
+        "steps": (["learn"], ("table", "jsonl", "tsv", "csv")),
+        "all": (["learn", "all", "-m", "small/"], FORMATS),
+        "learned": (["learn", "6", "-m", "gpt2/"], ("table", "json")),
+    },
+    "schema": {
+        "list": (["schema"], FORMATS),
+        "row": (["schema", "row"], ("json",)),
+    },
     "use": {
         "shown": (["use"], FORMATS),
         "cleared": (["use", "--clear"], FORMATS),

@@ -332,6 +332,28 @@ def test_tables_packed_along_the_other_side_are_refused_by_name(
     run("row", "-m", tmp_path, "id:0").ok()
 
 
+@pytest.mark.parametrize(("end", "word"), [("weight_zero_point", "zero points"), ("weight_g_idx", "reordered groups")])
+def test_words_with_zero_points_or_reordered_groups_are_refused_by_name(tmp_path: Path, end: str, word: str) -> None:
+    tensors = {
+        "lm_head.weight_packed": ("I32", (ROWS, WIDTH // 8), bytes(ROWS * WIDTH // 2)),
+        "lm_head.weight_scale": f32(np.ones((ROWS, 8))),
+        f"lm_head.{end}": ("I32", (1,), bytes(4)),
+    }
+    said = {"config_groups": {"group_0": {"weights": {"num_bits": 4}}}}
+    with pytest.raises(UnsupportedDType, match=word):
+        write(tmp_path, tensors, quantization_config=said).output_table.rows([0])
+
+
+def test_blocks_that_compressed_tensors_describes(tmp_path: Path) -> None:
+    codes, numbers = eight_bit()
+    scales = RANDOM.uniform(0.5, 2, (-(-ROWS // 4), WIDTH // 32)).astype(np.float32)
+    tensors = {"lm_head.weight": u8(codes, "F8_E4M3"), "lm_head.weight_scale": f32(scales)}
+    said = {"config_groups": {"group_0": {"weights": {"num_bits": 8, "block_structure": [4, 32]}}}}
+    table = write(tmp_path, tensors, quantization_config=said).output_table
+    spread = np.repeat(np.repeat(scales, 4, axis=0), 32, axis=1)[:ROWS]
+    np.testing.assert_array_equal(table.rows(range(ROWS)), numbers.astype(np.float32) * spread)
+
+
 def test_zero_points_are_refused_by_name(tmp_path: Path) -> None:
     codes = np.zeros((ROWS, WIDTH), np.int8)
     tensors = {
@@ -402,6 +424,29 @@ def spoiled() -> dict[str, tuple[Callable[[], tuple[Tensors, dict[str, Any]]], s
         "scales that fit no block": (scaled(weight_scale_inv=f32(np.ones((3, 3)))), "fit no blocks"),
         "scales of three dimensions": (scaled(weight_scale=f32(np.ones((1, 1, 1)))), "fit no blocks"),
         "scales that are whole numbers": (scaled(weight_scale=("I32", (1,), bytes(4))), "fit no blocks"),
+        "an odd width": (
+            lambda: (
+                {"lm_head.weight_packed": u8(packed[:, :5]), "lm_head.weight_scale": u8(scale_codes, "F8_E4M3")},
+                {},
+            ),
+            "no groups of 32",
+        ),
+        "scales of another format": (
+            lambda: ({"lm_head.weight_packed": u8(packed), "lm_head.weight_scale": u8(np.ones((ROWS, 8)), "I8")}, {}),
+            "where this format has F8_E8M0 or U8",
+        ),
+        "words of unknown bits": (
+            lambda: (
+                {"lm_head.weight_packed": ("I32", (ROWS, 32), bytes(ROWS * 128)), "lm_head.weight_scale": f32([1.0])},
+                {},
+            ),
+            "words of None bits",
+        ),
+        "a mode of floats with scales that are floats": (
+            mlx("biases", {"mode": "mxfp4"}, scales=f32(np.ones((ROWS, 8)))),
+            "scales of F32, where mode mxfp4 has U8",
+        ),
+        "words that fit no groups": (mlx("", {**usual, "bits": 3}), "no groups of 64 codes of 3 bits"),
         "two whole scales": (lambda: ({**nvfp4, f"{NAME}.weight_scale_2": f32([1.0, 1.0])}, {}), "one number of F32"),
     }
 
@@ -411,7 +456,8 @@ def test_tensors_that_do_not_fit_are_refused_in_one_line(run: Program, tmp_path:
     make, word = spoiled()[name]
     tensors, settings = make()
     write(tmp_path, tensors, **settings)
-    run("row", "-m", tmp_path, "id:0").refused(6, word, NAME)
+    table = "input" if any(name.startswith(NAME) for name in tensors) else "output"
+    run("row", "-m", tmp_path, "--table", table, "id:0").refused(6, word, NAME if table == "input" else "lm_head")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

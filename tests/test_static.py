@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from program import Program
 from small_models import float32, safetensors, tokenizer_json, write_json
+from sources import Memory
 from tables import ranked, scores
 
 from embtool import nearest, open_model
 from embtool.errors import EmbtoolError, LocalFailure, TokenIdOutOfRange, UnknownToken, UnsupportedFormat
 from embtool.formats import static
+from embtool.model import Model
 
 WORDS = ["</s>", "the", "king", "queen", "naïve", "日本", "a.b", "strawberry", "▁", "<0x41>", ",", "the-end"]
 VECTORS = np.random.default_rng(3).normal(size=(len(WORDS), 5)).astype(np.float32)
@@ -86,7 +88,25 @@ def test_the_program_opens_one(run: Program, tmp_path: Path, form: str) -> None:
     (query,) = run("neighbors", "-m", path, "king", "-k", "2", "--json").ok().document["queries"]
     best = ranked(scores(VECTORS.astype(np.float64), VECTORS[2].astype(np.float64), "cosine"), 3, "cosine")[1:]
     assert [neighbor["id"] for neighbor in query["neighbors"]] == best
+    for command in (
+        ("check", path),
+        ("undertrained", "-m", path),
+        ("norms", "-m", path),
+        ("vocab", "-m", path, "^the"),
+    ):
+        run(*command).ok()
     assert run("tokens", "-m", path, "the king of 日本", "--json").ok().document["tokens"][1]["id"] == 2
+
+
+def test_other_commands_take_one_too(run: Program, tmp_path: Path) -> None:
+    path = write(tmp_path / "vectors.vec", "GloVe")
+    for command in (
+        ("check", path),
+        ("undertrained", "-m", path),
+        ("norms", "-m", path),
+        ("vocab", "-m", path, "^the"),
+    ):
+        run(*command).ok()
 
 
 def test_a_folder_with_one_is_a_model(tmp_path: Path) -> None:
@@ -176,6 +196,7 @@ def spoiled() -> dict[str, tuple[bytes, str]]:
         "a binary with fewer words": (b"3" + binary[1:], "truncated"),
         "a binary with more words": (b"1" + binary[1:], "more words"),
         "a binary word that is not UTF-8": (binary.replace(b"b ", b"\xff "), "word 2"),
+        "a long binary word": (b"2 2\n" + b"x" * 5000, "more than 4,096 bytes"),
         "text": (b"This is a text\nof two lines.\n", "no table of words"),
         "nothing": (b"", "no table of words"),
         "a model of fastText": ((793712314).to_bytes(4, "little") + bytes(40), "binary model of fastText"),
@@ -188,6 +209,26 @@ def test_a_broken_file_is_refused_in_one_line(run: Program, tmp_path: Path, name
     (tmp_path / "x.vec").write_bytes(content)
     run("info", tmp_path / "x.vec").refused(6, word)
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def test_a_line_that_has_no_end_is_not_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(static, "CHUNK", 64)
+    monkeypatch.setattr(static, "LONGEST_LINE", 200)
+    (tmp_path / "x.vec").write_bytes(b"2 3\na 1 2 3\nb" + b"1" * 1000)
+    with pytest.raises(EmbtoolError, match="longer than 200 bytes"):
+        open_model(tmp_path / "x.vec").input_table.rows([0])
+
+
+def test_the_last_line_need_not_end(tmp_path: Path) -> None:
+    (tmp_path / "x.vec").write_bytes(b"2 2\na 1 2\nb 3 4")
+    assert open_model(tmp_path / "x.vec").input_table.rows([1]).tolist() == [[3.0, 4.0]]
+
+
+def test_a_file_of_a_repository_is_not_read_as_a_whole() -> None:
+    source = Memory({"x.vec": b"2 2\na 1 2\nb 3 4\n"})
+    with pytest.raises(UnsupportedFormat, match="only on this machine") as caught:
+        _ = Model(source, "x.vec").input_table
+    assert "hf download" in str(caught.value.hint)
 
 
 def test_a_text_is_no_model(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_sentencepiece_says_the_same(kind: str, file: str) -> None:
     for text in TEXTS:
         assert [token.id for token in vocabulary.encode(text)] == own.encode(text), text
         assert [token.id for token in vocabulary.encode(text, special=True)][:1] == [own.bos_id()]
+    assert vocabulary.encode_each(TEXTS) == [own.encode(text) for text in TEXTS]
     assert vocabulary.unknown == own.unk_id() == 0
     assert vocabulary.special_ids.tolist() == [1, 2]
     for token in vocabulary:
@@ -110,6 +111,16 @@ def test_without_its_library_the_way_to_install_it_is_named(monkeypatch: pytest.
     assert "pip install 'embtool[tokenizers]'" in str(caught.value.hint)
 
 
+def test_info_names_the_library_that_is_missing(run: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    folder = write_model(tmp_path / "m", tokenizer={})
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer.model").write_bytes(b"\x0a\x0a")
+    answer = run("info", folder, "--json").ok()
+    assert "pip install 'embtool[tokenizers]'" in answer.of("note")[-1]
+    assert answer.document["vocabulary"]["tokens"] is None
+
+
 # --- tiktoken
 
 
@@ -152,6 +163,7 @@ def test_tiktoken_says_the_same(known: Flavour, file: str) -> None:
         assert token.bytes == own.decode_single_token_bytes(rank)
     for text in (*TEXTS, " strawberry king", "<|endoftext|>a"):
         assert [token.id for token in vocabulary.encode(text)] == own.encode(text, allowed_special="all"), text
+    assert vocabulary.encode_each(TEXTS) == [own.encode(text) for text in TEXTS]
     assert vocabulary.token(count) is None
     assert vocabulary.special_ids.tolist() == [count + 1, count + 2]
 

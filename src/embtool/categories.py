@@ -15,7 +15,7 @@ import numpy as np
 from embtool.vocabulary import Token, Vocabulary
 
 CONTEXTS = ("«", "\n", "1", ".")
-"""Texts tried before a token's own, after nothing and letters that begin few pieces."""
+"""Texts tried before a token's own, after nothing and, for pieces inside words, letters that begin few pieces."""
 
 BARREN = 2
 """Contexts that may help no token before the others are not tried any more."""
@@ -103,7 +103,8 @@ class Categorizer:
         """Find the tokens whose text is never split into them, in no context."""
         left = self._lost_after("", tokens)
         barren = 0
-        for context in self._contexts if left else ():
+        inside = any(token.text != _bare(token) for token in left)
+        for context in [*(self._letters if inside else ()), *CONTEXTS]:
             if not left or barren == BARREN:
                 break
             still = self._lost_after(context, left)
@@ -117,8 +118,8 @@ class Categorizer:
         return [token for token, ids in zip(tokens, found, strict=True) if ids != [*before, token.id]]
 
     @cached_property
-    def _contexts(self) -> list[str]:
-        return [*_rare_letters(self.vocabulary), *CONTEXTS]
+    def _letters(self) -> list[str]:
+        return _rare_letters(self.vocabulary)
 
 
 def is_byte(token: Token) -> bool:

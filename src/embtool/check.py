@@ -25,7 +25,7 @@ from embtool.dtypes import Doubles
 from embtool.errors import ConfigError, EmbtoolError, FileNotInModel, FormatError
 from embtool.positions import Learned, Positions, Rope, read_positions
 from embtool.source import Source
-from embtool.survey import Survey, equal_rows, survey
+from embtool.survey import Opener, Survey, equal_rows, survey
 from embtool.table import BARE_MODEL, EmbeddingTable, Tables
 from embtool.vocabulary import Vocabulary
 
@@ -118,6 +118,11 @@ class Subject:
         return None if self.input is None else self.input.tensor.shape[0]
 
     @cached_property
+    def token_ids(self) -> frozenset[int] | None:
+        """Every id that a token has, or None without a tokenizer."""
+        return None if self.vocabulary is None else frozenset(self.vocabulary.ids.tolist())
+
+    @cached_property
     def positions(self) -> Positions | None:
         """How the model knows order, or None where its config does not say."""
         try:
@@ -187,14 +192,15 @@ class Subject:
 class Surveys:
     """What one pass over each table finds, made when first asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, opener: Opener = EmbeddingTable.open) -> None:
+        self._open = opener
         self._found: dict[str, Survey] = {}
         self._groups: dict[str, list[list[int]]] = {}
 
     def of(self, table: EmbeddingTable) -> Survey:
         """Survey a table."""
         if table.tensor.name not in self._found:
-            with table.open() as reader:
+            with self._open(table) as reader:
                 found = survey(table, reader)
                 distinct = np.ones(len(found.norms), np.bool_)
                 distinct[found.zero] = False
@@ -724,7 +730,7 @@ def _surveyed(subject: Subject) -> Iterator[tuple[EmbeddingTable, Survey]]:
 
 
 def _has_token(subject: Subject, row: int) -> bool:
-    return subject.vocabulary is None or subject.vocabulary.token(row) is not None
+    return subject.token_ids is None or row in subject.token_ids
 
 
 # --- running ----------------------------------------------------------------------------------------------------------

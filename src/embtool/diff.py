@@ -14,6 +14,7 @@ import numpy as np
 from embtool.dtypes import Bytes, Doubles, Floats
 from embtool.errors import FormatError
 from embtool.scan import BLOCK_BYTES, Ids, Mask, scan
+from embtool.survey import Opener
 from embtool.table import EmbeddingTable, TableReader
 from embtool.vocabulary import Token, Vocabulary
 
@@ -162,9 +163,14 @@ class TableDifference:
 
 
 def compare_tables(
-    a: EmbeddingTable, b: EmbeddingTable, alignment: Alignment, *, block_bytes: int = BLOCK_BYTES
+    a: EmbeddingTable,
+    b: EmbeddingTable,
+    alignment: Alignment,
+    *,
+    opener: Opener = EmbeddingTable.open,
+    block_bytes: int = BLOCK_BYTES,
 ) -> TableDifference:
-    """Compare two tables in one pass over both.
+    """Compare two tables in one pass over both; `opener` opens A, so that somebody can watch.
 
     Raises:
         FormatError: their rows are not of one width.
@@ -178,7 +184,7 @@ def compare_tables(
     distance, relative, cosine = (np.full(rows, np.nan) for _ in range(3))
     alike = a.tensor.dtype.name == b.tensor.dtype.name
 
-    with a.open() as reader_a, b.open() as reader_b:
+    with opener(a) as reader_a, b.open() as reader_b:
 
         def visit(_: None, first: int, stored: Bytes) -> None:
             targets = alignment.counterpart[first : first + len(stored)]

@@ -21,6 +21,7 @@ them passes them through `embtool.output.printable` first.
       NoRope                   this model has no rotary positions
       TableNotFound            no tensor looks like the embedding table asked for
       NoVocabulary             the model has no tokenizer file
+        MissingLibrary           it has one, for which a library is not installed
       BadReference             not the name of a model: wrong usage (also a ValueError)
       UnknownToken             no token, or not one token (also a KeyError)
       TokenIdOutOfRange        no such row (also an IndexError)
@@ -121,6 +122,10 @@ class NoVocabulary(EmbtoolError):
     """The model has no tokenizer that could turn text into token ids."""
 
     exit_status = 3
+
+
+class MissingLibrary(NoVocabulary):
+    """The model has a tokenizer, but the library that reads it is an extra and not installed."""
 
 
 class BadReference(EmbtoolError, ValueError):

@@ -23,6 +23,7 @@ import numpy as np
 
 from embtool.dtypes import DTYPES, Bytes, Floats
 from embtool.errors import LocalFailure
+from embtool.survey import Opener
 from embtool.table import EmbeddingTable, TableReader
 
 CHUNK_BYTES = 4 << 20
@@ -60,6 +61,7 @@ class Export:
     names: Callable[[Sequence[int]], Sequence[RowName]]
     label: Callable[[str], str]
     model: str
+    opener: Opener = EmbeddingTable.open
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -69,7 +71,7 @@ class Export:
     def stored(self) -> Iterator[tuple[Sequence[int], Bytes]]:
         """Yield ids with their rows as stored, uint8 (n, row_bytes), some at a time."""
         step = max(1, CHUNK_BYTES // (4 * max(1, self.table.shape[1])))
-        with self.table.open() as reader:
+        with self.opener(self.table) as reader:
             for first in range(0, len(self.ids), step):
                 part = self.ids[first : first + step]
                 yield part, _read(reader, part)

@@ -27,6 +27,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
 Record = Mapping[str, Any]
 
@@ -42,6 +43,9 @@ ORNAMENTS |= zip("▁▂▃▄▅▆▇", ".:-=+*%", strict=True)
 
 MACHINE_WIDTH = 100
 """Columns of a table that is not printed on a terminal."""
+
+PROSE_WIDTH = 88
+"""Columns of a paragraph: longer lines are hard to read, however wide the terminal is."""
 
 
 class Format(StrEnum):
@@ -449,6 +453,35 @@ def _print_card(card: Card, console: "Console", stream: TextIO) -> None:
         for label, value in section.lines:
             table.add_row(Text("  " + safe(label)), Text(encodable(safe(value), stream)))
         console.print(table)
+
+
+class Page:
+    """Prose for a reader: paragraphs wrapped to the terminal, command lines in one piece, every text escaped."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._console = make_console(self._stream)
+        self._width = min(self._console.width, PROSE_WIDTH)
+
+    def say(self, text: str, style: str = "", *, indent: int = 0) -> None:
+        """Print a paragraph."""
+        for part in self._text(text, style).wrap(self._console, self._width - indent):
+            part.rstrip()
+            part.pad_left(indent)
+            self._console.print(part, soft_wrap=True)
+
+    def line(self, text: str, style: str = "") -> None:
+        """Print one line as it is, however long, so that it can be copied."""
+        self._console.print(self._text(text, style), soft_wrap=True)
+
+    def gap(self) -> None:
+        """Print an empty line."""
+        self._console.print()
+
+    def _text(self, text: str, style: str) -> "Text":
+        from rich.text import Text  # noqa: PLC0415 - as above
+
+        return Text(encodable(safe(text), self._stream), style=style)
 
 
 class Bar:

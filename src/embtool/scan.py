@@ -572,7 +572,7 @@ def scan_in_order(
     whatever thread. The states are returned in the order of the parts.
     """
     edges = [reader.row_count * lane // LANES for lane in range(LANES + 1)]
-    block_rows = max(1, block_bytes // max(1, reader.row_bytes))
+    block_rows = max(1, block_bytes // max(1, reader.row_bytes, reader.row_cost))
     stop = threading.Event()
 
     def work(lane: int) -> State:

@@ -4,6 +4,8 @@ A pass reads each block once, in bounded memory, and adds up in float64 in a fix
 the same digits on every run. Rows that are not finite take no part in sums; they are listed.
 """
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +16,9 @@ from embtool.scan import Ids, Mask, in_parts, read_rows, scan_in_order
 from embtool.table import EmbeddingTable, TableReader
 
 Keys = NDArray[np.uint64]
+
+Opener = Callable[[EmbeddingTable], AbstractContextManager[TableReader]]
+"""What opens a table: `EmbeddingTable.open`, or something that watches the reading."""
 
 SEED = 20240508
 """Of the random numbers below: any constant does, as long as it is one."""
@@ -212,7 +217,8 @@ def distances(table: EmbeddingTable, reader: TableReader, point: Doubles, axis: 
     def visit(_: None, first: int, stored: Bytes) -> None:
         with np.errstate(all="ignore"):  # rows that are not finite have no distance
             apart = table.tensor.dtype.to_float32(stored)
-            apart -= near
+            if near.any():
+                apart -= near
             squares = np.einsum("ij,ij->i", apart, apart, dtype=np.float64)
             if away is not None:
                 squares = np.maximum(squares - np.square((apart @ away).astype(np.float64)), 0)

@@ -36,6 +36,9 @@ CANDIDATE_PERCENT = 2.0
 READ_AT_ONCE = 1024
 """Reference rows in hand while they are averaged."""
 
+INSIDE_WORD = "##"
+"""What WordPiece puts before a piece inside a word."""
+
 MOST_CONTAINING = 3
 """Longer tokens named that contain a candidate."""
 
@@ -86,13 +89,15 @@ def find_reference(vocabulary: Vocabulary, rows: int, kinds: Iterable[Kind]) -> 
     found: dict[int, Kind] = {}
     if Kind.PADDING in wanted:
         found |= dict.fromkeys(padding_ids(vocabulary, rows), Kind.PADDING)
-    for token in vocabulary:
-        if token.id >= rows:
+    for row, piece in vocabulary.pieces():
+        if row >= rows:
             continue
-        if Kind.BYTES in wanted and never_in_text(token):
-            found[token.id] = Kind.BYTES
-        elif Kind.NAMES in wanted and UNUSED_NAMES.fullmatch(token.piece):
-            found[token.id] = Kind.NAMES
+        if Kind.BYTES in wanted and (len(piece) == 1 or piece.startswith("<0x")):
+            token = vocabulary.token(row)
+            if token is not None and never_in_text(token):
+                found[row] = Kind.BYTES
+        elif Kind.NAMES in wanted and UNUSED_NAMES.fullmatch(piece):
+            found[row] = Kind.NAMES
     return Reference(found)
 
 
@@ -139,13 +144,11 @@ def percentile_of(scores: Doubles, row: int) -> float:
 
 def containing(vocabulary: Vocabulary, tokens: Sequence[Token]) -> dict[int, list[Token]]:
     """Find for each token the shortest longer tokens that contain it: a merge may have left it behind."""
-    wanted = [token for token in tokens if len(token.bytes) > 1]
-    found: dict[int, list[Token]] = {token.id: [] for token in tokens}
-    if not wanted:
-        return found
-    for other in sorted(vocabulary, key=lambda token: (len(token.bytes), token.id)):
-        for token in wanted:
-            longer = len(other.bytes) > len(token.bytes) and token.bytes in other.bytes
-            if longer and len(found[token.id]) < MOST_CONTAINING:
-                found[token.id].append(other)
+    found: dict[int, list[Token]] = {}
+    pieces = vocabulary.pieces()
+    for token in tokens:
+        core, length = token.piece.removeprefix(INSIDE_WORD), len(token.bytes)
+        ids = [row for row, piece in pieces if core in piece and row != token.id] if length > 1 else []
+        others = [other for other in map(vocabulary.token, ids) if other is not None and len(other.bytes) > length]
+        found[token.id] = sorted(others, key=lambda other: (len(other.bytes), other.id))[:MOST_CONTAINING]
     return found

@@ -44,6 +44,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("Table", "The table for other tools: numpy, safetensors, Parquet, CSV, projector, word2vec."),
     "rope": ("Position", "How rotary positions turn a vector: frequencies, wavelengths, angles."),
     "input": ("Position", "The sequence that the first block reads: token row and position."),
+    "learn": ("Learn", "A lesson in seven steps: guess, then see it measured on your own model."),
+    "schema": ("Learn", "The JSON Schema of what a command prints."),
     "cache": ("Set up", "What was fetched and derived: list, check, remove."),
     "use": ("Set up", "Choose the default model."),
 }

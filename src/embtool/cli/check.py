@@ -9,6 +9,7 @@ from embtool.check import RULES, Report, Rule, Severity, Subject, Surveys, check
 from embtool.checkpoint import Checkpoint
 from embtool.cli.messages import note
 from embtool.cli.options import OutputOptions, SourceOptions
+from embtool.cli.watching import watched
 from embtool.errors import EmbtoolError, FileNotInModel, TableNotFound, UnsupportedFormat
 from embtool.model import Model
 from embtool.output import Card, Column, Group, Listing, Section
@@ -115,7 +116,7 @@ def subject_of(model: Model, *, base: Subject | None = None, deep: bool = False)
         tables=tables,
         broken=tuple(broken),
         base=base,
-        surveys=Surveys() if deep else None,
+        surveys=Surveys(watched) if deep else None,
     )
 
 

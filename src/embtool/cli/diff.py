@@ -8,6 +8,7 @@ import typer
 
 from embtool.cli.messages import note
 from embtool.cli.options import OutputOptions, SourceOptions, TableName, Top, find_table, token_fields
+from embtool.cli.watching import watched
 from embtool.diff import Alignment, Moved, TableDifference, align_by_id, align_by_token, compare_tables
 from embtool.model import Model
 from embtool.output import Column, Group, Listing, count, visible
@@ -75,7 +76,7 @@ def run(
     first, second = source.open_named(a), source.open_named(b)
     ours, theirs = find_table(first, table), find_table(second, table)
     alignment, used = _align(first, ours, second, theirs, by)
-    found = compare_tables(ours, theirs, alignment)
+    found = compare_tables(ours, theirs, alignment, opener=watched)
     lines = _Lines(first.vocabulary_of(ours), second.vocabulary_of(theirs), found, rank, top)
     records = lines.records()
     context = {"a": first.name, "b": second.name, "table": ours.role, "by": used.value, "rank": rank.value}

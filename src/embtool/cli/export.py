@@ -11,6 +11,7 @@ import typer
 from embtool.categories import Categorizer, Category
 from embtool.cli.messages import note
 from embtool.cli.options import SourceOptions, TableName, find_table
+from embtool.cli.watching import watched
 from embtool.export import PROJECTOR_LIMIT, WRITERS, Export, RowName
 from embtool.model import Model
 from embtool.output import count, printable, size
@@ -75,7 +76,7 @@ def run(
         )
     if not len(ids):
         raise typer.BadParameter("no row is left to write")
-    export = Export(chosen, ids.tolist(), _namer(vocabulary), printable, opened.name)
+    export = Export(chosen, ids.tolist(), _namer(vocabulary), printable, opened.name, watched)
     for path in WRITERS[used](export, out):
         note(f"wrote {path} ({size(path.stat().st_size)})")
     note(f"{count(len(ids))} rows of {count(chosen.shape[1])} numbers from {chosen.tensor.name}")

@@ -11,7 +11,7 @@ from embtool.cli.batch import read_lines
 from embtool.cli.messages import note, report
 from embtool.cli.options import OutputOptions, SourceOptions
 from embtool.cli.position import describe_positions
-from embtool.errors import EmbtoolError, FileNotInModel, TableNotFound
+from embtool.errors import EmbtoolError, FileNotInModel, MissingLibrary, NoVocabulary, TableNotFound
 from embtool.hub.crew import in_order
 from embtool.model import Model
 from embtool.output import Card, Deck, Section, count, size
@@ -77,7 +77,7 @@ def describe(model: Model, *, tell: Callable[[str], None] = note) -> Card:
     """
     config = model.config
     tables = _tables(model, tell)
-    vocabulary = model.vocabulary_if_any
+    vocabulary = _vocabulary_of(model)
     if config is None and tables is None and vocabulary is None:
         raise FileNotInModel(f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model")
     if config is None:
@@ -117,6 +117,17 @@ def _tables(model: Model, tell: Callable[[str], None]) -> Tables | None:
     except TableNotFound as error:
         tell(error.message)
         return None
+
+
+def _vocabulary_of(model: Model) -> Vocabulary | None:
+    """Read the tokens, or say which library that needs."""
+    try:
+        return model.vocabulary
+    except MissingLibrary as error:
+        note(f"{error.message}: {error.hint}")
+    except NoVocabulary:
+        pass
+    return None
 
 
 def _is_of_tokens(table: EmbeddingTable) -> bool:

@@ -24,6 +24,7 @@ from embtool.cli.options import (
     find_table,
     token_fields,
 )
+from embtool.cli.watching import watched
 from embtool.dtypes import Doubles
 from embtool.errors import FormatError
 from embtool.export import whole
@@ -160,7 +161,7 @@ def _project(table: EmbeddingTable, rows: Doubles, basis: Basis) -> tuple[Projec
     """
     if basis is Basis.TOKENS:
         return project_on_own(rows), None
-    with table.open() as reader:
+    with watched(table) as reader:
         found = survey(table, reader, probe_for(table))
         axes = principal_axes(table, reader, found, DIMENSIONS)
     if axes is None:

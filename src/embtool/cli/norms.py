@@ -17,12 +17,14 @@ from embtool.cli.options import (
     find_table,
     token_fields,
 )
+from embtool.cli.watching import watched
 from embtool.dtypes import Doubles
 from embtool.model import Model
 from embtool.norms import row_norms
 from embtool.output import Card, Column, Group, Listing, Section, brief, count, visible
 from embtool.scan import Ids
 from embtool.statistics import PERCENTILES, TableStatistics, describe_table, extremes, standing
+from embtool.survey import survey
 from embtool.table import EmbeddingTable
 from embtool.vocabulary import Query
 
@@ -80,7 +82,7 @@ def run(
             raise typer.BadParameter("--list shows every row: name no tokens beside it")
         _list_rows(opened, chosen, tokens, token, output)
         return
-    with chosen.open() as reader:
+    with watched(chosen) as reader:
         found = describe_table(chosen, reader, spectrum=spectrum)
     output.emit(_card(opened, chosen, found, top))
 
@@ -91,17 +93,19 @@ def _list_rows(
     """Print the norm of the rows asked for, or of all."""
     context = {"model": model.name, "table": table.role}
     vocabulary = model.vocabulary_of(table)
-    norms = row_norms(table)
 
-    def record(row: int) -> dict[str, Any]:
+    def record(row: int, norm: float) -> dict[str, Any]:
         entry = vocabulary.token(row) if vocabulary is not None else None
-        return {**token_fields(entry, row), "norm": _finite(norms[row])}
+        return {**token_fields(entry, row), "norm": _finite(norm)}
 
     if not tokens:
-        records = [record(row) for row in range(len(norms))]
+        with watched(table) as reader:
+            lengths = survey(table, reader).norms
+        records = [record(row, norm) for row, norm in enumerate(lengths.tolist())]
         output.emit(Listing("norms", LIST_COLUMNS, [Group(records)], "rows", context=context, line=context))
         return
     batch = Batch(tokens, options, table, model)
+    norms = row_norms(table)
 
     def answer(query: Query) -> Group:
         if len(query.ids) > 1:
@@ -111,7 +115,8 @@ def _list_rows(
             "percentile": None if place is None else place.percentile,
             "shorter": None if place is None else place.shorter,
         }
-        return Group([{"query": query.text, **record(query.ids[0]), **known}])
+        own = float(np.linalg.norm(table.rows(query.ids)[0].astype(np.float64)))
+        return Group([{"query": query.text, **record(query.ids[0], own), **known}])
 
     groups = [Group([record for group in batch.each(answer) for record in group.records])]
     output.emit(Listing("norms", COLUMNS, groups, "rows", context=context, line=context))

@@ -92,7 +92,12 @@ class OutputOptions:
 
     @property
     def format(self) -> Format:
-        """The format asked for, or the one that fits where stdout goes.
+        """The format asked for, or the one that fits where stdout goes."""
+        return self.asked or (Format.TABLE if sys.stdout.isatty() else Format.TSV)
+
+    @property
+    def asked(self) -> Format | None:
+        """The format asked for, if one was.
 
         Raises:
             BadParameter: two formats were asked for.
@@ -108,9 +113,7 @@ class OutputOptions:
             asked.add(self.output_format)
         if len(asked) > 1:
             raise typer.BadParameter(f"one output format at a time, not {' and '.join(sorted(asked))}")
-        if asked:
-            return asked.pop()
-        return Format.TABLE if sys.stdout.isatty() else Format.TSV
+        return asked.pop() if asked else None
 
     def emit(self, result: Result) -> None:
         """Print a result."""
@@ -179,7 +182,7 @@ class ModelOptions(SourceOptions):
             "-m",
             "--model",
             metavar="MODEL",
-            help="A folder, a .safetensors file, a Hugging Face repository, or mini.",
+            help="A folder, a .safetensors or .gguf file, word vectors, a Hugging Face repository, or mini.",
             rich_help_panel="Model",
         ),
     ] = None

@@ -9,6 +9,7 @@ import typer
 from embtool.categories import Categorizer, Category
 from embtool.cli.messages import note
 from embtool.cli.options import ModelOptions, OutputOptions, TableName, Top, find_table, token_fields
+from embtool.cli.watching import watched
 from embtool.dtypes import Doubles
 from embtool.model import Model
 from embtool.output import Column, Format, Group, Listing, abridge, count, visible
@@ -83,7 +84,7 @@ def run(
     chosen = find_table(opened, table)
     known = _reference(opened, chosen, reference or ["auto"])
     used, why = _choose(opened, chosen, indicator, known)
-    with chosen.open() as reader:
+    with watched(chosen) as reader:
         scores = untrained_scores(chosen, reader, used, known)
     listed = _Listed(opened, scores, known, normal=normal, padding=padding)
     records = listed.records(top, percent)

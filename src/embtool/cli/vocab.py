@@ -79,8 +79,7 @@ def run(
         None if identity is None else parse_ids(f"id:{identity}"),
         None if variants is None else _root(_find(variants, vocabulary)),
     )
-    rows = padding_ids(vocabulary, opened_rows) if (opened_rows := _rows(opened)) is not None else []
-    lines = search.lines(vocabulary, rows, duplicates=duplicates)
+    lines = search.lines(vocabulary, _padding(opened), duplicates=duplicates)
     context = {"model": opened.name}
     if counts:
         records = _counts(lines)
@@ -155,12 +154,12 @@ def _doubled(tokens: Sequence[Token]) -> list[Token]:
     return sorted((token for token in tokens if times[key(token)] > 1), key=lambda token: (*key(token), token.id))
 
 
-def _rows(model: Model) -> int | None:
-    """Count the rows of the input table, or None where the model has no weights that can be read."""
+def _padding(model: Model) -> list[int]:
+    """List the rows of the input table that no token has; none where the model has no weights that can be read."""
     try:
-        return model.input_table.tensor.shape[0]
+        return padding_ids(model.vocabulary, model.input_table.tensor.shape[0])
     except (EmbtoolError, IndexError):
-        return None
+        return []
 
 
 def _compile(pattern: str | None, *, ignore_case: bool) -> re.Pattern[str] | None:

@@ -8,6 +8,7 @@ such as the tokens, is passed over and decoded only when asked for. A model can 
 header of its own, the metadata in the first.
 """
 
+import dataclasses
 import math
 import re
 import struct
@@ -32,8 +33,9 @@ SUFFIX = ".gguf"
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 
-STEPS = (1 << 20, 8 << 20, 32 << 20)
-"""Bytes read of a header, then again if that was not all: a large vocabulary makes one of 6 to 16 MB."""
+STEPS = (1 << 20, 8 << 20, 32 << 20, 1 << 40)
+"""Bytes read of a header, then again if that was not all: a large vocabulary makes one of 6 to 16 MB. The last step is
+as far as the source allows."""
 
 KEY_LIMIT = 65_535
 """Bytes of a key: the format's own limit."""
@@ -56,6 +58,9 @@ SPLIT = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$"
 
 PROJECTOR = re.compile(r"(^|[/\-_.])mmproj", re.IGNORECASE)
 """Files of a vision tower that lie beside a model: no model of their own."""
+
+SCALE = ".scale"
+"""The end of the name of a factor for a whole tensor, as converters of NVFP4 models write it."""
 
 SCALARS = {0: "B", 1: "b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "?", 10: "<Q", 11: "<q", 12: "<d"}
 """Types of metadata values, for struct, by their number; 8 is a string, 9 an array."""
@@ -120,21 +125,21 @@ def read_header(source: Source, shard: str) -> Header:
     Raises:
         FormatError: it is no GGUF file, of another version or byte order, truncated, or longer than is accepted.
     """
-    size = source.size(shard)
-    limit = min(size, source.header_limit)
-    for step in (*STEPS, source.header_limit):
-        length = min(step, limit)
+    for step in STEPS:
+        length = min(step, source.header_limit)
+        data = source.head(shard, length)
+        size = source.size(shard)  # after the first bytes, which on a hub bring it with them
         try:
-            return parse_header(source.head(shard, length), file_size=size, shard=shard)
+            return parse_header(data, file_size=size, shard=shard)
         except _TooShort:
-            if length < limit:
-                continue
-        break
-    if limit == size:
-        raise FormatError(
-            f"{shard} is truncated: its {size:,} bytes end inside its header", hint="delete it and fetch it again"
-        )
-    raise FormatError(f"the header of {shard} is longer than {limit:,} bytes, the most that is read")
+            if len(data) >= size:
+                raise FormatError(
+                    f"{shard} is truncated: its {size:,} bytes end inside its header",
+                    hint="delete it and fetch it again",
+                ) from None
+            if length == source.header_limit:
+                break
+    raise FormatError(f"the header of {shard} is longer than {source.header_limit:,} bytes, the most that is read")
 
 
 def parse_header(data: bytes, *, file_size: int, shard: str) -> Header:
@@ -391,6 +396,9 @@ class GgufCheckpoint(Checkpoint):
         found = self._tensors.get(name)
         if found is None:
             raise TableNotFound(f"{self.source.name} has no tensor {name}")
+        if f"{name.removesuffix('.weight')}{SCALE}" in self._tensors:
+            # What is in the blocks is then not yet the row, and the library does not know the scale.
+            return dataclasses.replace(found, dtype=dataclasses.replace(found.dtype, name=_scaled(found), decode=None))
         return found
 
     def read_config(self) -> Config:
@@ -425,6 +433,10 @@ class GgufCheckpoint(Checkpoint):
             return None
         stored = np.frombuffer(self.source.read(tensor.shard, tensor.start, tensor.stop), np.uint8)
         return [float(value) for value in tensor.dtype.to_float32(stored)]
+
+
+def _scaled(tensor: TensorInfo) -> str:
+    return f"{tensor.dtype.name} with a scale beside it"
 
 
 def open_file(source: Source, file: str) -> GgufCheckpoint:

@@ -245,6 +245,19 @@ class _Translation:
         value = self.metadata.get(f"{self.architecture}.{key}")
         return value.tolist() if isinstance(value, np.ndarray) else value
 
+    def number(self, key: str) -> float | None:
+        """Give the value of a key that is computed with here.
+
+        Raises:
+            ConfigError: it is no finite number.
+        """
+        value = self.value(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ConfigError(f"{self.file}: {self.architecture}.{key} must be a number")
+        return value
+
     def _copy(self, key: str, field: str) -> None:
         value = self.value(key)
         if isinstance(value, list):  # one for each layer: the config has no word for that
@@ -368,14 +381,15 @@ class _Translation:
 
     def _attention(self, section: dict[str, Any]) -> None:
         """Set what cos and sin are multiplied by."""
-        stated = self.value("rope.scaling.attn_factor")
+        stated = self.number("rope.scaling.attn_factor")
         if stated is None:
-            stated = self.value("rope.scaling.yarn_attn_factor")
-        logarithm = self.value("rope.scaling.yarn_log_multiplier")
+            stated = self.number("rope.scaling.yarn_attn_factor")
+        logarithm = self.number("rope.scaling.yarn_log_multiplier")
+        factor = self.number("rope.scaling.factor") or 0
         if section["rope_type"] == "longrope" and stated is not None:
             section["attention_factor"] = stated
-        elif section["rope_type"] == "yarn" and stated is not None and section.get("factor"):
-            section["attention_factor"] = stated * (YARN_LOG * math.log(section["factor"]) + 1)
+        elif section["rope_type"] == "yarn" and stated is not None and factor > 0:
+            section["attention_factor"] = stated * (YARN_LOG * math.log(factor) + 1)
         elif logarithm:
             section["mscale"] = section["mscale_all_dim"] = logarithm / YARN_LOG
 
@@ -384,7 +398,7 @@ class _Translation:
 
         Frequencies divided by a factor each are what longrope does, with the same factors at every length.
         """
-        theta = self.value("rope.freq_base") or DEFAULT_THETA
+        theta = self.number("rope.freq_base") or DEFAULT_THETA
         for factor, low, high, original in LLAMA3_FACTORS:
             made = _llama3(len(factors), theta, factor, low, high, original)
             if np.allclose(made, factors, rtol=FACTOR_ERROR, atol=0):
@@ -416,8 +430,9 @@ def _llama3(pairs: int, theta: float, factor: float, low: float, high: float, or
 
     As llama.cpp's converter does when it writes `rope_freqs.weight` (convert_hf_to_gguf.py).
     """
-    waves = 2 * np.pi * float(theta) ** (2 * np.arange(pairs) / (2 * pairs))
-    smooth = (original / waves - low) / (high - low)
-    between = 1 / ((1 - smooth) / factor + smooth)
+    with np.errstate(all="ignore"):  # of a theta that makes no waves, which is refused where the settings are made
+        waves = 2 * np.pi * np.float64(theta) ** (2 * np.arange(pairs) / (2 * pairs))
+        smooth = (original / waves - low) / (high - low)
+        between = 1 / ((1 - smooth) / factor + smooth)
     made = np.where(waves < original / high, 1.0, np.where(waves > original / low, factor, between))
     return [float(value) for value in made]

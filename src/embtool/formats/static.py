@@ -82,7 +82,7 @@ class Layout:
     width: int
 
 
-def recognise(head: bytes) -> Layout | None:
+def recognise(head: bytes, file: str) -> Layout | None:
     """Tell the layout of a file from its first bytes, or None if it is no table of words.
 
     Raises:
@@ -90,7 +90,7 @@ def recognise(head: bytes) -> Layout | None:
     """
     if head.startswith(FASTTEXT_BINARY):
         raise UnsupportedFormat(
-            "this is a binary model of fastText, whose words are made of parts",
+            f"{file} is a binary model of fastText, whose words are made of parts",
             hint="fetch the .vec file of the same model, or write one with fastText's bin_to_vec.py",
         )
     first, newline, rest = head.partition(b"\n")
@@ -376,7 +376,7 @@ def open_file(source: Source, file: str) -> StaticCheckpoint:
         FormatError: it is none.
         UnsupportedFormat: it is a model of fastText.
     """
-    layout = recognise(source.head(file, LOOKED_AT))
+    layout = recognise(source.head(file, LOOKED_AT), file)
     if layout is None:
         raise FormatError(f"{file} is no table of words: its first lines are not a word and numbers")
     return StaticCheckpoint(source, file, layout)
@@ -390,7 +390,7 @@ def open_checkpoint(source: Source) -> StaticCheckpoint | None:
 
 def is_static(source: Source, file: str) -> bool:
     """Tell whether a file is one of words and vectors, by its first bytes."""
-    return recognise(source.head(file, LOOKED_AT)) is not None
+    return recognise(source.head(file, LOOKED_AT), file) is not None
 
 
 # --- model2vec

@@ -114,7 +114,9 @@ def parse_choice(text: str, choices: Sequence[str]) -> int | None:
     places |= {str(place + 1): place for place in range(len(choices))}
     if wanted in places:
         return places[wanted]
-    begun = [place for place, choice in enumerate(choices) if wanted and choice.strip("␣").casefold().startswith(wanted)]
+    begun = [
+        place for place, choice in enumerate(choices) if wanted and choice.strip("␣").casefold().startswith(wanted)
+    ]
     return begun[0] if len(begun) == 1 else None
 
 

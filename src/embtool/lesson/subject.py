@@ -7,11 +7,11 @@ from functools import cached_property
 import numpy as np
 
 from embtool.dtypes import Doubles
-from embtool.errors import ConfigError, TableNotFound, UnknownToken
+from embtool.errors import ConfigError, FormatError, TableNotFound, UnknownToken
 from embtool.model import Model
 from embtool.neighbors import Neighbors, nearest
 from embtool.norms import row_norms
-from embtool.output import brief, count
+from embtool.output import abridge, brief, count
 from embtool.positions import Positions
 from embtool.scan import norms
 from embtool.sequence import InputSequence, SequenceTables, cosines, read_sequence
@@ -31,6 +31,15 @@ COMPANY = (
 
 SENTENCES = (("pod", "restarts", "node"), ("king", "greets", "queen"))
 """Three words that make a sentence both ways round."""
+
+LONGEST_NAME = 40
+"""Characters of a model's name in a sentence."""
+
+FEW_TOKENS = 6
+"""Tokens of a sentence that a reader still follows one by one."""
+
+FEWEST_ROWS = 8
+"""Rows of a table from which a word and four others can be chosen."""
 
 SHORTEST_WORD = 3
 OWN_WORDS = 24
@@ -52,6 +61,11 @@ class Subject:
         self.model = model
         self.reached = tuple(reached)
 
+    @property
+    def name(self) -> str:
+        """What the user called the model, short enough for a sentence."""
+        return abridge(self.model.name, LONGEST_NAME)
+
     def command(self, name: str, *arguments: str) -> tuple[str, ...]:
         """Write a command line about this model."""
         return (name, *arguments, "-m", self.model.name, *self.reached)
@@ -64,8 +78,15 @@ class Subject:
 
     @cached_property
     def table(self) -> EmbeddingTable:
-        """The input table."""
-        return self.model.input_table
+        """The input table.
+
+        Raises:
+            FormatError: it has too few rows to compare any.
+        """
+        table = self.model.input_table
+        if table.shape[0] < FEWEST_ROWS:
+            raise FormatError(f"{table.tensor.name} has {table.shape[0]} rows: too few for a lesson")
+        return table
 
     @cached_property
     def vocabulary(self) -> Vocabulary | None:
@@ -95,9 +116,16 @@ class Subject:
         return None if self.vocabulary is None else self.vocabulary.token(identity)
 
     def shown(self, identity: int) -> str:
-        """Name a row for a reader: its token, or its number."""
+        """Name a row for a reader: its token, a part of a character by its bytes, padding by its number."""
         token = self.token(identity)
-        return f"row {count(identity)}" if token is None else brief(token.text)
+        if token is None:
+            return f"row {count(identity)}"
+        return f"<{token.bytes.hex()}>" if "\ufffd" in token.text else brief(token.text)
+
+    def of_row(self, identity: int) -> str:
+        """Name a row in a sentence: that of its token, or its number."""
+        token = self.token(identity)
+        return f"row {count(identity)}" if token is None else f"the row of {self.shown(identity)}"
 
     def typed(self, identity: int) -> str:
         """Name a row on a command line: its text where that is certain to be read as this token, else its id."""
@@ -132,7 +160,7 @@ class Subject:
 
     @cached_property
     def own(self) -> list[int]:
-        """Rows of ordinary words of this vocabulary, spread over it; without a tokenizer, rows spread over the table."""
+        """Rows of ordinary words, spread over the vocabulary; without a tokenizer, rows spread over the table."""
         rows = self.table.shape[0]
         found = list(self._ordinary()) or list(range(rows))
         step = max(1, len(found) // OWN_WORDS)
@@ -155,8 +183,8 @@ class Subject:
                 return found[0], found[1:]
         row = self.first
         near = [identity for identity in self.neighbors(row, 1).ids.tolist() if identity != row]
-        others = [identity for identity in self.own if identity not in (row, *near)]
-        return row, sorted([*near, *others[:: max(1, len(others) // 3)][:3]])
+        far = [identity for identity in self.own if identity not in (row, *near)]
+        return row, sorted([*near, *far[:: max(1, len(far) // 3)][:3]])
 
     @cached_property
     def sentences(self) -> tuple[str, str] | None:
@@ -165,14 +193,15 @@ class Subject:
             return None
         own = [self.vocabulary.token(identity) for identity in self.own[:3]]
         usual = [*SENTENCES, tuple(token.text.strip() for token in own if token is not None)]
+        found: list[tuple[int, tuple[str, str]]] = []
         for words in usual:
             one, other = (" ".join(order) for order in (words, words[::-1]))
-            for space in (" ", ""):
-                pair = (space + one, space + other)
+            for pair in ((one, other), (f" {one}", f" {other}")):
                 counted = [Counter(self._ids(text)) for text in pair]
                 if counted[0] == counted[1] and len(counted[0]) > 1 and self._fits(counted[0]):
-                    return pair
-        return None
+                    found.append((counted[0].total(), pair))
+        few = [pair for total, pair in found if total <= FEW_TOKENS]
+        return few[0] if few else min(found, default=(0, None))[1]
 
     def _ids(self, text: str) -> list[int]:
         assert self.vocabulary is not None
@@ -185,7 +214,8 @@ class Subject:
 
     def row(self, identity: int) -> Doubles:
         """One row of the input table: float64 (width,)."""
-        return self.table.rows([identity])[0].astype(np.float64)
+        found: Doubles = self.table.rows([identity])[0].astype(np.float64)
+        return found
 
     def length(self, identity: int) -> float:
         """The length of a row."""
@@ -209,7 +239,7 @@ class Subject:
 
     @cached_property
     def untrained(self) -> tuple[int, Kind | None]:
-        """A row that was surely never trained, and why that is certain; else the shortest row, which only may be one."""
+        """A row that surely was never trained, and why that is certain; else the shortest row, which only may be."""
         usable = np.isfinite(self.norms) & (self.norms > 0)
         if self.vocabulary is not None:
             reference = find_reference(self.vocabulary, self.table.shape[0], (Kind.PADDING, Kind.BYTES, Kind.NAMES))

@@ -9,7 +9,12 @@ The floors inside, lowest first:
     entries     piece <-> id, read from tokenizer.json
     index       the same in a file, derived once, where one token is found without reading the others
     words       Vocabulary: a token by id, by text, by piece, by bytes; the tokenizers library only to split text
+    splitter    what splits text where no tokenizer.json does
+    spm         SentencePiece's files
+    ranks       tiktoken's files
+    plain       the words of static embeddings
     files       which files of a model its tokenizer is in
+    ggml        what a GGUF file says of its tokens
     queries     what a person types, turned into ids
 """
 

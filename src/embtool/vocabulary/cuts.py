@@ -20,6 +20,19 @@ GPT4O = (
     rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_CONTRACTIONS}?|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_CONTRACTIONS}?"
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+TEKKEN = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*"
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+DEEPSEEK_V3 = (
+    r"\p{N}{1,3}",
+    "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+    (
+        r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+        r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    ),
+)
+DEEPSEEK_CODER = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+", r"\p{N}")
 PUNCTUATION = r"[\p{P}\$\+<=>\^~\|`]+"
 DIGITS = r"\p{N}"
 
@@ -40,6 +53,9 @@ CUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         **dict.fromkeys(
             ("starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"), (DIGITS, GPT2)
         ),
+        "tekken": (TEKKEN,),
+        **dict.fromkeys(("deepseek-v3", "hunyuan-dense"), DEEPSEEK_V3),
+        "deepseek-coder": DEEPSEEK_CODER,
         "falcon": (PUNCTUATION, GPT2, "[0-9][0-9][0-9]"),
     }
 )

@@ -135,10 +135,15 @@ def _entries(metadata: TokenizerMetadata) -> MemoryEntries:
     for identity, (piece, kind) in enumerate(zip(metadata.pieces, metadata.types, strict=True)):
         if kind == UNUSED and piece == f"[PAD{identity}]":
             continue
-        if kind in (CONTROL, USER_DEFINED):
+        if _is_added(piece, kind):
             added[identity] = Added(piece, kind == CONTROL)
         pieces[identity] = _wordpiece(piece, kind) if bert else piece
     return MemoryEntries(pieces, added, _traits(metadata))
+
+
+def _is_added(piece: str, kind: int) -> bool:
+    """Tell whether a token stands for itself; Gemma's runs of spaces are user-defined, and spelled like others."""
+    return kind == CONTROL or (kind == USER_DEFINED and WORD not in piece)
 
 
 def _wordpiece(piece: str, kind: int) -> str:
@@ -176,7 +181,7 @@ def _tokenizer(metadata: TokenizerMetadata) -> Any:
     state["added_tokens"] = [
         {"id": identity, "content": piece, "special": kind == CONTROL, **_AS_IS}
         for identity, (piece, kind) in enumerate(zip(metadata.pieces, metadata.types, strict=True))
-        if kind in (CONTROL, USER_DEFINED)
+        if _is_added(piece, kind)
     ]
     state["post_processor"] = _template(metadata)
     return loader(json.dumps(state).encode(), metadata.file)()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from embtool.vocabulary.entries import MemoryEntries, Traits
 from embtool.vocabulary.index import open_index, write_index
 from embtool.vocabulary.spelling import WORDS
-from embtool.vocabulary.spm import Ids
+from embtool.vocabulary.splitter import Splitter
 from embtool.vocabulary.words import Vocabulary
 
 
@@ -24,13 +24,12 @@ def read_words(words: Callable[[], list[str]], file: str, *, key: str) -> Vocabu
     return Vocabulary(f"{file}, words", parse, load, quick=lambda: open_index(key))
 
 
-class _Splitter:
+class _Splitter(Splitter):
     """Splits text at white space; a word that has no vector is left out, as gensim leaves it out."""
 
     def __init__(self, places: Mapping[str, int]) -> None:
         self._places = places
 
-    def encode(self, text: str, *, add_special_tokens: bool = False) -> Ids:
+    def split(self, text: str) -> list[int]:
         """Look up each word of a text."""
-        del add_special_tokens
-        return Ids([self._places[word] for word in text.split() if word in self._places])
+        return [self._places[word] for word in text.split() if word in self._places]

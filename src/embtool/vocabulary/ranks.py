@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from embtool.errors import FormatError, NoVocabulary
+from embtool.errors import FormatError, MissingLibrary, NoVocabulary
 from embtool.vocabulary.cuts import GPT4O, LLAMA3, QWEN2
 from embtool.vocabulary.entries import LARGEST_ID, Added, MemoryEntries, Traits
 from embtool.vocabulary.spelling import ByteLevel
-from embtool.vocabulary.spm import INSTALL, Ids
+from embtool.vocabulary.splitter import Splitter
+from embtool.vocabulary.spm import INSTALL
 from embtool.vocabulary.words import Vocabulary
 
 GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -113,7 +114,7 @@ def read_ranks(data: bytes, file: str, added: Mapping[int, Added]) -> Vocabulary
     return Vocabulary(f"{file}, tiktoken", lambda: entries, load)
 
 
-class _Splitter:
+class _Splitter(Splitter):
     """Splits text with the tiktoken library."""
 
     def __init__(
@@ -126,17 +127,17 @@ class _Splitter:
             )
         self._encoding = _encoding(ranks, special, flavour, file)
 
-    def encode(self, text: str, *, add_special_tokens: bool = False) -> Ids:
-        """Split a text; such a file names no token that begins a sequence."""
-        del add_special_tokens
-        return Ids(self._encoding.encode(text, allowed_special="all"))
+    def split(self, text: str) -> list[int]:
+        """Split a text; special tokens in it are those tokens."""
+        found: list[int] = self._encoding.encode(text, allowed_special="all")
+        return found
 
 
 def _encoding(ranks: Mapping[bytes, int], special: Mapping[int, Added], flavour: Flavour, file: str) -> Any:
     try:
         from tiktoken import Encoding  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise NoVocabulary(
+        raise MissingLibrary(
             f"text is split by the tiktoken library for {file}, and it is not installed",
             hint=f"{INSTALL}, or name one token by its text, by piece: or by id:",
         ) from error

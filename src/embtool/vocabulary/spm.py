@@ -7,11 +7,11 @@ both the entries and the splitting. Tokens that a model has added beside the fil
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from embtool.errors import FormatError, NoVocabulary
+from embtool.errors import FormatError, MissingLibrary
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
+from embtool.vocabulary.splitter import Splitter
 from embtool.vocabulary.words import Vocabulary
 
 INSTALL = "pip install 'embtool[tokenizers]'"
@@ -19,18 +19,11 @@ INSTALL = "pip install 'embtool[tokenizers]'"
 SPACES = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}
 
 
-@dataclass(frozen=True)
-class Ids:
-    """What a text was split into, as `Vocabulary` expects it of a tokenizer."""
-
-    ids: list[int]
-
-
 def read_sentencepiece(data: bytes, file: str, added: Mapping[int, Added]) -> Vocabulary:
     """Read the vocabulary of a SentencePiece model; `added` are the tokens beside it, by id.
 
     Raises:
-        NoVocabulary: the sentencepiece library is not installed.
+        MissingLibrary: the sentencepiece library is not installed.
         FormatError: the bytes are no such model.
     """
     processor = _load(data, file)
@@ -51,7 +44,7 @@ def _load(data: bytes, file: str) -> Any:
     try:
         from sentencepiece import SentencePieceProcessor  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise NoVocabulary(
+        raise MissingLibrary(
             f"{file} is read by the sentencepiece library, which is not installed",
             hint=f"{INSTALL}, or name rows by id:, such as id:70135",
         ) from error
@@ -65,7 +58,7 @@ def _load(data: bytes, file: str) -> Any:
     return processor
 
 
-class _Splitter:
+class _Splitter(Splitter):
     """Splits text: added tokens first, which stand for themselves, the rest by the library."""
 
     def __init__(self, processor: Any, added: Mapping[str, int]) -> None:
@@ -74,13 +67,17 @@ class _Splitter:
         listed = "|".join(re.escape(content) for content in sorted(added, key=len, reverse=True) if content)
         self._cut = re.compile(f"({listed})") if listed else None
 
-    def encode(self, text: str, *, add_special_tokens: bool = False) -> Ids:
-        """Split a text; `add_special_tokens` puts the beginning before it, as models with such a file expect."""
+    def begin(self) -> list[int]:
+        """Give the beginning, which models with such a file expect."""
         start = self._processor.bos_id()
-        ids = [start] if add_special_tokens and start >= 0 else []
+        return [start] if start >= 0 else []
+
+    def split(self, text: str) -> list[int]:
+        """Split a text."""
+        ids: list[int] = []
         for part in self._cut.split(text) if self._cut is not None else [text]:
             if part in self._added:
                 ids.append(self._added[part])
             elif part:
                 ids += self._processor.encode(part)
-        return Ids(ids)
+        return ids

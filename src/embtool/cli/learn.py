@@ -1,0 +1,297 @@
+"""`embtool learn`: the lesson, walked with a reader at a terminal or printed as a script.
+
+What is asked and measured stands in `embtool.lesson`; here it is shown, guesses are read, and progress is kept.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from embtool.cli.options import ModelOptions, OutputOptions
+from embtool.lesson import (
+    STEPS,
+    Done,
+    Question,
+    Step,
+    Subject,
+    forget,
+    judge,
+    read_progress,
+    save_progress,
+    shell,
+)
+from embtool.lesson.parts import Kind, understood
+from embtool.output import Column, Format, Group, Listing, Page
+
+INTERRUPTED = 130
+
+EVERY = "all"
+
+LEAVE = "q"
+
+PROMPTS = {
+    Kind.NUMBER: "a number> ",
+    Kind.COSINE: "-1 to 1> ",
+    Kind.CHOICE: "a, b, …> ",
+    Kind.OPEN: "in your words; an empty line ends> ",
+}
+
+ASIDES = {
+    Kind.NUMBER: "A number, please; Enter alone shows the answer.",
+    Kind.COSINE: "A number from -1 to 1, please; Enter alone shows the answer.",
+    Kind.CHOICE: "One of the letters, please; Enter alone shows the answer.",
+}
+
+STEP_COLUMNS = (
+    Column("number", title="", right=True),
+    Column("name", terminal=False),
+    Column("title", style="bold"),
+    Column("asks", title="you guess"),
+    Column("done", terminal=False),
+    Column("done_on", title="done on", style="green", missing=""),
+    Column("right", terminal=False),
+    Column("asked", terminal=False),
+)
+
+QUESTION_COLUMNS = tuple(
+    Column(key)
+    for key in ("step", "name", "place", "kind", "ask", "choices", "unit", "answer", "shown", "lines", "commands")
+)
+
+
+def run(
+    step: Annotated[
+        str | None, typer.Argument(metavar="STEP", help="A step, 1 to 7, or all; without it the steps are listed.")
+    ] = None,
+    *,
+    reset: Annotated[bool, typer.Option("--reset", help="Forget which steps are done.")] = False,
+    model: ModelOptions,
+    output: OutputOptions,
+) -> None:
+    """Learn what an embedding table is, in seven steps: you guess, then it is measured on your own model.
+
+    `embtool learn 1` begins; `embtool learn all` walks the whole way, about a quarter of an hour. Every number is
+    computed when you see it, and every answer names the command that shows it again. Without a terminal the script of
+    the lesson is printed, with its answers.
+    """
+    if reset:
+        forget()
+    chosen = _steps(step)
+    if output.asked is Format.JSON:
+        output.emit(_script(Subject(model.open(), _reached(model)), chosen or STEPS))
+    elif not chosen:
+        output.emit(_list(model))
+    elif output.asked not in (None, Format.TABLE):
+        output.emit(_script(Subject(model.open(), _reached(model)), chosen))
+    elif sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
+        _Walk(Subject(model.open(), _reached(model)), Page()).all(chosen)
+    else:
+        _print(Subject(model.open(), _reached(model)), chosen)
+
+
+def _steps(text: str | None) -> tuple[Step, ...]:
+    """Find the steps asked for; none where the list is."""
+    if text is None:
+        return ()
+    found = STEPS if text == EVERY else tuple(step for step in STEPS if text in (str(step.number), step.name))
+    if not found:
+        raise typer.BadParameter(f"there is no step {text!r}: name one of 1 to {len(STEPS)}, or {EVERY}")
+    return found
+
+
+def _reached(model: ModelOptions) -> tuple[str, ...]:
+    """The options that the commands shown must repeat to reach the same model."""
+    revision = () if model.revision is None else ("--revision", model.revision)
+    return (*revision, *(("--offline",) if model.offline else ()))
+
+
+# --- the list, and the script for machines ----------------------------------------------------------------------------
+
+
+def _list(model: ModelOptions) -> Listing:
+    """List the steps and what is done."""
+    done = read_progress()
+    records = [_described(step, done.get(step.number)) for step in STEPS]
+    following = next((step.number for step in STEPS if step.number not in done), None)
+    named = ("-m", model.models[0]) if model.models else ()
+    after = (
+        f"  next: {shell(['learn', str(following), *named])}"
+        if following is not None
+        else f"  all done; once more, or on another model: {shell(['learn', EVERY, '-m', 'MODEL'])}"
+    )
+    title = "from a number to what a model reads: guess first, then see"
+    return Listing("learn", STEP_COLUMNS, [Group(records, title=title, after=[after])], "steps")
+
+
+def _described(step: Step, done: Done | None) -> dict[str, Any]:
+    return {
+        "number": step.number,
+        "name": step.name,
+        "title": step.title,
+        "asks": step.asks,
+        "done": done is not None,
+        "done_on": None if done is None else done.model,
+        "right": None if done is None else done.right,
+        "asked": None if done is None else done.asked,
+    }
+
+
+def _script(subject: Subject, steps: Sequence[Step]) -> Listing:
+    """The whole script with its answers, for machines."""
+    context = {"model": subject.model.name}
+
+    def groups() -> Iterator[Group]:
+        for step in steps:
+            questions = [_answered(question) for question in step.make(subject)]
+            records = [{"place": place, **question} for place, question in enumerate(questions, 1)]
+            yield Group(records, line={"step": step.number, "name": step.name})
+
+    def document() -> dict[str, Any]:
+        done = read_progress()
+        return {
+            **context,
+            "steps": [
+                {
+                    **_described(step, done.get(step.number)),
+                    "recall": None if step.recall is None else _answered(step.recall),
+                    "questions": [_answered(question) for question in step.make(subject)],
+                }
+                for step in steps
+            ],
+        }
+
+    return Listing("learn", QUESTION_COLUMNS, groups(), "questions", context=context, line=context, document=document)
+
+
+def _answered(question: Question) -> dict[str, Any]:
+    outcome = question.find()
+    return {
+        "told": list(question.told),
+        "kind": question.kind.value,
+        "ask": question.ask,
+        "choices": list(question.choices),
+        "unit": question.unit or None,
+        "answer": outcome.answer,
+        "shown": question.written(outcome),
+        "lines": list(outcome.lines),
+        "commands": [shell(command) for command in question.commands],
+    }
+
+
+# --- for readers ------------------------------------------------------------------------------------------------------
+
+
+def _print(subject: Subject, steps: Sequence[Step]) -> None:
+    """Print the script of the lesson with its answers."""
+    page = Page()
+    for step in steps:
+        _head(page, step, subject)
+        for question in (*((step.recall,) if step.recall is not None else ()), *step.make(subject)):
+            _ask(page, question)
+            _reveal(page, question, "")
+        sys.stdout.flush()
+
+
+def _head(page: Page, step: Step, subject: Subject) -> None:
+    page.gap()
+    page.say(f"{step.number} of {len(STEPS)}   {step.title}   ({subject.name})", "bold cyan")
+
+
+def _ask(page: Page, question: Question) -> None:
+    """Tell what comes before a question, and ask it."""
+    page.gap()
+    for paragraph in question.told:
+        page.say(paragraph)
+        page.gap()
+    page.say(question.ask, "bold")
+    for letter, option in zip("abcdefgh", question.choices, strict=False):
+        page.say(f"{letter}  {option}", indent=2)
+
+
+def _reveal(page: Page, question: Question, guess: str) -> bool | None:
+    """Measure, show how to see it again, and compare; tell whether the guess was right."""
+    outcome = question.find()
+    verdict = judge(question, outcome, guess)
+    for command in question.commands:
+        page.line(f"  $ {shell(command)}", "cyan")
+    opening = f"{verdict.text} " if guess or question.kind is Kind.OPEN else ""
+    label = "" if question.kind is Kind.OPEN else "Answer: "
+    page.say(f"{opening}{label}{question.written(outcome)}", "green", indent=2)
+    for line in outcome.lines:
+        page.say(line, indent=2)
+    return verdict.right
+
+
+class _Left(Exception):
+    """The reader left."""
+
+
+class _Walk:
+    """Walks steps with a reader at the terminal."""
+
+    def __init__(self, subject: Subject, page: Page) -> None:
+        self.subject = subject
+        self.page = page
+
+    def all(self, steps: Sequence[Step]) -> None:
+        """Walk some steps; leaving in the middle is no failure, and what is done is kept."""
+        try:
+            self.page.say(f"Type a guess and Enter. Enter alone shows the answer, {LEAVE} leaves.", "dim")
+            for step in steps:
+                self._step(step)
+            self._onward(steps[-1])
+        except (EOFError, _Left):
+            self._farewell()
+        except KeyboardInterrupt:
+            self._farewell()
+            raise typer.Exit(INTERRUPTED) from None
+
+    def _farewell(self) -> None:
+        self.page.gap()
+        self.page.say("Until next time. The steps you finished are kept: embtool learn lists them.")
+
+    def _onward(self, last: Step) -> None:
+        self.page.gap()
+        if last is STEPS[-1]:
+            self.page.say("That was the last step. The same lesson on another model tells another story:")
+            self.page.line(f"  $ {shell(['learn', EVERY, '-m', 'MODEL'])}", "cyan")
+            return
+        command = self.subject.command("learn", str(last.number + 1))
+        self.page.line(f"Next: {shell(command)}", "cyan")
+
+    def _step(self, step: Step) -> None:
+        """Walk one step and keep that it was done."""
+        _head(self.page, step, self.subject)
+        verdicts: list[bool | None] = []
+        if step.recall is not None:
+            self.page.gap()
+            self.page.say("First, do you remember?", "dim")
+            verdicts.append(self._question(step.recall))
+        verdicts += [self._question(question) for question in step.make(self.subject)]
+        counted = [verdict for verdict in verdicts if verdict is not None]
+        done = Done(self.subject.model.name, sum(counted), len(counted))
+        save_progress({**read_progress(), step.number: done})
+        if counted:
+            self.page.gap()
+            self.page.say(f"Step {step.number} done: {done.right} of {done.asked} guesses right or close.", "dim")
+
+    def _question(self, question: Question) -> bool | None:
+        _ask(self.page, question)
+        return _reveal(self.page, question, self._guess(question))
+
+    def _guess(self, question: Question) -> str:
+        """Read a guess until it can be held against the answer."""
+        if question.kind is Kind.OPEN:
+            return "\n".join(iter(lambda: _read(PROMPTS[Kind.OPEN]), ""))
+        while (guess := _read(PROMPTS[question.kind])) and not understood(question, guess):
+            self.page.say(ASIDES[question.kind], "dim")
+        return guess
+
+
+def _read(prompt: str) -> str:
+    text = input(prompt).strip()
+    if text == LEAVE:
+        raise _Left
+    return text

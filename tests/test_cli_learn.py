@@ -1,0 +1,175 @@
+"""`embtool learn`: the list, the script, and a walk at a terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+from program import Program
+
+from embtool.lesson import STEPS
+
+PATIENCE = 30
+
+
+def test_the_steps_are_listed(run: Program) -> None:
+    header, *lines = run("learn").ok().cells
+    assert header == ["number", "name", "title", "asks", "done", "done_on", "right", "asked"]
+    assert [line[0] for line in lines] == [str(number) for number in range(1, 8)]
+    assert {line[4] for line in lines} == {"false"}
+
+
+def test_without_a_terminal_the_script_is_printed(run: Program) -> None:
+    answer = run("learn", "all", "-m", "small/").ok()
+    for step in STEPS:
+        assert f"{step.number} of 7   {step.title}" in answer.text
+    assert answer.text.count("Answer: ") >= 15
+    assert answer.errors == ""
+    assert run("learn").ok().cells[1][4] == "false", "reading the script is no progress"
+
+
+def test_one_step_by_number_or_name(run: Program) -> None:
+    assert run("learn", "5", "-m", "small/").ok().text == run("learn", "table", "-m", "small/").ok().text
+    run("learn", "8").refused(2, "'8'", "1 to 7")
+
+
+def test_the_model_is_chosen_as_everywhere(run: Program) -> None:
+    answer = run("learn", "5", env={"EMBTOOL_MODEL": "small/"}).ok()
+    assert answer.of("note") == ["model small/ (from EMBTOOL_MODEL)"]
+    assert "embtool info small/" in answer.text
+
+
+def test_lines_for_machines(run: Program) -> None:
+    header, *lines = run("learn", "6", "--tsv", "-m", "small/").ok().cells
+    assert [line[header.index("step")] for line in lines] == ["6"] * len(lines)
+    assert len(run("learn", "6", "--jsonl", "-m", "small/").ok().records) == len(lines)
+
+
+def test_progress_is_reset_even_where_it_is_damaged(run: Program) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("embtool.lesson.progress.user_state_path", lambda _: run.home)
+        (run.home / "lesson.json").write_text("{")
+        run("learn").refused(6, "not the progress", "embtool learn --reset")
+        assert run("learn", "--reset").ok().cells[1][4] == "false"
+        assert not (run.home / "lesson.json").exists()
+
+
+# --- at a terminal ----------------------------------------------------------------------------------------------------
+
+pty = pytest.importorskip("pty", reason="a terminal of our own")
+
+
+class Terminal:
+    """A program at a terminal of its own: what it shows, and what is typed."""
+
+    def __init__(self, run: Program, *arguments: str) -> None:
+        self.master, slave = pty.openpty()
+        env = {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"}
+        self.process = run.start(*arguments, env=env, stdin=slave, stdout=slave, stderr=slave)
+        os.close(slave)
+        self.seen = ""
+
+    def wait(self, words: str) -> None:
+        """Wait until these words are shown, after those waited for before."""
+        end = time.monotonic() + PATIENCE
+        while words not in self.seen:
+            assert time.monotonic() < end, (words, self.seen)
+            assert self._more() or words in self.seen, (words, self.seen)
+        self.seen = self.seen.split(words, 1)[1]
+
+    def _more(self) -> bool:
+        if not select.select([self.master], [], [], 1)[0]:
+            return True
+        try:
+            data = os.read(self.master, 65536)
+        except OSError:  # the other end is closed
+            return False
+        self.seen += data.decode()
+        return bool(data)
+
+    def type(self, text: str) -> None:
+        """Type something."""
+        os.write(self.master, text.encode())
+
+    def end(self) -> int:
+        """Wait for the end, and give the exit status."""
+        while self._more():
+            pass
+        os.close(self.master)
+        return self.process.wait(PATIENCE)
+
+
+def test_a_step_is_walked_and_kept(run: Program) -> None:
+    screen = Terminal(run, "learn", "1", "-m", "small/")
+    screen.wait("How many numbers")
+    screen.wait("a number> ")
+    screen.type("lots\n")
+    screen.wait("A number, please")
+    screen.wait("a number> ")
+    screen.type("16\n")
+    screen.wait("$ embtool row")
+    screen.wait("Exactly. Answer: 16 numbers")
+    screen.wait("-1 to 1> ")
+    screen.type("\n")
+    screen.wait("Answer: ")
+    screen.wait("1 of 1 guesses")
+    screen.wait("Next: embtool learn 2 -m small/")
+    assert screen.end() == 0
+    listed = run("learn").ok().cells
+    assert listed[1][4:] == ["true", "small/", "1", "1"]
+    assert listed[2][4] == "false"
+    assert run("learn", "--reset").ok().cells[1][4] == "false"
+
+
+def test_recall_comes_first_and_the_last_step_is_open(run: Program) -> None:
+    screen = Terminal(run, "learn", "7", "-m", "small/")
+    screen.wait("do you remember?")
+    screen.wait("> ")
+    screen.type("stays\n")
+    screen.wait("Yes.")
+    screen.wait("an empty line ends> ")
+    screen.type("An id is an address.\n")
+    screen.wait("an empty line ends> ")
+    screen.type("\n")
+    screen.wait("Compare yours with this one:")
+    screen.wait("That was the last step")
+    assert screen.end() == 0
+
+
+def control_d(screen: Terminal) -> None:
+    screen.type("\x04")
+
+
+def letter_q(screen: Terminal) -> None:
+    screen.type("q\n")
+
+
+def control_c(screen: Terminal) -> None:
+    screen.process.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(("leave", "status"), [(control_d, 0), (letter_q, 0), (control_c, 130)])
+def test_leaving_in_the_middle_is_polite(leave: Callable[[Terminal], None], status: int, run: Program) -> None:
+    screen = Terminal(run, "learn", "all", "-m", "small/")
+    screen.wait("a number> ")
+    leave(screen)
+    screen.wait("Until next time.")
+    assert screen.end() == status
+    assert "Traceback" not in screen.seen
+    assert run("learn").ok().cells[1][4] == "false"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_the_script_goes_into_a_pipe_whole_or_cut(run: Program) -> None:
+    with run.start("learn", "all", "-m", "small/", stdin=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        assert re.search(rb"1 of 7", process.stdout.read(200))
+        process.stdout.close()
+        assert process.wait(PATIENCE) in (0, 141)

@@ -1,0 +1,260 @@
+"""The lesson itself: what is asked fits the model, what is answered is what the ordinary commands say."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from program import Program
+from small_models import END_OF_TEXT, bfloat16, config, table, tokenizer_json, write_single
+
+from embtool.errors import FormatError
+from embtool.lesson import (
+    STEPS,
+    Done,
+    Outcome,
+    Question,
+    Subject,
+    forget,
+    judge,
+    progress_file,
+    read_progress,
+    save_progress,
+    shell,
+)
+from embtool.lesson.parts import Kind, understood
+from embtool.model import open_model
+
+MODELS = ("mini", "small/", "gpt2/", "bert/", "bare/")
+
+
+def questions(subject: Subject) -> Iterator[tuple[int, Question, Outcome]]:
+    for step in STEPS:
+        for question in step.make(subject):
+            yield step.number, question, question.find()
+
+
+def subject(name: str, run: Program) -> Subject:
+    return Subject(open_model(name if name == "mini" else run.folder / name.rstrip("/")))
+
+
+def test_the_steps_are_numbered_and_named_apart() -> None:
+    assert [step.number for step in STEPS] == list(range(1, 8))
+    assert len({step.name for step in STEPS}) == 7
+    assert [step.recall is None for step in STEPS] == [True] + [False] * 6
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_command_shown_runs(name: str, run: Program) -> None:
+    document = run("learn", "--json", "-m", name).ok().document
+    shown = {
+        command for step in document["steps"] for question in step["questions"] for command in question["commands"]
+    }
+    assert len(shown) >= 7
+    for command in sorted(shown):
+        program, *arguments = shlex.split(command)
+        assert program == "embtool"
+        assert run(*arguments, "--json").ok().document["schema"].startswith("embtool/"), command
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_question_has_an_answer_of_its_kind(name: str, run: Program) -> None:
+    for number, question, outcome in questions(subject(name, run)):
+        assert question.commands, (number, question.ask)
+        assert question.written(outcome)
+        if question.kind is Kind.CHOICE:
+            assert isinstance(outcome.answer, int)
+            assert len(set(question.choices)) == len(question.choices) > outcome.answer
+        elif question.kind is Kind.OPEN:
+            assert isinstance(outcome.answer, str)
+        else:
+            assert isinstance(outcome.answer, int | float | str)
+
+
+def found(run: Program, name: str, number: int) -> list[dict[str, Any]]:
+    document = run("learn", str(number), "--json", "-m", name).ok().document
+    (step,) = document["steps"]
+    assert step["number"] == number
+    entries: list[dict[str, Any]] = step["questions"]
+    return entries
+
+
+def asked(run: Program, command: str) -> Any:
+    return run(*shlex.split(command)[1:], "--json").ok().document
+
+
+@pytest.mark.parametrize("name", ["mini", "small/", "gpt2/"])
+def test_the_answers_are_those_of_the_commands(name: str, run: Program) -> None:
+    width, next_door = found(run, name, 1)
+    assert width["answer"] == len(asked(run, width["commands"][0])["rows"][0]["values"])
+    assert next_door["answer"] == pytest.approx(asked(run, next_door["commands"][0])["cosine"][0][1])
+
+    (nearest,) = found(run, name, 2)
+    cosines = asked(run, nearest["commands"][0])["cosine"][0][1:]
+    assert nearest["answer"] == cosines.index(max(cosines))
+
+    length, near = found(run, name, 3)
+    assert length["answer"] == pytest.approx(asked(run, length["commands"][0])["rows"][1]["norm"])
+    assert near["answer"] == pytest.approx(asked(run, near["commands"][0])["queries"][0]["neighbors"][0]["score"])
+
+    shared, equal = found(run, name, 4)
+    pairs = asked(run, shared["commands"][0])["pairs"]
+    assert shared["answer"] == sum(pair["rows_equal"] is True for pair in pairs) == len(pairs)
+    assert equal["answer"] >= sum(pair["inputs_equal"] is True for pair in pairs)
+    assert (equal["answer"] == len(pairs)) == (name != "gpt2/"), "only a learned table changes what is read"
+
+    large, tied = found(run, name, 5)
+    info = asked(run, large["commands"][0])
+    unit = {"MB": 1e6, "kB": 1e3}[large["unit"]]
+    assert large["answer"] * unit == pytest.approx(info["tables"][0]["bytes"])
+    verdict = {"tied": 0, "untied": 1, "no output table": 2}[info["tied"]["verdict"]]
+    assert tied["answer"] == verdict
+
+
+@pytest.mark.parametrize("name", ["mini", "small/", "gpt2/"])
+def test_the_turns_are_those_of_rope(name: str, run: Program) -> None:
+    *others, fast, slow, dot = found(run, name, 6)
+    assert len(others) == (2 if name == "gpt2/" else 0)
+    records = run(*shlex.split(fast["commands"][0])[1:], "--jsonl").ok().records
+    assert fast["answer"] == pytest.approx(records[0]["turns"])
+    assert slow["answer"] == pytest.approx(records[-1]["turns"])
+    dots = [record["dot"] for record in run(*shlex.split(dot["commands"][0])[1:], "--jsonl").ok().records]
+    assert dots == pytest.approx([dots[0]] * len(dots))
+    assert dot["choices"][dot["answer"]] == "stays"
+
+
+def test_a_learned_table_is_asked_about(run: Program) -> None:
+    rows, alike, *_ = found(run, "gpt2/", 6)
+    document = asked(run, rows["commands"][0])
+    assert rows["answer"] == next(entry["shape"][0] for entry in document["tables"] if entry["role"] == "position")
+    assert alike["answer"] == pytest.approx(asked(run, alike["commands"][0])["cosine"][0][1])
+
+
+def test_the_untrained_row_is_one_that_no_text_reads(run: Program) -> None:
+    assert subject("gpt2/", run).untrained[1] is not None
+    row, kind = subject("bare/", run).untrained
+    assert kind is None
+    norms = subject("bare/", run).norms
+    assert norms[row] == norms[norms > 0].min()
+
+
+def test_words_are_the_models_own_where_the_usual_ones_are_not_tokens(tmp_path: Path) -> None:
+    document = tokenizer_json()
+    document["model"]["vocab"] = {
+        piece.replace("strawberr", "aaawberr").replace("king", "kkng").replace("pod", "ppd"): identity
+        for piece, identity in document["model"]["vocab"].items()
+    }
+    document["model"]["merges"] = []
+    tensors = {"model.embed_tokens.weight": ("BF16", table("input").shape, bfloat16(table("input")))}
+    write_single(tmp_path / "own", tensors, config=config(tie_word_embeddings=True), tokenizer=document)
+    other = Subject(open_model(tmp_path / "own"))
+    row, others = other.company
+    assert len({row, *others}) == 5
+    for _, question, outcome in questions(other):
+        assert question.written(outcome)
+
+
+def test_a_table_too_small_for_a_lesson_is_refused(tmp_path: Path, run: Program) -> None:
+    write_single(tmp_path / "one", {"model.embed_tokens.weight": ("BF16", (1, 16), bfloat16(table("input")[:1]))})
+    run("learn", "all", "--json", "-m", tmp_path / "one").refused(6, "has 1 rows")
+
+
+def test_only_a_config_still_answers_step_6(run: Program) -> None:
+    assert len(found(run, "only-config/", 6)) == 3
+    run("learn", "1", "--json", "-m", "only-config/").refused(3, "no *.safetensors")
+
+
+@pytest.mark.parametrize("hostile", ["\x1b[31mred", "\u202eback", "[red]"])
+def test_names_of_strangers_are_escaped(hostile: str, tmp_path: Path, run: Program) -> None:
+    folder = tmp_path / hostile
+    tensors = {"model.embed_tokens.weight": ("BF16", table("input").shape, bfloat16(table("input")))}
+    added = {END_OF_TEXT: True, f"[unused{hostile}]": False}
+    write_single(folder, tensors, config=config(), tokenizer=tokenizer_json(added))
+    printed = run("learn", "all", "-f", "table", "-m", folder).ok().text
+    assert printed.replace("\n", "").isprintable()
+
+
+# --- guesses ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "guess", "right", "words"),
+    [
+        (Kind.NUMBER, 128, "128", True, "Exactly"),
+        (Kind.NUMBER, 128, "about 1,28", True, "Exactly"),
+        (Kind.NUMBER, 100.0, "101", True, "exact"),
+        (Kind.NUMBER, 100, "120", True, "Close"),
+        (Kind.NUMBER, 100, "1000", False, "high, by a factor of 10"),
+        (Kind.NUMBER, 100, "4", False, "low, by a factor of 25"),
+        (Kind.NUMBER, 100, "-100", False, "Far"),
+        (Kind.NUMBER, 0.0, "3", False, "Far"),
+        (Kind.NUMBER, 100, "", None, "No guess"),
+        (Kind.COSINE, 0.5, "0.45", True, "0.05 off"),
+        (Kind.COSINE, 0.5, ".9", False, "0.40 too high"),
+        (Kind.COSINE, 0.5, "-1", False, "1.50 too low"),
+        (Kind.CHOICE, 1, "b", True, "Yes"),
+        (Kind.CHOICE, 1, "2", True, "Yes"),
+        (Kind.CHOICE, 1, "Sou", True, "Yes"),
+        (Kind.CHOICE, 1, "a", False, "Not"),
+        (Kind.CHOICE, 1, "", None, "No guess"),
+    ],
+)
+def test_guesses_are_compared(kind: Kind, answer: float, guess: str, *, right: bool | None, words: str) -> None:
+    choices = ("north", "south") if kind is Kind.CHOICE else ()
+    question = Question("?", lambda: Outcome(answer), kind=kind, choices=choices)
+    verdict = judge(question, question.find(), guess)
+    assert verdict.right is right
+    assert words in verdict.text
+
+
+@pytest.mark.parametrize(("kind", "guess"), [(Kind.NUMBER, "many"), (Kind.CHOICE, "z"), (Kind.CHOICE, "9")])
+def test_what_is_no_guess_is_asked_again(kind: Kind, guess: str) -> None:
+    assert not understood(Question("?", lambda: Outcome(0), kind=kind, choices=("north", "south")), guess)
+
+
+@pytest.mark.parametrize("text", [" pod", "it's", 'say "no"', "a$b", "back\\slash", "!", "id:3", "é", "two words"])
+def test_a_command_line_can_be_typed(text: str) -> None:
+    assert shlex.split(shell(["row", text, "-m", "x/"])) == ["embtool", "row", text, "-m", "x/"]
+
+
+# --- progress ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("embtool.lesson.progress.user_state_path", lambda _: tmp_path / "state")
+    return tmp_path / "state"
+
+
+def test_progress_is_kept_and_forgotten(state: Path) -> None:
+    assert read_progress() == {}
+    save_progress({1: Done("mini", 1, 2)})
+    save_progress({**read_progress(), 3: Done("é", 0, 0)})
+    assert read_progress() == {1: Done("mini", 1, 2), 3: Done("é", 0, 0)}
+    assert [path.name for path in state.iterdir()] == ["lesson.json"], "nothing else is left behind"
+    forget()
+    assert read_progress() == {}
+    forget()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"steps": 3}',
+        '{"steps": {"one": {}}}',
+        '{"steps": {"1": {"model": 1, "right": 1, "asked": 1}}}',
+        "[" * 99999,
+    ],
+)
+def test_a_damaged_file_is_refused_and_can_be_reset(content: str, state: Path) -> None:
+    state.mkdir()
+    progress_file().write_text(content)
+    with pytest.raises(FormatError, match="not the progress"):
+        read_progress()
+    forget()
+    assert read_progress() == {}
