@@ -17,7 +17,9 @@ from tables import DTYPES, EIGHT_BITS, on_disk, ranked, scores
 
 from embtool import nearest, open_model
 from embtool.errors import FormatError, TableNotFound, UnsupportedDType
+from embtool.formats import PACKING_SIGNS
 from embtool.formats.codes import E2M1, E8M0, unpack
+from embtool.formats.recipes import RECIPES
 from embtool.model import Model
 from embtool.norms import row_norms
 from embtool.scan import mean_row
@@ -511,6 +513,11 @@ def test_every_table_is_reached_by_its_name(run: Program, tmp_path: Path) -> Non
         run("neighbors", "-m", tmp_path, "--table", name, "id:1", "-k", "2").ok()
     run("row", "-m", tmp_path, "--table", "nothing", "id:1").refused(3, "nothing")
     run("row", "-m", tmp_path, "--table", "model.norm.weight", "id:1").refused(6, "not a table")
+
+
+def test_no_recipe_is_missed_because_its_sign_is_not_looked_for() -> None:
+    for recipe in RECIPES:
+        assert recipe.signs[0] in PACKING_SIGNS
 
 
 def test_companions_are_no_tables(tmp_path: Path) -> None:

@@ -88,13 +88,6 @@ def test_the_program_opens_one(run: Program, tmp_path: Path, form: str) -> None:
     (query,) = run("neighbors", "-m", path, "king", "-k", "2", "--json").ok().document["queries"]
     best = ranked(scores(VECTORS.astype(np.float64), VECTORS[2].astype(np.float64), "cosine"), 3, "cosine")[1:]
     assert [neighbor["id"] for neighbor in query["neighbors"]] == best
-    for command in (
-        ("check", path),
-        ("undertrained", "-m", path),
-        ("norms", "-m", path),
-        ("vocab", "-m", path, "^the"),
-    ):
-        run(*command).ok()
     assert run("tokens", "-m", path, "the king of 日本", "--json").ok().document["tokens"][1]["id"] == 2
 
 

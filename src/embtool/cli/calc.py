@@ -28,7 +28,7 @@ from embtool.model import Model
 from embtool.neighbors import Neighbors, nearest
 from embtool.output import Column, Group, Listing, brief, count, visible
 from embtool.table import EmbeddingTable, TableReader
-from embtool.vocabulary import Query, read_queries
+from embtool.vocabulary import Query, Vocabulary, read_queries
 
 SIGNS = {"+": 1.0, "-": -1.0, "−": -1.0}
 SHOWN_SIGNS = {1.0: "+", -1.0: "-"}
@@ -186,29 +186,23 @@ def _missing_sign(before: str, after: str) -> str:
     return f"no + or - stands between {before!r} and {after!r}; a token with a space in it needs quotes"
 
 
+@dataclass(frozen=True)
 class _Session:
     """What every expression of one run has in common."""
 
-    def __init__(
-        self,
-        model: Model,
-        table: EmbeddingTable,
-        reader: TableReader,
-        options: TokenOptions,
-        top: int,
-        metric: str,
-        exclude: bool,  # noqa: FBT001 - called once, above
-        normalize: bool,  # noqa: FBT001 - as above
-    ) -> None:
-        self.table = table
-        self.reader = reader
-        self.options = options
-        self.top = top
-        self.metric = metric
-        self.exclude = exclude
-        self.normalize = normalize
-        self.model = model
-        self.vocabulary = model.vocabulary_of(table)
+    model: Model
+    table: EmbeddingTable
+    reader: TableReader
+    options: TokenOptions
+    top: int
+    metric: str
+    exclude: bool
+    normalize: bool
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The tokens that name the table's rows."""
+        return self.model.vocabulary_of(self.table)
 
     def answer(self, terms: Sequence[Term]) -> Group:
         """Answer one expression."""

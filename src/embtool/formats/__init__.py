@@ -1,38 +1,38 @@
 """The checkpoint formats, one file each; a format only parses headers.
 
-To add one: write `formats/x.py` with `open_checkpoint(source) -> Checkpoint | None` and name it in `FORMATS`; if
-files of it can be named, add the end of their names to `OPENERS`.
+To add one: write `formats/x.py` with `open_checkpoint(source) -> Checkpoint | None` and name it in `FORMATS`; if files of it
+can be named, add the end of their names to `OPENERS`. A format is loaded when a model may have it: most commands are
+about safetensors and start quickly.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, runtime_checkable
+from importlib import import_module
+from typing import Any, Protocol, runtime_checkable
 
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config
 from embtool.errors import TableNotFound, UnsupportedFormat
-from embtool.formats import gguf, mlx, safetensors, scaled, static
-from embtool.formats.packed import STACKED, PackedCheckpoint, Recipe
 from embtool.source import Source
 from embtool.vocabulary import Vocabulary
 
-FORMATS: tuple[Callable[[Source], Checkpoint | None], ...] = (
-    safetensors.open_checkpoint,
-    gguf.open_checkpoint,
-    static.open_checkpoint,
-)
-"""Tried in order; the first that finds its files opens the model."""
+FORMATS = ("safetensors", "gguf", "static")
+"""Modules, tried in order; the first that finds its files opens the model."""
 
-OPENERS: Mapping[str, Callable[[Source, str], Checkpoint]] = {
-    safetensors.INDEX_SUFFIX: safetensors.open_index,
-    safetensors.SUFFIX: safetensors.open_file,
-    gguf.SUFFIX: gguf.open_file,
-    static.SUFFIX: static.open_file,
+OPENERS: Mapping[str, tuple[str, str]] = {
+    ".safetensors.index.json": ("safetensors", "open_index"),
+    ".safetensors": ("safetensors", "open_file"),
+    ".gguf": ("gguf", "open_file"),
+    ".vec": ("static", "open_file"),
 }
-"""How a file that is named itself is opened, by the end of its name."""
+"""How a file that is named itself is opened, by the end of its name: a module and its function."""
 
+GGUF_MAGIC = b"GGUF"
 
-RECIPES: tuple[Recipe, ...] = (*scaled.RECIPES, mlx.RECIPE, *static.MODEL2VEC, STACKED)
-"""Ways in which a table is made of several tensors; of those whose names are there, the first counts."""
+PACKING_SIGNS = frozenset(
+    {"scales", "biases", "weight_scale", "weight_scale_inv", "weight_scale_2", "weight_packed", "qweight"}
+    | {"mapping", "weights", "new_embedding"}
+)
+"""Last parts of the names of tensors that only stand beside a table that is made of several."""
 
 
 @runtime_checkable
@@ -60,11 +60,15 @@ def open_checkpoint(source: Source) -> Checkpoint:
         UnsupportedFormat: it has only formats that embtool does not read; the message says which, and the way out.
         TableNotFound: it has no checkpoint at all.
     """
-    for opener in FORMATS:
-        checkpoint = opener(source)
+    for name in FORMATS:
+        checkpoint: Checkpoint | None = _module(name).open_checkpoint(source)
         if checkpoint is not None:
             return checkpoint
     raise missing(source)
+
+
+def _module(name: str) -> Any:
+    return import_module(f"embtool.formats.{name}")
 
 
 def check_named_file(source: Source, file: str) -> str:
@@ -85,9 +89,16 @@ def _sniff(source: Source, file: str) -> Callable[[Source, str], Checkpoint] | N
 
     Ollama names its files by their hash; word2vec's and GloVe's end in `.bin` and `.txt`, like many others.
     """
-    if source.head(file, len(gguf.MAGIC)) == gguf.MAGIC:
-        return gguf.open_file
-    return static.open_file if static.is_static(source, file) else None
+    known = "gguf" if source.head(file, len(GGUF_MAGIC)) == GGUF_MAGIC else None
+    if known is None and _module("static").is_static(source, file):
+        known = "static"
+    return None if known is None else _opener((known, "open_file"))
+
+
+def _opener(place: tuple[str, str]) -> Callable[[Source, str], Checkpoint]:
+    module, function = place
+    opener: Callable[[Source, str], Checkpoint] = getattr(_module(module), function)
+    return opener
 
 
 def open_file(source: Source, file: str) -> Checkpoint:
@@ -96,8 +107,8 @@ def open_file(source: Source, file: str) -> Checkpoint:
     Raises:
         UnsupportedFormat: it is of a kind that embtool does not read.
     """
-    opener = next((opener for suffix, opener in OPENERS.items() if file.endswith(suffix)), None)
-    opener = opener or _sniff(source, file)
+    place = next((place for suffix, place in OPENERS.items() if file.endswith(suffix)), None)
+    opener = _sniff(source, file) if place is None else _opener(place)
     if opener is None:
         raise UnsupportedFormat(f"{file} is not a model")
     return opener(source, file)
@@ -105,7 +116,14 @@ def open_file(source: Source, file: str) -> Checkpoint:
 
 def whole_tables(checkpoint: Checkpoint, config: Config | None) -> Checkpoint:
     """Show a checkpoint so that its quantised tables, made of several tensors, appear whole."""
-    return checkpoint if isinstance(checkpoint, SelfDescribing) else PackedCheckpoint(checkpoint, RECIPES, config)
+    if isinstance(checkpoint, SelfDescribing):
+        return checkpoint
+    if not any(name.rpartition(".")[2] in PACKING_SIGNS for name in checkpoint.names):
+        return checkpoint
+    from embtool.formats.packed import PackedCheckpoint  # noqa: PLC0415 - most checkpoints have plain tables
+    from embtool.formats.recipes import RECIPES  # noqa: PLC0415 - as above
+
+    return PackedCheckpoint(checkpoint, RECIPES, config)
 
 
 def missing(source: Source) -> UnsupportedFormat | TableNotFound:

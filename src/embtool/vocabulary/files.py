@@ -13,8 +13,6 @@ from embtool.errors import FormatError, NoVocabulary
 from embtool.source import Source
 from embtool.vocabulary.entries import Added, MemoryEntries, parse_tokenizer
 from embtool.vocabulary.index import open_index, write_index
-from embtool.vocabulary.ranks import looks_like_ranks, read_ranks
-from embtool.vocabulary.spm import read_sentencepiece
 from embtool.vocabulary.words import Vocabulary
 
 TOKENIZER = "tokenizer.json"
@@ -126,6 +124,9 @@ def _from_words(source: Source) -> Any:
 
 def _from_model(source: Source, file: str) -> Vocabulary:
     """Read a SentencePiece model, or tiktoken's lines; which it is, its first line tells."""
+    from embtool.vocabulary.ranks import looks_like_ranks, read_ranks  # noqa: PLC0415 - most models have tokenizer.json
+    from embtool.vocabulary.spm import read_sentencepiece  # noqa: PLC0415 - as above
+
     data = source.read_file(file)
     added = {
         int(identity): Added(content, special)
