@@ -31,6 +31,7 @@ CASES: dict[str, dict[str, tuple[list[str], tuple[str, ...]]]] = {
     "row": {
         "two": (["row", "king", " king", "-m", "small/"], FORMATS),
         "pooled": (["row", " king queen", "--pool", "mean", "-m", "small/"], FORMATS),
+        "explained": (["row", "king", "--explain", "-m", "small/"], ("table", "json")),
         "padding": (["row", "id:325", "!", "-m", "small/"], FORMATS),
     },
     "neighbors": {

@@ -23,10 +23,10 @@ from embtool.lesson import (
     progress_file,
     read_progress,
     save_progress,
-    shell,
 )
 from embtool.lesson.parts import Kind, understood
 from embtool.model import open_model
+from embtool.output import shell
 
 MODELS = ("mini", "small/", "gpt2/", "bert/", "bare/")
 
@@ -184,7 +184,9 @@ def test_names_of_strangers_are_escaped(hostile: str, tmp_path: Path, run: Progr
     ("kind", "answer", "guess", "right", "words"),
     [
         (Kind.NUMBER, 128, "128", True, "Exactly"),
-        (Kind.NUMBER, 128, "about 1,28", True, "Exactly"),
+        (Kind.NUMBER, 32000, "about 32k", True, "Exactly"),
+        (Kind.NUMBER, 32000, "32,000", True, "Exactly"),
+        (Kind.COSINE, 0.9, "0,9", True, "0.00 off"),
         (Kind.NUMBER, 100.0, "101", True, "exact"),
         (Kind.NUMBER, 100, "120", True, "Close"),
         (Kind.NUMBER, 100, "1000", False, "high, by a factor of 10"),
@@ -208,6 +210,12 @@ def test_guesses_are_compared(kind: Kind, answer: float, guess: str, *, right: b
     verdict = judge(question, question.find(), guess)
     assert verdict.right is right
     assert words in verdict.text
+
+
+def test_a_small_part_of_a_turn_may_be_guessed_as_none() -> None:
+    question = Question("?", lambda: Outcome(0.0001), slack=0.02)
+    assert judge(question, question.find(), "0").right is True
+    assert judge(question, question.find(), "0.5").right is False
 
 
 @pytest.mark.parametrize(("kind", "guess"), [(Kind.NUMBER, "many"), (Kind.CHOICE, "z"), (Kind.CHOICE, "9")])

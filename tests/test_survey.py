@@ -108,6 +108,24 @@ def test_principal_axes_are_those_of_numpy(tmp_path: Path, monkeypatch: pytest.M
     assert (axes.directions.max(axis=1) == np.abs(axes.directions).max(axis=1)).all()
 
 
+@pytest.mark.parametrize("power", [0.5, 2.0])
+def test_axes_of_a_wide_table_are_near_those_of_numpy(tmp_path: Path, power: float) -> None:
+    """Variances that fall off as slowly as those of real tables do, in a table too wide for all of its axes."""
+    width = 1100
+    random = np.random.default_rng(3)
+    values = random.standard_normal((1200, width)) * np.arange(1, width + 1.0) ** (-power / 2) + 0.1
+    table, held = on_disk(tmp_path, values, "F32")
+    with table.open() as reader:
+        axes = principal_axes(table, reader, survey(table, reader, probe_for(table)), 16)
+    assert axes is not None
+    assert not axes.exact
+    variances = np.square(np.linalg.svd(held - held.mean(axis=0), compute_uv=False)) / len(held)
+    np.testing.assert_allclose(axes.variances[:3], variances[:3], rtol=0.01)
+    np.testing.assert_allclose(axes.variances, variances[:16], rtol=0.08)
+    assert (axes.variances <= variances[:16] * (1 + 1e-5)).all()
+    assert axes.square_sum == pytest.approx(np.square(variances).sum(), rel=0.05)
+
+
 def test_there_are_no_axes_where_nothing_varies(tmp_path: Path) -> None:
     table, _ = on_disk(tmp_path, np.ones((9, 4)), "F32")
     with table.open() as reader:

@@ -16,6 +16,7 @@ import io
 import json
 import math
 import re
+import shlex
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -243,6 +244,28 @@ def size(nbytes: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
         value /= 1000
     raise AssertionError
+
+
+PLAIN = re.compile(r"[\w./:=@+,-]+", re.ASCII)
+"""An argument that every shell takes as it is."""
+
+QUOTABLE = re.compile(r"""[^"$`!\\\x00-\x1f]+""")
+"""An argument that double quotes are enough for, in every shell."""
+
+
+def shell(arguments: Sequence[str]) -> str:
+    r"""Write a command line as it can be typed, quoted only where it must be.
+
+    >>> shell(["row", " pod", "-m", "mini"])
+    'embtool row " pod" -m mini'
+    """
+    return " ".join(["embtool", *map(_quoted, arguments)])
+
+
+def _quoted(argument: str) -> str:
+    if PLAIN.fullmatch(argument):
+        return argument
+    return f'"{argument}"' if QUOTABLE.fullmatch(argument) else shlex.quote(argument)
 
 
 # --- machine formats --------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from embtool.table import EmbeddingTable, TableReader
 
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 
-LEADING = 24
+LEADING = 16
 """Principal axes whose share of the variance is told."""
 
 FEWEST_ROWS = 2
@@ -75,7 +75,7 @@ class TableStatistics:
 
 
 def describe_table(table: EmbeddingTable, reader: TableReader, *, spectrum: bool = True) -> TableStatistics:
-    """Describe an open table, in one pass, or in two with the `spectrum` of its variance."""
+    """Describe an open table, in one pass; the `spectrum` of its variance takes one more, or two for a wide table."""
     found = survey(table, reader, probe_for(table) if spectrum else None)
     distinct = np.ones(len(found.norms), np.bool_)
     distinct[found.zero] = False

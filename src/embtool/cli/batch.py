@@ -62,6 +62,7 @@ class Batch:
         self.typed = None if not texts or texts == ["-"] else texts
         self.failed = 0
         self.noted = 0
+        self.first: Query | None = None
 
     def groups(self, answer: AnswerAll, at_once: int = MOST_QUERIES) -> Iterator[Group]:
         """Answer every query, up to `at_once` together."""
@@ -84,6 +85,8 @@ class Batch:
         texts = read_lines() if self.typed is None else self.typed
         return [query for text in texts for query in self._look_up(text)]
 
+    # `first` is the first query that named a row, for those who explain what was done.
+
     def finish(self) -> None:
         """End with status 3 if a line failed."""
         if self.failed:
@@ -95,12 +98,14 @@ class Batch:
         pool = self.options.pool is not None
         if ids is not None and not pool:
             self.table.check((ids[0], ids[-1]))
+            self.first = self.first or Query(f"id:{ids[0]}", (ids[0],))
             return (Query(f"id:{identity}", (identity,)) for identity in ids)
         vocabulary = None if ids is not None else self._vocabulary(text)
         queries = list(read_queries([text], vocabulary, exact=self.options.exact, pool=pool))
         for query in queries:
             self.table.check(query.ids)
             self._note(query)
+            self.first = self.first or query
         return queries
 
     def _vocabulary(self, text: str) -> Vocabulary | None:

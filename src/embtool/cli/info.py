@@ -8,8 +8,9 @@ import numpy as np
 import typer
 
 from embtool.cli.batch import read_lines
+from embtool.cli.explanations import explain_info
 from embtool.cli.messages import note, report
-from embtool.cli.options import OutputOptions, SourceOptions
+from embtool.cli.options import ExplainOptions, OutputOptions, SourceOptions
 from embtool.cli.position import describe_positions
 from embtool.errors import EmbtoolError, FileNotInModel, MissingLibrary, NoVocabulary, TableNotFound
 from embtool.hub.crew import in_order
@@ -34,21 +35,22 @@ def run(
     *,
     source: SourceOptions,
     output: OutputOptions,
+    explain: ExplainOptions,
 ) -> None:
     """Tell what a model's embedding tables are, from config.json and headers; the weights are never read.
 
     Shape, dtype, size and file of every table; whether input and output are tied; which rows no token has; how
     positions work; the context length.
     """
-    if not models:
-        raise typer.BadParameter("name a MODEL, such as: embtool info mini")
-    names = list(read_lines()) if models == ["-"] else models
+    names = _names(models)
     failed: list[str] = []
+    opened: dict[str, Model] = {}
 
     def look(name: str) -> tuple[list[str], Card | EmbtoolError]:
         notes: list[str] = []  # said when it is this model's turn, whichever was read first
         try:
-            return notes, describe(source.open_named(name), tell=notes.append)
+            opened[name] = source.open_named(name)
+            return notes, describe(opened[name], tell=notes.append)
         except EmbtoolError as error:
             return notes, error
 
@@ -65,8 +67,22 @@ def run(
                 failed.append(name)
 
     output.emit(Deck("info", cards(), "models" if len(names) > 1 else None))
+    if explain.explain:
+        _explain([opened[name] for name in names if name not in failed], source, output)
     if failed:
         raise typer.Exit(NOT_FOUND)
+
+
+def _names(models: list[str] | None) -> list[str]:
+    if not models:
+        raise typer.BadParameter("name a MODEL, such as: embtool info mini")
+    return list(read_lines()) if models == ["-"] else models
+
+
+def _explain(models: list[Model], source: SourceOptions, output: OutputOptions) -> None:
+    """Explain the result, with the first model that was read as the example."""
+    for model in models[:1]:
+        explain_info(model, source.reached).show(output.format)
 
 
 def describe(model: Model, *, tell: Callable[[str], None] = note) -> Card:

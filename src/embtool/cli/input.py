@@ -11,8 +11,9 @@ import numpy as np
 import typer
 
 from embtool.cli.dials import dials
+from embtool.cli.explanations import About, explain_input
 from embtool.cli.messages import note
-from embtool.cli.options import ModelOptions, OutputOptions, token_fields
+from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, token_fields
 from embtool.cli.position import closing, in_words
 from embtool.errors import LocalFailure, TableNotFound
 from embtool.model import Model
@@ -46,6 +47,7 @@ def run(
     ] = None,
     model: ModelOptions,
     output: OutputOptions,
+    explain: ExplainOptions,
 ) -> None:
     """Show the sequence that the first block reads: for each token its row, and what its position adds.
 
@@ -55,19 +57,24 @@ def run(
     """
     opened = model.open()
     reader = _Reader(opened, start=start, special=special)
+    typed = _text(text)
     if against is not None:
         if npy is not None:
             raise typer.BadParameter("--npy writes one text: leave out --against")
-        sequence, other = reader.read_both(_text(text), against)
+        sequence, other = reader.read_both(typed, against)
         output.emit(_Answer(reader, sequence).against(other))
-        return
-    sequence = reader.read(_text(text))
-    if npy is not None:
-        _save(sequence, npy)
-        return
-    for line in reader.remarks(sequence) if output.format is not Format.TABLE else ():
-        note(line)
-    output.emit(_Answer(reader, sequence).listing())
+    else:
+        sequence = reader.read(typed)
+        if npy is not None:
+            _save(sequence, npy)
+        else:
+            for line in reader.remarks(sequence) if output.format is not Format.TABLE else ():
+                note(line)
+            output.emit(_Answer(reader, sequence).listing())
+    if explain.explain:
+        about = About(opened, model.reached)
+        explained = explain_input(about, sequence, typed, against=against is not None)
+        explained.show(output.format if npy is None else Format.TSV)
 
 
 def _text(text: str) -> str:

@@ -20,14 +20,16 @@ from embtool.lesson import (
     judge,
     read_progress,
     save_progress,
-    shell,
 )
 from embtool.lesson.parts import Kind, understood
-from embtool.output import Column, Format, Group, Listing, Page
+from embtool.output import Column, Format, Group, Listing, Page, abridge, shell
 
 INTERRUPTED = 130
 
 EVERY = "all"
+
+LONGEST_NAME = 14
+"""Characters of a model's name in the list of steps, so that all of it fits 80 columns."""
 
 LEAVE = "q"
 
@@ -50,7 +52,7 @@ STEP_COLUMNS = (
     Column("title", style="bold"),
     Column("asks", title="you guess"),
     Column("done", terminal=False),
-    Column("done_on", title="done on", style="green", missing=""),
+    Column("done_on", title="done on", show=lambda model: abridge(model, LONGEST_NAME), style="green", missing=""),
     Column("right", terminal=False),
     Column("asked", terminal=False),
 )
@@ -80,15 +82,15 @@ def run(
         forget()
     chosen = _steps(step)
     if output.asked is Format.JSON:
-        output.emit(_script(Subject(model.open(), _reached(model)), chosen or STEPS))
+        output.emit(_script(Subject(model.open(), model.reached), chosen or STEPS))
     elif not chosen:
         output.emit(_list(model))
     elif output.asked not in (None, Format.TABLE):
-        output.emit(_script(Subject(model.open(), _reached(model)), chosen))
+        output.emit(_script(Subject(model.open(), model.reached), chosen))
     elif sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
-        _Walk(Subject(model.open(), _reached(model)), Page()).all(chosen)
+        _Walk(Subject(model.open(), model.reached), Page()).all(chosen)
     else:
-        _print(Subject(model.open(), _reached(model)), chosen)
+        _print(Subject(model.open(), model.reached), chosen)
 
 
 def _steps(text: str | None) -> tuple[Step, ...]:
@@ -99,12 +101,6 @@ def _steps(text: str | None) -> tuple[Step, ...]:
     if not found:
         raise typer.BadParameter(f"there is no step {text!r}: name one of 1 to {len(STEPS)}, or {EVERY}")
     return found
-
-
-def _reached(model: ModelOptions) -> tuple[str, ...]:
-    """The options that the commands shown must repeat to reach the same model."""
-    revision = () if model.revision is None else ("--revision", model.revision)
-    return (*revision, *(("--offline",) if model.offline else ()))
 
 
 # --- the list, and the script for machines ----------------------------------------------------------------------------

@@ -12,8 +12,10 @@ import typer
 
 from embtool.arithmetic import combine, pool
 from embtool.cli.batch import Batch
+from embtool.cli.explanations import About, explain_neighbors
 from embtool.cli.messages import warn
 from embtool.cli.options import (
+    ExplainOptions,
     Metric,
     ModelOptions,
     OutputOptions,
@@ -101,6 +103,7 @@ def run(
     token: TokenOptions,
     model: ModelOptions,
     output: OutputOptions,
+    explain: ExplainOptions,
 ) -> None:
     """Rank the rows nearest to a token's row, exactly.
 
@@ -163,6 +166,10 @@ def run(
                 line=context,
             )
         )
+    if explain.explain:
+        about = About(opened, model.reached, asked, None if batch is None else batch.first)
+        explained = explain_neighbors(about, metric.value, centered=center, expression=expression)
+        explained.show(output.format)
     if batch is not None:
         batch.finish()
 

@@ -121,6 +121,20 @@ class OutputOptions:
 
 
 @dataclass(frozen=True)
+class ExplainOptions:
+    """Whether the result is explained; the texts are in `explanations`."""
+
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Say below what was computed, the formula, and what to try next; in machine formats on stderr.",
+            rich_help_panel="Output",
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
 class SourceOptions:
     """How a model is reached."""
 
@@ -153,6 +167,12 @@ class SourceOptions:
             "--dry-run", help="Say what would be fetched, and fetch only small files.", rich_help_panel="Model"
         ),
     ] = False
+
+    @property
+    def reached(self) -> tuple[str, ...]:
+        """The options that a command shown to the user must repeat to reach the same model."""
+        revision = () if self.revision is None else ("--revision", self.revision)
+        return (*revision, *(("--offline",) if self.offline else ()))
 
     def open_named(self, reference: str) -> Model:
         """Open a model by name."""

@@ -17,8 +17,9 @@ import typer
 
 from embtool.arithmetic import pool
 from embtool.cli.batch import Batch
+from embtool.cli.explanations import explain_rope
 from embtool.cli.messages import note
-from embtool.cli.options import ModelOptions, OutputOptions, Texts, TokenOptions, token_fields
+from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, Texts, TokenOptions, token_fields
 from embtool.cli.position import no_rope
 from embtool.cli.rope_compare import compare
 from embtool.cli.rope_session import Manner, Place, Session, Source, Subject
@@ -106,6 +107,7 @@ def run(
     token: TokenOptions,
     model: ModelOptions,
     output: OutputOptions,
+    explain: ExplainOptions,
 ) -> None:
     """Show how rotary positions turn a vector: frequencies, wavelengths, and with --pos the angles.
 
@@ -119,6 +121,9 @@ def run(
             raise typer.BadParameter("compare takes two models: embtool rope compare A B")
         one, other = (_of_model(model.open_named(name)) for name in tokens[1:])
         output.emit(compare(one, other, rotation.manner))
+        if explain.explain:
+            typed = ("-m", str(one.name), *model.reached)
+            explain_rope(typed, placed=False, relative=False, layout_known=False).show(output.format)
         return
     if positions and rotation.relative is not None:
         raise typer.BadParameter("--relative M N names its positions itself: leave out --pos")
@@ -131,12 +136,30 @@ def run(
     session = Session(subject, rotation.manner, positions, _sources(tokens, rotation.vector, token, subject))
     if rotation.relative is not None:
         output.emit(session.relative(*rotation.relative))
-        return
-    session.warn()
-    listing = session.listing()
-    if output.format is Format.TABLE:
-        listing = replace(listing, terminal=Terminal(session).listing())
-    output.emit(listing)
+    else:
+        session.warn()
+        listing = session.listing()
+        if output.format is Format.TABLE:
+            listing = replace(listing, terminal=Terminal(session).listing())
+        output.emit(listing)
+    if explain.explain:
+        known = all(layer.settings.layout is not None for layer in subject.layers)
+        explained = explain_rope(
+            _retyped(subject, settings, model),
+            placed=bool(positions),
+            relative=rotation.relative is not None,
+            layout_known=known,
+        )
+        explained.show(output.format)
+
+
+def _retyped(subject: Subject, settings: SettingsOptions, model: ModelOptions) -> tuple[str, ...]:
+    """The options that name this subject again."""
+    layout = () if settings.layout is None else ("--layout", settings.layout.value)
+    if subject.name is not None:
+        return (*layout, "-m", subject.name, *model.reached)
+    theta = () if settings.theta is None else ("--theta", repr(settings.theta))
+    return (*theta, "--dim", str(settings.dim), *layout)
 
 
 # --- what is asked ----------------------------------------------------------------------------------------------------

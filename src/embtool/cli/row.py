@@ -9,7 +9,9 @@ import typer
 
 from embtool.arithmetic import pool
 from embtool.cli.batch import Batch
+from embtool.cli.explanations import About, explain_row
 from embtool.cli.options import (
+    ExplainOptions,
     ModelOptions,
     OutputOptions,
     TableName,
@@ -49,6 +51,7 @@ def run(
     token: TokenOptions,
     model: ModelOptions,
     output: OutputOptions,
+    explain: ExplainOptions,
 ) -> None:
     """Show the vector of each token: its numbers, its norm, and where that norm stands among all rows.
 
@@ -74,6 +77,9 @@ def run(
         columns = [Column(key, terminal=False) for key in ("query", "id", "piece", "token", "bytes", "norm")]
         columns.append(Column("values", terminal=False, spread=chosen.shape[1]))
         output.emit(Listing("row", columns, groups, records_key="rows", context=context, line=context))
+    if explain.explain:
+        explained = explain_row(About(opened, model.reached, chosen, batch.first))
+        explained.show(Format.TABLE if on_terminal else Format.TSV)
     batch.finish()
 
 

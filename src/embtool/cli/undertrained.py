@@ -7,8 +7,9 @@ import numpy as np
 import typer
 
 from embtool.categories import Categorizer, Category
+from embtool.cli.explanations import About, explain_undertrained
 from embtool.cli.messages import note
-from embtool.cli.options import ModelOptions, OutputOptions, TableName, Top, find_table, token_fields
+from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, TableName, Top, find_table, token_fields
 from embtool.cli.watching import watched
 from embtool.dtypes import Doubles
 from embtool.model import Model
@@ -72,6 +73,7 @@ def run(
     table: TableName = "input",
     model: ModelOptions,
     output: OutputOptions,
+    explain: ExplainOptions,
 ) -> None:
     """List the tokens whose rows training hardly touched ("glitch tokens"), told from the table alone.
 
@@ -106,6 +108,10 @@ def run(
             document=lambda: document,
         )
     )
+    if explain.explain:
+        about = About(opened, model.reached, chosen)
+        explained = explain_undertrained(about, used.value, records[0]["id"] if records else None)
+        explained.show(output.format)
 
 
 def _reference(model: Model, table: EmbeddingTable, asked: Sequence[str]) -> Reference:

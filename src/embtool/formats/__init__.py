@@ -1,8 +1,8 @@
 """The checkpoint formats, one file each; a format only parses headers.
 
-To add one: write `formats/x.py` with `open_checkpoint(source) -> Checkpoint | None` and name it in `FORMATS`; if files of it
-can be named, add the end of their names to `OPENERS`. A format is loaded when a model may have it: most commands are
-about safetensors and start quickly.
+To add one: write `formats/x.py` with `open_checkpoint(source) -> Checkpoint | None` and name it in `FORMATS`; if
+files of it can be named, add the end of their names to `OPENERS`. A format is loaded when a model may have it: most
+commands are about safetensors and start quickly.
 """
 
 from collections.abc import Callable, Mapping

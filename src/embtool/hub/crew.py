@@ -103,8 +103,8 @@ class Crew:
 
     def _hire(self) -> None:
         thread = threading.Thread(target=self._work, name=f"embtool-{len(self._threads)}", daemon=True)
+        thread.start()  # first: an interrupt between the two must not leave a thread that never began to be waited for
         self._threads.append(thread)
-        thread.start()
 
     def _work(self) -> None:
         while True:

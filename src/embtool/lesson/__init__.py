@@ -11,7 +11,7 @@ reader has guessed. The floors inside, lowest first:
 To change the lesson, change `steps`. Nothing here prints or waits: `cli.learn` does.
 """
 
-from embtool.lesson.parts import Outcome, Question, Step, Verdict, judge, shell
+from embtool.lesson.parts import Outcome, Question, Step, Verdict, judge
 from embtool.lesson.progress import Done, forget, progress_file, read_progress, save_progress
 from embtool.lesson.steps import STEPS
 from embtool.lesson.subject import Subject
@@ -29,5 +29,4 @@ __all__ = [
     "progress_file",
     "read_progress",
     "save_progress",
-    "shell",
 ]

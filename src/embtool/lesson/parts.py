@@ -1,16 +1,14 @@
 """What a step is made of, and how a guess is held against the answer."""
 
 import re
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from embtool.lesson.subject import Subject
 
-PLAIN = re.compile(r"[\w./:=@+,-]+", re.ASCII)
-QUOTABLE = re.compile(r"""[^"$`!\\\x00-\x1f]+""")
-NUMBER = re.compile(r"[-+]?(?:\d[\d,_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+NUMBER = re.compile(r"([-+]?(?:\d[\d,_]*\.?\d*|[.,]\d+)(?:[eE][-+]?\d+)?)(k\b)?")
+THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 
 EXACT, CLOSE = 1.02, 1.25
 """Factors within which a guess of a number counts as exact, and as close."""
@@ -40,6 +38,7 @@ class Outcome:
 class Question:
     """One guess: what is told first, what is asked, and how the answer is found when the guess is made.
 
+    A number may be off by `slack`, in its unit, and still be close.
     `commands` are ordinary command lines, without the program's name, that show the same.
     """
 
@@ -49,6 +48,7 @@ class Question:
     kind: Kind = Kind.NUMBER
     choices: tuple[str, ...] = ()
     unit: str = ""
+    slack: float = 0.0
     commands: tuple[tuple[str, ...], ...] = ()
 
     def written(self, outcome: Outcome) -> str:
@@ -96,11 +96,18 @@ def figure(value: float) -> str:
 def parse_number(text: str) -> float | None:
     """Find the number in a guess, or None where there is none.
 
-    >>> parse_number("about 1,000 turns"), parse_number("many")
-    (1000.0, None)
+    A comma groups thousands where three digits follow, and is a decimal mark elsewhere; 32k is 32,000.
+
+    >>> parse_number("about 1,000 turns"), parse_number("0,9"), parse_number("32k"), parse_number("many")
+    (1000.0, 0.9, 32000.0, None)
     """
     found = NUMBER.search(text)
-    return None if found is None else float(re.sub("[,_]", "", found[0]))
+    if found is None:
+        return None
+    digits = found[1].replace("_", "")
+    grouped = THOUSANDS.fullmatch(digits) or digits.count(",") > 1
+    value = float(digits.replace(",", "" if grouped or "." in digits else "."))
+    return value * 1000 if found[2] else value
 
 
 def parse_choice(text: str, choices: Sequence[str]) -> int | None:
@@ -142,6 +149,8 @@ def judge(question: Question, outcome: Outcome, guess: str) -> Verdict:
     assert number is not None
     if question.kind is Kind.COSINE:
         return _judge_difference(number, outcome.answer)
+    if number != outcome.answer and abs(number - outcome.answer) <= question.slack:
+        return Verdict(True, "Close.")  # noqa: FBT003 - a field, by its place
     return _judge_factor(number, outcome.answer)
 
 
@@ -162,18 +171,3 @@ def _judge_factor(guess: float, answer: float) -> Verdict:
         return Verdict(True, "As good as exact." if factor <= EXACT else "Close.")  # noqa: FBT003 - as above
     way = "high" if abs(guess) > abs(answer) else "low"
     return Verdict(False, f"Too {way}, by a factor of {figure(round(factor, 1))}.")  # noqa: FBT003 - as above
-
-
-def shell(arguments: Sequence[str]) -> str:
-    r"""Write a command line as it can be typed, quoted only where it must be.
-
-    >>> shell(["row", " pod", "-m", "mini"])
-    'embtool row " pod" -m mini'
-    """
-    return " ".join(["embtool", *map(_quoted, arguments)])
-
-
-def _quoted(argument: str) -> str:
-    if PLAIN.fullmatch(argument):
-        return argument
-    return f'"{argument}"' if QUOTABLE.fullmatch(argument) else shlex.quote(argument)

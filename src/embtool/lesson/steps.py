@@ -21,6 +21,9 @@ from embtool.undertrained import KIND_MEANINGS
 FAR = 1000
 """The position that the lesson turns to, where the model reads that far."""
 
+SMALL_TURN = 0.02
+"""The part of a turn that a guess may be off: to say 0 of a pair that hardly moved is right."""
+
 QUERY, KEY = 7, 3
 """Where the query and the key stand whose dot product is shown."""
 
@@ -430,7 +433,7 @@ def _rotations(subject: Subject, rope: Rope) -> list[Question]:
     place = FAR if rope.context_length is None else min(FAR, rope.context_length - 1)
     turning = frequencies(settings, place + 1)
     typed = (subject.command("rope", "--pos", str(place)),)
-    told = (
+    told: tuple[str, ...] = (
         (
             "By its config, this model rotates. In each head it takes channels two by two, "
             f"{settings.pairs} pairs, and turns each pair like "
@@ -439,6 +442,8 @@ def _rotations(subject: Subject, rope: Rope) -> list[Question]:
             "fastest hand."
         ),
     )
+    if rope.layers[0].layer_count == 0:
+        told += ("It has no layers, so nothing of it ever turns: take it as a demonstration.",)
     questions = _turns(turning, settings, place, typed, told)
     if settings.layout is not None:
         questions.append(_distance_only(settings, (subject.command("rope", "--relative", str(QUERY), str(KEY)),)))
@@ -492,9 +497,10 @@ def _turns(
             lambda: outcome(0),
             told,
             unit="turns",
+            slack=SMALL_TURN,
             commands=commands,
         ),
-        Question(f"And pair {last}, the last that turns?", slow, unit="turns", commands=commands),
+        Question(f"And pair {last}, the last that turns?", slow, unit="turns", slack=SMALL_TURN, commands=commands),
     ]
 
 
@@ -659,7 +665,7 @@ STEPS = (
         3,
         "training",
         "Where the meaning comes from",
-        "the length of an untrained row",
+        "the length of such a row",
         training,
         choice(
             "Two rows have a cosine near 1. What has been measured?",
@@ -685,7 +691,7 @@ STEPS = (
         5,
         "table",
         "Your model's table, for real",
-        "its size, and if it serves twice",
+        "its size, and its tying",
         real_table,
         choice(
             "Take the rows of a text and add them up. What is lost?",
@@ -698,7 +704,7 @@ STEPS = (
         6,
         "position",
         "Where a token stands",
-        "what a position turns or adds",
+        "how far a pair turns",
         position,
         choice(
             "What makes a table twice as large?",

@@ -1,0 +1,239 @@
+"""What `--explain` adds under a result: what was computed, the formula, and one thing to try next.
+
+All its texts stand here. On a terminal they follow the table; in machine formats they are notes on stderr, so that
+stdout holds the result and nothing else. What is tried next is an ordinary command about the same model and, where one
+was asked for, the same token; it runs as it is shown.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from embtool.cli.messages import note
+from embtool.errors import EmbtoolError
+from embtool.model import Model
+from embtool.output import Format, Page, count, shell
+from embtool.positions import Rope
+from embtool.sequence import InputSequence
+from embtool.table import EmbeddingTable
+from embtool.vocabulary import Query
+
+FAR = 1000
+"""A position to try: far enough for slow pairs to have moved."""
+
+LONGEST_TEXT = 60
+"""Characters of a text that is repeated in a command."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What stands under a result; `follow` is a command line without the program's name, `why` what it shows."""
+
+    computed: str
+    formula: str
+    follow: tuple[str, ...]
+    why: str
+
+    def show(self, output_format: Format) -> None:
+        """Print it: as prose below a table, as notes otherwise."""
+        if output_format is not Format.TABLE:
+            note(f"computed: {self.computed}")
+            note(f"formula: {self.formula}")
+            note(f"try next: {shell(self.follow)} ({self.why})")
+            return
+        page = Page()
+        for title, text in (("what was computed", self.computed), ("formula", self.formula)):
+            page.gap()
+            page.say(title, "bold cyan")
+            page.say(text, indent=2)
+        page.gap()
+        page.say("try next", "bold cyan")
+        page.line(f"  $ {shell(self.follow)}")
+        page.say(self.why, indent=2)
+
+
+@dataclass(frozen=True)
+class About:
+    """What an explanation is about: a model and the options that reach it, a table, and the first query if any."""
+
+    model: Model
+    reached: Sequence[str]
+    table: EmbeddingTable | None = None
+    query: Query | None = None
+
+    def command(self, name: str, *arguments: str) -> tuple[str, ...]:
+        """Write a command line about this model and table."""
+        role = () if self.table is None or self.table.role == "input" else ("--table", self.table.role)
+        return (name, *arguments, *role, *self.of_model())
+
+    def of_model(self) -> tuple[str, ...]:
+        """The options that name the model."""
+        return ("-m", self.model.name, *self.reached)
+
+    @property
+    def token(self) -> str:
+        """The first query as it can be typed again."""
+        if self.query is None:
+            return "id:0"
+        repeatable = self.query.text.isprintable() and not self.query.text.startswith("-")
+        return self.query.text if len(self.query.ids) == 1 and repeatable else f"id:{self.query.ids[0]}"
+
+    @property
+    def finite(self) -> bool:
+        """Whether the row of the first query can be compared."""
+        ids = [self.query.ids[0]] if self.query is not None else [0]
+        return self.table is not None and bool(np.isfinite(self.table.rows(ids)).all())
+
+
+def explain_info(model: Model, reached: Sequence[str]) -> Explanation:
+    """Explain `embtool info`."""
+    about = About(model, reached)
+    follow, why = _after_info(about)
+    return Explanation(
+        "Nothing was computed from weights. Shapes, dtypes and places come from the headers of the files, settings "
+        "from config.json, tokens from the tokenizer; a row without a token is one that no id of the tokenizer names.",
+        "bytes of a table = rows × width × bytes of a number; tied = one tensor serves as input and output table",
+        follow,
+        why,
+    )
+
+
+def _after_info(about: About) -> tuple[tuple[str, ...], str]:
+    """What can be asked next of a model that may lack parts."""
+    if _has_table(about.model):
+        return about.command("norms"), "how long its rows are; this one reads the whole table"
+    if about.model.config is not None and isinstance(about.model.positions, Rope):
+        return about.command("rope"), "how fast its positions turn: that needs the config only"
+    if about.model.vocabulary_if_any is not None:
+        return about.command("tokens", "hello"), "how its tokenizer splits a text"
+    return ("info", "mini"), "the same of the bundled model, which has every part"
+
+
+def _has_table(model: Model) -> bool:
+    return any(table.role == "input" for table in _stored(model))
+
+
+def _stored(model: Model) -> tuple[EmbeddingTable, ...]:
+    try:
+        return model.tables.stored
+    except EmbtoolError:
+        return ()
+
+
+def explain_row(about: About) -> Explanation:
+    """Explain `embtool row`."""
+    assert about.table is not None
+    dtype, width = about.table.tensor.dtype.name, about.table.shape[1]
+    pooled = about.query is not None and len(about.query.ids) > 1
+    computed = (
+        f"One row was read where its id says, {count(width)} numbers of {dtype}, and written out as they are. Only the "
+        "norm is arithmetic: the length of the row as an arrow."
+    )
+    if pooled:
+        computed = (
+            f"The text is several tokens, so several rows of {count(width)} numbers of {dtype} were read and "
+            "made one, as --pool says. The model itself never does that here."
+        )
+    follow, why = about.command("neighbors", about.token), "which rows point the same way"
+    if not about.finite:
+        follow, why = about.command("norms"), "where the rows stand that are not finite"
+    return Explanation(computed, "row = table[id];  norm = ‖row‖ = √(x₀² + x₁² + …)", follow, why)
+
+
+METRICS = {
+    "cosine": "score = a·b / (‖a‖ ‖b‖): 1 is the same direction, 0 a right angle, -1 the opposite",
+    "dot": "score = a·b = a₀b₀ + a₁b₁ + …: long rows score high",
+    "euclidean": "score = ‖a - b‖: the smaller the nearer",
+}
+
+
+def explain_neighbors(about: About, metric: str, *, centered: bool, expression: bool) -> Explanation:
+    """Explain `embtool neighbors`."""
+    assert about.table is not None
+    computed = (
+        f"The query was held against every one of {count(about.table.shape[0])} rows, and the scores "
+        "sorted; ties go by id."
+        " The result is exact: no index, no sample."
+    )
+    if centered:
+        computed += " The mean of all rows was taken from the query and from each row first."
+    if expression:
+        computed += " The query is the signed mean of its tokens' rows, each at length 1."
+    if about.query is None or expression:
+        return Explanation(computed, METRICS[metric], about.command("norms"), "what these rows have in common")
+    if centered:
+        follow = about.command("neighbors", about.token, "--metric", "dot")
+        return Explanation(computed, METRICS[metric], follow, "whether the order holds where length counts too")
+    follow = about.command("neighbors", about.token, "--center")
+    return Explanation(computed, METRICS[metric], follow, "the same without what all rows have in common")
+
+
+def explain_rope(typed: Sequence[str], *, placed: bool, relative: bool, layout_known: bool) -> Explanation:
+    """Explain `embtool rope`; `typed` are the options that name the model, or the settings."""
+    computed = "Each pair of channels of a head turns at a speed of its own; pair 0 is the fastest."
+    formula = "default: inv_freq of pair i = theta^(-2i / rotary_dim); other types change that as rope_type says"
+    if placed or relative:
+        computed = (
+            "Each pair was turned by its angle; where the type has an attention factor, it was also scaled by that."
+        )
+        formula = "angle = position × inv_freq;  (x, y) -> (x cos - y sin, x sin + y cos); clockwise: by -angle"
+    if relative:
+        computed += " Moved together, query and key turn alike, so the angle between them stays."
+        formula += ";  q(m)·k(n) depends on m - n only"
+    if placed and layout_known:
+        return Explanation(
+            computed, formula, ("rope", "--relative", "7", "3", *typed), "why attention sees distances, not places"
+        )
+    follow = ("rope", "--pos", str(FAR), *typed)
+    return Explanation(computed, formula, follow, f"how far each pair has turned at position {count(FAR)}")
+
+
+def explain_input(about: About, sequence: InputSequence, text: str, *, against: bool) -> Explanation:
+    """Explain `embtool input`."""
+    factor = "" if sequence.scale == 1 else f"{sequence.scale:g} × "
+    kinds = {"learned": "positions[p]", "sinusoidal": "waves(p)"}
+    added = [] if sequence.position_rows is None else [kinds.get(sequence.position_kind, "position(p)")]
+    added += [] if sequence.token_type_row is None else ["types[0]"]
+    computed = (
+        "For each token its row was read, and what its position adds was added: this sum is what the first block gets."
+        if sequence.position_rows is not None
+        else "For each token its row was read, and nothing was added for its position: order enters later, if at all."
+    )
+    formula = " + ".join([f"input = {factor}table[id]", *added])
+    words = text.split()
+    if not against and len(words) > 1 and text.isprintable() and len(text) <= LONGEST_TEXT and text[0] != "-":
+        follow = about.command("input", text, "--against", " ".join(reversed(words)))
+        return Explanation(computed, formula, follow, "the same tokens in another order: what stays, what changes")
+    if sequence.position_kind == "rope":
+        follow = about.command("rope", "--pos", str(FAR))
+        return Explanation(computed, formula, follow, "how far a position turns queries and keys")
+    return Explanation(computed, formula, ("info", about.model.name, *about.reached), "how this model knows order")
+
+
+INDICATORS = {
+    "norm": (
+        (
+            "The length of every row was measured and sorted. A row that training never read stays near "
+            "where it began, or "
+            "decays, so short rows are suspects; the model was not run."
+        ),
+        "score = ‖row‖, the smaller the less trained",
+    ),
+    "distance": (
+        (
+            "Rows that surely were never trained were averaged, and every row's distance to that mean "
+            "measured. What lies "
+            "near it was probably moved by the same push only; the model was not run."
+        ),
+        "score = ‖row - mean of the reference rows‖, the smaller the less trained",
+    ),
+}
+
+
+def explain_undertrained(about: About, indicator: str, first: int | None) -> Explanation:
+    """Explain `embtool undertrained`."""
+    computed, formula = INDICATORS[indicator]
+    if first is None:
+        return Explanation(computed, formula, about.command("norms"), "the shortest and longest rows by name")
+    return Explanation(computed, formula, about.command("row", f"id:{first}"), "the first of them, number by number")
