@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Self
 
 import pytest
 from program import Program
@@ -76,6 +78,14 @@ class Terminal:
         os.close(slave)
         self.seen = ""
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        with self.process, contextlib.suppress(OSError):
+            os.close(self.master)
+
     def wait(self, words: str) -> None:
         """Wait until these words are shown, after those waited for before."""
         end = time.monotonic() + PATIENCE
@@ -102,26 +112,25 @@ class Terminal:
         """Wait for the end, and give the exit status."""
         while self._more():
             pass
-        os.close(self.master)
         return self.process.wait(PATIENCE)
 
 
 def test_a_step_is_walked_and_kept(run: Program) -> None:
-    screen = Terminal(run, "learn", "1", "-m", "small/")
-    screen.wait("How many numbers")
-    screen.wait("a number> ")
-    screen.type("lots\n")
-    screen.wait("A number, please")
-    screen.wait("a number> ")
-    screen.type("16\n")
-    screen.wait("$ embtool row")
-    screen.wait("Exactly. Answer: 16 numbers")
-    screen.wait("-1 to 1> ")
-    screen.type("\n")
-    screen.wait("Answer: ")
-    screen.wait("1 of 1 guesses")
-    screen.wait("Next: embtool learn 2 -m small/")
-    assert screen.end() == 0
+    with Terminal(run, "learn", "1", "-m", "small/") as screen:
+        screen.wait("How many numbers")
+        screen.wait("a number> ")
+        screen.type("lots\n")
+        screen.wait("A number, please")
+        screen.wait("a number> ")
+        screen.type("16\n")
+        screen.wait("$ embtool row")
+        screen.wait("Exactly. Answer: 16 numbers")
+        screen.wait("-1 to 1> ")
+        screen.type("\n")
+        screen.wait("Answer: ")
+        screen.wait("1 of 1 guesses")
+        screen.wait("Next: embtool learn 2 -m small/")
+        assert screen.end() == 0
     listed = run("learn").ok().cells
     assert listed[1][4:] == ["true", "small/", "1", "1"]
     assert listed[2][4] == "false"
@@ -129,18 +138,18 @@ def test_a_step_is_walked_and_kept(run: Program) -> None:
 
 
 def test_recall_comes_first_and_the_last_step_is_open(run: Program) -> None:
-    screen = Terminal(run, "learn", "7", "-m", "small/")
-    screen.wait("do you remember?")
-    screen.wait("> ")
-    screen.type("stays\n")
-    screen.wait("Yes.")
-    screen.wait("an empty line ends> ")
-    screen.type("An id is an address.\n")
-    screen.wait("an empty line ends> ")
-    screen.type("\n")
-    screen.wait("Compare yours with this one:")
-    screen.wait("That was the last step")
-    assert screen.end() == 0
+    with Terminal(run, "learn", "7", "-m", "small/") as screen:
+        screen.wait("do you remember?")
+        screen.wait("> ")
+        screen.type("stays\n")
+        screen.wait("Yes.")
+        screen.wait("an empty line ends> ")
+        screen.type("An id is an address.\n")
+        screen.wait("an empty line ends> ")
+        screen.type("\n")
+        screen.wait("Compare yours with this one:")
+        screen.wait("That was the last step")
+        assert screen.end() == 0
 
 
 def control_d(screen: Terminal) -> None:
@@ -152,17 +161,22 @@ def letter_q(screen: Terminal) -> None:
 
 
 def control_c(screen: Terminal) -> None:
-    screen.process.send_signal(signal.SIGINT)
+    """Interrupt; again if that came between the prompt and the reading, where Python does not notice it."""
+    for _ in range(10):
+        time.sleep(0.2)
+        screen.process.send_signal(signal.SIGINT)
+        if select.select([screen.master], [], [], 2)[0]:
+            return
 
 
 @pytest.mark.parametrize(("leave", "status"), [(control_d, 0), (letter_q, 0), (control_c, 130)])
 def test_leaving_in_the_middle_is_polite(leave: Callable[[Terminal], None], status: int, run: Program) -> None:
-    screen = Terminal(run, "learn", "all", "-m", "small/")
-    screen.wait("a number> ")
-    leave(screen)
-    screen.wait("Until next time.")
-    assert screen.end() == status
-    assert "Traceback" not in screen.seen
+    with Terminal(run, "learn", "all", "-m", "small/") as screen:
+        screen.wait("a number> ")
+        leave(screen)
+        screen.wait("Until next time.")
+        assert screen.end() == status
+        assert "Traceback" not in screen.seen
     assert run("learn").ok().cells[1][4] == "false"
 
 

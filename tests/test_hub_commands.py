@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -16,7 +17,10 @@ import pytest
 from hub_fixtures import SHARD, wait_until
 from hubstub import HubStub
 from huggingface_hub import constants
+from jsonschema import Draft202012Validator
 from program import Answer, Program
+
+from embtool.schemas import schema
 
 pty = pytest.importorskip("pty", reason="terminals and signals of POSIX")
 
@@ -373,3 +377,18 @@ class TestCacheCommand:
         command = [sys.executable, "-c", program]
         out = subprocess.run(command, check=True, capture_output=True, env=desk.run.environment(desk.environment()))
         assert json.loads(out.stdout)["entries"] == []
+
+
+def test_the_lesson_repeats_how_the_model_was_reached(desk: Desk) -> None:
+    document = desk("learn", "1", "--revision", "main", "--json", "-m", MODEL).ok().document
+    shown = [command for question in document["steps"][0]["questions"] for command in question["commands"]]
+    assert len(shown) == 2
+    for command in shown:
+        assert command.endswith(f"-m {MODEL} --revision main")
+        desk(*shlex.split(command)[1:], "--json").ok()
+
+
+def test_a_plan_fits_its_schema(desk: Desk) -> None:
+    plan = desk("neighbors", "id:3", "-m", WIDE, "--dry-run", "--json").ok().document
+    assert plan["ranges"]
+    Draft202012Validator(schema("plan")).validate(plan)

@@ -157,6 +157,25 @@ def test_words_are_the_models_own_where_the_usual_ones_are_not_tokens(tmp_path: 
         assert question.written(outcome)
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"model_type": "bloom", "n_head": 4}, "ALiBi"),
+        ({"model_type": "t5", "num_heads": 4, "relative_attention_num_buckets": 32}, "learned number for the distance"),
+        ({"model_type": "mamba"}, "has no positions"),
+        ({"model_type": "xglm", "attention_heads": 4, "max_position_embeddings": 64}, "waves"),
+        ({"model_type": "never-heard-of"}, "do not say"),
+    ],
+)
+def test_every_way_of_knowing_order_is_told(settings: dict[str, Any], words: str, tmp_path: Path, run: Program) -> None:
+    tensors = {"model.embed_tokens.weight": ("BF16", table("input").shape, bfloat16(table("input")))}
+    described = {"vocab_size": len(table("input")), "hidden_size": 16, "d_model": 16, **settings}
+    write_single(tmp_path / "x", tensors, config=described, tokenizer=tokenizer_json())
+    printed = " ".join(run("learn", "all", "-f", "table", "-m", tmp_path / "x").ok().text.split())
+    assert words in printed
+    assert "5 inputs" in printed if words != "waves" else "cosine 0.9" in printed
+
+
 def test_a_table_too_small_for_a_lesson_is_refused(tmp_path: Path, run: Program) -> None:
     write_single(tmp_path / "one", {"model.embed_tokens.weight": ("BF16", (1, 16), bfloat16(table("input")[:1]))})
     run("learn", "all", "--json", "-m", tmp_path / "one").refused(6, "has 1 rows")

@@ -21,6 +21,7 @@ from embtool.output import (
     Format,
     Group,
     Listing,
+    Page,
     Section,
     abridge,
     cell,
@@ -29,6 +30,7 @@ from embtool.output import (
     plain,
     printable,
     safe,
+    shell,
     size,
     to_json,
     unescape,
@@ -299,3 +301,18 @@ def test_ornaments_are_replaced_where_the_encoding_lacks_them() -> None:
 
 def test_every_format_has_a_renderer() -> None:
     assert set(RENDERERS) == set(Format)
+
+
+def test_a_page_wraps_prose_and_leaves_command_lines_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = io.StringIO()
+    page = Page(stream)
+    page.say("word " * 30, indent=2)
+    page.line(f"  $ {shell(['row', 'x' * 60])}")
+    page.say("\x1b[31m[red] \u202e")
+    page.prompt("guess\x1b> ")
+    *prose, command, hostile, prompt = stream.getvalue().split("\n")
+    assert all(line.startswith("  word") and len(line) <= 40 and not line.endswith(" ") for line in prose)
+    assert command == f"  $ embtool row {'x' * 60}"
+    assert hostile == "\\x1b[31m[red] \\u202e"
+    assert prompt == "guess\\x1b> "

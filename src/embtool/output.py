@@ -39,6 +39,7 @@ MOST_MARKS = 3
 """Combining marks that may stack on one character on a terminal: no script needs more, and many hide other lines."""
 
 ORNAMENTS = {"␣": "_", "×": "x", "…": "...", "·": "-", "–": "-", "→": "->", "≥": ">=", "█": "#", "•": "o"}
+ORNAMENTS |= {"“": '"', "”": '"', "‖": "|", "√": "sqrt", "₀": "0", "₁": "1", "²": "^2"}
 ORNAMENTS |= zip("▁▂▃▄▅▆▇", ".:-=+*%", strict=True)
 """Characters of this program's own that a stream may lack, and what stands for them then."""
 
@@ -496,6 +497,11 @@ class Page:
     def line(self, text: str, style: str = "") -> None:
         """Print one line as it is, however long, so that it can be copied."""
         self._console.print(self._text(text, style), soft_wrap=True)
+
+    def prompt(self, text: str) -> None:
+        """Print what stands before an answer that is typed."""
+        self._stream.write(encodable(safe(text), self._stream))
+        self._stream.flush()
 
     def gap(self) -> None:
         """Print an empty line."""

@@ -28,7 +28,7 @@ Reals = NDArray[np.floating[Any]]
 State = TypeVar("State")
 
 BLOCK_BYTES = 4 << 20
-"""Bytes a thread reads at a time: small enough to stay in its cache between reading and scoring."""
+"""Bytes a thread reads at a time: few calls, and most of it is still in a cache when it is scored."""
 
 MOST_THREADS = 8
 """Memory bandwidth, not arithmetic, is the limit: more readers than this do not add any."""
@@ -60,6 +60,9 @@ E4M3_NAN = 0x7F
 
 LARGEST_QUERY_ERROR = 0.01
 """A query that its table's dtype can only hold with a larger relative error is scored on decoded rows instead."""
+
+ROWS_WAITING = 1 << 14
+"""Rows whose scores are decided about together: a block of wide rows has too few to be worth the calls."""
 
 PRUNE_AT = 4096
 """Candidates a thread collects for one query, beside 4 k, before it drops those that have fallen behind."""
@@ -128,13 +131,17 @@ def find_candidates(
 
     `centered` says that a mean is removed: then a row of zeros has a direction like any other.
     """
+    dtype = table.tensor.dtype
+
+    def row(identity: int) -> Floats:
+        rows: Floats = dtype.to_float32(read_rows(reader, np.array([identity])))
+        return rows.reshape(-1)
 
     def visit(found: "_Collector", first: int, stored: Bytes) -> None:
-        scores = scorer.score(stored)
-        found.add(first, stored, scores, None if allowed is None else allowed[first : first + len(stored)])
+        found.add(first, scorer.score(stored))
 
     def start() -> "_Collector":
-        return _Collector(queries, k, metric, table.tensor.dtype, zeros=metric == "cosine" and not centered)
+        return _Collector(queries, k, metric, row, allowed, zeros=metric == "cosine" and not centered)
 
     most = max(1, SCORES_AT_ONCE // queries) * max(reader.row_bytes, reader.row_cost)
     return _merge(scan(reader, start, visit, block_bytes=min(block_bytes, most)))
@@ -455,13 +462,23 @@ class _Race:
 
 
 class _Collector:
-    """Keeps, of all blocks one thread has seen, the rows that can still be among the k best of each query."""
+    """Keeps, of all blocks one thread has seen, the rows that can still be among the k best of each query.
 
-    def __init__(self, queries: int, k: int, metric: str, dtype: DType, *, zeros: bool) -> None:
+    The scores of several blocks are taken in together: for one query a block is scored faster than Python can decide
+    about it. `row` reads a row again, for the few that must be looked at.
+    """
+
+    def __init__(
+        self, queries: int, k: int, metric: str, row: Callable[[int], Floats], allowed: Mask | None, *, zeros: bool
+    ) -> None:
         self.k = k
         self.metric = metric
-        self.dtype = dtype
+        self.row = row
+        self.allowed = allowed
         self.zeros = zeros
+        self.waiting: list[tuple[int, Scores]] = []
+        self.rows_waiting = 0
+        self.most_waiting = min(ROWS_WAITING, max(1, SCORES_AT_ONCE // queries))
         self.floor = np.full(queries, -np.inf)
         self.limit = min(queries * (PRUNE_AT + 4 * k), PRUNE_ALL_AT + 8 * k * queries)
         self.found: list[tuple[Ids, Ids, Reals, Reals]] = []
@@ -469,34 +486,48 @@ class _Collector:
         self.zero: list[int] = []
         self.nonfinite: list[int] = []
 
-    def add(self, first: int, stored: Bytes, scores: Scores, allowed: Mask | None) -> None:
-        """Take in a block's scores; rows whose score needs a look are looked at."""
+    def add(self, first: int, scores: Scores) -> None:
+        """Take a block's scores; they are decided about when there are enough."""
+        self.waiting.append((first, scores))
+        self.rows_waiting += len(scores.values)
+        if self.rows_waiting >= self.most_waiting:
+            self.take()
+
+    def take(self) -> None:
+        """Decide about the scores that wait; rows whose score needs a look are looked at."""
+        if not self.waiting:
+            return
+        ids = np.concatenate([np.arange(first, first + len(scores.values)) for first, scores in self.waiting])
+        values = np.concatenate([scores.values for _, scores in self.waiting])
         with np.errstate(all="ignore"):  # what is not finite is looked at
-            lower, upper = scores.values - scores.slack, scores.values + scores.slack
+            lower = np.concatenate([scores.values - scores.slack for _, scores in self.waiting])
+            upper = np.concatenate([scores.values + scores.slack for _, scores in self.waiting])
+        self.waiting, self.rows_waiting = [], 0
         odd = ~(np.isfinite(upper) & np.isfinite(lower)).all(axis=1)
         if self.metric == "cosine":
-            odd |= (scores.values == 0.0).any(axis=1)
-        if allowed is not None:
-            odd &= allowed
+            odd |= (values == 0.0).any(axis=1)
+        if self.allowed is not None:
+            odd &= self.allowed[ids]
         for row in np.flatnonzero(odd).tolist():
-            self._look(first + row, stored[row], lower[row], upper[row], scores.values[row])
-        if allowed is not None:
-            lower[~allowed], upper[~allowed] = -np.inf, np.nan
+            self._look(int(ids[row]), lower[row], upper[row], values[row])
+        if self.allowed is not None:
+            left_out = ~self.allowed[ids]
+            lower[left_out], upper[left_out] = -np.inf, np.nan
         keep = upper >= self.floor.astype(upper.dtype)
         if len(lower) > self.k and np.count_nonzero(keep) > self.limit // 2:
-            # Too many to collect, as in the first block: the k best of the block alone raise the floor.
+            # Too many to collect, as at first: the k best of these alone raise the floor.
             best = np.partition(lower, len(lower) - self.k, axis=0)[len(lower) - self.k]
             self.floor = np.maximum(self.floor, best)
             keep = upper >= self.floor.astype(upper.dtype)
         rows, queries = np.nonzero(keep)
-        self.found.append((rows + first, queries, lower[rows, queries], upper[rows, queries]))
+        self.found.append((ids[rows], queries, lower[rows, queries], upper[rows, queries]))
         self.count += len(rows)
         if self.count > self.limit:
             self.prune()
 
-    def _look(self, identity: int, stored: Bytes, lower: Reals, upper: Reals, values: Reals) -> None:
+    def _look(self, identity: int, lower: Reals, upper: Reals, values: Reals) -> None:
         """Decide about a row without a usable score: not finite, all zero, or beyond the kernel (then always kept)."""
-        row = self.dtype.to_float32(stored)
+        row = self.row(identity)
         if not np.isfinite(row).all():
             self.nonfinite.append(identity)
             lower[:], upper[:] = -np.inf, np.nan
@@ -537,6 +568,8 @@ class _Collector:
 
 def _merge(collectors: Sequence[_Collector]) -> Candidates:
     """Put together what the threads found."""
+    for collector in collectors:
+        collector.take()
     whole = collectors[0]
     for other in collectors[1:]:
         whole.found += other.found

@@ -75,8 +75,8 @@ def run(
     """Learn what an embedding table is, in seven steps: you guess, then it is measured on your own model.
 
     `embtool learn 1` begins; `embtool learn all` walks the whole way, about a quarter of an hour. Every number is
-    computed when you see it, and every answer names the command that shows it again. Without a terminal the script of
-    the lesson is printed, with its answers.
+    computed when you see it, with the command that shows it again. Without a terminal the script of the lesson is
+    printed, with its answers.
     """
     if reset:
         forget()
@@ -280,14 +280,14 @@ class _Walk:
     def _guess(self, question: Question) -> str:
         """Read a guess until it can be held against the answer."""
         if question.kind is Kind.OPEN:
-            return "\n".join(iter(lambda: _read(PROMPTS[Kind.OPEN]), ""))
-        while (guess := _read(PROMPTS[question.kind])) and not understood(question, guess):
+            return "\n".join(iter(lambda: self._read(PROMPTS[Kind.OPEN]), ""))
+        while (guess := self._read(PROMPTS[question.kind])) and not understood(question, guess):
             self.page.say(ASIDES[question.kind], "dim")
         return guess
 
-
-def _read(prompt: str) -> str:
-    text = input(prompt).strip()
-    if text == LEAVE:
-        raise _Left
-    return text
+    def _read(self, prompt: str) -> str:
+        self.page.prompt(prompt)
+        text = input().strip()
+        if text == LEAVE:
+            raise _Left
+        return text

@@ -13,7 +13,7 @@ from embtool.errors import TableNotFound
 from embtool.lesson.parts import Kind, Outcome, Question, Step, figure
 from embtool.lesson.subject import Subject
 from embtool.output import count, size
-from embtool.positions import Alibi, Learned, Rope, Sinusoidal
+from embtool.positions import Learned, NoPositions, Rope
 from embtool.rope import Frequencies, RopeSettings, frequencies, turn
 from embtool.sequence import InputSequence, cosines
 from embtool.undertrained import KIND_MEANINGS
@@ -334,11 +334,8 @@ def _told_of_order(subject: Subject, a: InputSequence, b: InputSequence) -> str:
             "order comes in where tokens look at each other."
         )
     if kind == "none":
-        return (
-            "This model adds nothing, here or later: what order it knows comes from reading left to right, or "
-            "not at all."
-        )
-    return f"This model adds nothing here. Order enters later, in attention, by the distance of two tokens ({kind})."
+        return f"Nothing was added: {_place(subject)}."
+    return f"Nothing was added: {_place(subject)}. Order enters later, in attention."
 
 
 # --- 5. the table, real -----------------------------------------------------------------------------------------------
@@ -425,7 +422,11 @@ def position(subject: Subject) -> list[Question]:
     known = subject.positions
     if isinstance(known, Rope):
         return _rotations(subject, known)
-    return [*_other_positions(subject), *_rotation_elsewhere()]
+    own = _other_positions(subject)
+    return [
+        *own,
+        *_rotation_elsewhere(() if own else (f"A row does not know where its token stands: {_place(subject)}.",)),
+    ]
 
 
 def _rotations(subject: Subject, rope: Rope) -> list[Question]:
@@ -450,9 +451,10 @@ def _rotations(subject: Subject, rope: Rope) -> list[Question]:
     return questions
 
 
-def _rotation_elsewhere() -> list[Question]:
-    """The rotation that most newer models use, for a reader whose model has none."""
+def _rotation_elsewhere(own: tuple[str, ...]) -> list[Question]:
+    """The rotation that most newer models use, for a reader whose model has none; `own` is said of that before."""
     told = (
+        *own,
         (
             "Most newer models do it in another way: they rotate. In each head channels go two by two, "
             "and each pair turns "
@@ -629,19 +631,23 @@ def _taught(subject: Subject, row: int) -> str:
     )
 
 
+SCHEMES = {
+    "learned": "this model adds a row of a second, learned table for the position",
+    "rope": "this model turns queries and keys by an angle for each position, so that attention sees distances",
+    "sinusoidal": "this model adds a fixed pattern of waves for the position",
+    "alibi": "this model lowers attention with the distance of two tokens (ALiBi)",
+    "relative": "this model raises or lowers attention by a learned number for the distance of two tokens",
+    "none": "this model has no positions; what it knows of order comes from reading one by one, or not at all",
+}
+UNSAID = "what tells the place, the files of this model do not say"
+
+
 def _place(subject: Subject) -> str:
+    """How this model knows where a token stands, as a clause."""
     known = subject.positions
-    if isinstance(known, Rope):
-        return "this model turns queries and keys by an angle for each position, so that attention sees distances"
-    if isinstance(known, Learned):
-        return "this model adds a row of a second, learned table for the position"
-    if isinstance(known, Sinusoidal):
-        return "this model adds a fixed pattern of waves for the position"
-    if isinstance(known, Alibi):
-        return "this model lowers attention with the distance of two tokens"
-    if known is None:
-        return "something must add that, and the files of this model do not say what"
-    return f"this model deals with order in its own way ({known.kind})"
+    if known is None or (isinstance(known, NoPositions) and not known.known):
+        return UNSAID
+    return SCHEMES[known.kind]
 
 
 # --- the lesson -------------------------------------------------------------------------------------------------------
