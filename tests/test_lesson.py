@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from gguf_files import llama, vocabulary_of, write
 from program import Program
 from small_models import END_OF_TEXT, bfloat16, config, table, tokenizer_json, write_single
 
@@ -174,6 +176,24 @@ def test_every_way_of_knowing_order_is_told(settings: dict[str, Any], words: str
     printed = " ".join(run("learn", "all", "-f", "table", "-m", tmp_path / "x").ok().text.split())
     assert words in printed
     assert "5 inputs" in printed if words != "waves" else "cosine 0.9" in printed
+
+
+def test_a_tokenizer_that_cannot_split_still_names_rows(run: Program, tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    words = vocabulary_of(run.folder / "small" / "tokenizer.json")
+    rows = np.random.default_rng(0).normal(size=(len(words["tokenizer.ggml.tokens"]), 64))
+    write(
+        tmp_path / "q8.gguf",
+        {"token_embd.weight": (rows, gguf.GGMLQuantizationType.Q8_0)},
+        settings=llama(),
+        vocabulary={**words, "tokenizer.ggml.pre": "never-heard-of"},
+    )
+    document = run("learn", "all", "--json", "-m", tmp_path / "q8.gguf").ok().document
+    steps = [step["questions"] for step in document["steps"]]
+    assert "strawberry" in steps[0][0]["commands"][0]
+    assert "No text can be cut" in steps[3][0]["told"][0]
+    for command in {command for step in steps for question in step for command in question["commands"]}:
+        run(*shlex.split(command)[1:], "--json").ok()
 
 
 def test_a_table_too_small_for_a_lesson_is_refused(tmp_path: Path, run: Program) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html.parser
 import json
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -167,6 +169,27 @@ class Page(html.parser.HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.script:
             self.data += data
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here to open the page with")
+def test_a_browser_draws_the_page(run: Program, tmp_path: Path) -> None:
+    """A page that every parser takes can still fail in a browser, where `top` is a name of the window's own."""
+    run("map", " king", " queen", " apple", "-m", "small/", "-o", tmp_path / "x.html").ok()
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    quiet += [
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-quic",
+        f"--user-data-dir={tmp_path / 'browser'}",
+    ]
+    page = (tmp_path / "x.html").as_uri()
+    command = [str(BROWSER), *quiet, "--virtual-time-budget=2000", "--dump-dom", page]
+    drawn = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout
+    assert len(re.findall(r'<circle [^>]*cx="[-0-9.]+"', drawn)) == 3
+    assert ">␣queen</text>" in drawn
 
 
 HOSTILE = ("</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "{{points}}", "&amp;\"'", "$\\frac$")

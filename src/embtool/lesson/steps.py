@@ -278,7 +278,7 @@ def _order_of_ids(subject: Subject) -> Question:
     return Question(
         f"Ids {', '.join(map(str, ids))}, then the same backwards: how many rows do both read?",
         lambda: Outcome(len(ids), ("All of them. A row belongs to a token, not to a place.",)),
-        ("There is no tokenizer here to cut a text, so take ids as they are. Each is looked up by itself.",),
+        ("No text can be cut into tokens here, so take ids as they are. Each is looked up by itself.",),
         unit="rows",
         commands=(subject.command("row", *named),),
     )

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from embtool.dtypes import Doubles
-from embtool.errors import ConfigError, FormatError, TableNotFound, UnknownToken
+from embtool.errors import ConfigError, EmbtoolError, FormatError, TableNotFound
 from embtool.model import Model
 from embtool.neighbors import Neighbors, nearest
 from embtool.norms import row_norms
@@ -136,7 +136,7 @@ class Subject:
             return f"id:{identity}"
         try:
             return token.text if self.vocabulary.find(token.text, exact=True).id == identity else f"id:{identity}"
-        except UnknownToken:
+        except EmbtoolError:  # several tokens, or a tokenizer that embtool cannot split with
             return f"id:{identity}"
 
     def _word(self, text: str) -> int | None:
@@ -144,7 +144,7 @@ class Subject:
         assert self.vocabulary is not None
         try:
             token = self.vocabulary.word(text) or self.vocabulary.find(text)
-        except UnknownToken:
+        except EmbtoolError:  # as above
             return None
         return token.id if token.id < self.table.shape[0] else None
 
@@ -189,7 +189,7 @@ class Subject:
     @cached_property
     def sentences(self) -> tuple[str, str] | None:
         """Two texts of the same tokens in another order; None where no text can be split."""
-        if self.vocabulary is None:
+        if self.vocabulary is None or not self._splits:
             return None
         own = [self.vocabulary.token(identity) for identity in self.own[:3]]
         usual = [*SENTENCES, tuple(token.text.strip() for token in own if token is not None)]
@@ -202,6 +202,14 @@ class Subject:
                     found.append((counted[0].total(), pair))
         few = [pair for total, pair in found if total <= FEW_TOKENS]
         return few[0] if few else min(found, default=(0, None))[1]
+
+    @property
+    def _splits(self) -> bool:
+        """Whether texts can be split: some files name a way of splitting that embtool does not know."""
+        try:
+            return bool(self._ids("a"))
+        except EmbtoolError:
+            return False
 
     def _ids(self, text: str) -> list[int]:
         assert self.vocabulary is not None
