@@ -3,7 +3,7 @@
 A ggml type packs a block of values, 32 or 256 of most, with their scales: Q8_0 has 32 values in 34 bytes. What each
 block holds is laid down in ggml-common.h (https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h), its number
 in ggml.h. Plain types are those of `embtool.dtypes`; the others are decoded by the gguf library
-(https://pypi.org/project/gguf/), loaded when the first row is read.
+(https://github.com/ggml-org/llama.cpp/tree/master/gguf-py), loaded when the first row is read.
 """
 
 from collections.abc import Callable
