@@ -353,3 +353,19 @@ def test_any_number_of_rows_can_be_asked_for(tmp_path: Path, k: int) -> None:
 def test_a_row_has_a_cosine_of_one_to_itself() -> None:
     rows = np.random.default_rng(9).standard_normal((500, 7))
     assert all(score_rows(row[None], row, "cosine")[0] == 1 for row in rows)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", ["F32", "BF16", "F16"])
+def test_a_broken_row_hides_no_other(tmp_path: Path, metric: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of NaN has neither score nor slack: it must not raise the floor above the others."""
+    monkeypatch.setattr(scan, "PRUNE_AT", 0)
+    values = np.random.default_rng(5).integers(-64, 64, (40, 30)) / 16
+    values[[7, 39], 0] = np.nan
+    table, held = on_disk(tmp_path, values, dtype)
+    for k in (1, 3, 20, 38, 40):
+        for queries in (held[:1], held[:5]):
+            for query, found in zip(queries, nearest_each(table, queries, k, metric=metric), strict=True):
+                expected = ranked(scores(held, query, metric), 40, metric)
+                whole = [row for row in expected if row not in (7, 39)]
+                assert found.ids.tolist() == [*whole, 7, 39][:k]

@@ -498,47 +498,46 @@ class _Collector:
         if not self.waiting:
             return
         ids = np.concatenate([np.arange(first, first + len(scores.values)) for first, scores in self.waiting])
-        values = np.concatenate([scores.values for _, scores in self.waiting])
+        values = _joined([scores.values for _, scores in self.waiting])
         with np.errstate(all="ignore"):  # what is not finite is looked at
-            lower = np.concatenate([scores.values - scores.slack for _, scores in self.waiting])
-            upper = np.concatenate([scores.values + scores.slack for _, scores in self.waiting])
+            slack = _joined([np.broadcast_to(scores.slack, scores.values.shape) for _, scores in self.waiting])
+            upper = values + slack
         self.waiting, self.rows_waiting = [], 0
-        odd = ~(np.isfinite(upper) & np.isfinite(lower)).all(axis=1)
-        if self.metric == "cosine":
-            odd |= (values == 0.0).any(axis=1)
+        odd = ~np.isfinite(upper).all(axis=1)
+        if self.metric == "cosine" and len(self.floor) == 1:  # scores of many tell a row of zeros by NaN
+            odd |= values[:, 0] == 0.0
         if self.allowed is not None:
             odd &= self.allowed[ids]
         for row in np.flatnonzero(odd).tolist():
-            self._look(int(ids[row]), lower[row], upper[row], values[row])
+            self._look(int(ids[row]), upper[row], values[row])
         if self.allowed is not None:
             left_out = ~self.allowed[ids]
-            lower[left_out], upper[left_out] = -np.inf, np.nan
-        keep = upper >= self.floor.astype(upper.dtype)
-        if len(lower) > self.k and np.count_nonzero(keep) > self.limit // 2:
+            values[left_out], upper[left_out] = -np.inf, np.nan
+        keep = np.flatnonzero(upper >= self.floor.astype(upper.dtype))
+        if len(values) > self.k and len(keep) > self.limit // 2:
             # Too many to collect, as at first: the k best of these alone raise the floor.
-            best = np.partition(lower, len(lower) - self.k, axis=0)[len(lower) - self.k]
+            best = np.partition(_lower(values, slack), len(values) - self.k, axis=0)[len(values) - self.k]
             self.floor = np.maximum(self.floor, best)
-            keep = upper >= self.floor.astype(upper.dtype)
-        rows, queries = np.nonzero(keep)
-        self.found.append((ids[rows], queries, lower[rows, queries], upper[rows, queries]))
+            keep = np.flatnonzero(upper >= self.floor.astype(upper.dtype))
+        rows, queries = np.divmod(keep, len(self.floor))
+        lower = _lower(values[rows, queries], slack[rows, queries])
+        self.found.append((ids[rows], queries, lower, upper[rows, queries]))
         self.count += len(rows)
         if self.count > self.limit:
             self.prune()
 
-    def _look(self, identity: int, lower: Reals, upper: Reals, values: Reals) -> None:
+    def _look(self, identity: int, upper: Reals, values: Reals) -> None:
         """Decide about a row without a usable score: not finite, all zero, or beyond the kernel (then always kept)."""
         row = self.row(identity)
         if not np.isfinite(row).all():
             self.nonfinite.append(identity)
-            lower[:], upper[:] = -np.inf, np.nan
+            values[:], upper[:] = -np.inf, np.nan
         elif self.zeros and not row.any():
             self.zero.append(identity)
-            lower[:], upper[:] = -np.inf, np.nan
+            values[:], upper[:] = -np.inf, np.nan
         else:
-            unusable = ~(np.isfinite(upper) & np.isfinite(lower)) | (
-                values == 0.0 if self.metric == "cosine" else False
-            )
-            lower[unusable], upper[unusable] = -np.inf, np.inf
+            unusable = ~np.isfinite(upper) | (values == 0.0 if self.metric == "cosine" else False)
+            values[unusable], upper[unusable] = -np.inf, np.inf
 
     def prune(self) -> None:
         """Drop the rows that k others are surely better than."""
@@ -564,6 +563,18 @@ class _Collector:
         order = np.lexsort((ids, queries))
         cuts = np.searchsorted(queries[order], np.arange(1, len(self.floor)))
         return np.split(ids[order].astype(np.int64), cuts)
+
+
+def _lower(values: Reals, slack: Reals) -> Reals:
+    """Compute the least that scores can be: without bound where the slack is not finite."""
+    with np.errstate(all="ignore"):
+        bound: Reals = np.fmax(values - slack, -np.inf)
+    return bound
+
+
+def _joined(parts: Sequence[Reals]) -> Reals:
+    """Put blocks of scores together; a single one is taken as it is."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _merge(collectors: Sequence[_Collector]) -> Candidates:
