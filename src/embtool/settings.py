@@ -50,12 +50,22 @@ def save_model(model: str | None) -> Path:
         LocalFailure: the folder cannot be written.
     """
     path = settings_file()
+    write_json(path, {} if model is None else {"model": model})
+    return path
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a small file of the user's as JSON, at once: a reader never sees half of it.
+
+    Raises:
+        LocalFailure: the folder cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".settings-")
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump({} if model is None else {"model": model}, file)
+                json.dump(value, file)
             Path(temporary).replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -63,7 +73,6 @@ def save_model(model: str | None) -> Path:
             raise
     except OSError as error:
         raise LocalFailure(f"cannot write {path}: {error.strerror or error}") from error
-    return path
 
 
 def choose_model() -> tuple[str, str]:

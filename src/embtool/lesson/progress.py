@@ -1,9 +1,6 @@
 """What the reader has done: kept in the user's state folder, written so that no reader sees half of it."""
 
-import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +8,7 @@ from pathlib import Path
 from platformdirs import user_state_path
 
 from embtool.errors import FormatError, LocalFailure
+from embtool.settings import write_json
 
 RESET = "run `embtool learn --reset` to begin anew"
 
@@ -61,20 +59,8 @@ def save_progress(steps: Mapping[int, Done]) -> None:
     Raises:
         LocalFailure: the folder cannot be written.
     """
-    path = progress_file()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".lesson-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump({"steps": {str(number): asdict(done) for number, done in sorted(steps.items())}}, file)
-            Path(temporary).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
-            raise
-    except OSError as error:
-        raise LocalFailure(f"cannot write {path}: {error.strerror or error}") from error
+    kept = {str(number): asdict(done) for number, done in sorted(steps.items())}
+    write_json(progress_file(), {"steps": kept})
 
 
 def forget() -> None:
