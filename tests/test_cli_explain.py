@@ -31,7 +31,7 @@ CASES: dict[str, tuple[list[str], str]] = {
     "rope-relative": (["rope", "--relative", "9", "2", "-m", "small/"], "rope --pos 1000 -m small/"),
     "rope-typed": (["rope", "--theta", "500000", "--dim", "8", "--pos", "4"], "--theta 500000.0 --dim 8"),
     "rope-compare": (["rope", "compare", "small/", "tied/"], "rope --pos 1000 -m small/"),
-    "input": (["input", " king queen", "-m", "gpt2/"], 'input " king queen" --against "queen king" -m gpt2/'),
+    "input": (["input", " king queen", "-m", "gpt2/"], 'input " king queen" --against " queen king" -m gpt2/'),
     "input-rope": (["input", "king", "-m", "small/"], "rope --pos 1000 -m small/"),
     "input-against": (["input", "king", "--against", "berry", "-m", "gpt2/"], "info gpt2/"),
     "input-types": (["input", "king", "-m", "bert/"], "info bert/"),

@@ -167,6 +167,19 @@ def test_a_vector_from_a_file_or_a_pipe(run: Program, tmp_path: Path) -> None:
         assert ids(ask(run, "--vector", "-", stdin=content)) == rows, name
 
 
+def test_the_name_of_a_vector_is_the_one_that_row_wrote(run: Program, tmp_path: Path) -> None:
+    names = ["a\tb\\t", "\x1b[31m", "c\u2028d", "\\", "\U0010ffff"]
+    words = tokenizer_json(dict.fromkeys(names, False))
+    values = np.eye(len(words["model"]["vocab"]) + len(names), 4, dtype="<f4") + 1
+    tensors = {"model.embed_tokens.weight": ("F32", values.shape, values.tobytes())}
+    write_single(tmp_path / "m", tensors, tokenizer=words)
+    rows = [f"piece:{name}" for name in names]
+    for options in ([], ["--no-header"]):
+        piped = run("row", *rows, "-m", tmp_path / "m", "--tsv", *options).ok().out
+        answer = run("neighbors", "--vector", "-", "-k", "1", "-m", tmp_path / "m", "--json", stdin=piped).ok()
+        assert [query["query"] for query in answer.document["queries"]] == rows
+
+
 def test_several_vectors_are_several_queries(run: Program) -> None:
     answer = ask(run, "--vector", "-", stdin=run("row", "king", " blue", "-m", "small/").out).ok()
     assert [query["query"] for query in answer.document["queries"]] == ["king", " blue"]

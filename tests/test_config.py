@@ -1,6 +1,7 @@
 """Config files of every dialect, and whatever else may be in a file of that name."""
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embtool.config import ALIASES, NOT_IN_FILE, Config, EmbeddingScale, parse_config, parse_config_text
+from embtool.config import (
+    ALIASES,
+    NOT_IN_FILE,
+    Config,
+    EmbeddingScale,
+    Fields,
+    parse_config,
+    parse_config_text,
+    rounded,
+)
 from embtool.errors import ConfigError
 from embtool.families import FAMILIES, SAME_AS, SHAPES, TEXT_TYPES, TIED
 
@@ -91,6 +101,113 @@ def test_gemma_3_leaves_nearly_everything_to_its_class() -> None:
     assert (read.vocab_size, read.max_position_embeddings, read.tie_word_embeddings) == (262_208, 131_072, True)
 
 
+def test_the_vocabulary_may_be_stated_beside_the_language_model() -> None:
+    raw = {"model_type": "whole", "vocab_size": 7, "hidden_size": 5, "text_config": {"model_type": "llama"}}
+    read = parse_config(raw)
+    assert (read.vocab_size, read.origins["vocab_size"]) == (7, "vocab_size")
+    assert read.hidden_size == 4096, "nothing else of the whole is taken for the language model's"
+    inner = parse_config({**raw, "text_config": {"model_type": "llama", "n_vocab": 9}})
+    assert (inner.vocab_size, inner.origins["vocab_size"]) == (9, "text_config.n_vocab")
+
+
+def test_an_empty_part_is_no_language_model() -> None:
+    read = parse_config({"model_type": "whole", "text_config": {}, "thinker_config": 5, "decoder": {"d_model": 3}})
+    assert (read.text_path, read.hidden_size) == (("decoder",), 3)
+
+
+@pytest.mark.parametrize(
+    ("raw", "dtype"),
+    [
+        ({"torch_dtype": "float16", "text_config": {"dtype": "bfloat16", "torch_dtype": "float32"}}, "bfloat16"),
+        ({"torch_dtype": "float16", "text_config": {"torch_dtype": "float32"}}, "float32"),
+        ({"torch_dtype": "float16", "dtype": "float32", "text_config": {"vocab_size": 1}}, "float32"),
+        ({"torch_dtype": "float16", "text_config": {"vocab_size": 1}}, "float16"),
+        ({"text_config": {"vocab_size": 1}}, None),
+    ],
+)
+def test_the_dtype_of_the_language_model_comes_before_that_of_the_whole(raw: dict[str, Any], dtype: str | None) -> None:
+    assert parse_config({"model_type": "whole", **raw}).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("stated", "architecture"),
+    [(["LlamaForCausalLM", "Other"], "LlamaForCausalLM"), ([], None), ([3], None), ("LlamaForCausalLM", None)],
+)
+def test_the_first_architecture_counts(stated: Any, architecture: str | None) -> None:
+    assert parse_config(config(architectures=stated)).architecture == architecture
+
+
+def test_minus_one_is_no_limit_by_any_name() -> None:
+    read = parse_config({"model_type": "gpt2", "n_ctx": -1})
+    assert (read.max_position_embeddings, read.origins["max_position_embeddings"]) == (None, NOT_IN_FILE)
+
+
+@pytest.mark.parametrize("name", ["num_hidden_layers", "type_vocab_size"])
+def test_some_counts_may_be_zero(name: str) -> None:
+    assert getattr(parse_config(config(**{name: 0})), name) == 0
+
+
+# --- Fields -------------------------------------------------------------------------------------------------------
+
+
+def fields(**values: Any) -> Fields:
+    return Fields(values, "c.json", ("text_config",), {"text_config.depth.layers": "llm.block_count"})
+
+
+def test_lists_of_numbers_are_read_whole() -> None:
+    read = fields(a=[1, 2.5], b=[True, False, 3, 4.0], c=("x", "y"), d=[], e=None)
+    assert read.numbers("a") == (1.0, 2.5)
+    assert read.integers("b") == (1, 0, 3, 4)
+    assert read.strings("c") == ("x", "y")
+    assert read.numbers("d") == ()
+    assert (read.integers("e"), read.strings("e"), read.numbers("f")) == (None, None, None)
+    assert (read.has("a"), read.has("d"), read.has("e"), read.has("f")) == (True, True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("value", "getter", "message"),
+    [
+        ([1, "2"], "numbers", "a list of numbers, not a list of 2"),
+        ([1, True], "numbers", "a list of numbers, not a list of 2"),
+        ([math.nan], "numbers", "a list of numbers, not a list of 1"),
+        ([10**400], "numbers", "a list of numbers, not a list of 1"),
+        (5, "numbers", "a list of numbers, not 5"),
+        ([1.5], "integers", "a list of whole numbers, not a list of 1"),
+        ("12", "integers", 'a list of whole numbers, not "12"'),
+        (["x", 1], "strings", "a list of strings, not a list of 2"),
+        (math.inf, "number", "a number, not Infinity"),
+        (True, "number", "a number, not true"),
+        (10**400, "number", "a number, not a number beyond 2^53"),
+        (1, "boolean", "true or false, not 1"),
+        (1.0, "string", "a string, not 1.0"),
+        ([1], "section", "an object, not a list of 1"),
+        (2**53 + 1, "integer", "between 0 and 2^53, not a number beyond 2^53"),
+        (-(2**53) - 1, "integer", "between 0 and 2^53, not a number beyond 2^53"),
+        (-1, "integer", "between 0 and 2^53, not -1"),
+        (b"bytes", "string", "a string, not bytes"),
+        ("é" * 40, "integer", f'a whole number, not "{"é" * 39}…'),
+        ("é" * 38, "integer", f'a whole number, not "{"é" * 38}"'),
+    ],
+)
+def test_a_field_of_another_type_is_refused(value: Any, getter: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        getattr(fields(a=value), getter)("a")
+    assert caught.value.message == f"c.json: text_config.a must be {message}"
+
+
+@pytest.mark.parametrize(("value", "getter"), [(2**53, "integer"), (0, "integer"), (0, "number"), (False, "boolean")])
+def test_a_field_at_the_edge_is_read(value: Any, getter: str) -> None:
+    assert getattr(fields(a=value), getter)("a") == value
+
+
+def test_a_field_is_named_as_its_file_spells_it() -> None:
+    section = fields(depth={"layers": "many", "width": "wide"}).section("depth")
+    assert section is not None
+    assert (section.name("layers"), section.name("width")) == ("llm.block_count", "text_config.depth.width")
+    with pytest.raises(ConfigError, match=r"llm\.block_count must be a whole number"):
+        section.integer("layers")
+
+
 # --- Heads --------------------------------------------------------------------------------------------------------
 
 
@@ -112,6 +229,36 @@ def test_latent_attention_turns_its_rotary_part_only() -> None:
 def test_a_small_deepseek_v2_has_ordinary_heads() -> None:
     inner = {"model_type": "deepseek_v2", "hidden_size": 1280, "num_attention_heads": 10, "qk_rope_head_dim": 0}
     assert parse_config({"model_type": "deepseek_vl_v2", "language_config": inner}).head_dim == 128
+
+
+def test_latent_attention_that_states_nothing_has_the_width_of_its_class() -> None:
+    read = parse_config({"model_type": "minicpm3", "head_dim": 96})
+    assert read.head_dim == 32
+    assert read.origins["head_dim"] == "class default of minicpm3 (qk_rope_head_dim)"
+
+
+def test_the_rotary_part_of_an_unknown_family_is_its_head_dim() -> None:
+    read = parse_config({"model_type": "unheard-of", "qk_rope_head_dim": 48, "head_dim": 96})
+    assert (read.head_dim, read.origins["head_dim"]) == (96, "head_dim")
+    read = parse_config({"model_type": "unheard-of", "qk_rope_head_dim": 48, "hidden_size": 64, "n_head": 4})
+    assert (read.head_dim, read.origins["head_dim"]) == (48, "qk_rope_head_dim")
+    assert parse_config(config(qk_rope_head_dim=48)).head_dim == 16
+
+
+def test_a_head_dim_of_the_class_is_not_divided_out() -> None:
+    read = parse_config({"model_type": "gemma", "hidden_size": 64, "num_attention_heads": 4})
+    assert (read.head_dim, read.origins["head_dim"]) == (256, "class default of gemma")
+
+
+@pytest.mark.parametrize("missing", ["hidden_size", "num_attention_heads"])
+def test_without_a_width_or_heads_there_is_no_head_dim(missing: str) -> None:
+    read = parse_config({**config(model_type="unheard-of"), missing: None})
+    assert (read.head_dim, read.origins["head_dim"]) == (None, NOT_IN_FILE)
+
+
+def test_some_families_round_an_uneven_head_down() -> None:
+    read = parse_config(config(model_type="glm4_moe", hidden_size=66, head_dim=None))
+    assert read.head_dim == 66 // 4
 
 
 def test_heads_that_do_not_divide_leave_head_dim_open() -> None:
@@ -184,6 +331,57 @@ def test_gemma_rounds_its_scale_to_the_dtype_of_its_weights(width: int, dtype: s
     assert scale.in_dtype(dtype) == pytest.approx(rounded, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("value", "dtype", "expected"),
+    [
+        (1.00390625, "BF16", 1.0),  # half-way between two: to the one that ends in 0
+        (1.01171875, "bfloat16", 1.015625),
+        (1.0039064, "BF16", 1.0078125),
+        (-1.0039064, "BF16", -1.0078125),
+        (1.00048828125, "F16", 1.0),
+        (1.0004883, "float16", 1.0009765625),
+        (1 + 2**-24 * 1.01, "float32", 1 + 2**-23),
+        (1 + 2**-24 * 1.01, "F32", 1 + 2**-23),
+        (1 + 2**-40, "float64", 1 + 2**-40),
+        (1 + 2**-40, "Q8_0", 1 + 2**-40),
+        (-1e5, "F16", -math.inf),
+        (1e5, "F16", math.inf),
+        (1e39, "F32", math.inf),
+        (-1e39, "BF16", -math.inf),
+    ],
+)
+def test_a_number_is_rounded_to_the_nearest_of_a_dtype(value: float, dtype: str, expected: float) -> None:
+    assert rounded(value, dtype) == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (
+            {"model_type": "granite", "embedding_multiplier": 12.0},
+            EmbeddingScale("multiplier", 12.0, rounded=False, origin="embedding_multiplier"),
+        ),
+        (
+            {"model_type": "minicpm3"},
+            EmbeddingScale("multiplier", 12.0, rounded=False, origin="class default of minicpm3"),
+        ),
+        (
+            {"model_type": "gemma", "hidden_size": 64},
+            EmbeddingScale("sqrt", 8.0, rounded=True, origin="sqrt(hidden_size)"),
+        ),
+        ({"model_type": "ctrl", "n_embd": 64}, EmbeddingScale("sqrt", 8.0, rounded=False, origin="sqrt(hidden_size)")),
+        ({"model_type": "xglm", "scale_embedding": False}, None),
+        ({"model_type": "granite"}, None),
+        ({"model_type": "granite", "embedding_multiplier": 1.0}, None),
+        ({"model_type": "llama", "embedding_multiplier": 3.0}, None),
+    ],
+)
+def test_a_scale_says_what_it_is_and_where_it_was_read(raw: dict[str, Any], expected: EmbeddingScale | None) -> None:
+    read = parse_config(raw)
+    assert read.embedding_scale == expected
+    assert read.origins["embedding_scale"] == (expected.origin if expected else "rows are read as they are")
+
+
 def test_others_do_not_round() -> None:
     assert EmbeddingScale("sqrt", 1000**0.5, rounded=False, origin="").in_dtype("BF16") == 1000**0.5
 
@@ -212,7 +410,8 @@ def test_the_tables_name_only_families_that_exist() -> None:
     ("data", "message"),
     [
         (b"", "config.json is not JSON: line 1, column 1"),
-        (b"{", "config.json is not JSON"),
+        (b"{", "config.json is not JSON: line 1, column 2: expecting property name"),
+        (b'{"a": 1,\n "b" 2}', "config.json is not JSON: line 2, column 6: expecting ':' delimiter"),
         (b"\xff\xfe{", "config.json is not UTF-8: byte 0"),
         (b'{"a": "\xff"}', "config.json is not UTF-8: byte 7"),
         (b"[]", "config.json must hold a JSON object, not a list of 0"),
@@ -230,6 +429,13 @@ def test_bad_bytes(data: bytes, message: str) -> None:
         parse_config_text(data)
     assert caught.value.message.startswith(message)
     assert "\n" not in caught.value.message
+
+
+def test_an_error_names_the_file_it_was_read_from() -> None:
+    for data in (b"{", b"\xff", b"[]", b'{"a": 1, "a": 1}', b'{"vocab_size": -1}'):
+        with pytest.raises(ConfigError, match=r"^sub/c\.json"):
+            parse_config_text(data, file="sub/c.json")
+    assert parse_config_text(b"{}", file="sub/c.json").file == "sub/c.json"
 
 
 def test_a_byte_order_mark_is_skipped() -> None:

@@ -27,9 +27,10 @@ from small_models import (
 )
 
 from embtool.errors import LocalFailure
-from embtool.export import PROJECTOR_LIMIT, WRITERS, whole
+from embtool.export import PROJECTOR_LIMIT, WRITERS
 from embtool.model import open_model
 from embtool.output import unescape
+from embtool.replacing import whole
 
 ROWS = len(texts()) + PADDING
 INPUT = "model.embed_tokens.weight"
@@ -226,7 +227,7 @@ def test_nothing_is_left_where_writing_fails(
 
     if kind == "parquet":
         pytest.importorskip("pyarrow")
-    monkeypatch.setattr("embtool.export.os.fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     (tmp_path / "out").mkdir()
     run("export", "small/", "-f", kind, "-o", tmp_path / "out" / "x").refused(7, "cannot write", "No space left")
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []

@@ -24,6 +24,7 @@ from embtool.projection import project_on_own, project_on_table
 from embtool.survey import Axes
 
 WORDS = [f" {word}" for word in SPACED]
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_own_components_are_those_of_numpy() -> None:
@@ -215,7 +216,7 @@ def test_a_page_stands_alone_and_obeys_no_name(run: Program, tmp_path: Path) -> 
     assert "img" not in page.tags
     assert page.links == []
     assert "default-src 'none'" in content
-    assert "keeps" in content
+    assert "Keeps" in content
     points = json.loads(page.data)
     assert [point["name"] for point in points] == [name.replace("\\", "\\\\").replace(" ", "␣") for name in HOSTILE]
     plain = Page(to_page(Picture("t", "c", [point("a", 0, 0), point("b", 1, 1)])).decode())
@@ -223,19 +224,68 @@ def test_a_page_stands_alone_and_obeys_no_name(run: Program, tmp_path: Path) -> 
     assert set(page.tags) == set(plain.tags)
 
 
-def test_an_image_is_drawn(run: Program, tmp_path: Path) -> None:
+def test_a_png_is_drawn(run: Program, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     model = hostile_model(tmp_path / "model")
     names = [f"piece:{name}" for name in HOSTILE]
-    for file in ("x.png", "y.png", "x.svg", "y.svg"):
+    for file in ("x.png", "y.png"):
         run("map", *names, "-m", model, "--neighbors", "2", "-o", tmp_path / file).ok()
     assert (tmp_path / "x.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    for kind in ("png", "svg"):
-        assert (tmp_path / f"x.{kind}").read_bytes() == (tmp_path / f"y.{kind}").read_bytes()
-    drawing = ET.fromstring((tmp_path / "x.svg").read_text(encoding="utf-8"))  # noqa: S314 - written here
-    written = ["".join(element.itertext()) for element in drawing.iter("{http://www.w3.org/2000/svg}text")]
-    assert any("keeps" in text for text in written)
+    assert (tmp_path / "x.png").read_bytes() == (tmp_path / "y.png").read_bytes()
+
+
+def test_an_svg_is_drawn_and_obeys_no_name(run: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    model = hostile_model(tmp_path / "model")
+    names = [f"piece:{name}" for name in HOSTILE]
+    for file in ("x.svg", "y.svg"):
+        run("map", *names, "-m", model, "--neighbors", "2", "-o", tmp_path / file).ok()
+    content = (tmp_path / "x.svg").read_text(encoding="utf-8")
+    assert content == (tmp_path / "y.svg").read_text(encoding="utf-8")
+    assert not re.search(r"url\(|@import|@font-face|href|<script", content)
+    drawing = ET.fromstring(content)  # noqa: S314 - written here
+    written = ["".join(element.itertext()) for element in drawing.iter(f"{SVG}text")]
+    assert any(text.startswith("Keeps ") for text in written)
     assert HOSTILE[0].replace(" ", "␣") in written
+    assert {element.tag.removeprefix(SVG) for element in drawing.iter()} == {
+        *("svg", "title", "desc", "style", "rect", "text", "line", "circle")
+    }
+
+
+def test_an_svg_has_the_points_of_the_answer(run: Program, tmp_path: Path) -> None:
+    answer = run_map(run, "-o", tmp_path / "x.svg", "--json").ok()
+    points = np.array([(point["x"], -point["y"]) for point in answer.document["points"]])
+    drawing = ET.fromstring((tmp_path / "x.svg").read_text(encoding="utf-8"))  # noqa: S314 - written here
+    drawn = np.array([(float(disc.attrib["cx"]), float(disc.attrib["cy"])) for disc in drawing.iter(f"{SVG}circle")])
+    scale = np.linalg.norm(drawn[0] - drawn[1]) / np.linalg.norm(points[0] - points[1])
+    np.testing.assert_allclose(drawn - drawn[0], scale * (points - points[0]), atol=0.01)
+
+
+def test_names_of_an_svg_do_not_cover_each_other(run: Program, tmp_path: Path) -> None:
+    """In the widest of the usual fonts, which matplotlib brings with it."""
+    textpath = pytest.importorskip("matplotlib.textpath")
+    run_map(run, "--neighbors", "3", "-o", tmp_path / "x.svg").ok()
+    drawing = ET.fromstring((tmp_path / "x.svg").read_text(encoding="utf-8"))  # noqa: S314 - written here
+    boxes = []
+    for text in drawing.iter(f"{SVG}text"):
+        x, y, size = (float(text.attrib[key]) for key in ("x", "y", "font-size"))
+        wide = textpath.TextPath((0, 0), "".join(text.itertext()), size=size, usetex=False).get_extents().width
+        left = x - wide * {"start": 0, "middle": 0.5, "end": 1}[text.get("text-anchor", "start")]
+        boxes.append(Box(left, y - size, wide, size))
+    frame = Box(0, 0, float(drawing.attrib["width"]), float(drawing.attrib["height"]))
+    assert len(boxes) > len(WORDS)
+    for place, box in enumerate(boxes):
+        assert box.inside(frame)
+        assert not any(box.meets(other) for other in boxes[place + 1 :])
+
+
+def test_what_is_there_is_not_replaced_unasked(run: Program, tmp_path: Path) -> None:
+    file = tmp_path / "x.svg"
+    file.write_text("mine")
+    run_map(run, "-o", file).refused(2, "is there already", "--force")
+    assert file.read_text() == "mine"
+    run_map(run, "-o", file, "--force").ok()
+    assert "<svg" in file.read_text(encoding="utf-8")
 
 
 def test_without_matplotlib_it_says_how_to_get_it(

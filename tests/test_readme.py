@@ -34,8 +34,3 @@ def test_the_recipes_do_what_the_commands_do() -> None:
     for command in commands():
         for step in command.split(" && "):
             assert step in recipes
-
-
-def test_every_file_that_the_readme_points_at_is_there() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README.read_text("utf-8")):
-        assert (ROOT / target).exists(), target

@@ -1,5 +1,6 @@
 """RoPE against recorded figures of transformers, and against its own laws."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -97,6 +98,14 @@ def test_yarn_keeps_fast_pairs_and_stretches_slow_ones() -> None:
     assert (np.diff(ratio) >= -1e-9).all()
 
 
+def test_yarn_with_a_ramp_of_no_width_is_a_step() -> None:
+    # both bounds are the place 1.5 between two pairs: 8 ln(L / 2 pi) / (2 ln 10,000) = 1.5
+    original = 2 * math.pi * 10_000 ** (1.5 / 4)
+    settings = yarn(head_dim=8, beta_fast=1.0, beta_slow=1.0, truncate=False, original_max_position_embeddings=original)
+    ratio = frequencies(RopeSettings(head_dim=8)).inv_freq / frequencies(settings).inv_freq
+    assert ratio == pytest.approx([1, 1, 4, 4])
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -112,6 +121,11 @@ def test_yarn_keeps_fast_pairs_and_stretches_slow_ones() -> None:
 )
 def test_yarn_attention_factor(changes: dict[str, Any], expected: float) -> None:
     assert frequencies(yarn(**changes)).attention_factor == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(0.5, 1.0), (1.0, 1.0), (1.5, 0.1 * math.log(1.5) + 1)])
+def test_any_stretch_beyond_1_lengthens_what_yarn_turns(factor: float, expected: float) -> None:
+    assert yarn_mscale(factor) == pytest.approx(expected, rel=1e-15)
 
 
 def test_the_published_attention_factors() -> None:
@@ -229,8 +243,9 @@ def test_channels_beyond_the_rotary_width_pass_through() -> None:
 def test_an_unknown_layout_gives_frequencies_but_no_rotation() -> None:
     settings = RopeSettings(head_dim=4, layout=None)
     assert len(frequencies(settings).inv_freq) == 2
-    with pytest.raises(ConfigError, match="not known"):
+    with pytest.raises(ConfigError, match="not known") as caught:
         rotate(np.ones(4), 1, settings)
+    assert caught.value.hint == "say which: layout half or interleaved or interleaved-in-half-out"
 
 
 # --- Three positions ----------------------------------------------------------------------------------------------
@@ -282,6 +297,15 @@ def test_a_text_token_is_rotated_as_without_sections(interleaved: bool) -> None:
     assert np.array_equal(rotate_multimodal(x, (9, 9, 9), settings), rotate(x, 9, settings))
 
 
+def test_an_image_patch_far_out_turns_by_the_list_for_long_sequences() -> None:
+    settings = dataclasses.replace(LONGROPE, mrope_section=(2, 0, 0))
+    for position, length in ((4095, 4096), (4096, 4097)):
+        turned = rotate_multimodal(np.ones(4), (1, position, 2), settings)
+        expected = rotate_multimodal(np.ones(4), (1, position, 2), settings, sequence_length=length)
+        assert np.array_equal(turned, expected)
+        assert np.array_equal(turned, rotate(np.ones(4), 1, settings, sequence_length=length))
+
+
 def test_three_positions_need_sections() -> None:
     with pytest.raises(ConfigError, match="mrope_section is missing"):
         rotate_multimodal(np.ones(4), (1, 2, 3), RopeSettings(head_dim=4))
@@ -295,6 +319,9 @@ def test_an_unknown_type_is_refused_by_name() -> None:
         RopeSettings(head_dim=64, rope_type="xpos")
 
 
+LISTS = {"short_factor": (1.0,) * 32, "long_factor": (1.0,) * 32}
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -305,7 +332,7 @@ def test_an_unknown_type_is_refused_by_name() -> None:
         ({"rotary_dim": 0}, "rotary_dim must be between 2"),
         ({"rope_theta": 0.0}, "rope_theta must be a finite number above 0, not 0"),
         ({"rope_theta": math.inf}, "rope_theta must be a finite number"),
-        ({"rope_type": "linear"}, "factor is missing"),
+        ({"rope_type": "linear"}, "factor is missing, and rope_type 'linear' needs it"),
         ({"rope_type": "linear", "factor": 0.0}, "factor must be a finite number above 0, not 0"),
         ({"rope_type": "linear", "factor": -1.0}, "factor must be"),
         ({"rope_type": "dynamic", "factor": 2.0}, "max_position_embeddings is missing"),
@@ -313,10 +340,38 @@ def test_an_unknown_type_is_refused_by_name() -> None:
         ({"rope_type": "yarn", "original_max_position_embeddings": 64}, "factor is missing"),
         ({"rope_type": "llama3", "factor": 8.0}, "low_freq_factor is missing"),
         ({"rope_type": "longrope"}, "short_factor is missing"),
-        ({"mrope_section": (1, 2)}, "mrope_section must have 3 counts"),
+        ({"mrope_section": (1, 2)}, "mrope_section must have 3 counts, one per axis, not [1, 2]"),
+        ({"mrope_section": (8, 8, 8, 8)}, "mrope_section must have 3 counts, one per axis, not [8, 8, 8, 8]"),
+        ({"mrope_section": (1,) * 5}, "mrope_section must have 3 counts, one per axis, not 5 of them"),
+        ({"mrope_section": (33, -1, 0)}, "mrope_section must have 3 counts, one per axis, not [33, -1, 0]"),
         ({"mrope_section": (16, 16, 16)}, "must add up to the 32 pairs, not 48"),
         ({"rope_type": "proportional", "partial_rotary_factor": 1.5}, "partial_rotary_factor must be between 0 and 1"),
-        ({"head_dim": 2, "rope_type": "ntk_alpha", "alpha": 2.0}, "rotary_dim 2 is too narrow"),
+        ({"rope_type": "proportional", "partial_rotary_factor": -0.1}, "partial_rotary_factor must be between 0 and 1"),
+        ({"head_dim": 2, "rope_type": "ntk_alpha", "alpha": 2.0}, "2 is too narrow for rope_type 'ntk_alpha'"),
+        (
+            {"head_dim": 2, "rope_type": "dynamic", "factor": 2.0, "max_position_embeddings": 8},
+            "2 is too narrow for rope_type 'dynamic'",
+        ),
+        (
+            {"head_dim": 2, "rope_type": "qwen_ntk", "original_max_position_embeddings": 8},
+            "2 is too narrow for rope_type 'qwen_ntk'",
+        ),
+        (
+            {"rope_type": "yarn", "rope_theta": 1.0, "factor": 2.0, "original_max_position_embeddings": 64},
+            "rope_theta 1 gives every pair the same frequency",
+        ),
+        (
+            {"rope_type": "longrope", "original_max_position_embeddings": 1, **LISTS},
+            "original_max_position_embeddings must be above 1 for rope_type 'longrope', not 1",
+        ),
+        *(
+            (
+                {"rope_type": "longrope", "original_max_position_embeddings": 8, "factor": 2.0, **LISTS, name: wrong},
+                f"{name} must hold only finite numbers above 0",
+            )
+            for name in LISTS
+            for wrong in ((0.0, *(1.0,) * 31), (*(1.0,) * 31, math.inf), (-1.0,) * 32, (math.nan,) * 32)
+        ),
         ({"layout": "diagonal"}, "layout must be one of"),
         (
             {
@@ -333,6 +388,53 @@ def test_settings_that_no_formula_could_use(values: dict[str, Any], message: str
     with pytest.raises(ConfigError) as caught:
         RopeSettings(**{"head_dim": 64, "max_position_embeddings": None, **values})
     assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"head_dim": 1 << 16},
+        {"rotary_dim": 2},
+        {"rotary_dim": 64},
+        {"head_dim": 2},
+        {"head_dim": 2, "rope_type": "linear", "factor": 2.0},
+        {"rope_theta": 1.0},
+        {"rope_theta": 0.5},
+        {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 1},
+        {"rope_type": "yarn", "max_position_embeddings": 8, "original_max_position_embeddings": 4},
+        {"rope_type": "longrope", "original_max_position_embeddings": 8, "attention_factor": 1.0, **LISTS},
+        {"rope_type": "longrope", "original_max_position_embeddings": 2, "factor": 2.0, **LISTS},
+        {"rope_type": "proportional", "partial_rotary_factor": 0.0},
+        {"rope_type": "proportional", "partial_rotary_factor": 1.0},
+        {"mrope_section": (32, 0, 0)},
+        {"mrope_section": (0, 0, 32)},
+    ],
+)
+def test_settings_at_the_edge_of_what_is_refused(values: dict[str, Any]) -> None:
+    assert np.isfinite(frequencies(RopeSettings(**{"head_dim": 64, **values})).inv_freq).all()
+
+
+def test_a_long_value_is_quoted_by_its_beginning() -> None:
+    for name, shown in (("x" * 40, f"'{'x' * 40}' is"), ("x" * 41, f"'{'x' * 40}'… is")):
+        with pytest.raises(UnsupportedRope) as caught:
+            RopeSettings(head_dim=64, rope_type=name)
+        assert shown in caught.value.message
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_a_base_of_one_turns_every_pair_alike(precision: Any) -> None:
+    assert (frequencies(RopeSettings(head_dim=128, rope_theta=1.0), None, precision).inv_freq == 1).all()
+
+
+@pytest.mark.parametrize("kind", ["default", "llama3"])
+@pytest.mark.parametrize("dim", [8, 128])
+def test_a_base_that_float32_cannot_hold(kind: str, dim: int) -> None:
+    settings = dataclasses.replace(llama3(1.0, 4.0), rope_type=kind, head_dim=dim)
+    with pytest.raises(ConfigError, match="rope_theta 1e-300 gives frequencies that are not finite"):
+        frequencies(dataclasses.replace(settings, rope_theta=1e-300), None, "float32")
+    turning = frequencies(dataclasses.replace(settings, rope_theta=1e300), None, "float32")
+    assert turning.inv_freq.tolist() == [1, *[0] * (dim // 2 - 1)]
+    assert np.isfinite(frequencies(dataclasses.replace(settings, rope_theta=1e-300)).inv_freq).all()
 
 
 def test_high_below_low_is_refused() -> None:

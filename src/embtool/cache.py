@@ -7,11 +7,11 @@ which asks no hub does not load it. Nothing kept here is needed: a cache that is
 be written is passed over.
 """
 
-import contextlib
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
+
+from embtool.replacing import replacing
 
 LAYOUT = "v1"
 """Raise it when the meaning of a path or of a file's content changes; older folders are then left alone."""
@@ -28,11 +28,22 @@ def cache_root() -> Path:
         return Path(chosen).expanduser().absolute()
     if assets := os.environ.get("HF_ASSETS_CACHE"):
         return Path(os.path.expandvars(assets)).expanduser().absolute() / "embtool"
+    return _home() / "assets" / "embtool"
+
+
+def shared_cache() -> Path:
+    """Tell where the cache is that all Hugging Face tools share; `HF_HUB_CACHE` names it."""
+    named = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    return Path(os.path.expandvars(named)).expanduser().absolute() if named else _home() / "hub"
+
+
+def _home() -> Path:
+    """Tell where the user's Hugging Face home is."""
     home = os.environ.get("HF_HOME")
     if not home:
         base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         home = os.path.join(base, "huggingface")  # noqa: PTH118 - still to be expanded
-    return Path(os.path.expandvars(home)).expanduser().absolute() / "assets" / "embtool"
+    return Path(os.path.expandvars(home)).expanduser().absolute()
 
 
 def derived(kind: str, key: str) -> Path:
@@ -40,25 +51,19 @@ def derived(kind: str, key: str) -> Path:
     return cache_root() / LAYOUT / kind / key[:2] / key
 
 
-def put(path: Path, write: Callable[[Path], None]) -> bool:
+def put(path: Path, write: Callable[[Path], None], *, tidy: bool = True) -> bool:
     """Put a file in its place at once: `write` makes it under another name first. Tell whether that could be done.
 
-    Two processes that make the same file do not disturb each other: the later one replaces the same content.
+    Two processes that make the same file do not disturb each other: the later one replaces the same content. Without
+    `tidy` nobody looks for what dead processes left: for folders of thousands of small files.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         tag_root()
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        temporary.replace(path)
+        with replacing(path, tidy=tidy) as temporary:
+            write(temporary)
     except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         return False
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
     return True
 
 
@@ -68,4 +73,5 @@ def tag_root() -> None:
     tag = root / "CACHEDIR.TAG"
     if not tag.exists():
         root.mkdir(parents=True, exist_ok=True)
-        tag.write_bytes(CACHEDIR_TAG)
+        with replacing(tag) as temporary:
+            temporary.write_bytes(CACHEDIR_TAG)

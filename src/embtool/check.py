@@ -24,7 +24,7 @@ from embtool.config import Config
 from embtool.dtypes import Doubles
 from embtool.errors import ConfigError, EmbtoolError, FileNotInModel, FormatError
 from embtool.positions import Learned, Positions, Rope, read_positions
-from embtool.source import Source
+from embtool.source import Source, is_overfull
 from embtool.survey import Opener, Survey, equal_rows, survey
 from embtool.table import BARE_MODEL, EmbeddingTable, Tables
 from embtool.vocabulary import Vocabulary
@@ -135,7 +135,8 @@ class Subject:
         if not self.source.has(file):
             return {}
         try:
-            found = json.loads(self.source.read_file(file))
+            data = self.source.read_file(file)
+            found = None if is_overfull(data) else json.loads(data)
         except (ValueError, RecursionError, EmbtoolError):
             return {}
         return found if isinstance(found, dict) else {}

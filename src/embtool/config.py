@@ -34,6 +34,7 @@ from embtool.families import (
     Family,
     Shape,
 )
+from embtool.source import MOST_VALUES, is_overfull
 
 Value = TypeVar("Value")
 
@@ -161,9 +162,7 @@ class Fields:
 
     def integers(self, key: str) -> tuple[int, ...] | None:
         """A list of whole numbers; true and false count as 1 and 0, as they do in some `no_rope_layers`."""
-        return self._list(
-            key, "a list of whole numbers", lambda item: int(item) if item is True else _flag_or_whole(item)
-        )
+        return self._list(key, "a list of whole numbers", _flag_or_whole)
 
     def strings(self, key: str) -> tuple[str, ...] | None:
         """A list of strings."""
@@ -324,6 +323,8 @@ def parse_config_text(data: bytes, *, file: str = "config.json") -> Config:
     Raises:
         ConfigError: The bytes are not UTF-8, not JSON, nested too deep, name a field twice, or `parse_config` objects.
     """
+    if is_overfull(data):
+        raise ConfigError(f"{file} holds more than {MOST_VALUES:,} values")
     try:
         raw = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once)
     except UnicodeDecodeError as error:

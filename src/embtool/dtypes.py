@@ -42,7 +42,8 @@ class DType:
         """
         if self.decode is None:
             raise UnsupportedDType(f"rows of dtype {self.name} cannot be read")
-        return self.decode(stored)
+        with np.errstate(all="ignore"):  # a scale can be infinite or NaN, and so are then the numbers: they are counted
+            return self.decode(stored)
 
 
 def _plain(dtype: str) -> Callable[[Bytes], Floats]:
@@ -50,8 +51,7 @@ def _plain(dtype: str) -> Callable[[Bytes], Floats]:
     layout = np.dtype(dtype)
 
     def decode(stored: Bytes) -> Floats:
-        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, and is reported as such
-            return np.ascontiguousarray(stored).view(layout).astype(np.float32, copy=False)
+        return np.ascontiguousarray(stored).view(layout).astype(np.float32, copy=False)
 
     return decode
 

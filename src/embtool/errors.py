@@ -31,7 +31,7 @@ from typing import ClassVar
 
 
 class EmbtoolError(Exception):
-    """The root: one line of message, an optional hint, and the exit status of the command line."""
+    """The root: one line of `message`, an optional `hint`, and the `exit_status` of the command line."""
 
     exit_status: ClassVar[int] = 6
 

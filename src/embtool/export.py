@@ -6,12 +6,9 @@ name only when it is whole. The names of rows come from the caller, one `RowName
 To add a format: write one function and name it in `WRITERS`.
 """
 
-import contextlib
 import csv
 import io
 import json
-import os
-import secrets
 import struct
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +20,7 @@ import numpy as np
 
 from embtool.dtypes import DTYPES, Bytes, Floats
 from embtool.errors import LocalFailure
+from embtool.replacing import whole
 from embtool.survey import Opener
 from embtool.table import EmbeddingTable, TableReader
 
@@ -93,35 +91,12 @@ def _read(reader: TableReader, ids: Sequence[int]) -> Bytes:
     return rows
 
 
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that appears under its name only when it is written to its end; nothing is left where that fails.
-
-    Raises:
-        LocalFailure: the system does not let it be written.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise LocalFailure(f"cannot write {path}: {error.strerror or error}") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def write_npy(export: Export, path: Path) -> list[Path]:
     """Write rows as a numpy array, float32 (rows, width), and beside it their names as TSV."""
-    with whole(path) as file:
-        _write_array(file, export)
     names = path.with_name(f"{path.name.removesuffix('.npy')}.tokens.tsv")
-    with whole(names) as file:
-        _write_names(file, export)
+    with whole(path) as file, whole(names) as words:
+        _write_array(file, export)
+        _write_names(words, export)
     return [path, names]
 
 

@@ -50,7 +50,14 @@ FILE_LIKE = (*OPENERS, ".index.json", *PICKLES)
 
 
 class Model:
-    """One model: its config, vocabulary, tables and positions, each read when first asked for."""
+    """One model: its config, vocabulary, tables and positions, each read when first asked for.
+
+    `open_model` makes it. A part that the model does not have raises only when it is asked for, so that a folder with
+    no weights still has a vocabulary, and one without a tokenizer still has tables.
+
+    Attributes:
+        source: where its bytes are; `source.cost` counts the requests and bytes that reading has cost so far.
+    """
 
     def __init__(self, source: Source, file: str | None = None) -> None:
         self.source = source
@@ -89,10 +96,11 @@ class Model:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Its tokens.
+        """Its tokens, from tokenizer.json or an older tokenizer's files, or from a GGUF file.
 
         Raises:
             NoVocabulary: it has no tokenizer that embtool reads.
+            FormatError: its tokenizer cannot be read.
         """
         if self._file is not None and self._described is not None:
             own = self._described.read_vocabulary()
@@ -120,7 +128,7 @@ class Model:
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        """Its tensors.
+        """Its tensors, by name; headers only.
 
         Raises:
             UnsupportedFormat: its weights are in a format that embtool does not read.
@@ -130,7 +138,12 @@ class Model:
 
     @cached_property
     def tables(self) -> Tables:
-        """Its embedding tables."""
+        """Its embedding tables, as they are stored, and whether input and output are tied.
+
+        Raises:
+            UnsupportedFormat: its weights are in a format that embtool does not read.
+            TableNotFound: it has no weights.
+        """
         return find_tables(whole_tables(self.checkpoint, self.config), self.config)
 
     @property
@@ -153,7 +166,7 @@ class Model:
 
     @cached_property
     def positions(self) -> Positions:
-        """How it knows the order of tokens.
+        """How it knows the order of tokens; `positions.kind` is rope, learned, sinusoidal, alibi, relative or none.
 
         Raises:
             ConfigError: it has no config.json, or one that does not say.
@@ -164,10 +177,11 @@ class Model:
 
     @property
     def rope(self) -> Rope:
-        """Its rotary positions.
+        """Its rotary positions; `rope.rotate` turns a vector as the model turns queries and keys.
 
         Raises:
             NoRope: it knows positions in another way, or not at all.
+            ConfigError: it has no config.json, or one that does not say.
         """
         positions = self.positions
         if not isinstance(positions, Rope):
@@ -186,7 +200,7 @@ def open_model(
     confirm: Confirm | None = None,
     plan_only: bool = False,
 ) -> Model:
-    """Open a model by the name a user gives it; nothing is read yet.
+    """Open a model by the name a user gives it; of a local model nothing is read yet, and nothing of it is ever run.
 
     Args:
         reference: `mini`, a folder, a `.safetensors` file or its index, a `.gguf` file, or a Hugging Face repository.
@@ -199,7 +213,8 @@ def open_model(
         plan_only: read small files and headers, but do not fetch rows and tables; `source.plan` says what would be.
 
     Raises:
-        ModelNotFound: there is no such thing.
+        BadReference: it cannot be the name of a model, or the revision not that of a revision.
+        ModelNotFound: there is no such file or folder. Whether there is a repository is seen when it is first read.
         UnsupportedFormat: the file named is of a kind that embtool does not read.
     """
     text = str(reference)

@@ -23,10 +23,15 @@ MOST_QUERIES = 1024
 
 @dataclass(frozen=True)
 class Neighbors:
-    """The nearest rows, best first: `ids` int64 (n,), `scores` float64 (n,).
+    """The nearest rows, best first.
 
-    A row without a score (all zero under cosine, or not finite) comes last with NaN; `nonfinite` counts the rows of the
-    table that hold NaN or infinity, `zero` those that are all zero where the metric has no score for them.
+    A row without a score (all zero under cosine, or not finite) comes last with NaN.
+
+    Attributes:
+        ids: token ids, int64 (n,); of rows with equal scores the smaller id comes first.
+        scores: by the metric, float64 (n,).
+        nonfinite: how many rows of the table hold NaN or infinity.
+        zero: how many are all zero, where the metric has no score for them.
     """
 
     ids: Ids
@@ -46,7 +51,10 @@ def nearest(
     mean: Doubles | None = None,
     reader: TableReader | None = None,
 ) -> Neighbors:
-    """Rank the k rows of a table nearest to a vector, (width,) or (1, width).
+    """Rank the k rows of a table nearest to a vector, (width,) or (1, width), exactly.
+
+    Every row is scored, and scores are float64. The row that the query came from is among the answers unless it is
+    excluded.
 
     Args:
         table: the table whose rows are ranked.
@@ -57,6 +65,9 @@ def nearest(
         exclude: ids never answered, such as the query's own.
         mean: float64 (width,), removed from the query and from every row before they are compared.
         reader: the table, if it is open already.
+
+    Returns:
+        k rows, or as many as there are and are allowed.
 
     Raises:
         FormatError: the vector is not finite or not as wide as the table.

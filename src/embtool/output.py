@@ -187,7 +187,7 @@ def unescape(text: str) -> str:
         digits = match[2] or match[3] or match[4]
         return chr(int(digits, 16)) if digits else names[match[1]]
 
-    return re.sub(r"\\(?:([tnr\\])|x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))", character, text)
+    return re.sub(r"\\(?:([tnr\\])|x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))", character, text)
 
 
 BYTE, PLANE = 0xFF, 0xFFFF

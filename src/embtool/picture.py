@@ -1,20 +1,18 @@
-"""Points with names, drawn: as characters, as a PNG or SVG, as a page that zooms.
+"""Points with names, drawn: as characters, as shapes for a PNG or SVG, as a page that zooms.
 
-Names come ready to be shown on one line; what each format obeys is escaped here. Labels are placed beside their points
+Names come ready to be shown on one line; what a page obeys is escaped here. Labels are placed beside their points
 so that none covers another; a label for which there is no room is left out, and its point stays.
 """
 
 import html
-import io
 import json
 import re
 import unicodedata
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from embtool.errors import LocalFailure
+from embtool.drawing import LETTER, Disc, Drawing, Ink, Line, Words, fitted
 
 PLACES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 """Where a label may stand beside its point, the best first: right, left, below, above, then the corners."""
@@ -25,9 +23,16 @@ CHARACTER_ASPECT = 2.0
 MARGIN = 0.08
 """The share of the picture left free on each side."""
 
-INCHES = (10.0, 7.5)
-DOTS_PER_INCH = 150
-FONT_POINTS = 9
+WIDTH, HEIGHT = 960, 720
+EDGE = 32
+TITLE_ROOM, CAPTION_ROOM = 60, 52
+"""Where points stand, in pixels: so far from the edges, below the title, above the caption."""
+
+LEGEND = "Pale points are nearest rows of the point they are joined to."
+
+FONT = 13
+MARK = 12.0
+"""The height of a name's letters and the room that a point takes, in pixels."""
 
 WIDE = frozenset("WF")
 """East Asian widths that fill two characters of a terminal (https://www.unicode.org/reports/tr11/)."""
@@ -170,62 +175,44 @@ def _write(line: list[str], column: int, text: str) -> None:
 # --- PNG and SVG ------------------------------------------------------------------------------------------------------
 
 
-def to_image(picture: Picture, kind: str) -> bytes:
-    """Draw a picture as `png` or `svg`, with matplotlib.
-
-    Raises:
-        LocalFailure: matplotlib is not installed.
-    """
-    try:
-        import matplotlib as mpl  # noqa: PLC0415 - an extra, and slow to load
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-        from matplotlib.figure import Figure  # noqa: PLC0415
-    except ImportError as error:
-        raise LocalFailure(
-            f"a picture as {kind} needs matplotlib, which is not installed", hint="pip install 'embtool[plot]'"
-        ) from error
-    figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH)
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.add_axes((0, 0.06, 1, 0.86), frameon=False)
-    axes.set_axis_off()
-    figure.text(0.02, 0.95, picture.title, fontsize=13, parse_math=False)
-    figure.text(0.02, 0.02, picture.caption, fontsize=9, color="0.35", parse_math=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a script that no font here has is drawn as boxes
-        _draw(axes, picture, canvas.get_renderer())  # type: ignore[no-untyped-call]
-        buffer = io.BytesIO()
-        with mpl.rc_context({"svg.hashsalt": "embtool", "svg.fonttype": "none"}):
-            figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else {})
-    return buffer.getvalue()
-
-
-def _draw(axes, picture: Picture, renderer) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - of matplotlib
-    """Draw points, lines to those they were drawn for, and labels, in pixels of the axes."""
-    box = axes.get_window_extent(renderer)
-    axes.set_xlim(0, box.width)
-    axes.set_ylim(box.height, 0)
-    placed = _fit(picture.points, box.width, box.height)
-    for (x, y), point in zip(placed, picture.points, strict=True):
+def to_drawing(picture: Picture) -> Drawing:
+    """Draw a picture with shapes, which `drawing` writes as SVG or PNG."""
+    frame = Box(EDGE, TITLE_ROOM, WIDTH - 2 * EDGE, HEIGHT - TITLE_ROOM - CAPTION_ROOM)
+    placed = [(frame.left + x, frame.top + y) for x, y in _fit(picture.points, frame.width, frame.height)]
+    lines, discs, names = [], [], []
+    for spot, point in zip(placed, picture.points, strict=True):
+        main = point.parent is None
         if point.parent is not None:
-            start = placed[point.parent]
-            axes.plot([start[0], x], [start[1], y], color="0.8", linewidth=0.8, zorder=1)
-    for main in (False, True):
-        chosen = [spot for spot, point in zip(placed, picture.points, strict=True) if (point.parent is None) is main]
-        if chosen:
-            color, area = ("#0b63ce", 26) if main else ("#8aa4c2", 12)
-            axes.scatter(*zip(*chosen, strict=True), s=area, color=color, zorder=2, linewidths=0)
-    size = DOTS_PER_INCH / 72 * 6
-    marks = [Box(x - size / 2, y - size / 2, size, size) for x, y in placed]
-    texts = [
-        axes.text(0, 0, point.name, fontsize=FONT_POINTS, va="top", ha="left", parse_math=False, zorder=3)
-        for point in picture.points
-    ]
-    sizes = [(extent.width, extent.height) for extent in (text.get_window_extent(renderer) for text in texts)]
-    for text, label in zip(texts, place_labels(marks, sizes, Box(0, 0, box.width, box.height), size / 3), strict=True):
+            lines.append(Line(placed[point.parent], spot, Ink.LINE, 1.2))
+        disc = Disc(spot, *((5, Ink.MARK) if main else (3.5, Ink.NEAR)), about=f"{point.name}  {point.about}".strip())
+        discs.append(disc)
+    marks = [Box(x - MARK / 2, y - MARK / 2, MARK, MARK) for x, y in placed]
+    sizes = [(columns(point.name) * LETTER * FONT, 1.25 * FONT) for point in picture.points]
+    labels = place_labels(marks, sizes, frame, MARK / 3)
+    for label, mark, point in zip(labels, marks, picture.points, strict=True):
         if label is None:
-            text.remove()
-        else:
-            text.set_position((label.left, label.top))
+            continue
+        ink = Ink.TEXT if point.parent is None else Ink.SOFT
+        names.append(_beside(label, mark, point.name, ink))
+    room = WIDTH - 2 * EDGE
+    title = Words((EDGE, 40), picture.title, fitted(picture.title, 18, room), bold=True)
+    said = f"{_sentence(picture.caption)} {LEGEND}" if lines else _sentence(picture.caption)
+    caption = Words((EDGE, HEIGHT - 24), said, fitted(said, 13, room), Ink.SOFT)
+    return Drawing(picture.title, said, WIDTH, HEIGHT, [*lines, *discs, *names, title, caption])
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _beside(label: Box, mark: Box, name: str, ink: Ink) -> Words:
+    """Write a name into its box; letters are narrower than the room kept for them, and stay near their mark."""
+    baseline = label.top + FONT
+    if label.left >= mark.left + mark.width:
+        return Words((label.left, baseline), name, FONT, ink, halo=True)
+    if label.left + label.width <= mark.left:
+        return Words((label.left + label.width, baseline), name, FONT, ink, "end", halo=True)
+    return Words((label.left + label.width / 2, baseline), name, FONT, ink, "middle", halo=True)
 
 
 # --- a page -----------------------------------------------------------------------------------------------------------
@@ -242,7 +229,7 @@ def to_page(picture: Picture) -> bytes:
     rows = "".join(f"<tr><td>{html.escape(point.name)}<td>{html.escape(point.about)}" for point in picture.points)
     parts = {
         "title": html.escape(picture.title),
-        "caption": html.escape(picture.caption),
+        "caption": html.escape(_sentence(picture.caption)),
         "rows": rows,
         "points": data,
     }

@@ -292,8 +292,7 @@ class _Numbers:
         """theta^(2i/d) for every pair i: the reciprocals of the plain frequencies."""
         exponents = self.evens(dim, pairs)
         if self.dtype is np.float64:
-            with np.errstate(over="ignore", under="ignore"):
-                return np.power(np.float64(theta), exponents)
+            return np.power(np.float64(theta), exponents)
         return _power32(theta, exponents.astype(np.float32))
 
     def array(self, values: Any) -> Floats:
@@ -468,8 +467,7 @@ def llama3(settings: RopeSettings, length: int | None, numbers: _Numbers) -> tup
     low, high = settings.low_freq_factor or 1.0, settings.high_freq_factor or 1.0
     original, factor = settings.original_max_position_embeddings or 1, settings.stretch
     inv_freq = _plain(settings, numbers)
-    with np.errstate(divide="ignore"):
-        wavelength = (1 / inv_freq) * (2 * math.pi)  # a reciprocal first, as torch divides a number by a tensor
+    wavelength = (1 / inv_freq) * (2 * math.pi)  # a reciprocal first, as torch divides a number by a tensor
     stretched = np.where(wavelength > original / low, inv_freq / numbers.dtype(factor), inv_freq)
     between = (wavelength >= original / high) & (wavelength <= original / low)
     if high > low:
@@ -736,10 +734,10 @@ _LN2_UPPER, _LN2_LOWER = 0.693145751953125, 1.428606765330187045e-06
 
 def _power32(theta: float, exponents: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """theta^exponents as torch computes it in float32 on a CPU."""
-    whole = len(exponents) // _BLOCK * _BLOCK
-    result = np.power(np.float64(np.float32(theta)), exponents.astype(np.float64)).astype(np.float32)
-    if whole and theta != 1:
-        result[:whole] = _exp32(_scaled(_log32(np.full(whole, theta, np.float32)), exponents[:whole]))
+    base, whole = np.float32(theta), len(exponents) // _BLOCK * _BLOCK
+    result = np.power(np.float64(base), exponents.astype(np.float64)).astype(np.float32)
+    if 0 < base < np.inf:  # the logarithm knows no others; they are 0 or infinite to any power above 0
+        result[:whole] = _exp32(_scaled(_log32(np.full(whole, base)), exponents[:whole]))
     return result
 
 

@@ -51,6 +51,9 @@ FLUSHED = 2.0**-126
 SHORTEST = 2.0**-50
 """A row shorter than this has squares that float32 holds badly: its cosine is computed from the row itself."""
 
+SHORTEST_BF16 = (127 - 50) << 7
+"""The bits of `SHORTEST` as BF16, the one stored dtype that has numbers so small."""
+
 KERNELS = {"BF16": "bf16", "F16": "f16", "F8_E4M3": "e4m3", "F8_E5M2": "e5m2"}
 """NumKong's names of the dtypes that it scores as they are stored. F32 needs no decoding, and numpy's matrix product is
 faster than a kernel that adds up in float64; a row of F64 is what it is in float32, like all."""
@@ -156,11 +159,17 @@ def norms(table: EmbeddingTable, reader: TableReader) -> Doubles:
     def visit(_: None, first: int, stored: Bytes) -> None:
         if kernel is not None:
             lengths = kernel.distances(stored, kernel.zeros, "euclidean")[:, 0]
+            short = kernel.short(stored)
+            lengths[short] = exact(stored[short])
         else:
-            rows = dtype.to_float32(stored)
-            with np.errstate(all="ignore"):  # a row that is not finite has a norm that says so
-                lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+            lengths = exact(stored)
         result[first : first + len(stored)] = lengths
+
+    def exact(stored: Bytes) -> Doubles:
+        rows = dtype.to_float32(stored)
+        with np.errstate(all="ignore"):  # a row that is not finite has a norm that says so
+            lengths: Doubles = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+        return lengths
 
     scan(reader, lambda: None, visit)
     return result
@@ -284,6 +293,14 @@ class _Stored:
             result[:, ((stored & E4M3_NAN) == E4M3_NAN).any(axis=1)] = np.nan
         return result.T
 
+    def short(self, stored: Bytes) -> Ids:
+        """Find rows, (n, row_bytes), of numbers below `SHORTEST` only; nearly all are told by their first number."""
+        if self.kernel != KERNELS["BF16"]:
+            return np.empty(0, np.int64)
+        bits = stored.view("<u2")
+        rows = np.flatnonzero((bits[:, 0] & 0x7FFF) < SHORTEST_BF16)
+        return rows[((bits[rows] & 0x7FFF) < SHORTEST_BF16).all(axis=1)]
+
     @property
     def relative(self) -> float:
         """The error of a kernel's sums, relative to the product of the norms."""
@@ -338,7 +355,9 @@ class _StoredScorer:
         query, error, norm = self.stored.queries, self.stored.errors, self.stored.norms
         if self.metric == "cosine":
             lost = np.divide(error, norm, out=np.zeros_like(error), where=norm > 0)
-            return Scores(1.0 - self.stored.distances(stored, query, "angular"), 2 * lost + self.stored.relative)
+            values = 1.0 - self.stored.distances(stored, query, "angular")
+            values[self.stored.short(stored)] = np.nan
+            return Scores(values, 2 * lost + self.stored.relative)
         if self.metric == "euclidean":
             away = self.stored.distances(stored, query, "euclidean")
             return Scores(-away, error + self.stored.relative * away + np.sqrt(self.stored.flushed))

@@ -6,12 +6,12 @@ It is kept in the user's configuration folder, written so that a reader never se
 import contextlib
 import json
 import os
-import tempfile
 from pathlib import Path
 
 from platformdirs import user_config_path
 
 from embtool.errors import FormatError, LocalFailure
+from embtool.replacing import flush, replacing
 
 MODEL_VARIABLE = "EMBTOOL_MODEL"
 BUNDLED = "mini"
@@ -44,13 +44,17 @@ def saved_model() -> str | None:
 
 
 def save_model(model: str | None) -> Path:
-    """Save the default model, or forget it with None; return the file.
+    """Save the default model, or forget it with None; return the file. What else the file holds is left as it is.
 
     Raises:
         LocalFailure: the folder cannot be written.
     """
     path = settings_file()
-    write_json(path, {} if model is None else {"model": model})
+    kept: object = None
+    with contextlib.suppress(OSError, ValueError, RecursionError):  # a broken file is replaced
+        kept = json.loads(path.read_text("utf-8"))
+    others = {name: value for name, value in kept.items() if name != "model"} if isinstance(kept, dict) else {}
+    write_json(path, others if model is None else {**others, "model": model})
     return path
 
 
@@ -62,15 +66,9 @@ def write_json(path: Path, value: object) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(value, file)
-            Path(temporary).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
-            raise
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            json.dump(value, file)
+            flush(file)
     except OSError as error:
         raise LocalFailure(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -25,6 +25,9 @@ SMALL_FILE_LIMIT = 64 << 20
 CONFIG_LIMIT = 16 << 20
 """Bytes. The largest real config.json known (a quantised mixture of experts) has 3 MB."""
 
+MOST_VALUES = 1 << 22
+"""Values of a JSON file; a real tokenizer.json reaches 1.8 million. Python needs 60 to 130 bytes for each."""
+
 WINDOWS_DEVICES = frozenset(
     {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
 )
@@ -149,6 +152,17 @@ class Source(ABC):
     def read(self, file: str, start: int, stop: int) -> bytes:
         """Read bytes start..stop of a file, exactly."""
         return self.read_ranges(file, [(start, stop)])[0]
+
+
+def is_overfull(text: bytes, most: int = MOST_VALUES) -> bool:
+    """Tell, before JSON is parsed, whether it may hold more than `most` values, which would fill the memory.
+
+    A value begins a list or an object, or follows a comma; commas inside of strings are counted, too.
+
+    >>> is_overfull(b"[1, 2, 3]", most=2), is_overfull(b"[1, 2, 3]", most=3)
+    (True, False)
+    """
+    return text.count(b",") + text.count(b"[") + text.count(b"{") > most
 
 
 def check_file_name(name: str, *, said_by: str) -> str:

@@ -101,7 +101,14 @@ SAMPLED_ROWS = 3
 
 @dataclass(frozen=True)
 class EmbeddingTable:
-    """A (rows, width) matrix of a model, nothing of it read yet; `role` is input, output, position, ..."""
+    """A matrix of a model, (rows, width), of which nothing is read until rows are asked for.
+
+    Attributes:
+        role: what it is for: input, output, position, token_type, per_layer, relative, or projection; `tensor` where it
+            was found by the name of its tensor.
+        tensor: its name in the checkpoint, its dtype, its shape, and the file it is in.
+        checkpoint: the checkpoint it belongs to.
+    """
 
     role: str
     tensor: TensorInfo
@@ -109,7 +116,7 @@ class EmbeddingTable:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and width.
+        """Rows and width; for a table of tokens, the row's number is the token id.
 
         Raises:
             FormatError: the tensor is not two-dimensional, or its dtype cannot be read.
@@ -126,7 +133,11 @@ class EmbeddingTable:
                 raise TokenIdOutOfRange(f"no row {row} in {self.tensor.name}: the ids are {valid}")
 
     def stored_rows(self, ids: Sequence[int]) -> Bytes:
-        """Read rows as stored: uint8 (len(ids), bytes of a row), in the order asked."""
+        """Read rows as stored: uint8 (len(ids), bytes of a row), in the order asked.
+
+        Raises:
+            TokenIdOutOfRange: an id is not a row of the table.
+        """
         self.check(ids)
         return self.checkpoint.rows(self.tensor, ids)
 
@@ -141,14 +152,18 @@ class EmbeddingTable:
 
     @contextlib.contextmanager
     def open(self) -> Iterator["TableReader"]:
-        """Make the whole table readable on this machine, for a scan."""
+        """Make the whole table readable on this machine, for a scan; of a repository's, this fetches it whole.
+
+        Raises:
+            TooLarge: it is more than may be fetched without a question.
+        """
         row_bytes = self.tensor.row_bytes
         with self.checkpoint.open(self.tensor) as (reader, start):
             yield TableReader(reader, start, row_bytes, self.tensor.shape[0], self.row_cost)
 
     @property
     def row_cost(self) -> int:
-        """Bytes in hand while a row is scanned: those stored, or, where a row must be unpacked, its numbers'."""
+        """Bytes in hand while a row is scanned, those stored or, where a row must be unpacked, its numbers'."""
         packed = self.tensor.dtype.values > 1
         return max(self.tensor.row_bytes, self.shape[1] * FLOAT_BYTES if packed else 0)
 
@@ -183,7 +198,14 @@ class Tying:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of one model."""
+    """The tables of one model.
+
+    Attributes:
+        source_name: the model's name.
+        stored: every table that the checkpoint holds, the input table first.
+        tying: whether input and output table are one.
+        checkpoint: the checkpoint they are in.
+    """
 
     source_name: str
     stored: tuple[EmbeddingTable, ...]

@@ -8,7 +8,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,15 @@ import numpy as np
 
 from embtool.dtypes import Doubles
 from embtool.errors import FormatError
+from embtool.source import MOST_VALUES, is_overfull
 
 NPY_MAGIC = b"\x93NUMPY"
+NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+"""How a header of each version is read; version 3 is for names of fields, which vectors have none of."""
+
+SHOWN = 100
+"""Characters of a strange header that an error quotes."""
+
 VALUE_COLUMN = re.compile(r"v(\d+)")
 
 
@@ -29,8 +36,8 @@ class NamedVector:
     values: Doubles
 
 
-def parse_vectors(data: bytes, *, file: str) -> list[NamedVector]:
-    """Parse vectors from the bytes of an npy file, JSON, JSON Lines, or TSV.
+def parse_vectors(data: bytes, *, file: str, unescape: Callable[[str], str] = str) -> list[NamedVector]:
+    """Parse vectors from the bytes of an npy file, JSON, JSON Lines, or TSV, whose names `unescape` reads.
 
     Raises:
         FormatError: it is none of these, or a number in it is not one.
@@ -43,7 +50,7 @@ def parse_vectors(data: bytes, *, file: str) -> list[NamedVector]:
         except UnicodeDecodeError as error:
             raise FormatError(f"{file} is neither an npy file nor text") from error
         start = text.lstrip()[:1]
-        vectors = _from_json(text, file) if start in ("[", "{") else _from_tsv(text, file)
+        vectors = _from_json(text, file) if start in ("[", "{") else _from_tsv(text, file, unescape)
     if not vectors:
         raise FormatError(f"{file} holds no vector")
     if not all(np.isfinite(vector.values).all() for vector in vectors):
@@ -53,19 +60,38 @@ def parse_vectors(data: bytes, *, file: str) -> list[NamedVector]:
 
 def _from_npy(data: bytes, file: str) -> list[NamedVector]:
     """Parse an npy file of one vector or of rows; an array of objects would be a pickle and is refused."""
+    stream = io.BytesIO(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as that a header was written by Python 2
-            array = np.load(io.BytesIO(data), allow_pickle=False)
+            read = NPY_HEADERS[np.lib.format.read_magic(stream)]
+            shape, is_transposed, dtype = read(stream)
     except Exception as error:  # numpy reads the header as Python source, and that can fail in many ways
-        raise FormatError(f"{file} is not a readable npy file: {error}") from error
-    if array.dtype.kind not in "fiu" or array.ndim not in (1, 2):
-        raise FormatError(f"{file} holds {array.dtype} of shape {array.shape}, not vectors of numbers")
-    return [NamedVector(None, row) for row in np.atleast_2d(array.astype(np.float64))]
+        raise FormatError(f"{file} is not a readable npy file: {_cut(str(error))}") from error
+    if dtype.hasobject:
+        raise FormatError(f"{file} is an npy file with a pickle inside: embtool never loads a pickle, only numbers")
+    if dtype.kind in "fiu" and len(shape) in (1, 2) and 0 in shape:
+        raise FormatError(f"{file} holds no vector: its shape is {_cut(str(shape))}")
+    if dtype.kind not in "fiu" or len(shape) not in (1, 2) or min(shape) < 0:
+        raise FormatError(f"{file} holds {_cut(str(dtype))} of shape {_cut(str(shape))}, not vectors of numbers")
+    count, start = math.prod(shape), stream.tell()
+    if count * dtype.itemsize > len(data) - start:
+        raise FormatError(f"{file} is a truncated npy file: its header says {_cut(str(shape))} numbers")
+    array = np.frombuffer(data, dtype, count, start).reshape(shape, order="F" if is_transposed else "C")
+    with np.errstate(all="ignore"):  # what float64 cannot hold is infinite or NaN in it, which is refused
+        rows = np.atleast_2d(array.astype(np.float64))
+    return [NamedVector(None, row) for row in rows]
+
+
+def _cut(text: str) -> str:
+    """Shorten what a file says to what an error may quote."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _from_json(text: str, file: str) -> list[NamedVector]:
     """Parse a list of numbers, a list of such lists, or what `embtool row` writes as JSON or JSON Lines."""
+    if is_overfull(text.encode()):
+        raise FormatError(f"{file} holds more than {MOST_VALUES:,} values")
     try:
         decoded = [json.loads(text)]
     except RecursionError as error:
@@ -100,15 +126,17 @@ def _json_vector(entry: Any, file: str) -> NamedVector:
         raise FormatError(f"{file} holds a number too large for a float") from error
 
 
-def _from_tsv(text: str, file: str) -> list[NamedVector]:
+def _from_tsv(text: str, file: str, unescape: Callable[[str], str]) -> list[NamedVector]:
     """Parse lines of tab- or space-separated numbers; with the header of `embtool row`, its columns v0, v1, ..."""
     lines = [line.rstrip("\r") for line in text.split("\n") if line.strip()]
     heads = lines[0].split("\t") if lines else []
     columns = [place for place, head in enumerate(heads) if VALUE_COLUMN.fullmatch(head)]
     if columns:
         name_column = heads.index("query") if "query" in heads else None
-        return [_line_vector(line.split("\t"), columns, name_column, file) for line in lines[1:]]
-    return [_bare_vector(line, file) for line in lines]
+        vectors = [_line_vector(line.split("\t"), columns, name_column, file) for line in lines[1:]]
+    else:
+        vectors = [_bare_vector(line, file) for line in lines]
+    return [NamedVector(vector.name and unescape(vector.name), vector.values) for vector in vectors]
 
 
 def _line_vector(cells: list[str], columns: list[int], name_column: int | None, file: str) -> NamedVector:
@@ -124,12 +152,16 @@ def _bare_vector(line: str, file: str) -> NamedVector:
     if _is_row(cells):
         return NamedVector(cells[0], np.array([_number(cell, file) for cell in cells[_TEXT_COLUMNS:]], np.float64))
     cells = [cell for cell in re.split(r"[\s,]+", line) if cell]
+    if not cells:
+        raise FormatError(f"{file} has a line without numbers")
     return NamedVector(None, np.array([_number(cell, file) for cell in cells], np.float64))
 
 
 def _is_row(cells: list[str]) -> bool:
-    """Tell a line of `row` from one of bare numbers: the last text column is the norm of what follows."""
-    if not cells[_TEXT_COLUMNS:] or not all(map(_is_number, cells[_TEXT_COLUMNS - 1 :])):
+    """Tell a line of `row` from one of bare numbers: an id, bytes in hexadecimal, and the norm of what follows."""
+    if not cells[_TEXT_COLUMNS:] or not (re.fullmatch("[0-9]+", cells[1]) and re.fullmatch("([0-9a-f]{2})*", cells[4])):
+        return False
+    if not all(map(_is_number, cells[_TEXT_COLUMNS - 1 :])):
         return False
     norm, *values = map(float, cells[_TEXT_COLUMNS - 1 :])
     return math.isclose(norm, math.hypot(*values), rel_tol=1e-5)

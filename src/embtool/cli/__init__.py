@@ -51,6 +51,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Every command: the panel it stands in, and what it answers."""
 
+ASKED = "_EMBTOOL_COMPLETE"
+"""The variable by which a shell asks for completions."""
+
 OUTPUT_GONE = 141
 """The exit status when the reader of a pipe went away: 128 + SIGPIPE, as a shell reports it."""
 
@@ -70,7 +73,7 @@ class _Group(typer.core.TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         for name, (panel, summary) in COMMANDS.items():
-            self.add_command(typer.core.TyperCommand(name, help=summary, rich_help_panel=panel))
+            self.add_command(typer.core.TyperCommand(name, help=summary, short_help=summary, rich_help_panel=panel))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] in COMMANDS:
@@ -105,7 +108,13 @@ def _load(name: str) -> Any:
         app.command(name, help=module.run.__doc__)(expand(module.run))
     command = typer.main.get_command(app)
     command.name = name
+    command.help = _flowing(command.help or "")
     return command
+
+
+def _flowing(text: str) -> str:
+    """Join the lines of each paragraph, so that they break where the terminal ends and not where the source does."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _version(value: bool) -> None:  # noqa: FBT001 - the signature typer calls
@@ -144,7 +153,7 @@ def run(arguments: list[str]) -> int:
     _leave_threads_to_passes()
     _prepare_streams()
     try:
-        status = _call(arguments)
+        status = _complete(arguments) if _is_about_completion(arguments) else _call(arguments)
         sys.stdout.flush()
     except _ReaderGone:
         status = OUTPUT_GONE
@@ -161,6 +170,21 @@ def run(arguments: list[str]) -> int:
     if status in (OUTPUT_GONE, DISK_FULL):
         _silence()
     return status
+
+
+def _is_about_completion(arguments: list[str]) -> bool:
+    return ASKED in os.environ or arguments[:1] in (["--show-completion"], ["--install-completion"])
+
+
+def _complete(arguments: list[str]) -> int:
+    """Answer a shell that asks what can be typed, or print or install its script."""
+    from embtool.cli import shells  # noqa: PLC0415 - only where a shell asks
+
+    command = typer.main.get_command(app)
+    if ASKED in os.environ:
+        return shells.answer(command)
+    shells.take_over()
+    return int(command.main(arguments, prog_name="embtool", standalone_mode=False) or 0)
 
 
 def _call(arguments: list[str]) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from embtool.cache import cache_root
+from embtool.cli import completion
 from embtool.cli.messages import note
 from embtool.cli.options import OutputOptions, expand
 from embtool.errors import EmbtoolError, ModelNotFound
@@ -19,7 +20,10 @@ DAMAGED = 6
 app = typer.Typer(add_completion=False, help="List, check and remove what embtool has fetched and derived.")
 
 Models = Annotated[
-    list[str] | None, typer.Argument(metavar="MODEL...", help="Models, as org/name. Default: everything.")
+    list[str] | None,
+    typer.Argument(
+        metavar="MODEL...", autocompletion=completion.kept_models, help="Models, as org/name. Default: everything."
+    ),
 ]
 
 COLUMNS = (

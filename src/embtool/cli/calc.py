@@ -10,6 +10,7 @@ import typer
 import typer.core
 
 from embtool.arithmetic import add_up, combine, pool
+from embtool.cli import completion
 from embtool.cli.batch import NOT_FOUND, read_lines
 from embtool.cli.messages import note, report
 from embtool.cli.options import (
@@ -74,7 +75,11 @@ app = typer.Typer(add_completion=False)
 def run(
     expression: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TOKEN [+|- TOKEN]...", help="Tokens with + and - between them; - alone reads stdin."),
+        typer.Argument(
+            metavar="TOKEN [+|- TOKEN]...",
+            autocompletion=completion.tokens,
+            help="Tokens with + and - between them; - alone reads stdin.",
+        ),
     ] = None,
     *,
     top: Top = 10,

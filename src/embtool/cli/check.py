@@ -7,6 +7,7 @@ import typer
 
 from embtool.check import RULES, Report, Rule, Severity, Subject, Surveys, check_model
 from embtool.checkpoint import Checkpoint
+from embtool.cli import completion
 from embtool.cli.messages import note
 from embtool.cli.options import OutputOptions, SourceOptions
 from embtool.cli.watching import watched
@@ -37,23 +38,46 @@ Names = list[str] | None
 
 
 def run(
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="A folder, a file or a repository.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", autocompletion=completion.models, help="A folder, a file or a repository."),
+    ] = None,
     *,
     deep: Annotated[
         bool, typer.Option("--deep", help="Read the tables too, not only headers and small files.")
     ] = False,
     base: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="The model it was made from: rows and ids must be kept.")
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            autocompletion=completion.models,
+            help="The model it was made from: rows and ids must be kept.",
+        ),
     ] = None,
     select: Annotated[
-        Names, typer.Option(metavar="RULE", help="Look at these rules only; several with commas.")
+        Names,
+        typer.Option(
+            metavar="RULE",
+            autocompletion=completion.choices(*RULES),
+            help="Look at these rules only; several with commas.",
+        ),
     ] = None,
-    ignore: Annotated[Names, typer.Option(metavar="RULE", help="Leave out these rules; several with commas.")] = None,
+    ignore: Annotated[
+        Names,
+        typer.Option(
+            metavar="RULE",
+            autocompletion=completion.choices(*RULES),
+            help="Leave out these rules; several with commas.",
+        ),
+    ] = None,
     level: Annotated[
         Severity, typer.Option(help="End with status 1 from this severity on: error, warning or info.")
     ] = Severity.WARNING,
     explain: Annotated[
-        str | None, typer.Option(metavar="RULE", help="Say what a rule holds and why it matters.")
+        str | None,
+        typer.Option(
+            metavar="RULE", autocompletion=completion.choices(*RULES), help="Say what a rule holds and why it matters."
+        ),
     ] = None,
     rules: Annotated[bool, typer.Option("--rules", help="List every rule.")] = False,
     source: SourceOptions,

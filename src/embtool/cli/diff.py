@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from embtool.cli import completion
 from embtool.cli.messages import note
 from embtool.cli.options import OutputOptions, SourceOptions, TableName, Top, find_table, token_fields
 from embtool.cli.watching import watched
@@ -52,8 +53,13 @@ COLUMNS = (
 
 
 def run(
-    a: Annotated[str, typer.Argument(metavar="A", help="The model before: a folder, a file or a repository.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The model after.")],
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", autocompletion=completion.models, help="The model before: a folder, a file or a repository."
+        ),
+    ],
+    b: Annotated[str, typer.Argument(metavar="B", autocompletion=completion.models, help="The model after.")],
     *,
     top: Top = 10,
     by: Annotated[Matching, typer.Option(help="Match rows by token, or by id.")] = Matching.TOKEN,

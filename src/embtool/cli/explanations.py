@@ -203,7 +203,8 @@ def explain_input(about: About, sequence: InputSequence, text: str, *, against: 
     formula = " + ".join([f"input = {factor}table[id]", *added])
     words = text.split()
     if not against and len(words) > 1 and text.isprintable() and len(text) <= LONGEST_TEXT and text[0] != "-":
-        follow = about.command("input", text, "--against", " ".join(reversed(words)))
+        space = text[: -len(text.lstrip())]  # a word with a space before it is another token than one without
+        follow = about.command("input", text, "--against", space + " ".join(reversed(words)))
         return Explanation(computed, formula, follow, "the same tokens in another order: what stays, what changes")
     if sequence.position_kind == "rope":
         follow = about.command("rope", "--pos", str(FAR))

@@ -9,9 +9,12 @@ import numpy as np
 import typer
 
 from embtool.categories import Categorizer, Category
+from embtool.cli import completion
 from embtool.cli.messages import note
 from embtool.cli.options import SourceOptions, TableName, find_table
+from embtool.cli.reach import current
 from embtool.cli.watching import watched
+from embtool.cli.writing import Force, check_free
 from embtool.export import PROJECTOR_LIMIT, WRITERS, Export, RowName
 from embtool.model import Model
 from embtool.output import count, printable, size
@@ -35,15 +38,28 @@ SEED = 0
 
 
 def run(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, a file or a repository.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", autocompletion=completion.models, help="A folder, a file or a repository.")
+    ],
     *,
     out: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to; for projector a folder.")],
     kind: Annotated[
         str | None,
-        typer.Option("-f", "--format", help=f"{', '.join(WRITERS)}. Default: what the file's name ends in."),
+        typer.Option(
+            "-f",
+            "--format",
+            autocompletion=completion.choices(*WRITERS),
+            help=f"{', '.join(WRITERS)}. Default: what the file's name ends in.",
+        ),
     ] = None,
     rows: Annotated[
-        list[str] | None, typer.Option("--rows", metavar="TOKEN", help="Only these rows, as id:0..255; again for more.")
+        list[str] | None,
+        typer.Option(
+            "--rows",
+            metavar="TOKEN",
+            autocompletion=completion.tokens,
+            help="Only these rows, as id:0..255; again for more.",
+        ),
     ] = None,
     only: Annotated[str | None, typer.Option(metavar="REGEX", help="Only tokens whose text matches.")] = None,
     no_special: Annotated[bool, typer.Option("--no-special", help="Leave out special tokens.")] = False,
@@ -51,7 +67,7 @@ def run(
     sample: Annotated[
         int | None, typer.Option(min=1, help="Only so many, chosen at random, the same every time.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    force: Force = False,
     table: TableName = "input",
     source: SourceOptions,
 ) -> None:
@@ -63,8 +79,7 @@ def run(
     https://projector.tensorflow.org.
     """
     used = _format(kind, out)
-    if out.exists() and not force:
-        raise typer.BadParameter(f"{out} is there already: --force replaces it")
+    check_free(out, force=force, is_folder=used == "projector")
     opened = source.open_named(model)
     chosen = find_table(opened, table)
     vocabulary = opened.vocabulary_of(chosen)
@@ -77,6 +92,9 @@ def run(
     if not len(ids):
         raise typer.BadParameter("no row is left to write")
     export = Export(chosen, ids.tolist(), _namer(vocabulary), printable, opened.name, watched)
+    if current().is_rehearsal:
+        with chosen.open():
+            return
     for path in WRITERS[used](export, out):
         note(f"wrote {path} ({size(path.stat().st_size)})")
     note(f"{count(len(ids))} rows of {count(chosen.shape[1])} numbers from {chosen.tensor.name}")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from embtool.cli import completion
 from embtool.cli.batch import read_lines
 from embtool.cli.explanations import explain_info
 from embtool.cli.messages import note, report
@@ -30,7 +31,8 @@ LISTED_RANGES = 8
 
 def run(
     models: Annotated[
-        list[str] | None, typer.Argument(metavar="MODEL...", help="Models; - reads them from stdin.")
+        list[str] | None,
+        typer.Argument(metavar="MODEL...", autocompletion=completion.models, help="Models; - reads them from stdin."),
     ] = None,
     *,
     source: SourceOptions,

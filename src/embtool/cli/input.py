@@ -15,7 +15,8 @@ from embtool.cli.explanations import About, explain_input
 from embtool.cli.messages import note
 from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, token_fields
 from embtool.cli.position import closing, in_words
-from embtool.errors import LocalFailure, TableNotFound
+from embtool.cli.writing import Force, check_free, write_rows
+from embtool.errors import TableNotFound
 from embtool.model import Model
 from embtool.output import Column, Format, Group, Listing, abridge, count, visible
 from embtool.positions import Positions, Rope
@@ -43,8 +44,11 @@ def run(
     ] = False,
     npy: Annotated[
         Path | None,
-        typer.Option("--npy", metavar="FILE", help="Write the rows as a numpy file, float32 (tokens, width)."),
+        typer.Option(
+            "--npy", metavar="FILE", help="Write the rows as a numpy file, float32 (tokens, width); - is stdout."
+        ),
     ] = None,
+    force: Force = False,
     model: ModelOptions,
     output: OutputOptions,
     explain: ExplainOptions,
@@ -55,6 +59,7 @@ def run(
     and the angles that await their queries and keys are shown. --against sets two texts side by side: the same tokens
     at other positions.
     """
+    check_free(npy, force=force)
     opened = model.open()
     reader = _Reader(opened, start=start, special=special)
     typed = _text(text)
@@ -66,7 +71,7 @@ def run(
     else:
         sequence = reader.read(typed)
         if npy is not None:
-            _save(sequence, npy)
+            write_rows(sequence.rows, npy)
         else:
             for line in reader.remarks(sequence) if output.format is not Format.TABLE else ():
                 note(line)
@@ -83,19 +88,6 @@ def _text(text: str) -> str:
     if sys.stdin is None or sys.stdin.isatty():
         raise typer.BadParameter("- reads stdin, and nothing is piped in")
     return sys.stdin.buffer.read().decode("utf-8", "surrogateescape").rstrip("\r\n")
-
-
-def _save(sequence: InputSequence, npy: Path) -> None:
-    rows = sequence.rows.astype("<f4")
-    if str(npy) == "-":
-        np.save(sys.stdout.buffer, rows, allow_pickle=False)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        with npy.open("wb") as file:
-            np.save(file, rows, allow_pickle=False)
-    except OSError as error:
-        raise LocalFailure(f"cannot write {npy}: {error.strerror or error}") from error
 
 
 class _Reader:

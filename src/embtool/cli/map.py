@@ -24,10 +24,12 @@ from embtool.cli.options import (
     find_table,
     token_fields,
 )
+from embtool.cli.pictures import drawer
 from embtool.cli.watching import watched
+from embtool.cli.writing import Force, write
+from embtool.drawing import to_png, to_svg
 from embtool.dtypes import Doubles
 from embtool.errors import FormatError
-from embtool.export import whole
 from embtool.model import Model
 from embtool.neighbors import nearest_each
 from embtool.output import (
@@ -36,14 +38,14 @@ from embtool.output import (
     Format,
     Group,
     Listing,
+    abridge,
     brief,
     count,
     encodable,
     make_console,
-    size,
     visible,
 )
-from embtool.picture import Picture, Point, to_image, to_lines, to_page
+from embtool.picture import Picture, Point, to_drawing, to_lines, to_page
 from embtool.projection import DIMENSIONS, Projection, project_on_own, project_on_table
 from embtool.survey import principal_axes, probe_for, survey
 from embtool.table import EmbeddingTable
@@ -55,6 +57,9 @@ LINES_KEPT = 6
 """Lines of a terminal left for the title, the caption and the prompt."""
 
 USUAL_HEIGHT = 24
+
+LONGEST_NAME = 40
+"""Characters of a model's name in a title."""
 
 COLUMNS = (
     Column("query"),
@@ -68,8 +73,8 @@ COLUMNS = (
 )
 
 KINDS: dict[str, Callable[[Picture], bytes]] = {
-    ".png": lambda picture: to_image(picture, "png"),
-    ".svg": lambda picture: to_image(picture, "svg"),
+    ".png": lambda picture: to_png(to_drawing(picture)),
+    ".svg": lambda picture: to_svg(to_drawing(picture)),
     ".html": to_page,
 }
 """What draws a picture, by the end of the file's name."""
@@ -88,6 +93,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write a picture: .png, .svg or .html.")
     ] = None,
+    force: Force = False,
     basis: Annotated[
         Basis, typer.Option(help="Whose principal components are the axes: those of these tokens, or of the table.")
     ] = Basis.TOKENS,
@@ -100,13 +106,11 @@ def run(
 ) -> None:
     """Draw tokens where their rows fall in two dimensions: a shadow along the first two principal components.
 
-    On a terminal with characters, with -o as a picture: .png and .svg need matplotlib, .html stands alone, zooms, and
-    shows names on hover. A shadow leaves most of the space out; how much it keeps is always said. Points that are far
-    apart here are far apart there; points that are near here may not be.
+    On a terminal with characters, with -o as a picture: .png needs matplotlib, .html stands alone, zooms, and shows
+    names on hover; points are printed as well if a format is named. A shadow leaves most of the space out; how much it
+    keeps is always said. Points that are far apart here are far apart there; points that are near here may not be.
     """
-    draw = None if out is None else KINDS.get(out.suffix.lower())
-    if out is not None and draw is None:
-        raise typer.BadParameter(f"a picture's name ends in {', '.join(KINDS)}, not {out.name}")
+    draw = drawer(out, KINDS, force=force)
     opened = model.open()
     chosen = find_table(opened, table)
     batch = Batch(tokens, token, chosen, opened)
@@ -120,11 +124,9 @@ def run(
     projection, of_table = _project(chosen, rows, basis)
     picture = gathered.picture(projection, basis, of_table)
     if out is not None and draw is not None:
-        content = draw(picture)
-        with whole(out) as file:
-            file.write(content)
-        note(f"wrote {out} ({size(len(content))}): {picture.caption}")
-        return
+        write(draw(picture), out, about=f": {picture.caption}")
+        if output.asked is None:
+            return
     records = gathered.records(projection)
     context = {"model": opened.name, "table": chosen.role, "basis": basis.value}
     document = {**context, "shares": projection.shares, "kept": projection.kept, "table_shares": of_table}
@@ -139,7 +141,7 @@ def run(
             terminal=Listing("map", (), _drawn(picture), "points"),
         )
     )
-    if output.format in (Format.TSV, Format.CSV, Format.JSONL):  # the others have it in the answer
+    if draw is None and output.format in (Format.TSV, Format.CSV, Format.JSONL):  # the others have it in the answer
         note(picture.caption)
 
 
@@ -228,7 +230,8 @@ class _Gathered:
         if of_table is not None:
             caption += f"; its axes hold {of_table.sum():.1%} of the table's variance"
         whose = "their own principal components" if basis is Basis.TOKENS else "the table's principal components"
-        title = f"{count(len(points))} rows of {visible(self.model.name)}, {self.table.role} table, along {whose}"
+        name = abridge(visible(self.model.name), LONGEST_NAME)
+        title = f"{count(len(points))} rows of {name}, {self.table.role} table, along {whose}"
         return Picture(title, f"{caption}.", points)
 
     def _name(self, entry: dict[str, Any]) -> str:

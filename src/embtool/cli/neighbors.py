@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from embtool.arithmetic import combine, pool
+from embtool.cli import completion
 from embtool.cli.batch import Batch
 from embtool.cli.explanations import About, explain_neighbors
 from embtool.cli.messages import warn
@@ -30,7 +31,7 @@ from embtool.dtypes import Doubles
 from embtool.errors import FormatError, LocalFailure
 from embtool.model import Model
 from embtool.neighbors import Neighbors, nearest_each
-from embtool.output import Column, Group, Listing, brief, count, visible
+from embtool.output import Column, Group, Listing, brief, count, unescape, visible
 from embtool.scan import Mask, mean_row
 from embtool.source import SMALL_FILE_LIMIT
 from embtool.table import EmbeddingTable, TableReader
@@ -72,15 +73,24 @@ def run(
     metric: Annotated[Metric, typer.Option(help="How nearness is measured.")] = Metric.COSINE,
     table: TableName = "input",
     against: Annotated[
-        str | None, typer.Option(help="Rank this table's rows instead: input or output.", rich_help_panel="Model")
+        str | None,
+        typer.Option(
+            autocompletion=completion.tables,
+            help="Rank this table's rows instead: input or output.",
+            rich_help_panel="Model",
+        ),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Ask for every row of the table, in the order of ids; the same as id:0..LAST.")
     ] = False,
     plus: Annotated[
-        list[str] | None, typer.Option("--plus", help="Add a token to the query; may be given again.")
+        list[str] | None,
+        typer.Option("--plus", autocompletion=completion.tokens, help="Add a token to the query; may be given again."),
     ] = None,
-    minus: Annotated[list[str] | None, typer.Option("--minus", help="Subtract a token; may be given again.")] = None,
+    minus: Annotated[
+        list[str] | None,
+        typer.Option("--minus", autocompletion=completion.tokens, help="Subtract a token; may be given again."),
+    ] = None,
     vector: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Query with numbers: npy, JSON or the TSV of `row`; - is stdin.")
     ] = None,
@@ -139,7 +149,7 @@ def run(
             )
 
         if vector is not None:
-            brought = parse_vectors(_read(vector), file=str(vector))
+            brought = parse_vectors(_read(vector), file=str(vector), unescape=unescape)
             groups: Iterator[Group] = iter(
                 session.answer(
                     [

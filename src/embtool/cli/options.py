@@ -15,6 +15,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from embtool.cli import completion
 from embtool.cli.messages import note
 from embtool.cli.reach import current, read_limit, visit
 from embtool.model import Model, open_model
@@ -202,6 +203,7 @@ class ModelOptions(SourceOptions):
             "-m",
             "--model",
             metavar="MODEL",
+            autocompletion=completion.models,
             help="A folder, a .safetensors or .gguf file, word vectors, a Hugging Face repository, or mini.",
             rich_help_panel="Model",
         ),
@@ -235,7 +237,9 @@ class TokenOptions:
     pool: Annotated[
         str | None,
         typer.Option(
-            help="Make one vector of a text of several tokens: mean, sum, first or last.", rich_help_panel="Tokens"
+            autocompletion=completion.choices(*POOLS),
+            help="Make one vector of a text of several tokens: mean, sum, first or last.",
+            rich_help_panel="Tokens",
         ),
     ] = None
     strict: Annotated[
@@ -259,12 +263,18 @@ class Metric(StrEnum):
 TableName = Annotated[
     str,
     typer.Option(
-        "--table", help="The table asked: input, output, position, or a tensor's name.", rich_help_panel="Model"
+        "--table",
+        autocompletion=completion.tables,
+        help="The table asked: input, output, position, or a tensor's name.",
+        rich_help_panel="Model",
     ),
 ]
 Top = Annotated[int, typer.Option("-k", "--top", min=1, help="How many results.")]
 Texts = Annotated[
-    list[str] | None, typer.Argument(metavar="TOKEN...", help="Tokens, id:N or id:A..B; - reads them from stdin.")
+    list[str] | None,
+    typer.Argument(
+        metavar="TOKEN...", autocompletion=completion.tokens, help="Tokens, id:N or id:A..B; - reads them from stdin."
+    ),
 ]
 
 

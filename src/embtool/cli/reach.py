@@ -44,6 +44,7 @@ class Visit:
 
     def __init__(self) -> None:
         self.sources: list[HubSource] = []
+        self.is_rehearsal = False
         self._bar: Bar | None = None
 
     def add(self, source: Source) -> None:
@@ -128,6 +129,7 @@ def visit(command: Callable[[], Any], *, dry_run: bool, output_format: Format | 
 
 def _rehearse(command: Callable[[], Any], visited: Visit, output_format: Format | None, *, header: bool) -> None:
     """Run a command for its plan."""
+    visited.is_rehearsal = True
     chosen = output_format or (Format.TABLE if sys.stdout.isatty() else Format.TSV)
     nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - in the next line
     with nowhere, contextlib.redirect_stdout(nowhere), contextlib.suppress(NotFetched):

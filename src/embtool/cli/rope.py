@@ -1,7 +1,7 @@
 """`embtool rope`: how rotary positions turn a vector.
 
-Here is what a person can ask; `rope_session` computes the answer, `rope_terminal` shows it to a reader, `rope_compare`
-sets two models side by side.
+Here is what a person can ask; `rope_session` computes the answer, `rope_terminal` shows it to a reader, `rope_picture`
+draws it, `rope_compare` sets two models side by side.
 """
 
 import re
@@ -16,14 +16,18 @@ import numpy as np
 import typer
 
 from embtool.arithmetic import pool
+from embtool.cli import completion
 from embtool.cli.batch import Batch
 from embtool.cli.explanations import explain_rope
 from embtool.cli.messages import note
 from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, Texts, TokenOptions, token_fields
+from embtool.cli.pictures import drawer
 from embtool.cli.position import no_rope
 from embtool.cli.rope_compare import compare
+from embtool.cli.rope_picture import KINDS, picture_of
 from embtool.cli.rope_session import Manner, Place, Session, Source, Subject
 from embtool.cli.rope_terminal import Terminal
+from embtool.cli.writing import Force, write
 from embtool.errors import ConfigError, LocalFailure
 from embtool.model import Model
 from embtool.output import Format, count
@@ -69,7 +73,11 @@ class RotationOptions:
     ] = None
     vector: Annotated[
         str | None,
-        typer.Option(metavar="ones|FILE|-", help="Turn these numbers: ones, or an npy, JSON or TSV file; - is stdin."),
+        typer.Option(
+            metavar="ones|FILE|-",
+            autocompletion=completion.files,
+            help="Turn these numbers: ones, or an npy, JSON or TSV file; - is stdin.",
+        ),
     ] = None
     inverse: Annotated[bool, typer.Option("--inverse", help="Turn back: undo the rotation of that position.")] = False
     length: Annotated[
@@ -104,6 +112,10 @@ def run(
     *,
     rotation: RotationOptions,
     settings: SettingsOptions,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Draw the dials of --pos: .svg or .png.")
+    ] = None,
+    force: Force = False,
     token: TokenOptions,
     model: ModelOptions,
     output: OutputOptions,
@@ -114,8 +126,16 @@ def run(
     Without --pos: how fast each pair of channels turns. With --pos: how far each has turned there, and a vector before
     and after. Without a TOKEN or --vector that vector points along the first channel of each pair, so that what comes
     out is cos and sin. `embtool rope compare A B` sets two models side by side.
+
+    With -o a picture: every pair is a hand on a dial, and a row of dials shows how far each has turned at a position;
+    of many pairs and positions some, evenly spaced. .svg needs nothing else, .png needs matplotlib. Angles are printed
+    as well if a format is named.
     """
     positions = _positions(rotation.pos)
+    draw = drawer(out, KINDS, force=force)
+    vector = bool(tokens) or rotation.vector is not None or rotation.relative is not None
+    if draw is not None and (vector or not positions):
+        raise typer.BadParameter("-o draws how far positions turn: name --pos, and no token, --vector or --relative")
     if tokens and tokens[0] == "compare" and not positions and rotation.relative is None:
         if model.models or len(tokens) != COMPARE:
             raise typer.BadParameter("compare takes two models: embtool rope compare A B")
@@ -125,23 +145,17 @@ def run(
             typed = ("-m", str(one.name), *model.reached)
             explain_rope(typed, placed=False, relative=False, layout_known=False).show(output.format)
         return
-    if positions and rotation.relative is not None:
-        raise typer.BadParameter("--relative M N names its positions itself: leave out --pos")
-    if (tokens or rotation.vector or rotation.inverse) and not positions and rotation.relative is None:
-        raise typer.BadParameter("say where the vector stands: --pos N")
-    if tokens and rotation.vector is not None:
-        raise typer.BadParameter("--vector is what is turned: name no tokens beside it")
+    _check_options(tokens, rotation, positions)
     subject = _subject(settings, model)
-    _check(subject, positions, turns=bool(tokens) or rotation.vector is not None or rotation.relative is not None)
+    _check(subject, positions, turns=vector)
     session = Session(subject, rotation.manner, positions, _sources(tokens, rotation.vector, token, subject))
-    if rotation.relative is not None:
-        output.emit(session.relative(*rotation.relative))
-    else:
+    if rotation.relative is None:
         session.warn()
-        listing = session.listing()
-        if output.format is Format.TABLE:
-            listing = replace(listing, terminal=Terminal(session).listing())
-        output.emit(listing)
+    if out is not None and draw is not None:
+        drawing = picture_of(session)
+        write(draw(drawing), out, about=f": {drawing.title}")
+    if draw is None or output.asked is not None:
+        _answer(session, rotation.relative, output)
     if explain.explain:
         known = all(layer.settings.layout is not None for layer in subject.layers)
         explained = explain_rope(
@@ -151,6 +165,17 @@ def run(
             layout_known=known,
         )
         explained.show(output.format)
+
+
+def _answer(session: Session, relative: tuple[int, int] | None, output: OutputOptions) -> None:
+    """Print what the session computes."""
+    if relative is not None:
+        output.emit(session.relative(*relative))
+        return
+    listing = session.listing()
+    if output.format is Format.TABLE:
+        listing = replace(listing, terminal=Terminal(session).listing())
+    output.emit(listing)
 
 
 def _retyped(subject: Subject, settings: SettingsOptions, model: ModelOptions) -> tuple[str, ...]:
@@ -197,6 +222,16 @@ def _positions(texts: Sequence[str] | None) -> list[Place]:
     if len(places) > MOST_POSITIONS:
         raise typer.BadParameter(f"--pos names more than {count(MOST_POSITIONS)} positions")
     return places
+
+
+def _check_options(tokens: Sequence[str] | None, rotation: RotationOptions, places: Sequence[Place]) -> None:
+    """Refuse options that contradict each other."""
+    if places and rotation.relative is not None:
+        raise typer.BadParameter("--relative M N names its positions itself: leave out --pos")
+    if (tokens or rotation.vector or rotation.inverse) and not places and rotation.relative is None:
+        raise typer.BadParameter("say where the vector stands: --pos N")
+    if tokens and rotation.vector is not None:
+        raise typer.BadParameter("--vector is what is turned: name no tokens beside it")
 
 
 def _subject(options: SettingsOptions, model: ModelOptions) -> Subject:

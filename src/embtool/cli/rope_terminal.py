@@ -9,7 +9,7 @@ import numpy as np
 
 from embtool.cli.dials import dial
 from embtool.cli.position import closing, layer_lines, ranges
-from embtool.cli.rope_session import Place, Session, Turned, modulo, pair_records, turned_records, written
+from embtool.cli.rope_session import Place, Session, Subject, Turned, modulo, pair_records, turned_records, written
 from embtool.output import Column, Group, Listing, abridge, count, visible
 from embtool.positions import LayerRope
 from embtool.rope import AXES, Frequencies, channel_pairs
@@ -60,40 +60,7 @@ class Terminal:
 
     def _remarks(self, layer: LayerRope, turning: Frequencies, legend: str) -> list[str]:
         """What the table does not show."""
-        found = layer_lines(layer, turning)
-        if layer.settings.mrope_section is not None:
-            found.append("for text the three positions t, h, w are one")
-        found += [*self._passing(layer, turning), *self._context(turning)]
-        if self.subject.nope_layers and layer is self.subject.layers[-1]:
-            found.append(f"layers without positions: {ranges(self.subject.nope_layers)}")
-        found += [legend, f"computed in {turning.precision}"]
-        return closing(found)
-
-    def _passing(self, layer: LayerRope, turning: Frequencies) -> list[str]:
-        settings = layer.settings
-        found = []
-        if settings.layout is not None and settings.turning_width < settings.head_dim:
-            paired = set(channel_pairs(settings).ravel().tolist())
-            rest = [channel for channel in range(settings.head_dim) if channel not in paired]
-            found.append(f"channels {ranges(rest)} pass through unrotated")
-        still = np.flatnonzero(turning.inv_freq == 0).tolist()
-        if still:
-            found.append(f"pairs {ranges(still)} stand still: their channels pass through unrotated")
-        return found
-
-    def _context(self, turning: Frequencies) -> list[str]:
-        context = self.subject.context_length
-        waves = turning.wavelength[np.isfinite(turning.wavelength)]
-        if context is None or not len(waves):
-            return []
-        found = [f"context {count(context)} tokens, longest wavelength {tokens_per_turn(float(waves.max()))}"]
-        unfinished = turning.unfinished(context)
-        unfinished = unfinished[turning.inv_freq[unfinished] > 0].tolist()
-        if not unfinished:
-            return [*found, "every pair completes a turn within the context"]
-        never = "never completes" if len(unfinished) == 1 else "never complete"
-        noun = "pair" if len(unfinished) == 1 else "pairs"
-        return [*found, f"{noun} {ranges(unfinished)} {never} a turn within the context"]
+        return closing([*remarks(self.subject, layer, turning), legend, f"computed in {turning.precision}"])
 
     # without a position
 
@@ -104,7 +71,7 @@ class Terminal:
             Column("dims", show=_text),
             Column("inv_freq", right=True, show=_number),
             Column("wavelength", right=True, show=tokens_per_turn),
-            *([Column("in_context", title="in context", right=True, show=_rounded)] if context else []),
+            *([Column("in_context", title="in context", right=True, show=rounded)] if context else []),
             Column("bar", title="", style="cyan", show=_text),
         ]
 
@@ -127,12 +94,12 @@ class Terminal:
 
     def _turn_columns(self) -> list[Column]:
         first = [Column("pair", right=True, style="dim"), Column("dims", show=_text)]
-        turned = [Column("angle", right=True, show=_degrees), Column("dial", title="", style="cyan", show=_text)]
+        turned = [Column("angle", right=True, show=degrees), Column("dial", title="", style="cyan", show=_text)]
         if self.session.sources is None:
             return [
                 *first,
                 Column("wavelength", right=True, show=tokens_per_turn),
-                Column("turns", right=True, show=_rounded),
+                Column("turns", right=True, show=rounded),
                 *turned,
                 Column("cos", right=True, show=_component),
                 Column("sin", right=True, show=_component),
@@ -145,15 +112,13 @@ class Terminal:
         legend = "wavelength: tokens per turn" if self.session.sources is None else "x and y are the channels of a pair"
         for layer in self.subject.layers:
             turning = self.session.frequencies(layer)
-            remarks = self._remarks(layer, turning, legend)
+            after = self._remarks(layer, turning, legend)
             for turned in self.session.turned(layer, turning):
                 records = turned_records(layer.settings, turning, turned)
                 for record in records:
                     record["dial"] = dial(record["angle"]) if record["inv_freq"] else ""
-                yield Group(
-                    _shorten(records), title=self._title(layer, turned.place, self._what(turned)), after=remarks
-                )
-                remarks = []  # once per layer type
+                yield Group(_shorten(records), title=self._title(layer, turned.place, self._what(turned)), after=after)
+                after = []  # once per layer type
 
     def _what(self, turned: Turned) -> str:
         """Which vector it is, and which way it is turned."""
@@ -200,6 +165,45 @@ class Terminal:
             yield Group(_shorten(records), title=self._title(layer), after=self._remarks(layer, turning, legend))
 
 
+def remarks(subject: Subject, layer: LayerRope, turning: Frequencies) -> list[str]:
+    """What is to be known of a kind of layer beside the angles: settings, channels, context."""
+    found = layer_lines(layer, turning)
+    if layer.settings.mrope_section is not None:
+        found.append("for text the three positions t, h, w are one")
+    found += [*_passing(layer, turning), *_context(subject, turning)]
+    if subject.nope_layers and layer is subject.layers[-1]:
+        found.append(f"layers without positions: {ranges(subject.nope_layers)}")
+    return found
+
+
+def _passing(layer: LayerRope, turning: Frequencies) -> list[str]:
+    settings = layer.settings
+    found = []
+    if settings.layout is not None and settings.turning_width < settings.head_dim:
+        paired = set(channel_pairs(settings).ravel().tolist())
+        rest = [channel for channel in range(settings.head_dim) if channel not in paired]
+        found.append(f"channels {ranges(rest)} pass through unrotated")
+    still = np.flatnonzero(turning.inv_freq == 0).tolist()
+    if still:
+        found.append(f"pairs {ranges(still)} stand still: their channels pass through unrotated")
+    return found
+
+
+def _context(subject: Subject, turning: Frequencies) -> list[str]:
+    context = subject.context_length
+    waves = turning.wavelength[np.isfinite(turning.wavelength)]
+    if context is None or not len(waves):
+        return []
+    found = [f"context {count(context)} tokens, longest wavelength {tokens_per_turn(float(waves.max()))}"]
+    unfinished = turning.unfinished(context)
+    unfinished = unfinished[turning.inv_freq[unfinished] > 0].tolist()
+    if not unfinished:
+        return [*found, "every pair completes a turn within the context"]
+    never = "never completes" if len(unfinished) == 1 else "never complete"
+    noun = "pair" if len(unfinished) == 1 else "pairs"
+    return [*found, f"{noun} {ranges(unfinished)} {never} a turn within the context"]
+
+
 def ends(items: Sequence[Any], most: int) -> list[Any]:
     """Cut a sequence to its first, middle and last items."""
     if len(items) <= most:
@@ -244,7 +248,7 @@ def _number(value: Any) -> str:
     return f"{value:,.4f}" if TINY <= abs(value) < VAST or value == 0 else f"{value:.2e}"
 
 
-def _rounded(value: Any) -> str:
+def rounded(value: Any) -> str:
     """Round a number of turns: the fewer, the more decimals."""
     if isinstance(value, str):
         return value
@@ -267,5 +271,6 @@ def tokens_per_turn(value: Any) -> str:
     return f"{value:,.2f}" if value < BIG else f"{value:,.0f}" if value < VAST else f"{value:.2e}"
 
 
-def _degrees(value: Any) -> str:
-    return value if isinstance(value, str) else f"{math.degrees(value):.1f}°"
+def degrees(value: Any) -> str:
+    """Round an angle in radians, in degrees; a text stays as it is."""
+    return value if isinstance(value, str) else f"{round(math.degrees(value), 1) % 360:.1f}°"

@@ -20,8 +20,8 @@ from embtool.cli.options import (
     find_table,
     token_fields,
 )
+from embtool.cli.writing import Force, check_free, write_rows
 from embtool.dtypes import Doubles
-from embtool.errors import LocalFailure
 from embtool.model import Model
 from embtool.norms import row_norms
 from embtool.output import Column, Format, Group, Listing, brief, count, size
@@ -47,6 +47,7 @@ def run(
         ),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Write the rows to stdout as little-endian float32.")] = False,
+    force: Force = False,
     table: TableName = "input",
     token: TokenOptions,
     model: ModelOptions,
@@ -59,6 +60,7 @@ def run(
     """
     if raw and npy is not None:
         raise typer.BadParameter("--raw and --npy are two formats: choose one")
+    check_free(npy, force=force)
     opened = model.open()
     chosen = find_table(opened, table)
     batch = Batch(tokens, token, chosen, opened)
@@ -71,7 +73,12 @@ def run(
     groups = batch.each(answer)
     if raw or npy is not None:
         rows = [np.asarray(group.records[0]["values"], "<f4") for group in groups]
-        _write_binary(np.stack(rows) if rows else np.empty((0, chosen.shape[1]), "<f4"), npy)
+        stacked = np.stack(rows) if rows else np.empty((0, chosen.shape[1]), "<f4")
+        if npy is not None:
+            write_rows(stacked, npy)
+        else:
+            sys.stdout.buffer.write(stacked.tobytes())
+            sys.stdout.buffer.flush()
     else:
         context = _context(opened, chosen)
         columns = [Column(key, terminal=False) for key in ("query", "id", "piece", "token", "bytes", "norm")]
@@ -109,7 +116,10 @@ def _answer(
     record = {"query": query.text, **fields, "norm": norm, "values": values}
     if not on_terminal:
         return Group([record])
-    name = brief(query.text) if pooled else (brief(entry.text) if entry is not None else "no token (padding)")
+    if entry is not None:
+        name = brief(entry.text)
+    else:
+        name = brief(query.text) if pooled or vocabulary is None else "no token (padding)"
     place = f"{how or 'mean'} of {len(query.ids)} rows" if pooled else f"row {count(query.ids[0])}"
     title = f"{name}, {place} of {model.name}, {table.role} table"
     return Group([record], title=title, after=_picture(table, values, norm, standing))
@@ -149,20 +159,3 @@ def _place(norm: float, standing: Doubles | None) -> str:
         return ""
     below = float((finite < norm).mean()) * 100
     return f"   longer than {below:.0f} % of {count(len(finite))} rows (median {np.median(finite):.4f})"
-
-
-def _write_binary(rows: Any, npy: Path | None) -> None:
-    """Write rows as raw float32 or as an npy file."""
-    if npy is None:
-        sys.stdout.buffer.write(rows.astype("<f4").tobytes())
-        sys.stdout.buffer.flush()
-        return
-    if str(npy) == "-":
-        np.save(sys.stdout.buffer, rows.astype(np.float32), allow_pickle=False)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        with npy.open("wb") as file:
-            np.save(file, rows.astype(np.float32), allow_pickle=False)
-    except OSError as error:
-        raise LocalFailure(f"cannot write {npy}: {error.strerror or error}") from error

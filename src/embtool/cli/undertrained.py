@@ -79,8 +79,8 @@ def run(
 
     After Land and Bartolo, "Fishing for Magikarp" (2024). Where input and output table differ, a small norm of the
     input row tells; where they are one, and for an output table, the distance to the mean of rows that surely were
-    never trained: those without a token, bytes that UTF-8 never uses, names such as [unused7]. These are candidates: no
-    model is run, and only a prompt can show whether a model cannot repeat a token.
+    never trained: those without a token, bytes that UTF-8 never uses, names such as <|reserved_special_token_3|>. These
+    are candidates: no model is run, and only a prompt can show whether a model cannot repeat a token.
     """
     opened = model.open()
     chosen = find_table(opened, table)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from embtool.cli import completion
 from embtool.cli.options import OutputOptions
 from embtool.model import open_model
 from embtool.output import Card, Section
@@ -12,7 +13,10 @@ from embtool.settings import BUNDLED, choose_model, save_model, settings_file
 
 
 def run(
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="The model to use from now on.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", autocompletion=completion.models, help="The model to use from now on."),
+    ] = None,
     *,
     clear: Annotated[bool, typer.Option("--clear", help="Forget the choice; use the bundled model.")] = False,
     output: OutputOptions,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from embtool.categories import MEANINGS, Categorizer, Category, padding_ids
+from embtool.cli import completion
 from embtool.cli.options import ModelOptions, OutputOptions, token_fields
 from embtool.errors import EmbtoolError
 from embtool.model import Model
@@ -54,7 +55,11 @@ def run(
     ] = None,
     variants: Annotated[
         str | None,
-        typer.Option(metavar="TOKEN", help="Only what differs from this token in case or in spaces around it."),
+        typer.Option(
+            metavar="TOKEN",
+            autocompletion=completion.tokens,
+            help="Only what differs from this token in case or in spaces around it.",
+        ),
     ] = None,
     duplicates: Annotated[
         bool, typer.Option("--duplicates", help="Only tokens whose text another token has too.")

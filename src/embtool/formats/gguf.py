@@ -47,6 +47,9 @@ MOST_DIMENSIONS = 4
 DEFAULT_ALIGNMENT = 32
 LARGEST_SIZE = 1 << 63
 
+MOST_TENSORS, MOST_ENTRIES = 1 << 17, 1 << 16
+"""In one file; real ones have some thousands and less than a hundred."""
+
 LEAST_ENTRY = 13
 """Bytes of the shortest metadata entry: an empty key, its type and one byte of value."""
 
@@ -163,6 +166,8 @@ def parse_header(data: bytes, *, file_size: int, shard: str) -> Header:
     tensor_count, entry_count = cursor.scalar("<Q"), cursor.scalar("<Q")
     if (tensor_count + entry_count) * LEAST_ENTRY > file_size:
         raise FormatError(f"{shard} claims {tensor_count:,} tensors and {entry_count:,} entries, more than its bytes")
+    if tensor_count > MOST_TENSORS or entry_count > MOST_ENTRIES:
+        raise FormatError(f"{shard} claims {tensor_count:,} tensors and {entry_count:,} entries, more than a model has")
     metadata = _metadata(cursor, entry_count)
     entries = [_entry(cursor) for _ in range(tensor_count)]
     alignment = _alignment(metadata, shard)
@@ -338,7 +343,9 @@ def _tensor(entry: _Entry, start: int, shard: str) -> TensorInfo:
         raise FormatError(
             f"tensor {entry.name} in {shard} has rows of {entry.shape[-1]:,} numbers, not whole blocks of {dtype.name}"
         )
-    nbytes = size_of(dtype, entry.shape) or 0
+    nbytes = size_of(dtype, entry.shape)
+    if nbytes is None:
+        raise FormatError(f"tensor {entry.name} in {shard} is a single number, which {dtype.name} has no block for")
     return TensorInfo(entry.name, shard, dtype, entry.shape, start + entry.offset, nbytes)
 
 

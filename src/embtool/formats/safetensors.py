@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 from embtool.checkpoint import Checkpoint, TensorInfo, size_of
 from embtool.dtypes import DTYPES, DType
 from embtool.errors import FormatError, TableNotFound, UnsupportedFormat
-from embtool.source import SMALL_FILE_LIMIT, Source, check_file_name
+from embtool.source import SMALL_FILE_LIMIT, Source, check_file_name, is_overfull
 
 LENGTH_BYTES = 8
 SUFFIX = ".safetensors"
@@ -32,6 +32,9 @@ ENTRY_GUESS = 112
 
 METADATA_GUESS = 512
 """Bytes of the `__metadata__` entry of a usual header."""
+
+MOST_VALUES = 1 << 21
+"""Values in a header, eight for each tensor, or in an index, one for each: 250,000 tensors in one shard."""
 
 LARGEST_SIZE = 1 << 63
 """No shape or offset can be larger in a file system of today; Python's own integers have no limit."""
@@ -85,6 +88,8 @@ def strict_object(text: bytes, *, what: str) -> dict[str, Any]:
         raise FormatError(f"{what} is not JSON: {constant} is not a number there")
 
     escaped = b"\\u" in text
+    if is_overfull(text, MOST_VALUES):
+        raise FormatError(f"{what} holds more than {MOST_VALUES:,} values, more than any model needs")
     try:
         decoded = json.loads(text.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
     except UnicodeDecodeError as error:

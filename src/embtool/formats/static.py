@@ -17,7 +17,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ from embtool.dtypes import Bytes, DType, Floats
 from embtool.errors import FormatError, LocalFailure, TableNotFound, UnsupportedFormat
 from embtool.formats.packed import Pieces, Recipe
 from embtool.formats.safetensors import SafetensorsCheckpoint
+from embtool.replacing import flush
 from embtool.source import Folder, LocalRange, RangeReader, Source
 from embtool.vocabulary import Vocabulary
 from embtool.vocabulary.plain import read_words
@@ -137,7 +138,10 @@ class StaticCheckpoint(Checkpoint):
             LocalFailure: the cache cannot be written.
         """
         path = derived("static", self._key).with_suffix(f".v{VERSION}.safetensors")
-        if not path.is_file() and not put(path, self._convert):
+        if path.is_file():
+            with suppress(FormatError):  # one that was cut is made anew
+                return SafetensorsCheckpoint(Folder(path.parent, self.source.name), [path.name])
+        if not put(path, self._convert):
             raise LocalFailure(
                 f"{self.file} must be read once into the cache, and {path.parent} cannot be written",
                 hint="EMBTOOL_CACHE names another folder for it",
@@ -160,6 +164,7 @@ class StaticCheckpoint(Checkpoint):
     def _convert(self, path: Path) -> None:
         with path.open("wb") as file:
             _Writer(file, self.layout.width).write(_records(self.source, self.file, self.layout))
+            flush(file)  # nothing holds it against a checksum later
 
     def tensor(self, name: str) -> TensorInfo:
         """Find the table.

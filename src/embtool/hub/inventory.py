@@ -17,7 +17,7 @@ from embtool.cache import LAYOUT
 from embtool.errors import LocalFailure
 from embtool.hub.journal import BLOCK
 from embtool.hub.lock import FileLock
-from embtool.hub.store import HUB, is_range_sound, read_json, spans
+from embtool.hub.store import HUB, is_range_sound, read_json, read_small, spans
 from embtool.hub.tablefile import join_checksums, read_metadata
 from embtool.source import open_regular
 
@@ -50,13 +50,27 @@ def entries(root: Path) -> tuple[Entry, ...]:
     for endpoint in _folders(layout / HUB):
         for content in (key for shelf in _folders(endpoint / "contents") for key in _folders(shelf)):
             found += _of_content(content)
-        found += [
-            _folder_entry("records", folder, folder.name.removeprefix("models--").replace("--", "/"), None)
-            for folder in _folders(endpoint)
-            if folder.name.startswith("models--")
-        ]
+        found += [_folder_entry("records", folder, _model_name(folder), None) for folder in _models(endpoint)]
     found += [_folder_entry("derived", folder, None, None) for folder in _folders(layout) if folder.name != HUB]
     return tuple(sorted(found, key=lambda entry: (-entry.bytes, str(entry.path))))
+
+
+def model_names(root: Path) -> set[str]:
+    """Name the models of which the cache holds anything."""
+    return {_model_name(folder) for endpoint in _folders(root / LAYOUT / HUB) for folder in _models(endpoint)}
+
+
+def shared_names(hub_cache: Path) -> set[str]:
+    """Name the models of which huggingface_hub's cache holds a file."""
+    return {_model_name(folder) for folder in _models(hub_cache) if any(_folders(folder / "snapshots"))}
+
+
+def shared_snapshot(hub_cache: Path, repo_id: str, revision: str) -> Path | None:
+    """Tell where huggingface_hub's cache has the files of a revision, if it has any."""
+    folder = hub_cache / f"models--{repo_id.replace('/', '--')}"
+    commit = read_small(folder / "refs" / revision, 100)
+    snapshot = folder / "snapshots" / (revision if commit is None else commit.decode("ascii", "replace").strip())
+    return snapshot if snapshot.is_dir() else None
 
 
 def verify(entry: Entry) -> str | None:
@@ -98,11 +112,11 @@ def remove(entry: Entry) -> int:
 
 
 def _remove_if_empty(folder: Path) -> bool:
-    """Remove a folder in which nothing is left but a description of what was there; True if it is gone."""
+    """Remove a folder in which nothing is left but a description of what was there, and remains; True if it is gone."""
     if not folder.exists():
         return True
     with contextlib.suppress(OSError):
-        if {path.name for path in folder.iterdir()} <= {"about.json"}:
+        if all(path.name == "about.json" or path.name.startswith(".") for path in folder.iterdir()):
             shutil.rmtree(folder)
             return True
     return False
@@ -176,6 +190,14 @@ def _described(path: Path) -> str | None:
         shape = " × ".join(f"{size:,}" for size in json.loads(about.get("shape", "[]")))
         return f"{about.get('tensor', 'table')} {about['dtype']} {shape}"
     return None
+
+
+def _models(folder: Path) -> Iterable[Path]:
+    return [path for path in _folders(folder) if path.name.startswith("models--")]
+
+
+def _model_name(folder: Path) -> str:
+    return folder.name.removeprefix("models--").replace("--", "/")
 
 
 def _folders(folder: Path) -> Iterable[Path]:

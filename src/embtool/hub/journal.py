@@ -22,6 +22,9 @@ PAGE = 4096
 """Bytes. A slot begins on a page of its own, so that writing one never touches the other."""
 
 FIELDS = struct.Struct("<8s32sQQ")
+LAST = (1 << 63) - 1
+"""The highest number of a claim that is believed: no journal counts so far, and the next one must still fit."""
+
 CHECKSUM = struct.Struct("<I")
 
 OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -225,6 +228,6 @@ def _newest(data: bytes, slot_size: int, identity: bytes, length: int) -> tuple[
         magic, whose, how_long, sequence = FIELDS.unpack_from(claim)
         if checksum != CHECKSUM.pack(zlib.crc32(claim)) or (magic, whose, how_long) != (MAGIC, identity, length):
             continue
-        if sequence > best[0] and not int.from_bytes(claim[FIELDS.size :], "little") >> blocks:
+        if best[0] < sequence <= LAST and not int.from_bytes(claim[FIELDS.size :], "little") >> blocks:
             best = (sequence, claim[FIELDS.size :])
     return best

@@ -38,6 +38,7 @@ from embtool.source import (
     Source,
     TensorDescription,
     check_file_name,
+    is_overfull,
 )
 
 T = TypeVar("T")
@@ -631,7 +632,7 @@ def parse_listing(data: bytes, repo_id: str) -> tuple[str, dict[str, int | None]
         FormatError: it is not one.
     """
     try:
-        known: Any = json.loads(data)
+        known: Any = None if is_overfull(data) else json.loads(data)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"the hub's description of {repo_id} is not JSON") from error
     commit, siblings = (known.get("sha"), known.get("siblings")) if isinstance(known, dict) else (None, None)

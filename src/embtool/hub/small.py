@@ -37,7 +37,17 @@ from embtool.hub.failures import (
     offline_error,
 )
 from embtool.hub.reference import COMMIT
-from embtool.hub.transport import REDIRECTS, REFUSALS, Again, Patience, Transport, asks_too_long, plain_etag, wait_asked
+from embtool.hub.transport import (
+    REDIRECTS,
+    REFUSALS,
+    Again,
+    Patience,
+    Transport,
+    asks_too_long,
+    plain_etag,
+    user_agent,
+    wait_asked,
+)
 
 BAD = 400
 """The first status that is an error."""
@@ -82,6 +92,7 @@ class Watch:
         if not self.asked.endpoint.is_origin_of(url):
             for secret in ("authorization", "cookie"):
                 request.headers.pop(secret, None)
+        request.headers["User-Agent"] = user_agent()  # huggingface_hub names Python, torch, and who calls
         request.extensions["timeout"] = {
             "connect": self.patience.connect,
             "read": self.patience.read,

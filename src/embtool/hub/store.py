@@ -85,10 +85,9 @@ def read_small(path: Path, limit: int) -> bytes | None:
         return None
     with os.fdopen(descriptor, "rb") as file:
         try:
-            data = file.read(limit + 1)
+            return file.read() if os.fstat(descriptor).st_size <= limit else None
         except OSError:
             return None
-    return data if len(data) <= limit else None
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class Store:
         """Tell what the hub said about a file of a commit."""
         known = read_json(self._record_path(repo_id, commit, file))
         etag, size = _field(known, "etag"), _field(known, "size")
-        if _field(known, "file") != file or not isinstance(etag, str) or not isinstance(size, int) or size < 0:
+        if _field(known, "file") != file or not isinstance(etag, str) or not _is_size(size):
             return None
         return FileRecord(file, commit, etag, size)
 
@@ -134,7 +133,7 @@ class Store:
     def listing(self, repo_id: str, commit: str) -> dict[str, int | None] | None:
         """Tell the names of a commit's files, each with its size if the hub said it."""
         known = read_json(self._model(repo_id) / commit / "listing.json")
-        if not isinstance(known, dict) or not all(size is None or isinstance(size, int) for size in known.values()):
+        if not isinstance(known, dict) or not all(size is None or _is_size(size) for size in known.values()):
             return None
         return known
 
@@ -184,11 +183,11 @@ class Store:
         if len(data) > RANGE_LIMIT:
             return False
         sealed = data + hashlib.sha256(data).digest()
-        return put(path, lambda new: _fill(new, sealed))
+        return put(path, lambda new: _fill(new, sealed), tidy=False)
 
     def _write_json(self, path: Path, value: object) -> None:
         data = json.dumps(value).encode()
-        put(path, lambda new: _fill(new, data))
+        put(path, lambda new: _fill(new, data), tidy=False)
 
 
 def spans(folder: Path, suffix: str) -> Iterator[tuple[int, int, Path]]:
@@ -216,6 +215,10 @@ def _read_range(path: Path, length: int) -> bytes | None:
         return None
     content, digest = data[:length], data[length:]
     return content if hashlib.sha256(content).digest() == digest else None
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and value >= 0
 
 
 def _field(value: Any, name: str) -> Any:

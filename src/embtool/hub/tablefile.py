@@ -21,6 +21,9 @@ from embtool.source import LocalRange, TensorDescription, open_regular
 PAGE = 4096
 """Bytes. The tensor begins on a page, so that it can be mapped and read without unaligned views."""
 
+HEADER_LIMIT = 4 << 20
+"""Bytes. What `make_header` writes has one page, or a few where a name or an address is long."""
+
 LENGTH = struct.Struct("<Q")
 CHECKSUM = struct.Struct("<I")
 NO_CHECKSUM = "0" * 8
@@ -80,7 +83,7 @@ def read_metadata(path: Path) -> tuple[int, dict[str, str], int] | None:
         try:
             size = os.fstat(file.fileno()).st_size
             (length,) = LENGTH.unpack(file.read(LENGTH.size))
-            header: Any = json.loads(file.read(length)) if length < size else None
+            header: Any = json.loads(file.read(length)) if length < min(size, HEADER_LIMIT) else None
         except (OSError, ValueError, struct.error, RecursionError):
             return None
     about = header.get("__metadata__") if isinstance(header, dict) else None

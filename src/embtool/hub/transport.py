@@ -11,6 +11,7 @@ asked for, and not one byte more is read. What a range answer cannot prove is th
 HTTP has no hash for a part of a file.
 """
 
+import functools
 import re
 import threading
 import time
@@ -118,6 +119,7 @@ class Again(Exception):
         """How many failures it counts for: a server that is silent costs a whole time-out each time."""
 
 
+@functools.cache
 def user_agent() -> str:
     """Name this program to the server."""
     try:

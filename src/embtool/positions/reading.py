@@ -39,6 +39,9 @@ from embtool.positions.schemes import (
 MAX_HEADS = 100_000
 """Heads. Real models have at most a few hundred; every ALiBi head has a slope, and a config can claim any number."""
 
+MAX_WIDTH = 1 << 20
+"""Channels. The widest real models have some ten thousand; every channel has a wave, and a config can claim any number."""
+
 
 def read_positions(config: Config) -> Positions:
     """How this model knows order.
@@ -157,11 +160,13 @@ def _learned(config: Config) -> Learned:
 
 
 def _sinusoidal(config: Config) -> Sinusoidal:
-    offset = config.family.row_offset
+    offset, width, where = config.family.row_offset, config.hidden_size, config.origins["hidden_size"]
     assert isinstance(offset, int)
-    origins = {"width": config.origins["hidden_size"], "row_offset": config.class_default}
+    if width is not None and width > MAX_WIDTH:
+        raise ConfigError(f"{config.file}: {where} must be at most {MAX_WIDTH} for sinusoidal positions, not {width}")
+    origins = {"width": where, "row_offset": config.class_default}
     common = _common(config, origins)
-    return Sinusoidal(width=config.hidden_size, row_offset=offset, last_included=offset != 0, **common)
+    return Sinusoidal(width=width, row_offset=offset, last_included=offset != 0, **common)
 
 
 def _alibi(config: Config) -> Alibi:

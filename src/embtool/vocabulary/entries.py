@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,10 @@ class Entries(ABC):
     @abstractmethod
     def items(self) -> Iterable[tuple[int, str]]:
         """Yield every id with its piece, in the order of ids."""
+
+    def beginning(self, start: str, most: int) -> list[tuple[int, str]]:
+        """List the first entries, in the order of ids, whose piece begins so."""
+        return list(islice((entry for entry in self.items() if entry[1].startswith(start)), most))
 
 
 class MemoryEntries(Entries):

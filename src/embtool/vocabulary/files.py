@@ -6,18 +6,27 @@ are small, and their tokenizers are built with the library.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from embtool.errors import FormatError, NoVocabulary
-from embtool.source import Source
+from embtool.source import MOST_VALUES, Folder, Source, is_overfull
 from embtool.vocabulary.entries import Added, MemoryEntries, parse_tokenizer
 from embtool.vocabulary.index import open_index, write_index
-from embtool.vocabulary.words import Vocabulary
+from embtool.vocabulary.words import Vocabulary, is_of_library
 
 TOKENIZER = "tokenizer.json"
+
+MOST_MERGES = 1 << 20
+"""Lines of merges.txt; the longest real list, Gemma's, has half as many."""
+
 MODEL_FILES = ("tokenizer.model", "spiece.model", "tiktoken.model")
 """Binary files: SentencePiece's, or tiktoken's lines under the same name, as Llama 3 has them."""
+
+ID = re.compile(r"[0-9]{1,10}")
+"""How tokenizer_config.json writes a token id."""
 
 RANKS_SUFFIX = ".tiktoken"
 TOKENIZER_FILES = (TOKENIZER, "vocab.json", "vocab.txt", "tokenizer.model", f"*{RANKS_SUFFIX}")
@@ -45,6 +54,24 @@ def read_vocabulary(source: Source) -> Vocabulary:
     raise NoVocabulary(
         f"{source.name} has no tokenizer ({', '.join(TOKENIZER_FILES)})", hint="name rows by id:, such as id:70135"
     )
+
+
+QUICK_BYTES = 2 << 20
+"""The largest tokenizer.json whose entries are derived in well under a second."""
+
+LOOKED_UP_BYTES = 32 << 20
+"""The largest tokenizer.json that is read, to look for its index, where nobody may wait."""
+
+
+def read_quickly(folder: Path) -> Vocabulary | None:
+    """Read the tokenizer of a local folder where that takes a moment: its index exists, or it is small; else None."""
+    source = Folder(folder)
+    if not source.has(TOKENIZER) or (size := source.size(TOKENIZER)) > LOOKED_UP_BYTES:
+        return None
+    data = source.read_file(TOKENIZER)
+    if size > QUICK_BYTES and open_index(hashlib.sha256(data).hexdigest()) is None:
+        return None
+    return _from_json(data)
 
 
 def _from_json(data: bytes) -> Vocabulary:
@@ -87,7 +114,10 @@ def _from_merges(source: Source) -> Any:
     vocabulary = _json_object(source, "vocab.json")
     if not all(type(identity) is int and 0 <= identity < 1 << 32 for identity in vocabulary.values()):
         raise FormatError("vocab.json is not a table from pieces to ids")
-    lines = _text(source, "merges.txt").split("\n")
+    merges = _text(source, "merges.txt")
+    if merges.count("\n") > MOST_MERGES:
+        raise FormatError(f"merges.txt has more than {MOST_MERGES:,} lines, more than any tokenizer needs")
+    lines = merges.split("\n")
     split = [line.rstrip("\r").split(" ") for line in lines if line.strip() and not line.startswith("#version")]
     if not all(len(pair) == 2 for pair in split):  # noqa: PLR2004 - a merge joins two pieces
         raise FormatError("merges.txt has a line that is not two pieces")
@@ -131,7 +161,7 @@ def _from_model(source: Source, file: str) -> Vocabulary:
     added = {
         int(identity): Added(content, special)
         for identity, content, special in _added_tokens(source)
-        if identity.isdigit()
+        if ID.fullmatch(identity)
     }
     return read_ranks(data, file, added) if looks_like_ranks(data) else read_sentencepiece(data, file, added)
 
@@ -141,10 +171,11 @@ def _add_tokens(tokenizer: Any, source: Source) -> None:
     from tokenizers import AddedToken  # noqa: PLC0415 - as above
 
     for identity, content, special in _added_tokens(source):
-        token = AddedToken(content, special=special)
         with _translated("tokenizer_config.json"):
+            token = AddedToken(content, special=special)
             (tokenizer.add_special_tokens if token.special else tokenizer.add_tokens)([token])
-        if str(tokenizer.token_to_id(content)) != identity:
+            added = tokenizer.token_to_id(content)
+        if str(added) != identity:
             raise FormatError(f"added token {content!r} has id {identity} in tokenizer_config.json, which leaves a gap")
 
 
@@ -170,6 +201,8 @@ def decode_json(data: bytes, file: str) -> dict[str, Any]:
     Raises:
         FormatError: it is not UTF-8, not JSON, or not an object.
     """
+    if is_overfull(data):
+        raise FormatError(f"{file} holds more than {MOST_VALUES:,} values, more than any tokenizer needs")
     try:
         decoded = json.loads(data.decode())
     except UnicodeDecodeError as error:
@@ -202,6 +235,6 @@ class _translated:  # noqa: N801 - reads as a statement: with _translated(file)
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, KeyboardInterrupt | SystemExit | MemoryError | FormatError):
+        if error is None or not is_of_library(error):
             return
         raise FormatError(f"{self.file} is not a tokenizer: {error}") from error

@@ -248,7 +248,7 @@ def _merges(metadata: TokenizerMetadata) -> list[tuple[str, str]]:
     if lines is None:
         raise FormatError(f"{metadata.file} has a byte-level vocabulary without tokenizer.ggml.merges")
     pairs = []
-    for line in lines:
+    for line in lines if isinstance(lines, Sequence) else [lines]:
         left, space, right = line.partition(" ") if isinstance(line, str) else ("", "", "")
         if not left or not space or not right:
             raise FormatError(f"tokenizer.ggml.merges in {metadata.file} has an entry that is not two pieces")

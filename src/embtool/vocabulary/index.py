@@ -89,7 +89,7 @@ def open_index(key: str) -> "IndexedEntries | None":
         for path in pattern.parent.glob(pattern.name):
             if f"{zlib.crc32(path.read_bytes()):08x}" == path.stem.rpartition("-")[2]:
                 return IndexedEntries(path)
-    except (sqlite3.Error, DamagedIndexError, ValueError, TypeError, KeyError, OSError):
+    except (sqlite3.Error, DamagedIndexError, OSError):
         return None
     return None
 
@@ -107,17 +107,19 @@ class IndexedEntries(Entries):
             f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
         )
         weakref.finalize(self, self._database.close)  # in whichever thread collects it
-        decoder, pre_tokenizer, unknown, faithful, composes = json.loads(self._fact("traits"))
-        self.traits = Traits(decoder, pre_tokenizer, unknown, faithful, composes)
-        self.added = {
-            int(identity): Added(content, special)
-            for identity, (content, special) in json.loads(self._fact("added")).items()
-        }
+        try:
+            decoder, pre_tokenizer, unknown, faithful, composes = json.loads(self._fact("traits"))
+            added = [(int(identity), *token) for identity, token in json.loads(self._fact("added")).items()]
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise DamagedIndexError from error
+        self.traits = Traits(decoder, pre_tokenizer, _checked(unknown, int, type(None)), bool(faithful), bool(composes))
+        self.added = {}
+        for identity, *token in added:
+            content, special = token if len(token) == 2 else (None, None)  # noqa: PLR2004 - as they are written
+            self.added[identity] = Added(_checked(content, str), _checked(special, bool))
 
     def _fact(self, name: str) -> bytes:
-        value: bytes | None = self._one("SELECT value FROM facts WHERE name = ?", name)
-        if value is None:
-            raise DamagedIndexError
+        value: bytes = _checked(self._one("SELECT value FROM facts WHERE name = ?", name), bytes)
         return value
 
     def _one(self, query: str, value: object) -> Any:
@@ -132,11 +134,14 @@ class IndexedEntries(Entries):
     @cached_property
     def ids(self) -> NDArray[np.int64]:
         """Every id, sorted."""
-        return np.frombuffer(self._fact("ids"), "<i8").astype(np.int64)
+        try:
+            return np.frombuffer(self._fact("ids"), "<i8").astype(np.int64)
+        except ValueError as error:
+            raise DamagedIndexError from error
 
     def piece(self, identity: int) -> str | None:
         """Tell the piece of an id."""
-        piece: str | None = self._one("SELECT piece FROM tokens WHERE id = ?", identity)
+        piece: str | None = _checked(self._one("SELECT piece FROM tokens WHERE id = ?", identity), str, type(None))
         return piece
 
     def id(self, piece: str) -> int | None:
@@ -147,6 +152,29 @@ class IndexedEntries(Entries):
     def items(self) -> Iterable[tuple[int, str]]:
         """Yield every id with its piece, in the order of ids."""
         try:
-            yield from self._database.execute("SELECT id, piece FROM tokens ORDER BY id")
+            for identity, piece in self._database.execute("SELECT id, piece FROM tokens ORDER BY id"):
+                yield identity, _checked(piece, str)
         except sqlite3.Error as error:
             raise DamagedIndexError from error
+
+    def beginning(self, start: str, most: int) -> list[tuple[int, str]]:
+        """List the first entries, in the order of ids, whose piece begins so."""
+        query = "SELECT id, piece FROM tokens WHERE piece >= ? AND piece < ? ORDER BY id LIMIT ?"
+        try:
+            found = self._database.execute(query, (start, start + "\U0010ffff", most)).fetchall()
+        except sqlite3.Error as error:
+            raise DamagedIndexError from error
+        except UnicodeEncodeError:  # a text that no database holds
+            return []
+        return [(identity, _checked(piece, str)) for identity, piece in found]
+
+
+def _checked(value: Any, *kinds: type[Any]) -> Any:
+    """Return a value of one of these types; in a database whose checksum is right, but that another hand made, any may stand.
+
+    Raises:
+        DamagedIndexError: it has another type.
+    """
+    if type(value) not in kinds:
+        raise DamagedIndexError
+    return value

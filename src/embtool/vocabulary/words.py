@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embtool.errors import FormatError, UnknownToken
+from embtool.errors import EmbtoolError, FormatError, UnknownToken
 from embtool.vocabulary.entries import Entries
 from embtool.vocabulary.index import DamagedIndexError
 
@@ -30,7 +30,12 @@ NEAR_ENOUGH = 0.75
 class Token:
     """One entry of the vocabulary.
 
-    `text` is what the piece decodes to, lossy where a token is part of a UTF-8 character; `bytes` is exact.
+    Attributes:
+        id: its number, which is that of its row.
+        piece: the tokenizer's own spelling, `Ġcat`.
+        text: what the piece decodes to, ` cat`; lossy where a token is part of a UTF-8 character.
+        bytes: the same, exact.
+        special: whether it is a control token, such as the end of a text.
     """
 
     id: int
@@ -41,7 +46,9 @@ class Token:
 
 
 class Vocabulary:
-    """The tokens of one tokenizer.
+    """The tokens of one tokenizer: a sequence in the order of ids, and the ways to find one.
+
+    `len` counts them; a loop yields every `Token`. Ids need not be without gaps.
 
     Args:
         file: the tokenizer's file in the model.
@@ -77,7 +84,7 @@ class Vocabulary:
 
     @cached_property
     def ids(self) -> NDArray[np.int64]:
-        """Every token id, sorted: int64 (tokens,)."""
+        """Every token id, sorted, int64 (tokens,)."""
         return self._ask(lambda entries: entries.ids)
 
     @property
@@ -87,13 +94,13 @@ class Vocabulary:
 
     @cached_property
     def special_ids(self) -> NDArray[np.int64]:
-        """The ids of special tokens, such as the end of the text, sorted: int64."""
+        """The ids of special tokens, such as the end of the text, sorted, int64 (n,)."""
         added = self._entries.added
         return np.array(sorted(identity for identity, token in added.items() if token.special), np.int64)
 
     @cached_property
     def added_ids(self) -> NDArray[np.int64]:
-        """The ids of tokens added beside the trained vocabulary, special or not, sorted: int64."""
+        """The ids of tokens added beside the trained vocabulary, special or not, sorted, int64 (n,)."""
         return np.array(sorted(self._entries.added), np.int64)
 
     def __len__(self) -> int:
@@ -110,7 +117,7 @@ class Vocabulary:
 
     @property
     def added(self) -> int:
-        """Count the tokens added beside the trained vocabulary: special and user-defined ones."""
+        """How many tokens were added beside the trained vocabulary, special and user-defined ones."""
         return len(self._entries.added)
 
     def token(self, identity: int) -> Token | None:
@@ -139,7 +146,9 @@ class Vocabulary:
         tokenizer = self._tokenizer
         try:
             ids = tokenizer.encode(_well_formed(text), add_special_tokens=special).ids
-        except Exception as error:  # the tokenizers library raises nothing more special
+        except BaseException as error:
+            if not is_of_library(error):
+                raise
             raise FormatError(f"{self.file} cannot split {text!r}: {error}") from error
         return [token for token in map(self.token, ids) if token is not None]
 
@@ -153,7 +162,9 @@ class Vocabulary:
         tokenizer = self._tokenizer
         try:
             return [found.ids for found in tokenizer.encode_batch(formed, add_special_tokens=False)]
-        except Exception as error:  # the tokenizers library raises nothing more special
+        except BaseException as error:
+            if not is_of_library(error):
+                raise
             raise FormatError(f"{self.file} cannot split its own tokens: {error}") from error
 
     def find(self, text: str, *, exact: bool = False) -> Token:
@@ -173,7 +184,7 @@ class Vocabulary:
         raise self._unknown_token(text)
 
     def find_piece(self, piece: str) -> Token:
-        """Find a token by the tokenizer's own spelling.
+        """Find a token by the tokenizer's own spelling, such as `Ġcat`.
 
         Raises:
             UnknownToken: there is no such piece.
@@ -197,6 +208,20 @@ class Vocabulary:
         if token is None:
             raise UnknownToken(f"no token has the bytes {data.hex()}")
         return token
+
+    def beginning(self, data: bytes, most: int) -> list[Token]:
+        """List the first tokens, in the order of ids, whose bytes begin so."""
+        found = {
+            token.id: token
+            for piece in self._entries.traits.spelling.to_pieces(data)
+            for token in self.beginning_piece(piece, most)
+            if token.bytes.startswith(data) or token.text.encode("utf-8", "replace").startswith(data)
+        }
+        return [found[identity] for identity in sorted(found)]
+
+    def beginning_piece(self, piece: str, most: int) -> list[Token]:
+        """List the first tokens, in the order of ids, whose piece begins so."""
+        return [self._make(*entry) for entry in self._ask(lambda entries: entries.beginning(piece, most))]
 
     def word(self, text: str) -> Token | None:
         """Find the token of a text with a space before it, as a word inside a sentence has, if there is one."""
@@ -264,6 +289,11 @@ class Vocabulary:
         near = difflib.get_close_matches(wanted, list(names), n=NEAR_NAMES, cutoff=NEAR_ENOUGH)
         near = [name for name in near if name != wanted]
         return f"near: {', '.join(near)}" if near else None
+
+
+def is_of_library(error: BaseException) -> bool:
+    """Tell whether an error is one of the libraries that split text: a bare Exception, or a panic of Rust code."""
+    return not isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | MemoryError | EmbtoolError)
 
 
 def _well_formed(text: str) -> str:

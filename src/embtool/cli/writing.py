@@ -1,0 +1,62 @@
+"""Files that a command writes because it was asked to: they replace nothing unasked, and appear only when whole."""
+
+import io
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from embtool.cli.messages import note
+from embtool.cli.reach import current
+from embtool.output import size
+from embtool.replacing import whole
+
+STDOUT = "-"
+
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")]
+
+
+def check_free(path: Path | None, *, force: bool, is_folder: bool = False) -> None:
+    """Refuse a place where something is, unless it may be replaced; before anything is computed.
+
+    Raises:
+        BadParameter: it is taken, or there is a folder where a file is to be, or the other way round.
+    """
+    if path is None or str(path) == STDOUT:
+        return
+    if path.is_dir() and not is_folder:
+        raise typer.BadParameter(f"{path} is a folder")
+    if path.is_file() and is_folder:
+        raise typer.BadParameter(f"{path} is a file, and a folder is to be written")
+    if (path.is_file() or path.is_dir()) and not force:  # a device or a pipe is written to, not replaced
+        raise typer.BadParameter(f"{path} is there already: --force replaces it")
+
+
+def write_rows(rows: Any, path: Path) -> None:
+    """Write rows as a numpy file, float32; `-` is stdout. A dry run writes nothing.
+
+    Raises:
+        LocalFailure: the system does not let it be written.
+    """
+    content = io.BytesIO()
+    np.save(content, rows.astype("<f4"), allow_pickle=False)
+    if str(path) == STDOUT:
+        sys.stdout.buffer.write(content.getbuffer())
+        sys.stdout.buffer.flush()
+    else:
+        write(content.getvalue(), path)
+
+
+def write(content: bytes, path: Path, *, about: str = "") -> None:
+    """Write a file and say so, with what is to be said `about` it. A dry run writes nothing.
+
+    Raises:
+        LocalFailure: the system does not let it be written.
+    """
+    if current().is_rehearsal:
+        return
+    with whole(path) as file:
+        file.write(content)
+    note(f"wrote {path} ({size(len(content))}){about}")

@@ -1,0 +1,339 @@
+"""Shapes on a sheet, written as SVG or PNG: what `picture` and `dial` draw with.
+
+A shape names an ink, not a colour. The SVG has two palettes and its own background, so that it is readable on a light
+page and on a dark one; it loads nothing, and its letters are those of the reader's system. The PNG has the light one.
+Texts come ready to be shown on one line; what XML obeys is escaped here.
+"""
+
+import io
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from html import escape
+from typing import Any, Literal
+
+from embtool.errors import LocalFailure
+
+
+class Ink(StrEnum):
+    """What a colour is for."""
+
+    PAGE = "page"
+    TEXT = "text"
+    SOFT = "soft"
+    MARK = "mark"
+    NEAR = "near"
+    LINE = "line"
+    TINT = "tint"
+    FAINT = "faint"
+
+
+LIGHT: Mapping[Ink, str] = {
+    Ink.PAGE: "#ffffff",
+    Ink.TEXT: "#1b2733",
+    Ink.SOFT: "#566675",
+    Ink.MARK: "#0b63ce",
+    Ink.NEAR: "#7c9abf",
+    Ink.LINE: "#cdd6e0",
+    Ink.TINT: "#c4dcf8",
+    Ink.FAINT: "#eef4fb",
+}
+
+DARK: Mapping[Ink, str] = {
+    Ink.PAGE: "#12181f",
+    Ink.TEXT: "#e3e9f0",
+    Ink.SOFT: "#9aabbb",
+    Ink.MARK: "#6db0ff",
+    Ink.NEAR: "#7590b0",
+    Ink.LINE: "#3a4958",
+    Ink.TINT: "#214468",
+    Ink.FAINT: "#18232f",
+}
+
+FONTS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "DejaVu Sans", sans-serif'
+
+FIGURES = "text{font-variant-numeric:tabular-nums}"
+"""Digits of one width."""
+
+HALO = 4.0
+"""Width of the edge, in the colour of the page, that keeps a text legible on a line."""
+
+DASHES = (3.0, 4.0)
+
+LETTER = 0.6
+"""How wide a letter is on average, in heights, in the widest of the usual fonts."""
+
+PIXELS_PER_INCH = 96
+SHARPNESS = 2
+"""Dots of the PNG for each unit of length."""
+
+Spot = tuple[float, float]
+"""A place on the sheet: to the right, downwards."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What all shapes have: facts that a program can read, and a text that shows on hover."""
+
+    facts: Mapping[str, str] = field(default_factory=dict)
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Line(Shape):
+    """A straight line."""
+
+    start: Spot
+    end: Spot
+    ink: Ink
+    width: float = 1.0
+
+
+@dataclass(frozen=True)
+class Disc(Shape):
+    """A circle, filled, outlined, or both."""
+
+    centre: Spot
+    radius: float
+    fill: Ink | None = None
+    edge: Ink | None = None
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Sector(Shape):
+    """The part of a disc between the right and an angle in radians: above 0 counter-clockwise, less than a turn."""
+
+    centre: Spot
+    radius: float
+    angle: float
+    fill: Ink
+
+
+@dataclass(frozen=True)
+class Rectangle(Shape):
+    """A rectangle, filled, outlined, or both."""
+
+    corner: Spot
+    width: float
+    height: float
+    fill: Ink | None = None
+    edge: Ink | None = None
+    rounding: float = 0.0
+
+
+@dataclass(frozen=True)
+class Words(Shape):
+    """A text on one line, its baseline at a spot; `halo` keeps it legible on lines."""
+
+    spot: Spot
+    text: str
+    size: float
+    ink: Ink = Ink.TEXT
+    anchor: Literal["start", "middle", "end"] = "start"
+    bold: bool = False
+    halo: bool = False
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Shapes on a sheet, the later ones above the earlier, and what they show in words, for those who cannot see it."""
+
+    title: str
+    about: str
+    width: float
+    height: float
+    shapes: Sequence[Shape]
+
+
+def fitted(text: str, size: float, room: float) -> float:
+    """Choose the size of a text: the one wanted, or the largest that fits the room."""
+    return min(size, room / (LETTER * max(len(text), 1)))
+
+
+# --- SVG --------------------------------------------------------------------------------------------------------------
+
+
+def to_svg(drawing: Drawing) -> bytes:
+    """Write a drawing as an SVG that stands alone."""
+    width, height = _number(drawing.width), _number(drawing.height)
+    sheet = Rectangle((0.5, 0.5), drawing.width - 1, drawing.height - 1, Ink.PAGE, Ink.LINE, rounding=10)
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    spoken = f'role="img" aria-label="{escape(drawing.title)}"'
+    lines = [
+        f"<svg xmlns=\"http://www.w3.org/2000/svg\" {size} {spoken} font-family='{FONTS}'>",
+        f"<title>{escape(drawing.title)}</title>",
+        f"<desc>{escape(drawing.about)}</desc>",
+        f"<style>{_rules(LIGHT)}@media (prefers-color-scheme: dark){{{_rules(DARK)}}}{FIGURES}</style>",
+        *map(_element, (sheet, *drawing.shapes)),
+        "</svg>",
+    ]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _rules(palette: Mapping[Ink, str]) -> str:
+    """Write a palette as CSS: a class for what is filled with an ink, one for what is drawn with it."""
+    return "".join(f".{ink}{{fill:{colour}}}.{ink}-line{{stroke:{colour}}}" for ink, colour in palette.items())
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+def _element(shape: Shape) -> str:
+    """Write a shape as an element."""
+    name, attributes, content = _ELEMENTS[type(shape)](shape)
+    attributes |= {f"data-{key}": value for key, value in shape.facts.items()}
+    written = "".join(
+        f' {key}="{escape(_number(value) if isinstance(value, float | int) else value)}"'
+        for key, value in attributes.items()
+    )
+    inner = (f"<title>{escape(shape.about)}</title>" if shape.about else "") + escape(content)
+    return f"<{name}{written}>{inner}</{name}>" if inner else f"<{name}{written}/>"
+
+
+_Element = tuple[str, dict[str, Any], str]
+
+
+def _line(shape: Line) -> _Element:
+    (x1, y1), (x2, y2) = shape.start, shape.end
+    ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
+    return "line", {**_inks(None, shape.ink), **ends, "stroke-width": shape.width, "stroke-linecap": "round"}, ""
+
+
+def _disc(shape: Disc) -> _Element:
+    x, y = shape.centre
+    dashes = {"stroke-dasharray": " ".join(map(_number, DASHES))} if shape.dashed else {}
+    return "circle", {**_inks(shape.fill, shape.edge), "cx": x, "cy": y, "r": shape.radius, **dashes}, ""
+
+
+def _sector(shape: Sector) -> _Element:
+    (x, y), radius = shape.centre, shape.radius
+    end = (x + radius * math.cos(shape.angle), y - radius * math.sin(shape.angle))
+    large, downwards = int(abs(shape.angle) > math.pi), int(shape.angle < 0)
+    start = f"M{_number(x)} {_number(y)}h{_number(radius)}"
+    arc = f"A{_number(radius)} {_number(radius)} 0 {large} {downwards} {_number(end[0])} {_number(end[1])}z"
+    return "path", {**_inks(shape.fill, None), "d": start + arc}, ""
+
+
+def _rectangle(shape: Rectangle) -> _Element:
+    x, y = shape.corner
+    rounding = {"rx": shape.rounding} if shape.rounding else {}
+    box = {"x": x, "y": y, "width": shape.width, "height": shape.height}
+    return "rect", {**_inks(shape.fill, shape.edge), **box, **rounding}, ""
+
+
+def _words(shape: Words) -> _Element:
+    x, y = shape.spot
+    attributes = {**_inks(shape.ink, Ink.PAGE if shape.halo else None), "x": x, "y": y, "font-size": shape.size}
+    if shape.halo:
+        attributes |= {"stroke-width": HALO, "stroke-linejoin": "round", "paint-order": "stroke"}
+    if shape.anchor != "start":
+        attributes["text-anchor"] = shape.anchor
+    if shape.bold:
+        attributes["font-weight"] = "600"
+    return "text", attributes, shape.text
+
+
+def _inks(fill: Ink | None, edge: Ink | None) -> dict[str, Any]:
+    classes = [*([fill] if fill else []), *([f"{edge}-line"] if edge else [])]
+    return {"class": " ".join(classes), **({} if fill else {"fill": "none"})}
+
+
+_ELEMENTS: Mapping[type[Shape], Callable[[Any], _Element]] = {
+    Line: _line,
+    Disc: _disc,
+    Sector: _sector,
+    Rectangle: _rectangle,
+    Words: _words,
+}
+
+
+# --- PNG --------------------------------------------------------------------------------------------------------------
+
+
+def to_png(drawing: Drawing) -> bytes:
+    """Write a drawing as a PNG, with matplotlib.
+
+    Raises:
+        LocalFailure: matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl  # noqa: PLC0415 - an extra, and slow to load
+        from matplotlib.figure import Figure  # noqa: PLC0415
+    except ImportError as error:
+        raise LocalFailure(
+            "a picture as png needs matplotlib, which is not installed; svg needs nothing",
+            hint="pip install 'embtool[plot]'",
+        ) from error
+    inches = (drawing.width / PIXELS_PER_INCH, drawing.height / PIXELS_PER_INCH)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), mpl.rc_context(mpl.rcParamsDefault):  # whatever style is set on this machine
+        warnings.simplefilter("ignore")  # a script that no font here has is drawn as boxes
+        figure = Figure(figsize=inches, dpi=PIXELS_PER_INCH * SHARPNESS, facecolor=LIGHT[Ink.PAGE])
+        axes = figure.add_axes((0, 0, 1, 1), frameon=False, xlim=(0, drawing.width), ylim=(drawing.height, 0))
+        axes.set_axis_off()
+        for order, shape in enumerate(drawing.shapes):
+            axes.add_artist(_artist(shape, order))
+        figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _artist(shape: Shape, order: int) -> Any:
+    """Make a shape one of matplotlib's."""
+    from matplotlib.lines import Line2D  # noqa: PLC0415 - as above
+    from matplotlib.patches import Circle, Wedge  # noqa: PLC0415
+    from matplotlib.patches import Rectangle as Box  # noqa: PLC0415
+
+    if isinstance(shape, Line):
+        (x1, y1), (x2, y2) = shape.start, shape.end
+        style: dict[str, Any] = {"color": LIGHT[shape.ink], "linewidth": _points(shape.width)}
+        return Line2D([x1, x2], [y1, y2], zorder=order, solid_capstyle="round", **style)
+    if isinstance(shape, Disc):
+        dashes = (0, tuple(map(_points, DASHES))) if shape.dashed else "solid"
+        return Circle(shape.centre, shape.radius, linestyle=dashes, zorder=order, **_colours(shape.fill, shape.edge))
+    if isinstance(shape, Sector):
+        turned = -math.degrees(shape.angle)  # the sheet's y grows downwards
+        ends = (min(turned, 0), max(turned, 0))
+        return Wedge(shape.centre, shape.radius, *ends, zorder=order, **_colours(shape.fill, None))
+    if isinstance(shape, Rectangle):
+        return Box(shape.corner, shape.width, shape.height, zorder=order, **_colours(shape.fill, shape.edge))
+    assert isinstance(shape, Words)
+    return _text(shape, order)
+
+
+def _text(shape: Words, order: int) -> Any:
+    from matplotlib.patheffects import withStroke  # noqa: PLC0415 - as above
+    from matplotlib.text import Text  # noqa: PLC0415
+
+    edge = [withStroke(linewidth=_points(HALO), foreground=LIGHT[Ink.PAGE])] if shape.halo else []
+    return Text(
+        *shape.spot,
+        shape.text,
+        fontsize=_points(shape.size),
+        color=LIGHT[shape.ink],
+        horizontalalignment=SIDES[shape.anchor],
+        verticalalignment="baseline",
+        fontweight="bold" if shape.bold else "normal",
+        parse_math=False,
+        path_effects=edge,
+        zorder=order,
+    )
+
+
+SIDES: Mapping[str, Literal["left", "center", "right"]] = {"start": "left", "middle": "center", "end": "right"}
+"""What matplotlib calls the anchors of SVG."""
+
+
+def _points(pixels: float) -> float:
+    return pixels * 72 / PIXELS_PER_INCH
+
+
+def _colours(fill: Ink | None, edge: Ink | None) -> dict[str, Any]:
+    return {
+        "facecolor": LIGHT[fill] if fill else "none",
+        "edgecolor": LIGHT[edge] if edge else "none",
+        "linewidth": _points(1),
+    }
