@@ -44,7 +44,6 @@ python_maximum_signature_line_length = 80
 
 smartquotes = False
 default_role = "literal"  # what a docstring has between single backticks
-suppress_warnings = ["myst.header"]  # a table of figures may stand one level deeper
 html_theme = "furo"
 html_title = f"embtool {release}"
 html_static_path = ["_static"]
@@ -94,12 +93,12 @@ def trees(text: str) -> str:
 
 
 def linked(name: str, found: re.Match[str]) -> str:
-    """Turn a link that leaves docs/: README.md is the site's first page, a folder is only named; a file is offered."""
+    """Turn a link that leaves docs/: README.md is the site's first page, pages and folders are named, files offered."""
     text, target, place = found.groups()
     path = (DOCS / name).parent.joinpath(target).resolve()
     if path == DOCS.parent / "README.md":
         return f"[{text}]({'../' * name.count('/')}index.md)"
-    if path.is_dir() and not path.is_relative_to(DOCS):
+    if (path.is_dir() or path.suffix == ".md") and not path.is_relative_to(DOCS):
         return text
     return f"[{text}]({target}{place or ''})"
 

@@ -1,7 +1,7 @@
 """Look inside the embedding tables of language models.
 
-`open_model` gives a `Model`; its `input_table` and `output_table` are `EmbeddingTable`s, which give rows by token id; its
-`vocabulary` turns text into `Token`s and back; `nearest` ranks the rows of a table. Whatever a user can cause is an
+`open_model` gives a `Model`; its `input_table` and `output_table` are `EmbeddingTable`s, which give rows by token id;
+its `vocabulary` turns text into `Token`s and back; `nearest` ranks the rows of a table. Whatever a user can cause is an
 `EmbtoolError`. Nothing here prints or exits. docs/reference/python.md shows each at work.
 """
 

@@ -238,22 +238,23 @@ class Tables:
 def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
     """Find every table of a model by name, rank and size; a tensor's own shape wins over the config."""
     vocab_size = config.vocab_size if config is not None else None
+    names = [name for name in checkpoint.names if not ENDS.isdisjoint(_ends(name))]
     found: list[EmbeddingTable] = []
     for role in ("input", "output"):
-        tensor = _best(checkpoint, role, vocab_size)
+        tensor = _best(checkpoint, names, role, vocab_size)
         if tensor is not None:
             found.append(EmbeddingTable(role, tensor, checkpoint))
     for role in TABLE_NAMES.keys() - {"input", "output"}:
-        found += [EmbeddingTable(role, tensor, checkpoint) for tensor in _others(checkpoint, role)]
+        found += [EmbeddingTable(role, tensor, checkpoint) for tensor in _others(checkpoint, names, role)]
     order = list(TABLE_NAMES)
     found.sort(key=lambda table: order.index(table.role))
     return Tables(checkpoint.source.name, tuple(found), _tying(found, config), checkpoint)
 
 
-def _best(checkpoint: Checkpoint, role: str, vocab_size: int | None) -> TensorInfo | None:
+def _best(checkpoint: Checkpoint, names: Sequence[str], role: str, vocab_size: int | None) -> TensorInfo | None:
     """Choose the tensor that is most likely the table of this role: by size first, then by name."""
     second_choice: list[tuple[int, TensorInfo]] = []
-    for name in _candidates(checkpoint.names, role):
+    for name in _candidates(names, role):
         tensor = checkpoint.tensor(name)
         if len(tensor.shape) != 2:  # noqa: PLR2004 - a table has rows and columns
             second_choice.append((2, tensor))
@@ -266,10 +267,10 @@ def _best(checkpoint: Checkpoint, role: str, vocab_size: int | None) -> TensorIn
     return min(second_choice, key=lambda choice: choice[0])[1] if second_choice else None
 
 
-def _others(checkpoint: Checkpoint, role: str) -> list[TensorInfo]:
+def _others(checkpoint: Checkpoint, names: Sequence[str], role: str) -> list[TensorInfo]:
     """Choose the tables of a secondary role; of a position table, the decoder's or the shortest path's only."""
-    names = _candidates(checkpoint.names, role, towers=role == "relative")
-    return [checkpoint.tensor(name) for name in (names[:1] if role in ("position", "token_type") else names)]
+    found = _candidates(names, role, towers=role == "relative")
+    return [checkpoint.tensor(name) for name in (found[:1] if role in ("position", "token_type") else found)]
 
 
 def _candidates(names: Sequence[str], role: str, *, towers: bool = False) -> list[str]:
@@ -283,6 +284,16 @@ def _candidates(names: Sequence[str], role: str, *, towers: bool = False) -> lis
                 ranked.append((rank, "encoder" in name, name.count("."), name))
                 break
     return [name for *_, name in sorted(ranked)]
+
+
+def _ends(name: str) -> tuple[str, str]:
+    """Give the last part of a tensor's name, and the last two."""
+    parts = name.rsplit(".", 2)
+    return parts[-1], ".".join(parts[-2:])
+
+
+ENDS = frozenset(_ends(end)["." in end] for ends in TABLE_NAMES.values() for end in ends)
+"""What the name of a table ends in, whatever its role: a million other names are passed over quickly."""
 
 
 def _tying(found: Sequence[EmbeddingTable], config: Config | None) -> Tying:

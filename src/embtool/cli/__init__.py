@@ -216,7 +216,7 @@ def _call(arguments: list[str]) -> int:
 def _usage(error: typer.TyperException) -> str:
     """Write a usage error as one lower-case line without a full stop."""
     text = " ".join(error.format_message().split()).rstrip(".")
-    return text[:1].lower() + text[1:]
+    return text[:1].lower() + text[1:].replace(": Input should", ": input should")
 
 
 def _command(arguments: Sequence[str]) -> str:
