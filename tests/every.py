@@ -17,7 +17,7 @@ EVERY: dict[str, tuple[str, ...]] = {
     "vocab": ("vocab -k 400 -m MODEL", "vocab --counts -m MODEL", "vocab --variants king -m MODEL"),
     "row": ("row TOKENS -m MODEL", "row TOKENS --npy OUT/row.npy -m MODEL", "row id:3 --explain -m MODEL"),
     "neighbors": (
-        "neighbors TOKENS -k 400 -m MODEL",
+        "neighbors TOKENS -k 20 -m MODEL",
         "neighbors --vector INPUTS/vector.npy -m MODEL",
         "neighbors id:3 --explain --center --only . -m MODEL",
     ),

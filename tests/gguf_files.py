@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-gguf = pytest.importorskip("gguf", reason="the gguf library writes these files: pip install 'embtool[gguf]'")
+gguf = pytest.importorskip("gguf", reason="the gguf library writes these files: pip install gguf")
 
 ALIGNMENT = 32
 

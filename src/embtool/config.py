@@ -238,7 +238,7 @@ def rounded(value: float, dtype: str) -> float:
     >>> rounded(0.7071067811865476, "BF16")
     0.70703125
     """
-    short = dtype.upper().replace("BFLOAT16", "BF16").replace("FLOAT", "F")
+    short = dtype.upper().replace("FLOAT", "F")
     try:
         if short == "BF16":
             (bits,) = struct.unpack("<I", struct.pack("<f", value))

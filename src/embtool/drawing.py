@@ -266,7 +266,7 @@ def to_png(drawing: Drawing) -> bytes:
     except ImportError as error:
         raise LocalFailure(
             "a picture as png needs matplotlib, which is not installed; svg needs nothing",
-            hint="pip install 'embtool[plot]'",
+            hint="pip install matplotlib",
         ) from error
     inches = (drawing.width / PIXELS_PER_INCH, drawing.height / PIXELS_PER_INCH)
     buffer = io.BytesIO()

@@ -9,6 +9,7 @@ them passes them through `embtool.output.printable` first.
       SourceError              the bytes could not be had
         ModelNotFound            no such folder, file or repository
         FileNotInModel           the model has no such file
+        NoSuchFile               no such file beside the model, such as one with vectors
         AccessDenied             gated, private, or not allowed
         Unreachable              network down, or offline mode
         LocalFailure             this machine: permission, disk, lock
@@ -23,6 +24,7 @@ them passes them through `embtool.output.printable` first.
       NoVocabulary             the model has no tokenizer file
         MissingLibrary           it has one, for which a library is not installed
       BadReference             not the name of a model: wrong usage (also a ValueError)
+      Unlike                   two sound things that do not fit each other: wrong usage (also a ValueError)
       UnknownToken             no token, or not one token (also a KeyError)
       TokenIdOutOfRange        no such row (also an IndexError)
 """
@@ -58,6 +60,12 @@ class ModelNotFound(SourceError):
 
 class FileNotInModel(SourceError):
     """The model exists, but has no file of this name."""
+
+    exit_status = 3
+
+
+class NoSuchFile(SourceError):
+    """There is no such file on this machine, beside the model: one with vectors, or with questions."""
 
     exit_status = 3
 
@@ -130,6 +138,12 @@ class MissingLibrary(NoVocabulary):
 
 class BadReference(EmbtoolError, ValueError):
     """The text cannot be the name of a model or of a revision; nothing was asked."""
+
+    exit_status = 2
+
+
+class Unlike(EmbtoolError, ValueError):
+    """Two things are sound, each by itself, and do not fit each other, such as tables of two widths."""
 
     exit_status = 2
 

@@ -271,7 +271,7 @@ def write_parquet(export: Export, path: Path) -> list[Path]:
         import pyarrow.parquet as pq  # noqa: PLC0415
     except ImportError as error:
         raise LocalFailure(
-            "Parquet needs pyarrow, which is not installed", hint="pip install 'embtool[parquet]'"
+            "Parquet needs pyarrow, which is not installed", hint="pip install pyarrow"
         ) from error
     width = export.shape[1]
     schema = pa.schema(

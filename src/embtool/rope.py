@@ -392,10 +392,14 @@ def yarn(settings: RopeSettings, length: int | None, numbers: _Numbers) -> tuple
     dim, theta = settings.turning_width, settings.rope_theta
     original = settings.original_max_position_embeddings or 1
 
-    def pair_of(turns: float) -> float:
-        return dim * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(theta))
+    def pair_of(name: str, stated: float | None) -> float:
+        turns = stated or USUAL[name]
+        wave = original / (turns * 2 * math.pi)
+        if not 0 < wave < math.inf:
+            raise ConfigError(f"{name} {turns:g} is beyond any number of turns")
+        return float(dim * math.log(wave) / (2 * math.log(theta)))
 
-    low, high = pair_of(settings.beta_fast or USUAL["beta_fast"]), pair_of(settings.beta_slow or USUAL["beta_slow"])
+    low, high = pair_of("beta_fast", settings.beta_fast), pair_of("beta_slow", settings.beta_slow)
     if settings.truncate:
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, dim - 1)
@@ -414,7 +418,8 @@ def _yarn_attention_factor(settings: RopeSettings) -> float:
     if settings.attention_factor is not None:
         return settings.attention_factor
     if settings.mscale and settings.mscale_all_dim:
-        return yarn_mscale(settings.stretch, settings.mscale) / yarn_mscale(settings.stretch, settings.mscale_all_dim)
+        whole = yarn_mscale(settings.stretch, settings.mscale_all_dim)
+        return yarn_mscale(settings.stretch, settings.mscale) / whole if whole else math.inf
     return yarn_mscale(settings.stretch)
 
 
@@ -546,6 +551,8 @@ def frequencies(
         inv_freq, factor = ROPE_TYPES[settings.rope_type](settings, sequence_length, _NUMBERS[precision])
     if not np.isfinite(inv_freq).all():
         raise ConfigError(f"rope_theta {settings.rope_theta:g} gives frequencies that are not finite")
+    if not 0 < factor < math.inf:
+        raise ConfigError(f"attention_factor must be a finite number above 0, and comes to {factor:g}")
     inv_freq = inv_freq.astype(_NUMBERS[precision].dtype)
     inv_freq.setflags(write=False)
     return Frequencies(inv_freq, factor, precision)

@@ -93,7 +93,7 @@ MODEL: dict[str, Any] = {
             "bits_per_weight": "number?",
         }
     ],
-    "tied": ({"config": "boolean?", "stored": "string", "verdict": "string"}, "null"),
+    "tied": ({"config": "boolean?", "stored": "string", "verdict": "string", "origin": "string?"}, "null"),
     "vocabulary": (
         {
             "file?": "string",

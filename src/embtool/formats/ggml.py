@@ -14,7 +14,7 @@ import numpy as np
 from embtool.dtypes import DTYPES, Bytes, DType, Floats
 from embtool.errors import UnsupportedDType
 
-INSTALL = "pip install 'embtool[gguf]'"
+INSTALL = "pip install gguf"
 
 BLOCKS: MappingProxyType[int, tuple[str, int, int]] = MappingProxyType(
     {

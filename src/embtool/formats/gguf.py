@@ -367,6 +367,8 @@ class GgufCheckpoint(Checkpoint):
     def _headers(self) -> dict[str, Header]:
         headers = {shard: read_header(self.source, shard) for shard in self._shards}
         count = headers[self._shards[0]].metadata.get("split.count", 0)
+        if type(count) is not int:
+            raise FormatError(f"split.count in {self._shards[0]} is not a number")
         if count and count != len(self._shards):
             raise FormatError(
                 f"{self._shards[0]} is one of {count} files of a model, of which {len(self._shards)} are named"

@@ -241,8 +241,14 @@ class _Translation:
         return self.raw
 
     def value(self, key: str) -> Any:
-        """Give the value of a key below the architecture's name."""
+        """Give the value of a key below the architecture's name.
+
+        Raises:
+            ConfigError: it is an array of arrays, which no key of a model has.
+        """
         value = self.metadata.get(f"{self.architecture}.{key}")
+        if isinstance(value, list):
+            raise ConfigError(f"{self.file}: {self.architecture}.{key} must not be an array of arrays")
         return value.tolist() if isinstance(value, np.ndarray) else value
 
     def number(self, key: str) -> float | None:

@@ -58,7 +58,9 @@ def parse_header(header: bytes, *, data_start: int, file_size: int, shard: str) 
         FormatError: the header breaks a promise of the format; the message names the shard and the tensor.
     """
     entries = strict_object(header, what=f"the header of {shard}")
-    metadata = entries.pop("__metadata__", {})
+    metadata = entries.pop("__metadata__", None)
+    if metadata is None:
+        metadata = {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise FormatError(f"__metadata__ in the header of {shard} is not a table of strings")
     tensors = [_parse_entry(name, entry, data_start, shard) for name, entry in entries.items()]

@@ -68,7 +68,7 @@ HEADER_BYTES = 1024
 """Bytes kept for the header of the safetensors file, whose sizes are known only when all is written."""
 
 HEADER = re.compile(rb"^(\d{1,12}) (\d{1,6})\s*$")
-NUMBER = re.compile(rb"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+NUMBER = re.compile(rb"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$")
 
 FASTTEXT_BINARY = (793_712_314).to_bytes(4, "little")
 """What fastText's own `.bin` begins with: a model with word parts, which is no table of words."""
@@ -302,8 +302,7 @@ def _parse(block: Sequence[tuple[int, bytes]], file: str, width: int) -> tuple[l
     for number, line in block:
         word, _, rest = line.partition(b" ")
         if rest.count(b" ") != width - 1:
-            *parts, rest = _cut(line, width)
-            word = b" ".join(parts)
+            word, rest = _cut(line, width)
         words.append(_checked(word, f"line {number:,} of {file}"))
         numbers.append(rest)
     vectors = _numbers(b" ".join(numbers))
@@ -319,7 +318,7 @@ def _parse(block: Sequence[tuple[int, bytes]], file: str, width: int) -> tuple[l
 def _cut(line: bytes, width: int) -> tuple[bytes, bytes]:
     """Cut a line before its last `width` fields."""
     fields = line.rsplit(b" ", width)
-    return fields[0] if len(fields) > width else b"", b" ".join(fields[1:])
+    return fields[0], b" ".join(fields[1:])
 
 
 def _numbers(text: bytes) -> Floats | None:

@@ -103,7 +103,8 @@ def _by_family(config: Config, count: int) -> LayerTypes | None:
         return _class_list(config, (kinds[0 if i < 2 else i % 2] for i in range(count)))  # noqa: PLR2004 - the first two
     if config.family_key == "llama4_text":
         silent = read_silent_layers(config, None)
-        chunked = ("full_attention" if i in set(silent.layers) else "chunked_attention" for i in range(count))
+        whole = frozenset(silent.layers)
+        chunked = ("full_attention" if i in whole else "chunked_attention" for i in range(count))
         return LayerTypes(tuple(chunked), silent.origin or config.class_default)
     return None
 

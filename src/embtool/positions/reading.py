@@ -40,7 +40,7 @@ MAX_HEADS = 100_000
 """Heads. Real models have at most a few hundred; every ALiBi head has a slope, and a config can claim any number."""
 
 MAX_WIDTH = 1 << 20
-"""Channels. The widest real models have some ten thousand; every channel has a wave, and a config can claim any number."""
+"""Channels. Real models have at most some ten thousand; every channel has a wave, and a config can claim any number."""
 
 
 def read_positions(config: Config) -> Positions:

@@ -165,7 +165,7 @@ class SettingsReader:
     def _partial(self, found: Share, head_dim: int) -> dict[str, Any]:
         """The width that a share leaves."""
         self.origins["rotary_dim"] = found.origin
-        width = found.channels if found.channels is not None else int(head_dim * found.share)
+        width = found.channels if found.channels is not None else int(head_dim * min(max(found.share, -1), 2))
         if not 0 < found.share <= 1 or width == 0:
             raise ConfigError(f"{self.config.file}: {found.origin} leaves {width} of {head_dim} channels to rotate")
         if width % 2 and width < head_dim and self.config.family.odd_rotary_dim:

@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from embtool.config import Config, Fields
+from embtool.errors import ConfigError
 from embtool.families import Family
 
 FLAT_KEYS = ("rope_type", "type", "rope_theta", "factor")
 """Fields that show a dictionary to hold settings itself, and not one dictionary per kind of layer."""
+
+MOST_KINDS = 16
+"""Kinds of layer with settings of their own. Real models have two or three; each is looked for in all layers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +107,9 @@ def _nested_sources(config: Config, section: Fields, labels: frozenset[str]) -> 
             keys, theta = _theta_of(family, key)
             sections = () if inner is None else (inner,)
             sources.append(RopeSource(label=key, sections=sections, class_section={}, theta_keys=keys, theta=theta))
+    if len(sources) > MOST_KINDS:
+        where, count = ".".join(section.path), len(sources)
+        raise ConfigError(f"{config.file}: {where} has settings for {count} kinds of layer, more than {MOST_KINDS}")
     if not sources:
         raise section.error(next(iter(section.mapping)), "an object for at least one layer type")
     return RopeSources(tuple(sources), frozenset() if fills else null)

@@ -19,7 +19,17 @@ The floors inside, lowest first:
 """
 
 from embtool.vocabulary.files import read_vocabulary
-from embtool.vocabulary.queries import POOLS, Query, parse_hex, parse_ids, read_queries
+from embtool.vocabulary.queries import POOLS, Query, mixed_words, parse_hex, parse_ids, read_queries
 from embtool.vocabulary.words import Token, Vocabulary
 
-__all__ = ["POOLS", "Query", "Token", "Vocabulary", "parse_hex", "parse_ids", "read_queries", "read_vocabulary"]
+__all__ = [
+    "POOLS",
+    "Query",
+    "Token",
+    "Vocabulary",
+    "mixed_words",
+    "parse_hex",
+    "parse_ids",
+    "read_queries",
+    "read_vocabulary",
+]

@@ -28,6 +28,10 @@ MODEL_FILES = ("tokenizer.model", "spiece.model", "tiktoken.model")
 ID = re.compile(r"[0-9]{1,10}")
 """How tokenizer_config.json writes a token id."""
 
+LARGEST_LISTED = (1 << 22) - 1
+"""The largest id in vocab.json: the tokenizers library passes over all ids below the largest, whether there are tokens
+or not. The largest vocabulary known has a quarter of a million."""
+
 RANKS_SUFFIX = ".tiktoken"
 TOKENIZER_FILES = (TOKENIZER, "vocab.json", "vocab.txt", "tokenizer.model", f"*{RANKS_SUFFIX}")
 
@@ -42,9 +46,9 @@ def read_vocabulary(source: Source) -> Vocabulary:
     if source.has(TOKENIZER):
         return _from_json(source.read_file(TOKENIZER))
     if source.has("vocab.json") and source.has("merges.txt"):
-        return _from_tokenizer(_from_merges(source), "vocab.json")
+        return _from_built(_from_merges(source), "vocab.json")
     if source.has("vocab.txt"):
-        return _from_tokenizer(_from_words(source), "vocab.txt")
+        return _from_built(_from_words(source), "vocab.txt")
     for file in MODEL_FILES:
         if source.has(file):
             return _from_model(source, file)
@@ -101,19 +105,22 @@ def loader(data: bytes, file: str) -> Callable[[], Any]:
     return load
 
 
-def _from_tokenizer(tokenizer: Any, file: str) -> Vocabulary:
-    """Make a vocabulary of a tokenizer that is built already."""
-    entries = parse_tokenizer(json.loads(tokenizer.to_str()), file)
-    return Vocabulary(file, lambda: entries, lambda: tokenizer)
+def _from_built(data: bytes, file: str) -> Vocabulary:
+    """Make a vocabulary of a tokenizer that was built from `file`, given as tokenizer.json would have it.
+
+    The built one is gone by now: it takes as much memory as the entries, and is wanted again only to split a text.
+    """
+    entries = parse_tokenizer(json.loads(data), file)
+    return Vocabulary(file, lambda: entries, loader(data, file))
 
 
-def _from_merges(source: Source) -> Any:
+def _from_merges(source: Source) -> bytes:
     """Build a byte-level BPE tokenizer from vocab.json and merges.txt, as GPT-2 and its kin have them."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: PLC0415 - as above
 
     vocabulary = _json_object(source, "vocab.json")
-    if not all(type(identity) is int and 0 <= identity < 1 << 32 for identity in vocabulary.values()):
-        raise FormatError("vocab.json is not a table from pieces to ids")
+    if not all(type(identity) is int and 0 <= identity <= LARGEST_LISTED for identity in vocabulary.values()):
+        raise FormatError(f"vocab.json is not a table from pieces to ids up to {LARGEST_LISTED:,}")
     merges = _text(source, "merges.txt")
     if merges.count("\n") > MOST_MERGES:
         raise FormatError(f"merges.txt has more than {MOST_MERGES:,} lines, more than any tokenizer needs")
@@ -127,10 +134,10 @@ def _from_merges(source: Source) -> Any:
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
     _add_tokens(tokenizer, source)
-    return tokenizer
+    return _saved(tokenizer)
 
 
-def _from_words(source: Source) -> Any:
+def _from_words(source: Source) -> bytes:
     """Build a WordPiece tokenizer from vocab.txt, one piece a line, as BERT and its kin have it."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: PLC0415 - as above
 
@@ -149,7 +156,13 @@ def _from_words(source: Source) -> Any:
             [word for word in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if word in vocabulary]
         )
     _add_tokens(tokenizer, source)
-    return tokenizer
+    return _saved(tokenizer)
+
+
+def _saved(tokenizer: Any) -> bytes:
+    """Write a tokenizer as tokenizer.json would have it."""
+    text: str = tokenizer.to_str()
+    return text.encode()
 
 
 def _from_model(source: Source, file: str) -> Vocabulary:
@@ -167,15 +180,18 @@ def _from_model(source: Source, file: str) -> Vocabulary:
 
 
 def _add_tokens(tokenizer: Any, source: Source) -> None:
-    """Add the tokens of tokenizer_config.json's added_tokens_decoder, in the order of their ids."""
+    """Add the tokens of tokenizer_config.json's added_tokens_decoder, in the order of their ids.
+
+    All at once: the library looks at all of them again each time that some are added.
+    """
     from tokenizers import AddedToken  # noqa: PLC0415 - as above
 
-    for identity, content, special in _added_tokens(source):
-        with _translated("tokenizer_config.json"):
-            token = AddedToken(content, special=special)
-            (tokenizer.add_special_tokens if token.special else tokenizer.add_tokens)([token])
-            added = tokenizer.token_to_id(content)
-        if str(added) != identity:
+    listed = _added_tokens(source)
+    with _translated("tokenizer_config.json"):
+        tokenizer.add_tokens([AddedToken(content, special=special) for _, content, special in listed])
+        found = [tokenizer.token_to_id(content) for _, content, _ in listed]
+    for (identity, content, _), place in zip(listed, found, strict=True):
+        if str(place) != identity:
             raise FormatError(f"added token {content!r} has id {identity} in tokenizer_config.json, which leaves a gap")
 
 

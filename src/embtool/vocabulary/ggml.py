@@ -34,6 +34,9 @@ INDEX_VERSION = b"gguf 1"
 
 WORD = "▁"
 
+LONGEST_MERGED = 512
+"""Characters of a piece for whose merges is looked, by cutting it at every place; the longest known has 128 spaces."""
+
 
 @dataclass(frozen=True)
 class TokenizerMetadata:
@@ -296,6 +299,8 @@ def merges_by_score(
     """List all pairs of pieces that join to a piece, the best-scored first; ties by id, as a vocabulary lists them."""
     found: list[tuple[float, int, int, int, str, str]] = []
     for piece in ordinary:
+        if len(piece) > LONGEST_MERGED:
+            continue
         identity = vocabulary[piece]
         for cut in range(1, len(piece)):
             left, right = piece[:cut], piece[cut:]

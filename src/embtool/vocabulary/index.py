@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embtool.cache import derived, put
-from embtool.vocabulary.entries import Added, Entries, MemoryEntries, Traits
+from embtool.vocabulary.entries import LARGEST_ID, Added, Entries, MemoryEntries, Traits
 
 VERSION = 1
 """Raise it when the meaning of the tables below changes: a database of another version is not read."""
@@ -115,7 +115,9 @@ class IndexedEntries(Entries):
         self.traits = Traits(decoder, pre_tokenizer, _checked(unknown, int, type(None)), bool(faithful), bool(composes))
         self.added = {}
         for identity, *token in added:
-            content, special = token if len(token) == 2 else (None, None)  # noqa: PLR2004 - as they are written
+            if len(token) != 2 or not 0 <= identity <= LARGEST_ID:  # noqa: PLR2004 - as they are written
+                raise DamagedIndexError
+            content, special = token
             self.added[identity] = Added(_checked(content, str), _checked(special, bool))
 
     def _fact(self, name: str) -> bytes:
@@ -170,7 +172,7 @@ class IndexedEntries(Entries):
 
 
 def _checked(value: Any, *kinds: type[Any]) -> Any:
-    """Return a value of one of these types; in a database whose checksum is right, but that another hand made, any may stand.
+    """Return a value of one of these types: a database that another hand made can hold any.
 
     Raises:
         DamagedIndexError: it has another type.

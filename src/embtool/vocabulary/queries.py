@@ -1,7 +1,7 @@
 """What a person types for a token, turned into token ids."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from embtool.errors import NoVocabulary, TokenIdOutOfRange, UnknownToken
@@ -16,11 +16,21 @@ LONGEST_RANGE = 1 << 24
 
 @dataclass(frozen=True)
 class Query:
-    """What a person typed for one vector, and the rows it stands for: one, or several to be pooled."""
+    """What a person typed for one vector, and the rows it stands for: one, or several to be pooled.
+
+    Attributes:
+        text: what was typed.
+        ids: the rows.
+        note: what should be said of the choice of a token.
+        word: where the text was taken as typed, the same word with a space before it, if that is a token too.
+        is_word: whether the token has a space before it, as a word inside a sentence has.
+    """
 
     text: str
     ids: tuple[int, ...]
     note: str | None = None
+    word: str | None = None
+    is_word: bool = False
 
 
 def parse_hex(text: str) -> bytes:
@@ -77,7 +87,27 @@ def read_queries(
                 f"the model has no tokenizer to look up {text!r}", hint="name rows by id:, such as id:70135"
             )
         found = _look_up(text, vocabulary, exact=exact, pool=pool)
-        yield Query(text, found, _guess_note(text, found, vocabulary))
+        yield _describe(text, found, vocabulary)
+
+
+def mixed_words(queries: Iterable[Query]) -> str | None:
+    """Say that words with and without a space before them stand side by side, though each has both forms, or None.
+
+    >>> mixed_words([Query("king", (1,), word=" king"), Query(" man", (2,), is_word=True)])
+    "' man' has a space before it, as inside a sentence, and 'king' has none: write ' king'"
+    """
+    bare: dict[str, str] = {}
+    words: list[str] = []
+    for query in queries:
+        if query.word is not None:
+            bare[query.text] = query.word
+        elif query.is_word:
+            words.append(" " + query.text.lstrip(" "))
+    if not bare or not words:
+        return None
+    names, forms = ", ".join(map(repr, bare)), ", ".join(map(repr, bare.values()))
+    have = "has" if len(bare) == 1 else "have"
+    return f"{words[0]!r} has a space before it, as inside a sentence, and {names} {have} none: write {forms}"
 
 
 def _look_up(text: str, vocabulary: Vocabulary, *, exact: bool, pool: bool) -> tuple[int, ...]:
@@ -96,15 +126,19 @@ def _look_up(text: str, vocabulary: Vocabulary, *, exact: bool, pool: bool) -> t
         return tuple(token.id for token in tokens)
 
 
-def _guess_note(text: str, ids: Sequence[int], vocabulary: Vocabulary) -> str | None:
+def _describe(text: str, ids: tuple[int, ...], vocabulary: Vocabulary) -> Query:
     """Say which token was taken where it is not the text typed, or where the same word with a space is another."""
     if text.startswith(("piece:", "bytes:")):
-        return None
+        return Query(text, ids)
     tokens = [token for token in map(vocabulary.token, ids) if token is not None]
     if len(tokens) != 1:
-        return f"{text!r} is {len(tokens)} tokens: {' + '.join(repr(token.text) for token in tokens)}"
+        return Query(text, ids, f"{text!r} is {len(tokens)} tokens: {' + '.join(repr(token.text) for token in tokens)}")
     token = tokens[0]
     if token.text != text:
-        return f"{text!r} is read as the token {token.text!r} (id {token.id})"
+        read = f"{text!r} is read as the token {token.text!r} (id {token.id})"
+        return Query(text, ids, read, is_word=token.text.startswith(" "))
     word = vocabulary.word(text)
-    return None if word is None else f"{text!r} is id {token.id}; with a space before it, {word.text!r} is id {word.id}"
+    if word is None:
+        return Query(text, ids, is_word=text.startswith(" "))
+    advice = f"{text!r} is id {token.id}; the word inside a sentence is {word.text!r} (id {word.id})"
+    return Query(text, ids, advice, word.text)

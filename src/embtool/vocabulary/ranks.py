@@ -19,7 +19,6 @@ from embtool.vocabulary.cuts import GPT4O, LLAMA3, QWEN2
 from embtool.vocabulary.entries import LARGEST_ID, Added, MemoryEntries, Traits
 from embtool.vocabulary.spelling import ByteLevel
 from embtool.vocabulary.splitter import Splitter
-from embtool.vocabulary.spm import INSTALL
 from embtool.vocabulary.words import Vocabulary
 
 GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -139,7 +138,7 @@ def _encoding(ranks: Mapping[bytes, int], special: Mapping[int, Added], flavour:
     except ImportError as error:
         raise MissingLibrary(
             f"text is split by the tiktoken library for {file}, and it is not installed",
-            hint=f"{INSTALL}, or name one token by its text, by piece: or by id:",
+            hint="pip install tiktoken, or name one token by its text, by piece: or by id:",
         ) from error
     names = {token.content: place for place, token in special.items()}
     return Encoding(file, pat_str=flavour.cut, mergeable_ranks=dict(ranks), special_tokens=names)

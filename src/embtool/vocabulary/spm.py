@@ -14,8 +14,6 @@ from embtool.vocabulary.entries import Added, MemoryEntries, Traits
 from embtool.vocabulary.splitter import Splitter
 from embtool.vocabulary.words import Vocabulary
 
-INSTALL = "pip install 'embtool[tokenizers]'"
-
 SPACES = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}
 
 
@@ -27,7 +25,10 @@ def read_sentencepiece(data: bytes, file: str, added: Mapping[int, Added]) -> Vo
         FormatError: the bytes are no such model.
     """
     processor = _load(data, file)
-    pieces = {place: processor.id_to_piece(place) for place in range(processor.get_piece_size())}
+    try:
+        pieces = {place: processor.id_to_piece(place) for place in range(processor.get_piece_size())}
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{file} has a piece that is not UTF-8") from error
     marked = {
         place: Added(piece, processor.is_control(place))
         for place, piece in pieces.items()
@@ -46,7 +47,7 @@ def _load(data: bytes, file: str) -> Any:
     except ImportError as error:
         raise MissingLibrary(
             f"{file} is read by the sentencepiece library, which is not installed",
-            hint=f"{INSTALL}, or name rows by id:, such as id:70135",
+            hint="pip install sentencepiece, or name rows by id:, such as id:70135",
         ) from error
     processor = SentencePieceProcessor()
     try:

@@ -2,7 +2,7 @@
 
 import difflib
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -265,15 +265,16 @@ class Vocabulary:
         """Say what the tokenizer makes of a text that is not one token."""
         tokens = self.encode(text)
         if not tokens or all(token.id == self.unknown for token in tokens):
-            return UnknownToken(f"{text!r} is not a token of {self.file}", hint=self._near(text))
+            hints = (_quoted(text), self._near(text))
+            return UnknownToken(f"{text!r} is not a token of {self.file}", hint=_joined(hints))
         listed = " + ".join(repr(token.text) for token in tokens[:LISTED_PIECES])
         more = f" + {len(tokens) - LISTED_PIECES} more" if len(tokens) > LISTED_PIECES else ""
         if len(tokens) == 1:
             return UnknownToken(f"{text!r} is not a token; the nearest reading is {listed}")
-        near = self._near(text)
+        pooled = "one vector of them is their rows' mean (--pool mean)"
         return UnknownToken(
             f"{text!r} is {len(tokens)} tokens: {listed}{more}",
-            hint="--pool mean makes one vector of them" + (f"; {near}" if near else ""),
+            hint=_joined((_quoted(text), self._near(text), pooled)),
         )
 
     def _near(self, text: str) -> str | None:
@@ -289,6 +290,23 @@ class Vocabulary:
         near = difflib.get_close_matches(wanted, list(names), n=NEAR_NAMES, cutoff=NEAR_ENOUGH)
         near = [name for name in near if name != wanted]
         return f"near: {', '.join(near)}" if near else None
+
+
+QUOTES = "'\"`\u2018\u2019\u201c\u201d"
+"""Marks that come around a word by mistake: a shell takes quotes away once only."""
+
+
+def _quoted(text: str) -> str | None:
+    """Ask whether the quotes around a text, or commas at its ends, belong to it."""
+    bare = text.strip(",;")
+    if bare[:1] and bare[0] in QUOTES and bare[-1] in QUOTES:
+        bare = bare.strip(QUOTES)
+    return f"quotes and commas are part of the text; did you mean {bare}" if bare.strip() and bare != text else None
+
+
+def _joined(hints: Iterable[str | None]) -> str | None:
+    """Make one hint of several."""
+    return "; ".join(hint for hint in hints if hint is not None) or None
 
 
 def is_of_library(error: BaseException) -> bool:
