@@ -168,5 +168,5 @@ def test_files_without_questions_are_refused(lines: list[str]) -> None:
 
 
 def test_analogy_refuses(run: Program, tmp_path: Path) -> None:
-    run("analogy", tmp_path / "none.txt", "-m", "small/").refused(7, "cannot read")
+    run("analogy", tmp_path / "none.txt", "-m", "small/").refused(3, "no such file")
     run("analogy", "-", "-m", "small/", "--spaced", "--exact", stdin=b"a b c d").refused(2, "contradict")

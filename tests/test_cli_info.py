@@ -31,7 +31,8 @@ def test_the_keys_of_the_contract(run: Program) -> None:
     }
     assert first | stored == first
     assert (second["role"], second["tensor"]) == ("output", "lm_head.weight")
-    assert document["tied"] == {"config": False, "stored": "both", "verdict": "untied"}
+    tied = {"config": False, "stored": "both", "verdict": "untied", "origin": "tie_word_embeddings"}
+    assert document["tied"] == tied
     vocabulary = document["vocabulary"]
     assert {key: vocabulary[key] for key in ("rows", "tokens", "added", "padding_rows", "padding")} == {
         "rows": ROWS,

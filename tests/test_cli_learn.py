@@ -16,7 +16,7 @@ from typing import Self
 import pytest
 from program import Program
 
-from embtool.lesson import STEPS
+from embtool.lesson import STEPS, Done, save_progress
 
 PATIENCE = 30
 
@@ -77,6 +77,7 @@ class Terminal:
         self.process = run.start(*arguments, env=env, stdin=slave, stdout=slave, stderr=slave)
         os.close(slave)
         self.seen = ""
+        self.passed = ""
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +93,7 @@ class Terminal:
         while words not in self.seen:
             assert time.monotonic() < end, (words, self.seen)
             assert self._more() or words in self.seen, (words, self.seen)
-        self.seen = self.seen.split(words, 1)[1]
+        self.passed, self.seen = self.seen.split(words, 1)
 
     def _more(self) -> bool:
         if not select.select([self.master], [], [], 1)[0]:
@@ -137,7 +138,31 @@ def test_a_step_is_walked_and_kept(run: Program) -> None:
     assert run("learn", "--reset").ok().cells[1][4] == "false"
 
 
+def test_nobody_is_asked_to_remember_what_was_not_learned(run: Program) -> None:
+    with Terminal(run, "learn", "6", "-m", "small/") as screen:
+        screen.wait("a number> ")
+        assert "do you remember?" not in screen.passed
+        screen.type("q\n")
+        screen.wait("Until next time")
+
+
+def test_a_cosine_is_from_minus_1_to_1(run: Program) -> None:
+    with Terminal(run, "learn", "1", "-m", "small/") as screen:
+        screen.wait("a number> ")
+        screen.type("\n")
+        screen.wait("-1 to 1> ")
+        screen.type("99.11\n")
+        screen.wait("A number from -1 to 1, please")
+        screen.wait("-1 to 1> ")
+        screen.type("-1\n")
+        screen.wait("Answer: ")
+
+
 def test_recall_comes_first_and_the_last_step_is_open(run: Program) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in run.environment().items():
+            patch.setenv(name, value)
+        save_progress({6: Done("small/", 1, 1)})
     with Terminal(run, "learn", "7", "-m", "small/") as screen:
         screen.wait("do you remember?")
         screen.wait("> ")

@@ -210,7 +210,7 @@ def test_rows_that_are_not_finite_are_last_and_warned_of(run: Program, tmp_path:
     write_single(tmp_path / "m", tensors, config=config(), tokenizer=tokenizer_json())
     for metric in ("cosine", "dot", "euclidean"):
         answer = run(
-            "neighbors", "king", " queen", "-m", tmp_path / "m", "--json", "-k", "400", "--metric", metric
+            "neighbors", " king", " queen", "-m", tmp_path / "m", "--json", "-k", "400", "--metric", metric
         ).ok()
         for query in answer.document["queries"]:
             assert [found["id"] for found in query["neighbors"]][-2:] == [5, 6]

@@ -330,7 +330,7 @@ def test_models_with_other_layer_types(run: Program, configs: Any) -> None:
         (("--dim", "4", "king", "--pos", "1"), 2, "no model to look tokens up in"),
         (("king", *SMALL), 2, "say where the vector stands: --pos N"),
         (("king", *SMALL, "--pos", "1", "--vector", "ones"), 2, "name no tokens beside it"),
-        (("--vector", "no-such-file", "--pos", "1", *SMALL), 7, "cannot read no-such-file"),
+        (("--vector", "no-such-file", "--pos", "1", *SMALL), 3, "no such file: no-such-file"),
         (("--length", "0", *SMALL), 2, "--length"),
         (("-m", "gpt2/"), 3, "gpt2/ has no rotary positions: it has a learned table"),
         (("-m", "gpt2/"), 3, "hint: embtool input TEXT -m gpt2/ shows what is added"),

@@ -97,6 +97,9 @@ def test_options_and_their_values(run: Program) -> None:
     assert values(run, "row", "-f", "js") == ["json", "jsonl"]
     assert values(run, "row", "--table", "") == ["input", "output", "position"]
     assert values(run, "row", "--pool", "") == ["mean", "sum", "first", "last"]
+    assert values(run, "learn", "")[:8] == [*"1234567", "all"]
+    assert values(run, "learn", "pos") == ["position"]
+    assert values(run, "schema", "n") == ["neighbors", "norms"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -221,6 +224,15 @@ def test_bash(run: Program, bin_path: str, line: str, wanted: list[str]) -> None
     offered = [found for found in in_bash(run, line, bin_path) if not found.startswith("option ")]
     assert set(wanted) <= set(offered)
     assert len(offered) < 12
+
+
+def test_bash_offers_a_hidden_folder_only_where_a_dot_is_typed(run: Program, bin_path: str, tmp_path: Path) -> None:
+    for name in (".hidden", "shown"):
+        (tmp_path / "here" / name).mkdir(parents=True)
+    here = Program(run.home, tmp_path / "here")
+    assert "shown" in "".join(in_bash(here, "embtool row -m ", bin_path))
+    assert ".hidden" not in "".join(in_bash(here, "embtool row -m ", bin_path))
+    assert ".hidden" in "".join(in_bash(here, "embtool row -m .h", bin_path))
 
 
 def test_fish(run: Program, bin_path: str) -> None:

@@ -393,6 +393,25 @@ def test_an_unknown_family_has_only_what_its_file_says() -> None:
     assert read.origins["vocab_size"] == NOT_IN_FILE
 
 
+def test_a_family_whose_layout_is_not_known_is_not_known_whole() -> None:
+    read = parse_config({"model_type": "minicpm"})
+    assert read.family is FAMILIES["minicpm"]
+    assert not read.family_known
+
+
+def test_the_norm_behind_the_lookup_is_that_of_the_family() -> None:
+    assert (
+        parse_config({"model_type": "nomic_bert"}).embedding_norm == FAMILIES["nomic_bert"].embedding_norm is not None
+    )
+    assert parse_config({"model_type": "llama"}).embedding_norm is None
+
+
+@pytest.mark.parametrize("model_type", sorted(set(FAMILIES) - set(SHAPES)))
+def test_a_family_whose_class_is_not_known_ties_nothing(model_type: str) -> None:
+    read = parse_config({"model_type": model_type})
+    assert (read.tie_word_embeddings, read.origins["tie_word_embeddings"]) == (None, NOT_IN_FILE)
+
+
 def test_kin_outside_transformers_borrow_a_family() -> None:
     read = parse_config({"model_type": "kimi_k2"})
     assert (read.model_type, read.family_key, read.family_known) == ("kimi_k2", "deepseek_v3", True)

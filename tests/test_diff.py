@@ -27,7 +27,7 @@ from small_models import (
 from tables import on_disk
 
 from embtool.diff import NOWHERE, Alignment, Moved, align_by_id, align_by_token, compare_tables
-from embtool.errors import FormatError
+from embtool.errors import Unlike
 from embtool.model import open_model
 
 INPUT = "model.embed_tokens.weight"
@@ -102,6 +102,16 @@ def test_a_model_and_itself(run: Program) -> None:
     assert answer.document["differences"] == []
     assert answer.document["median"] == {"relative": None, "distance": None, "cosine": None}
     assert f"{ROWS} rows the same, 0 changed" in run("diff", "small/", "small/", "-f", "table").ok().text
+
+
+def test_a_reader_sees_rows_without_a_token_in_one_line(run: Program) -> None:
+    arguments = ("diff", "small/", "gpt2/", "-k", "3")
+    text = run(*arguments, "-f", "table").ok().text
+    assert "only in A: 6 rows without a token, 320..325" in text
+    assert "id_b" not in text
+    assert "only-a" not in text
+    records = run(*arguments, "--jsonl").ok().records
+    assert [record["id"] for record in records if record["status"] == "only-a"] == [320, 321, 322]
 
 
 def test_numbers_are_compared_across_dtypes(tmp_path: Path, run: Program) -> None:
@@ -200,11 +210,12 @@ def test_refusals(tmp_path: Path, run: Program) -> None:
     (tmp_path / "b").mkdir()
     a, _ = on_disk(tmp_path / "a", np.ones((2, 3)), "F32")
     b, _ = on_disk(tmp_path / "b", np.ones((2, 4)), "F32")
-    with pytest.raises(FormatError, match="do not compare"):
+    with pytest.raises(Unlike, match="do not compare"):
         compare_tables(a, b, align_by_id(2, 2))
     answer = run("diff", "bare/", "small/", "--json").ok()
     assert answer.document["by"] == "id"
     assert any("matched by id" in line for line in answer.of("note"))
+    run("diff", "small/", "mini").refused(2, "rows of 16 numbers", "and of 128", "do not compare")
     run("diff", "small/").refused(2, "missing argument")
     run("diff", "small/", "only-config/").refused(3, "only-config")
 

@@ -17,6 +17,7 @@ STATUS = {
     "SourceError": 5,
     "ModelNotFound": 3,
     "FileNotInModel": 3,
+    "NoSuchFile": 3,
     "AccessDenied": 4,
     "Unreachable": 5,
     "LocalFailure": 7,
@@ -31,6 +32,7 @@ STATUS = {
     "NoVocabulary": 3,
     "MissingLibrary": 3,
     "BadReference": 2,
+    "Unlike": 2,
     "UnknownToken": 3,
     "TokenIdOutOfRange": 3,
 }

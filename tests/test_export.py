@@ -181,7 +181,7 @@ def test_parquet_without_pyarrow_says_how_to_get_it(
     run: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    run("export", "small/", "-o", tmp_path / "x.parquet").refused(7, "needs pyarrow", "embtool[parquet]")
+    run("export", "small/", "-o", tmp_path / "x.parquet").refused(7, "needs pyarrow", "pip install pyarrow")
     assert list(tmp_path.glob("*.parquet*")) == []
 
 

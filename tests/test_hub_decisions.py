@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import errno
 import hashlib
+import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from hub_fixtures import HURRY, MODEL, SHARD, Case
 
 from embtool.errors import (
     AccessDenied,
+    BadReference,
     EmbtoolError,
     FileNotInModel,
     FormatError,
@@ -24,12 +27,14 @@ from embtool.errors import (
     SourceError,
     Unreachable,
 )
-from embtool.hub import failures, inventory, repository, small, store
+from embtool.hub import failures, inventory, repository, small, store, transport
 from embtool.hub.endpoint import Endpoint
 from embtool.hub.failures import Asked, from_foreign, from_os_error, from_status, network_error
-from embtool.hub.journal import BLOCK
+from embtool.hub.journal import BLOCK, Journal, Part
+from embtool.hub.reference import parse_reference
 from embtool.hub.small import Watch, matches
 from embtool.hub.store import FileRecord, Store, content_key, is_range_sound, read_small, spans
+from embtool.hub.tablefile import read_metadata
 
 HUB = Endpoint("https://huggingface.co")
 ASKED = Asked(HUB, "org/name", "v1", "config.json")
@@ -161,6 +166,13 @@ def test_what_the_operating_system_says(number: int, filename: str | None, messa
     ours = from_os_error(OSError(number, os.strerror(number), filename), "cannot")
     assert ours.message == message
     assert (ours.hint is not None) is has_hint
+
+
+def test_an_address_with_a_slash_at_its_end_names_no_file() -> None:
+    for text in ("hf://org/name/", "hf://org/name@v1/", "hf://org/name@refs/pr/1/"):
+        with pytest.raises(BadReference, match="no file is named after the last slash"):
+            parse_reference(text)
+    assert parse_reference("hf://org/name@refs/pr/1").file is None
 
 
 # --- Small files --------------------------------------------------------------------------------------------------
@@ -324,6 +336,26 @@ def test_spans_are_read_from_names(tmp_path: Path) -> None:
     assert list(spans(tmp_path / "absent", ".range")) == []
 
 
+def test_what_is_kept_says_for_people_what_it_is(case: Case, kept: Store) -> None:
+    record = FileRecord("a", COMMIT, "e" * 40, 5)
+    kept.keep_record("org/name", record)
+    about = {"model": "org/name", "commit": COMMIT, "file": "a", "etag": "e" * 40, "size": 5, "endpoint": HUB.shown}
+    assert json.loads((kept.content("e" * 40) / "about.json").read_text()) == about
+    metadata = read_metadata(case.place().path)
+    assert metadata is not None
+    assert metadata[1]["format"] == "embtool"
+
+
+def test_questions_are_small_and_say_what_is_wanted(case: Case) -> None:
+    source = case.source()
+    assert source.size(SHARD) == len(case.data)
+    assert [request.range for request in case.hub.requests()] == ["bytes=0-0"]
+    case.hub.reset()
+    source.files()
+    (listing,) = case.hub.requests()
+    assert listing.headers["accept"] == "application/json"
+
+
 def test_nothing_is_left_of_an_entry_that_was_the_last(case: Case) -> None:
     source = case.source()
     source.files()
@@ -449,3 +481,111 @@ def test_a_plan_of_small_files(case: Case) -> None:
     assert source.plan_file("config.json") == repository.Planned("config.json", 0, 23, 23, None)
     path = source.path("config.json")
     assert source.plan_file("config.json") == repository.Planned("config.json", 0, 23, 0, path)
+
+
+# --- Transport and journal ----------------------------------------------------------------------------------------
+
+
+class _Body:
+    """An answer that is not wanted, in chunks of these lengths."""
+
+    def __init__(self, *lengths: int) -> None:
+        self.lengths = lengths
+        self.taken = 0
+
+    def iter_raw(self) -> Iterator[bytes]:
+        for length in self.lengths:
+            self.taken += 1
+            yield bytes(length)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "taken"),
+    [((10, 10), 2), ((transport.ASIDE_LIMIT, 1, 1, 1), 2), ((transport.ASIDE_LIMIT // 2 + 1,) * 9, 2)],
+)
+def test_an_answer_that_is_not_wanted_is_read_only_so_far(lengths: tuple[int, ...], taken: int) -> None:
+    body: Any = _Body(*lengths)
+    transport._drain(body)
+    assert body.taken == taken
+
+
+def test_a_connection_that_brings_enough_each_time_may_break_as_often_as_it_likes(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "WORTH_AN_ATTEMPT", 200_000)
+    case.hub.fault("drop", where="storage", after=300_000, times=None)
+    assert case.source().head(SHARD, 3_000_000) == case.data[:3_000_000]
+    assert case.hub.count("storage") > 2 * HURRY.attempts
+
+
+def test_a_connection_that_breaks_for_good_names_the_host(case: Case) -> None:
+    case.hub.fault("drop", where="storage", after=10, times=None)
+    with pytest.raises(Unreachable, match=r"the connection to 127\.0\.0\.1 broke: RemoteProtocolError"):
+        case.source().head(SHARD, 5000)
+
+
+def answer(status: int, length: int, **headers: str) -> httpx2.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    response = httpx2.Response(status, headers={"content-length": str(length), **named})
+    response.request = httpx2.Request("GET", "https://cdn.example/x")
+    return response
+
+
+def test_an_answer_without_a_type_is_one_by_its_bytes(case: Case) -> None:
+    remote = case.source()._remote(SHARD)
+    size = len(case.data)
+    for first, last in ((0, 0), (5, 9)):
+        found = answer(206, last - first + 1, content_range=f"bytes {first}-{last}/{size}")
+        assert remote._check(found, "https://cdn.example/x", first, last + 1) == last + 1
+    with pytest.raises(FormatError, match=r"cdn\.example does not answer like a Hugging Face"):
+        remote._check(answer(206, 1, content_type="Text/HTML; x"), "https://cdn.example/x", 0, 1)
+
+
+def test_a_commit_that_is_none_is_quoted(case: Case) -> None:
+    remote = case.source()._remote(SHARD)
+    with pytest.raises(FormatError, match="sent a commit that is none: 'main'"):
+        remote._note({"x-repo-commit": "main"}, None)
+    with pytest.raises(FormatError, match="does not answer like a Hugging Face"):
+        remote._note({}, None)
+
+
+def test_a_whole_file_counts_only_where_it_is_what_was_asked_for(case: Case) -> None:
+    size = len(case.data)
+    for start, stop, length in ((1, size, size), (0, size - 1, size), (0, size, size - 1)):
+        source = case.source()
+        source.head(SHARD, 8)
+        with pytest.raises(FormatError, match="ignores byte ranges"):
+            source._remote(SHARD)._check_whole(length, start, stop, "cdn.example")
+    assert source._remote(SHARD)._check_whole(size, 0, size, "cdn.example") == size
+
+
+def test_a_part_knows_what_the_disk_has_of_it(tmp_path: Path) -> None:
+    part = Part(tmp_path / "x.part", 4 * BLOCK)
+    part.write(0, memoryview(os.urandom(BLOCK)))
+    part.sync()
+    blocks = getattr(part.path.stat(), "st_blocks", 0)
+    assert (part.allocated, type(part.allocated)) == (512 * blocks, int)
+    assert part.is_new
+    part.close()
+    again = Part(tmp_path / "x.part", 4 * BLOCK)
+    assert not again.is_new
+    again.close()
+
+
+def test_a_part_that_cannot_be_made_leaves_no_file_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[int] = []
+    close = os.close
+
+    def refuse(descriptor: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, f"{descriptor} {length}")
+
+    def note(descriptor: int) -> None:
+        closed.append(descriptor)
+        close(descriptor)
+
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    monkeypatch.setattr(os, "close", note)
+    for make in (lambda: Part(tmp_path / "x", 10), lambda: Journal(tmp_path / "y", bytes(32), 10)):
+        with pytest.raises(OSError, match="0"):
+            make()
+    assert len(closed) == 2

@@ -56,15 +56,19 @@ def test_what_has_no_shadow() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12), st.integers(1, 12)), max_size=25))
-def test_no_label_covers_a_label_or_a_point(spots: list[tuple[int, int, int]]) -> None:
+def test_a_label_covers_nothing_and_belongs_to_one_point(spots: list[tuple[int, int, int]]) -> None:
     marks = [Box(x, y, 1, 1) for x, y, _ in spots]
     frame = Box(0, 0, 40, 14)
-    placed = place_labels(marks, [(width, 1) for *_, width in spots], frame, 1)
+    placed = place_labels(marks, [(width, 1) for *_, width in spots], frame, 1, (1, 1))
     kept = [label for label in placed if label is not None]
     for place, label in enumerate(kept):
         assert label.inside(frame)
-        assert not any(label.meets(other) for other in kept[place + 1 :])
-        assert not any(label.meets(mark) for mark in marks)
+        assert not any(label.grown(1, 0).meets(other) for other in kept[place + 1 :])
+    for own, spot in enumerate(placed):
+        if spot is not None:
+            assert not spot.meets(marks[own])
+            assert spot.grown(1.1, 0.1).meets(marks[own])
+            assert not any(spot.grown(1, 1).meets(mark) for place, mark in enumerate(marks) if place != own)
     if len(spots) == 1:
         assert len(kept) == 1
 
@@ -91,8 +95,27 @@ def test_a_picture_of_characters() -> None:
 )
 def test_lines_are_never_too_wide(points: list[tuple[str, float, float]]) -> None:
     lines = to_lines(Picture("", "", [point(*entry) for entry in points]), 40, 12)
-    assert len(lines) == 12
-    assert all(columns(line) <= 40 for line in lines)
+    assert all(columns(line) <= 40 for line in lines[:12])
+    assert all(line == line.rstrip() for line in lines)
+    text = "\n".join(lines)
+    for name, _, _ in points:
+        assert name in text
+
+
+def test_points_that_touch_get_keys_and_a_legend() -> None:
+    points = [point("far", 0, 0), point("one", 9.99, 5), point("same", 10, 5), point("beside", 9.7, 5)]
+    lines = to_lines(Picture("", "", points), 40, 12)
+    drawn, legend = lines[:12], lines[12:]
+    assert sum(line.count("•") for line in drawn) == 1
+    assert "• far" in "\n".join(drawn)
+    assert legend == ["", "  1 one, same   2 beside"]
+    assert [line for line in drawn if "21" in line]
+
+
+def test_more_points_than_keys_are_counted() -> None:
+    crowd = [point("x", place % 20, place // 20) for place in range(100)]
+    lines = to_lines(Picture("", "", crowd), 40, 12)
+    assert "points without a name" in lines[-1]
 
 
 def test_columns_of_a_terminal() -> None:
@@ -292,7 +315,7 @@ def test_without_matplotlib_it_says_how_to_get_it(
     run: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    run_map(run, "-o", tmp_path / "x.png").refused(7, "needs matplotlib", "embtool[plot]")
+    run_map(run, "-o", tmp_path / "x.png").refused(7, "needs matplotlib", "pip install matplotlib")
     assert not (tmp_path / "x.png").exists()
 
 

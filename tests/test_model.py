@@ -254,3 +254,16 @@ def test_a_shard_that_is_cut_is_named(small: Path) -> None:
     files["model-00002-of-00002.safetensors"] = files["model-00002-of-00002.safetensors"][:-1]
     with pytest.raises(FormatError, match=r"model-00002-of-00002\.safetensors is truncated"):
         describe(Model(Memory(files)))
+
+
+def test_what_a_notebook_shows_of_a_model() -> None:
+    model = open_model("mini")
+    assert repr(model) == "<model 'mini'>"
+    assert repr(model.tables) == "<tables of 'mini': input, output>"
+    assert repr(model.input_table) == "<input table 'model.embed_tokens.weight' of 'mini': 32,000 × 128 BF16>"
+
+
+def test_rows_are_asked_for_by_a_list() -> None:
+    table: Any = open_model("mini").input_table
+    with pytest.raises(TypeError, match=r"a list of token ids is wanted, such as \[5\], not 5"):
+        table.rows(5)

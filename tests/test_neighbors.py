@@ -297,7 +297,7 @@ def test_with_the_mean_removed_a_zero_row_has_a_direction(tmp_path: Path) -> Non
     ("vector", "word"),
     [
         (np.zeros(3), "3 numbers"),
-        (np.zeros((2, 2)), "4 numbers"),
+        (np.zeros((2, 2)), "one vector is wanted, not an array of 2 × 2"),
         (np.array([1, np.nan]), "NaN"),
         (np.array([1, -np.inf]), "NaN or infinity"),
         (np.array([1, 1e39]), "float32"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hostile import HOSTILE, dangers, tallest
 from hypothesis import given
 from hypothesis import strategies as st
 from program import strict_json
+from rich.cells import cell_len
 
 from embtool.output import (
     MOST_MARKS,
@@ -32,6 +34,7 @@ from embtool.output import (
     safe,
     shell,
     size,
+    spelled,
     to_json,
     unescape,
     visible,
@@ -301,6 +304,102 @@ def test_ornaments_are_replaced_where_the_encoding_lacks_them() -> None:
 
 def test_every_format_has_a_renderer() -> None:
     assert set(RENDERERS) == set(Format)
+
+
+# --- narrow terminals -------------------------------------------------------------------------------------------------
+
+CELL_TEXT = st.text("ab é日本\u0301", max_size=30)
+DRAWN = st.tuples(CELL_TEXT, st.floats(-1e9, 1e9), CELL_TEXT, st.integers(0, 10**9))
+
+
+@given(st.lists(DRAWN, min_size=1, max_size=4), st.integers(30, 120), st.booleans())
+def test_a_table_fits_and_cuts_no_number(records: list[tuple[str, float, str, int]], width: int, header: bool) -> None:  # noqa: FBT001
+    columns = (
+        Column("token"),
+        Column("score", right=True, show=lambda value: f"{value:.4f}"),
+        Column("piece"),
+        Column("id", right=True, show=count),
+        Column("bar", title="", whole=True, worth=0),
+    )
+    keys = ("token", "score", "piece", "id")
+    shown = [dict(zip(keys, record, strict=True)) | {"bar": "█" * 12} for record in records]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(width))
+        text = printed(Listing("test", columns, [Group(shown)], "records"), Format.TABLE, header=header)
+    lines = text.split("\n")
+    assert all(cell_len(line) <= width for line in lines)
+    assert all(line == line.rstrip() for line in lines)
+    left_out = re.search(r"no room for (.*): a wider", " ".join(line.strip() for line in lines))
+    missing = set(left_out[1].split(", ")) if left_out else set()
+    for column in columns:
+        full = all(column.show(record[column.key]) in text for record in shown) if column.show else None
+        if full is not None:
+            assert full or column.name in missing
+    if header:
+        heads = lines[1].split()
+        for column in columns[:-1]:
+            assert (column.key in heads) is (column.name not in missing)
+    assert ("█" * 12 in text) is ("bar" not in missing)
+
+
+def test_the_least_worthy_columns_go_first_and_one_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = [Column("low", right=True, worth=0), Column("high", right=True, worth=2), Column("usual", right=True)]
+    group = Group([dict.fromkeys(("low", "high", "usual"), 10**11)])
+
+    def heads(width: int) -> str:
+        monkeypatch.setenv("COLUMNS", str(width))
+        text = printed(Listing("test", columns, [group], "records"), Format.TABLE)
+        assert str(10**11) in text
+        return " ".join(text.split("\n")[1].split())
+
+    assert [heads(width) for width in (43, 41, 40, 27, 26, 5)] == [
+        *("low high usual", "low high usual", "high usual", "high usual", "high", "high")
+    ]
+
+
+def test_many_columns_without_room_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    columns = [Column(f"c{place}", right=True) for place in range(40)]
+    text = printed(
+        Listing("test", columns, [Group([dict.fromkeys((c.key for c in columns), 123456)])], "r"), Format.TABLE
+    )
+    assert "no room for c7, c8, c9, c10, c11, c12 and 27 more" in " ".join(text.split())
+
+
+def test_what_is_wrapped_is_indented_under_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    group = Group([], title="a title " * 6, after=["  label    " + "word " * 9, "  a note " + "word " * 9, ""])
+    text = printed(Listing("test", (), [group], "records"), Format.TABLE)
+    card = Card("test", "t", {}, [Section("part", [("name", "word " * 9)])], {})
+    text += printed(card, Format.TABLE)
+    lines = text.split("\n")
+    assert all(len(line) <= 30 and line == line.rstrip() for line in lines)
+    starts = [len(line) - len(line.lstrip()) for line in lines if line]
+    assert starts == [0, 2, *(2, 11, 11), *(2, 2), 0, 0, *(2, 8, 8)]
+
+
+def test_bytes_that_are_no_character_are_shown_by_their_numbers() -> None:
+    columns = (Column("token", show=visible), Column("bytes", terminal=False))
+    named = {"20e280": " \ufffd", "fe": "\ufffd", "efbfbd": "\ufffd", "61": "a", "ff5c": "\ufffd\\"}
+    group = Group([{"token": text, "bytes": stored} for stored, text in named.items()])
+    text = printed(Listing("test", columns, [group], "records"), Format.TABLE)
+    assert text.split()[2:] == ["␣<E2><80>", "<FE>", "\ufffd", "a", "<FF>\\\\"]
+    assert spelled("\ufffd", None) == "\ufffd"
+    assert "\ufffd" in printed(Listing("test", columns, [group], "records"), Format.TSV)
+
+
+@pytest.mark.parametrize("colour", [{"FORCE_COLOR": "1", "TERM": "xterm-256color"}, {"NO_COLOR": "1"}])
+def test_no_line_of_a_table_ends_in_blanks(monkeypatch: pytest.MonkeyPatch, colour: dict[str, str]) -> None:
+    for name in ("FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in colour.items():
+        monkeypatch.setenv(name, value)
+    columns = (Column("name", style="bold"), Column("about", style="dim"))
+    group = Group([{"name": "a", "about": "longer"}, {"name": "longer ", "about": ""}], title="t ")
+    text = printed(Listing("test", columns, [group], "r"), Format.TABLE)
+    assert ("\x1b[" in text) is ("FORCE_COLOR" in colour)
+    for line in re.sub(r"\x1b\[[\d;]*m", "", text).split("\n"):
+        assert line == line.rstrip()
 
 
 def test_a_page_wraps_prose_and_leaves_command_lines_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from program import Program
 
 import embtool
 from embtool import cli
+from embtool.cli.help import EXAMPLES
 from embtool.errors import EmbtoolError, SourceError
 from embtool.schemas import SHAPES, schema
 
@@ -60,8 +61,8 @@ def test_the_shared_options_are_described_once(title: str) -> None:
 
 
 def test_every_command_has_an_example() -> None:
-    assert reference.EXAMPLES.keys() == {command.name for command in COMMANDS}
-    without = {name for name, examples in reference.EXAMPLES.items() if not examples}
+    assert EXAMPLES.keys() == {command.name for command in COMMANDS}
+    without = {name for name, examples in EXAMPLES.items() if not examples}
     assert without == {command.name for command in COMMANDS if command.commands}
 
 

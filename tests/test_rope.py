@@ -189,12 +189,14 @@ def llama3(low: float, high: float) -> RopeSettings:
     )
 
 
-def test_llama3_bands() -> None:
+@pytest.mark.parametrize(("low", "high"), [(1.0, 4.0), (2.0, 8.0), (0.5, 1.0)])
+def test_llama3_bands(low: float, high: float) -> None:
     plain = frequencies(RopeSettings(head_dim=128, rope_theta=500_000.0))
-    ratio = plain.inv_freq / frequencies(llama3(1.0, 4.0)).inv_freq
-    assert (ratio[plain.wavelength < 2048] == 1).all()
-    assert ratio[plain.wavelength > 8192] == pytest.approx(8)
-    between = (plain.wavelength > 2048) & (plain.wavelength < 8192)
+    ratio = plain.inv_freq / frequencies(llama3(low, high)).inv_freq
+    assert (ratio[plain.wavelength < 8192 / high] == 1).all()
+    assert ratio[plain.wavelength > 8192 / low] == pytest.approx(8)
+    between = (plain.wavelength > 8192 / high) & (plain.wavelength < 8192 / low)
+    assert between.any()
     assert ((ratio[between] > 1) & (ratio[between] < 8)).all()
 
 

@@ -60,6 +60,8 @@ def test_a_score_is_off_by_no_more_than_its_slack_and_the_slack_is_small(
         held = stored(held, dtype)[1]
     queries = held[:count].copy() if exact_query else random.standard_normal((count, WIDTH)) * 2
     shift = 0.0 if mean is None else float(np.linalg.norm(mean))
+    if mean is not None:
+        queries[-1] = mean * 1.001
     asked = queries if mean is None else queries - mean
     away = held if mean is None else held - mean
     scorer = make_scorer(KNOWN[dtype], asked, metric, mean)
@@ -94,8 +96,9 @@ def test_a_score_is_off_by_no_more_than_its_slack_and_the_slack_is_small(
 def test_a_query_is_rounded_to_the_nearest_number_of_the_dtype(dtype: str) -> None:
     random = np.random.default_rng(4)
     queries = random.standard_normal((50, WIDTH)) * np.ldexp(1.0, random.integers(-3, 4, (50, 1)))
-    encoded = scan._Stored.encode(KNOWN[dtype], queries * 4)
-    assert encoded is None or dtype in ("BF16", "F16")
+    if dtype.startswith("F8"):
+        ends = stored_numbers(dtype)[np.isfinite(stored_numbers(dtype))]
+        queries[0, :4] = ends.min(), ends.max(), ends.min() * 0.99, ends.max() * 0.99
     rounded = KNOWN[dtype].to_float32(scan._round(KNOWN[dtype], queries.astype(np.float32)).view(np.uint8))
     nearest = NEAREST[dtype](queries.astype(np.float32))
     np.testing.assert_array_equal(np.abs(rounded - queries), np.abs(nearest - queries))
@@ -172,6 +175,12 @@ def test_very_short_rows_are_ranked_exactly(tmp_path: Path, seed: int) -> None:
 def test_a_query_of_zeros_has_no_slack_of_its_own() -> None:
     scorer = make_scorer(KNOWN["BF16"], np.zeros((1, WIDTH)), "cosine")
     assert scorer.score(np.zeros((2, 2 * WIDTH), np.uint8)).slack == pytest.approx(RELATIVE)
+
+
+def test_many_queries_are_packed_before_threads_ask_for_them() -> None:
+    race: Any = make_scorer(KNOWN["BF16"], np.ones((2, WIDTH)), "dot")
+    packed, _ = race._scorers
+    assert "_packed" in vars(packed)
 
 
 class _Timed:
@@ -362,12 +371,14 @@ def test_a_pass_finds_few_rows_more_than_are_asked_for(
             assert len(ids) <= k + 2
 
 
-def collect(k: int, batches: list[list[float]], *, allowed: NDArray[np.bool_] | None = None) -> scan._Collector:
-    """Collect scores of a slack of 1/4 for one query; no row may be looked at again."""
+def collect(
+    k: int, batches: list[list[float]], *, allowed: NDArray[np.bool_] | None = None, slack: float = 0.25
+) -> scan._Collector:
+    """Collect scores for one query; no row may be looked at again."""
     collector = scan._Collector(1, k, "dot", lambda row: pytest.fail(f"row {row} is not odd"), allowed, zeros=False)
     first = 0
     for batch in batches:
-        collector.add(first, Scores(np.array(batch)[:, None], 0.25))
+        collector.add(first, Scores(np.array(batch)[:, None], slack))
         collector.take()
         first += len(batch)
     return collector
@@ -408,11 +419,12 @@ def test_what_is_collected_stays_within_a_limit(
     allowed = np.ones(len(held), np.bool_) if masked else None
     collector = scan._Collector(1, 10, "dot", lambda row: pytest.fail(f"row {row} is not odd"), allowed, zeros=False)
     scorer = make_scorer(table.tensor.dtype, held[:1], "dot")
-    kept, waited = [], []
+    kept: list[int] = []
+    waited: list[int] = []
 
     def visit(_: None, first: int, block: NDArray[np.uint8]) -> None:
         collector.add(first, scorer.score(block))
-        kept.append(collector.count)
+        kept.append(sum(len(ids) for ids, *_ in collector.found))
         waited.append(collector.rows_waiting)
 
     with table.open() as reader:
@@ -427,3 +439,36 @@ def test_a_few_very_good_rows_first_leave_little_to_collect() -> None:
     falling = np.arange(20_000.0, 0, -1)
     collector = collect(2, [falling.tolist()])
     assert collector.count == 2
+
+
+def test_what_is_collected_is_counted_over_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "PRUNE_AT", 0)
+    collector = collect(2, [[first, first + 0.3, first + 0.6] for first in range(50)])
+    assert sum(len(ids) for ids, *_ in collector.found) <= 4 * 2
+    assert collector.count == sum(len(ids) for ids, *_ in collector.found)
+
+
+def test_rows_that_tie_with_the_floor_are_kept() -> None:
+    falling = [9.0, 7.0, 7.0, *np.arange(6, 0, -0.0001).tolist()]
+    collector = collect(2, [falling, [7.0, 6.9]], slack=0.0)
+    assert collector.split()[0].tolist() == [0, 1, 2, len(falling)]
+
+
+def test_a_cosine_of_exactly_zero_is_not_believed() -> None:
+    """A kernel also says 0 of a row whose products were too small for it: it is kept, whatever the others score."""
+    rows = {0: np.ones(2, np.float32), 1: np.zeros(2, np.float32), 2: np.array([np.nan, 1], np.float32)}
+    collector = scan._Collector(1, 1, "cosine", rows.__getitem__, None, zeros=True)
+    collector.add(0, Scores(np.array([[0.0], [0.0], [np.nan], [0.9], [0.5]]), 0.1))
+    found = scan._merge([collector])
+    assert found.ids[0].tolist() == [0, 3]
+    assert (found.zero.tolist(), found.nonfinite.tolist()) == ([1], [2])
+
+
+def test_what_threads_found_is_put_together() -> None:
+    parts = [collect(2, [[1.0, 5.0]]) for _ in range(3)]
+    for place, part in enumerate(parts):
+        part.zero, part.nonfinite = [20 - place, 30 - place], [10 - place]
+    found = scan._merge(parts)
+    assert found.zero.tolist() == [18, 19, 20, 28, 29, 30]
+    assert found.nonfinite.tolist() == [8, 9, 10]
+    assert found.ids[0].tolist() == [1, 1, 1]

@@ -18,7 +18,7 @@ from embtool.undertrained import (
     Reference,
     containing,
     find_reference,
-    percentile_of,
+    percentiles_of,
     rank_untrained,
     untrained_scores,
 )
@@ -150,7 +150,7 @@ def test_ranks_leave_out_what_is_not_finite() -> None:
     assert rank_untrained(scores, 3).tolist() == [2, 3, 4]
     allowed = np.array([True, True, False, True, True])
     assert rank_untrained(scores, 9, allowed).tolist() == [3, 4, 0]
-    assert percentile_of(scores, 4) == 50
+    assert percentiles_of(scores, [4, 0]).tolist() == [50, 75]
 
 
 def test_containing_names_the_shortest_first(small: Path) -> None:
@@ -158,6 +158,14 @@ def test_containing_names_the_shortest_first(small: Path) -> None:
     token: Any = vocabulary.find_piece("Ġki")
     assert [other.text for other in containing(vocabulary, [token])[token.id]] == [" kin", " king"]
     assert find_reference(vocabulary, 3, [Kind.PADDING]).ids == []
+
+
+def test_many_tokens_are_found_in_the_same_tokens_as_one(small: Path) -> None:
+    vocabulary = open_model(small).vocabulary
+    tokens = list(vocabulary)
+    together = containing(vocabulary, tokens)
+    assert together == {token.id: containing(vocabulary, [token])[token.id] for token in tokens}
+    assert any(together.values())
 
 
 def test_the_unused_rows_of_a_real_model_are_found(run: Program) -> None:

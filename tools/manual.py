@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from reference import (
-    EXAMPLES,
     MODEL_FORMS,
     OWN_STATUSES,
     STATUSES,
@@ -22,6 +21,7 @@ from reference import (
 )
 
 import embtool
+from embtool.cli.help import EXAMPLES
 
 MAN = Path(__file__).parent.parent / "man"
 

@@ -39,7 +39,7 @@ from mutmut.utils.format_utils import get_mutant_name
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "mutation"
-COPIED = ("docs", "man", "src", "tests", "tools", "README.md", "pyproject.toml")
+COPIED = ("src", "tests", "tools", "README.md", "pyproject.toml")
 LET_THROUGH = ("survived", "no tests")
 CODECS = ("utf-8", "ascii", "latin-1")
 
@@ -62,11 +62,12 @@ AREAS = {
         ("scan", "neighbors", "vectors", "norms", "survey", "arithmetic", "undertrained", "diff", "cli_neighbors"),
     ),
     "formats": Area(
-        ("formats/*.py",), ("safetensors", "packed", "gguf", "static", "source", "table", "model", "positions")
+        ("formats/*.py",),
+        ("format_details", "safetensors", "packed", "gguf", "static", "source", "table", "model", "positions"),
     ),
     "hub": Area(
         ("hub/*.py",),
-        ("hub_names", "hub_faults", "hub_requests", "hub_table", "hub_crew", "hub_commands"),
+        ("hub_decisions", "hub_names", "hub_faults", "hub_requests", "hub_table", "hub_crew", "hub_commands"),
         "Signals or Processes or EveryFailure or long_fetch or bomb or grows_only or person_is_asked or terminal_only",
     ),
 }
@@ -98,7 +99,9 @@ def main() -> None:
     if options.again:
         asked = {mutant.change for mutant in before if mutant.status in LET_THROUGH}
         chosen = [mutant for mutant in mutants if mutant.change in asked]
-        print(f"{options.area}: {len(asked)} mutants were let through, the code of {len(chosen)} is still there")
+        gone = asked - {mutant.change for mutant in chosen}
+        before = [mutant for mutant in before if mutant.change not in gone]
+        print(f"{options.area}: {len(asked)} mutants were let through; the code of {len(gone)} is gone", flush=True)
     else:
         size = min(options.sample or len(mutants), len(mutants))
         chosen = random.Random(options.seed).sample(mutants, size)  # noqa: S311 - a sample, no secret

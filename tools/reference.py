@@ -26,44 +26,14 @@ from show import run, show
 
 import embtool
 from embtool import cli, errors
+from embtool.cli.help import EXAMPLES
 from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, TokenOptions, expand
+from embtool.cli.reading import read_input
+from embtool.diff import align_by_id, compare_tables
 from embtool.errors import EmbtoolError
 from embtool.schemas import MEANINGS, SHAPES, Shape, schema
 
 # --- what the program does not say of itself --------------------------------------------------------------------------
-
-EXAMPLES: dict[str, tuple[str, ...]] = {
-    "info": ("embtool info mini",),
-    "tokens": ("embtool tokens 'the pod restarts the node'",),
-    "vocab": ("embtool vocab '^ straw'", "embtool vocab --counts"),
-    "row": ("embtool row ' strawberry'",),
-    "neighbors": (
-        "embtool neighbors strawberry -k 5",
-        "embtool neighbors --plus ' king' --minus ' man' --plus ' woman' -k 3",
-        "printf '%s\\n' ' king' ' pod' | embtool neighbors - -k 2 --tsv",
-    ),
-    "similarity": ("embtool similarity ' king' ' queen'", "embtool similarity ' king' ' queen' ' pod'"),
-    "calc": ("embtool calc ' king' - ' man' + ' woman' -k 3",),
-    "odd": ("embtool odd breakfast lunch dinner kubernetes",),
-    "analogy": ("printf 'Paris France Rome Italy\\nParis France Oslo Norway\\n' | embtool analogy - --spaced",),
-    "map": ("embtool map ' king' ' queen' ' apple' ' cherry' ' pod' ' node'",),
-    "check": ("embtool check mini", "embtool check --explain tokens-beyond-table"),
-    "diff": ("embtool diff mini mini",),
-    "norms": ("embtool norms -k 1", "embtool norms ' king' ' the'"),
-    "undertrained": ("embtool undertrained -k 5",),
-    "export": ("embtool export mini --rows id:0..255 -o bytes.npy",),
-    "rope": ("embtool rope --theta 10000 --dim 8", "embtool rope --theta 10000 --dim 8 --pos 100"),
-    "input": ("embtool input 'the pod restarts' -m mini",),
-    "learn": ("embtool learn",),
-    "schema": ("embtool schema use",),
-    "cache": (),
-    "cache ls": ("embtool cache ls", "embtool cache ls org/name"),
-    "cache rm": ("embtool cache rm org/name", "embtool cache rm --unfinished"),
-    "cache path": ("embtool cache path", "du -sh $(embtool cache path)"),
-    "cache verify": ("embtool cache verify",),
-    "use": ("embtool use mini",),
-}
-"""Command lines that show each command on the bundled model; the pages print what they print."""
 
 OF_THIS_MACHINE = "cache"
 """The command whose examples are not run: what they print is one machine's."""
@@ -506,6 +476,7 @@ def _too_large() -> object:
 CAUSES: dict[type[EmbtoolError], Callable[[], object]] = {
     errors.ModelNotFound: lambda: embtool.open_model("./nowhere"),
     errors.FileNotInModel: lambda: _folder(config_json={}).source.read_file("merges.txt"),
+    errors.NoSuchFile: lambda: read_input(Path("none.npy"), "--vector"),
     errors.AccessDenied: _refused_by_hub,
     errors.Unreachable: lambda: embtool.open_model("org/model", offline=True).config,
     errors.LocalFailure: _not_a_file,
@@ -529,6 +500,11 @@ CAUSES: dict[type[EmbtoolError], Callable[[], object]] = {
     errors.NoVocabulary: lambda: _folder(config_json={}).vocabulary,
     errors.MissingLibrary: _without_sentencepiece,
     errors.BadReference: lambda: embtool.open_model("org/na me"),
+    errors.Unlike: lambda: compare_tables(
+        embtool.open_model("mini").input_table,
+        _folder(model_safetensors=_tensor("F32")).input_table,
+        align_by_id(4, 4),
+    ),
     errors.UnknownToken: lambda: embtool.open_model("mini").vocabulary.find("strawbery"),
     errors.TokenIdOutOfRange: lambda: embtool.open_model("mini").input_table.rows([99_999]),
 }

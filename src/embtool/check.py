@@ -117,6 +117,11 @@ class Subject:
         """Rows of the input table."""
         return None if self.input is None else self.input.tensor.shape[0]
 
+    @property
+    def has_input(self) -> bool | None:
+        """Whether there is an input table, or None where its weights are there but could not be read."""
+        return None if self.tables is None and self.broken else self.input is not None
+
     @cached_property
     def token_ids(self) -> frozenset[int] | None:
         """Every id that a token has, or None without a tokenizer."""
@@ -233,7 +238,11 @@ class Rule:
 
     def applies(self, subject: Subject) -> bool:
         """Tell whether the model has what the rule needs."""
-        return all(getattr(subject, need) is not None for need in self.needs)
+        return not self.lacking(subject)
+
+    def lacking(self, subject: Subject) -> list[str]:
+        """Name what the rule needs and the model lacks."""
+        return [need for need in self.needs if getattr(subject, need) is None]
 
     def check(self, subject: Subject) -> list[Finding]:
         """Look at a model."""
@@ -319,10 +328,12 @@ def _damaged_shard(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     Severity.ERROR,
     "there is an input table",
     "Without a table that turns token ids into vectors nothing can be run; the tensors may have unusual names.",
-    needs=("checkpoint", "tables"),
+    needs=("has_input",),
 )
 def _missing_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
-    if subject.input is None:
+    if subject.checkpoint is None:
+        yield "no weights here: the files that hold the tables were perhaps not uploaded", ()
+    elif not subject.has_input:
         yield "no tensor looks like a table from token ids to vectors", ()
 
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 
 from embtool.dtypes import Bytes, Doubles, Floats
-from embtool.errors import FormatError
+from embtool.errors import Unlike
 from embtool.scan import BLOCK_BYTES, Ids, Mask, scan
 from embtool.survey import Opener
 from embtool.table import EmbeddingTable, TableReader
@@ -173,11 +173,12 @@ def compare_tables(
     """Compare two tables in one pass over both; `opener` opens A, so that somebody can watch.
 
     Raises:
-        FormatError: their rows are not of one width.
+        Unlike: their rows are not of one width.
     """
     if a.shape[1] != b.shape[1]:
-        raise FormatError(
-            f"rows of {a.shape[1]:,} numbers ({a.tensor.name}) and of {b.shape[1]:,} ({b.tensor.name}) do not compare"
+        raise Unlike(
+            f"rows of {a.shape[1]:,} numbers ({a.tensor.name}) and of {b.shape[1]:,} ({b.tensor.name}) do not compare",
+            hint="compare a model with one that was made from it: their rows are equally long",
         )
     rows = a.shape[0]
     same = np.zeros(rows, np.bool_)

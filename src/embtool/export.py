@@ -270,9 +270,7 @@ def write_parquet(export: Export, path: Path) -> list[Path]:
         import pyarrow as pa  # noqa: PLC0415 - an extra: 100 MB that the other formats need not have
         import pyarrow.parquet as pq  # noqa: PLC0415
     except ImportError as error:
-        raise LocalFailure(
-            "Parquet needs pyarrow, which is not installed", hint="pip install pyarrow"
-        ) from error
+        raise LocalFailure("Parquet needs pyarrow, which is not installed", hint="pip install pyarrow") from error
     width = export.shape[1]
     schema = pa.schema(
         [

@@ -63,6 +63,9 @@ class Model:
         self.source = source
         self._file = file
 
+    def __repr__(self) -> str:
+        return f"<model {self.name!r}>"
+
     @property
     def name(self) -> str:
         """What the user called it."""

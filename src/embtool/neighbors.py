@@ -115,8 +115,11 @@ def nearest_each(
 def check_vector(vector: Floats | Doubles, table: EmbeddingTable) -> Doubles:
     """Return a query as float64 (width,), or raise FormatError."""
     with np.errstate(invalid="ignore"):  # a signalling NaN, which is refused below
-        query = np.ascontiguousarray(vector, np.float64).reshape(-1)
-    width = table.shape[1]
+        given = np.ascontiguousarray(vector, np.float64)
+    query, width = given.reshape(-1), table.shape[1]
+    if query.size != width and given.ndim > 1 and len(given) != 1:
+        shape = " × ".join(map(str, given.shape))
+        raise FormatError(f"one vector is wanted, not an array of {shape}: nearest_each takes several")
     if query.size != width:
         raise FormatError(f"the vector has {query.size:,} numbers, the rows of {table.tensor.name} have {width:,}")
     if not np.isfinite(query).all():

@@ -38,7 +38,19 @@ LONGEST_CELL = 60
 MOST_MARKS = 3
 """Combining marks that may stack on one character on a terminal: no script needs more, and many hide other lines."""
 
-ORNAMENTS = {"␣": "_", "×": "x", "…": "...", "·": "-", "–": "-", "→": "->", "≥": ">=", "█": "#", "•": "o"}
+LEAST_CELL = 10
+"""Columns of a terminal that a text in a table keeps at least, if it is that long."""
+
+GAPS = (3, 2)
+"""Blanks between the columns of a table: the usual ones, and those where room is scarce."""
+
+MOST_NAMED = 6
+"""Columns named among those for which a terminal has no room; of more, the first."""
+
+REPLACEMENT = "\ufffd"
+"""What stands in a decoded text for bytes that are no character."""
+
+ORNAMENTS = {"␣": "_", "×": "x", "…": "...", "·": "-", "–": "-", "─": "-", "→": "->", "≥": ">=", "█": "#", "•": "o"}
 ORNAMENTS |= {"“": '"', "”": '"', "‖": "|", "√": "sqrt", "₀": "0", "₁": "1", "²": "^2"}
 ORNAMENTS |= zip("▁▂▃▄▅▆▇", ".:-=+*%", strict=True)
 """Characters of this program's own that a stream may lack, and what stands for them then."""
@@ -66,6 +78,9 @@ class Column:
 
     With `spread`, the value is a list of that many numbers, which fill columns v0, v1, ... of TSV and CSV. `missing` is
     what a terminal shows where there is no value.
+
+    Where a terminal is too narrow, texts are cut; numbers (`right`) and what is `whole` never are. If that is not
+    enough, columns are left out: those of the least `worth` first, and of equals the last.
     """
 
     key: str
@@ -77,6 +92,13 @@ class Column:
     style: str = ""
     spread: int | None = None
     missing: str = "–"
+    whole: bool = False
+    worth: int = 1
+
+    @property
+    def name(self) -> str:
+        """What a sentence calls it: its title, or what its key says."""
+        return self.title or ("bar" if self.title is not None and not self.machine else self.key)
 
 
 @dataclass(frozen=True)
@@ -207,6 +229,18 @@ def _escape(character: str) -> str:
 def visible(text: str | None) -> str:
     """Write a token for a reader: its spaces as ␣, everything unprintable escaped, stacks of marks cut."""
     return "" if text is None else _unstack(printable(text)).replace(" ", "␣")
+
+
+def spelled(text: str, stored: str | None) -> str:
+    """Give a token's text with those of its bytes that are no character by their numbers; `stored` are all, in hex.
+
+    >>> spelled("a\ufffd", "61fe")
+    'a<FE>'
+    """
+    if stored is None or REPLACEMENT not in text:
+        return text
+    decoded = bytes.fromhex(stored).decode("utf-8", "surrogateescape")
+    return re.sub("[\udc80-\udcff]", lambda lone: f"<{ord(lone[0]) - 0xDC00:02X}>", decoded)
 
 
 def _unstack(text: str) -> str:
@@ -432,51 +466,166 @@ def _write_table(result: Deck | Listing, *, header: bool, stream: TextIO) -> Non
 
 
 def _print_group(group: Group, columns: Sequence[Column], console: "Console", stream: TextIO, *, header: bool) -> None:
-    from rich import box  # noqa: PLC0415 - as above
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    def text(value: str, style: str = "") -> Text:
-        return Text(encodable(safe(value), stream), style=style, no_wrap=True, overflow="ellipsis")
-
     if group.title is not None:
-        console.print(text(group.title, "bold"))
+        _print_hanging(group.title, 2, console, stream, style="bold")
     if group.records and columns:
-        table = Table(box=box.SIMPLE_HEAD, show_header=header, pad_edge=False, header_style="dim")
-        for column in columns:
-            title = text(column.title if column.title is not None else column.key)
-            table.add_column(title, justify="right" if column.right else "left", no_wrap=True, overflow="ellipsis")
-        for record in group.records:
-            table.add_row(*(text(_shown(column, record.get(column.key)), column.style) for column in columns))
-        console.print(table)
+        _Grid(columns, group.records, console, stream, header=header).print()
     for extra in group.after:
-        console.print(text(extra) if isinstance(extra, str) else extra)
+        if isinstance(extra, str):
+            _print_hanging(extra, _indent(extra), console, stream)
+        else:
+            console.print(extra)
 
 
-def _shown(column: Column, value: Any) -> str:
+class _Grid:
+    """Records as a table that fits a terminal."""
+
+    def __init__(
+        self, columns: Sequence[Column], records: Sequence[Record], console: "Console", stream: TextIO, *, header: bool
+    ) -> None:
+        from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - as above
+
+        self._console = console
+        self._stream = stream
+        self._header = header
+        self._measure, self._resize = cell_len, set_cell_size
+        self._columns = columns
+        titles = [column.title if column.title is not None else column.key for column in columns]
+        self._titles = [self._text(title) for title in titles]
+        self._cells = [[self._text(_shown(column, record)) for record in records] for column in columns]
+        self._full, self._least = self._extents()
+        self._kept, self._gap = self._choose()
+        self._widths = self._share()
+
+    def _text(self, text: str) -> str:
+        return encodable(safe(text), self._stream)
+
+    def _extents(self) -> tuple[list[int], list[int]]:
+        """Measure each column: as it is, and as narrow as it may become."""
+        full, least = [], []
+        for column, title, cells in zip(self._columns, self._titles, self._cells, strict=True):
+            head = self._measure(title) if self._header else 0
+            body = max(map(self._measure, cells))
+            full.append(max(head, body))
+            firm = body if column.right or column.whole else min(body, LEAST_CELL)
+            least.append(max(firm, min(head, LEAST_CELL)))
+        return full, least
+
+    def _choose(self) -> tuple[list[int], int]:
+        """Choose the places of the columns that fit, the worthiest first and one at least, and the gap between them."""
+        for gap in GAPS:
+            if self._needs(self._full, gap) <= self._console.width:
+                return list(range(len(self._columns))), gap
+        kept: list[int] = []
+        for place in sorted(range(len(self._columns)), key=lambda place: -self._columns[place].worth):
+            wanted = [*kept, place]
+            if not kept or self._needs([self._least[each] for each in wanted], gap) <= self._console.width:
+                kept = wanted
+        return sorted(kept), gap
+
+    def _needs(self, widths: Sequence[int], gap: int) -> int:
+        return 1 + sum(widths) + gap * (len(widths) - 1)
+
+    def _share(self) -> list[int]:
+        """Give each column that is kept its width: the widest texts shrink first."""
+        widths = [self._full[place] for place in self._kept]
+        over = self._needs(widths, self._gap) - self._console.width
+        for _ in range(over):
+            soft = [each for each, place in enumerate(self._kept) if widths[each] > self._least[place]]
+            if not soft:
+                break
+            widths[max(soft, key=lambda each: widths[each])] -= 1
+        return widths
+
+    def print(self) -> None:
+        """Print the table, no blanks at the ends of its lines, and name the columns for which there is no room."""
+        columns = [self._columns[place] for place in self._kept]
+        self._console.print()
+        if self._header:
+            self._line([self._titles[place] for place in self._kept], ["dim"] * len(columns))
+            self._print(self._text(" " + "─" * (self._needs(self._widths, self._gap) - 1)))
+        styles = [column.style for column in columns]
+        for cells in zip(*(self._cells[place] for place in self._kept), strict=True):
+            self._line(cells, styles)
+        self._console.print()
+        left_out = [column.name for place, column in enumerate(self._columns) if place not in self._kept]
+        if left_out:
+            named = ", ".join(left_out[:MOST_NAMED])
+            more = f" and {count(len(left_out) - MOST_NAMED)} more" if len(left_out) > MOST_NAMED else ""
+            note = f"  no room for {named}{more}: a wider terminal shows more, -f tsv all"
+            _print_hanging(note, 2, self._console, self._stream)
+
+    def _line(self, cells: Sequence[str], styles: Sequence[str]) -> None:
+        from rich.text import Text  # noqa: PLC0415 - as above
+
+        line = Text(" ")
+        for order, (place, text, style) in enumerate(zip(self._kept, cells, styles, strict=True)):
+            shown = self._cut(text, self._widths[order])
+            blank = " " * (self._widths[order] - self._measure(shown))
+            line.append(" " * self._gap if order else "")
+            line.append(blank if self._columns[place].right else "").append(shown, style)
+            line.append("" if self._columns[place].right else blank)
+        self._print(line)
+
+    def _cut(self, text: str, width: int) -> str:
+        if self._measure(text) <= width:
+            return text
+        mark = self._text("…")
+        return self._resize(text, width - len(mark)).rstrip() + mark
+
+    def _print(self, line: "str | Text") -> None:
+        _print_line(line, self._console)
+
+
+def _print_line(line: "str | Text", console: "Console") -> None:
+    """Print a line as it is, however long, without the blanks at its end."""
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    text = Text(line) if isinstance(line, str) else line
+    text.rstrip()
+    console.print(text, soft_wrap=True)
+
+
+def _print_hanging(
+    text: str, indent: int, console: "Console", stream: TextIO, *, style: str = "", label_style: str = ""
+) -> None:
+    """Print a paragraph whose lines after the first are indented; what stands in that room on the first is a label."""
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    shown = Text(encodable(safe(text), stream), style=style)
+    label, rest = shown.divide([indent])
+    label.stylize(label_style)
+    for order, line in enumerate(rest.wrap(console, max(console.width - max(indent, label.cell_len), 1))):
+        _print_line(label + line if not order else Text(" " * indent) + line, console)
+
+
+def _indent(line: str) -> int:
+    """Find where the text of a line begins: behind its blanks, and behind a label that blanks stand after."""
+    found = re.match(r" *(?:\S+ {2,})?", line)
+    return len(found[0]) if found is not None and found[0] != line else 0
+
+
+def _shown(column: Column, record: Record) -> str:
+    value = record.get(column.key)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return column.missing
+    if column.key == "token" and isinstance(value, str):
+        value = spelled(value, record.get("bytes"))
     return abridge(column.show(value) if column.show is not None else str(value))
 
 
 def _print_card(card: Card, console: "Console", stream: TextIO) -> None:
-    from rich.table import Table  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415
-
-    console.print(Text(encodable(safe(card.title), stream), style="bold"))
+    _print_hanging(card.title, 0, console, stream, style="bold")
     width = max((len(label) for section in card.sections for label, _ in section.lines), default=0)
     for section in card.sections:
         if not section.lines:
             continue
         console.print()
         if section.title:
-            console.print(Text(encodable(safe(section.title), stream), style="bold cyan"))
-        table = Table.grid(padding=(0, 2, 0, 0), expand=False)
-        table.add_column(min_width=width + 2, style="dim", no_wrap=True)
-        table.add_column(overflow="fold")
+            _print_hanging(section.title, 0, console, stream, style="bold cyan")
         for label, value in section.lines:
-            table.add_row(Text("  " + safe(label)), Text(encodable(safe(value), stream)))
-        console.print(table)
+            head = f"  {safe(label)}".ljust(width + 4)
+            _print_hanging(head + value, len(head), console, stream, label_style="dim")
 
 
 class Page:

@@ -1,12 +1,15 @@
 """Points with names, drawn: as characters, as shapes for a PNG or SVG, as a page that zooms.
 
-Names come ready to be shown on one line; what a page obeys is escaped here. Labels are placed beside their points
-so that none covers another; a label for which there is no room is left out, and its point stays.
+Names come ready to be shown on one line; what a page obeys is escaped here. Labels are placed beside their points so
+that none covers another or comes so near another point that it could be taken for its name. A label for which there is
+no room is left out of a picture, and its point stays; among characters, a key stands for the point and a legend names
+it.
 """
 
 import html
 import json
 import re
+import string
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +25,9 @@ CHARACTER_ASPECT = 2.0
 
 MARGIN = 0.08
 """The share of the picture left free on each side."""
+
+KEYS = string.digits[1:] + string.ascii_letters
+"""What stands for a point whose name is in the legend."""
 
 WIDTH, HEIGHT = 960, 720
 EDGE = 32
@@ -67,6 +73,10 @@ class Box:
     width: float
     height: float
 
+    def grown(self, x: float, y: float) -> "Box":
+        """Make it larger by so much on every side."""
+        return Box(self.left - x, self.top - y, self.width + 2 * x, self.height + 2 * y)
+
     def meets(self, other: "Box") -> bool:
         """Tell whether two rectangles have an area in common."""
         return (
@@ -87,20 +97,30 @@ class Box:
 
 
 def place_labels(
-    marks: Sequence[Box], sizes: Sequence[tuple[float, float]], frame: Box, gap: float
+    marks: Sequence[Box], sizes: Sequence[tuple[float, float] | None], frame: Box, gap: float, air: tuple[float, float]
 ) -> list[Box | None]:
-    """Place a label, of width and height, beside each mark, the earlier ones first, so that nothing covers anything.
+    """Place a label, of width and height, beside each mark that has one, the earlier first, so that nothing is covered.
+
+    A label keeps so much air, across and down, to every mark but its own, and across to other labels.
 
     Returns a box for each label, or None where there is no room for it inside the frame.
     """
-    taken = list(marks)
+    across, down = air
     found: list[Box | None] = []
-    for mark, size in zip(marks, sizes, strict=True):
-        spots = (spot for spot in _spots(mark, size, gap) if spot.inside(frame))
-        free = next((spot for spot in spots if not any(spot.meets(other) for other in taken)), None)
-        found.append(free)
-        if free is not None:
-            taken.append(free)
+    for place, (mark, size) in enumerate(zip(marks, sizes, strict=True)):
+        others = [other for each, other in enumerate(marks) if each != place]
+        labels = [label for label in found if label is not None]
+
+        def free(spot: Box, mark: Box = mark, others: list[Box] = others, labels: list[Box] = labels) -> bool:
+            around, beside = spot.grown(across, down), spot.grown(across, 0)
+            return not (
+                spot.meets(mark)
+                or any(around.meets(other) for other in others)
+                or any(beside.meets(label) for label in labels)
+            )
+
+        spots = _spots(mark, size, gap) if size is not None else iter(())
+        found.append(next((spot for spot in spots if spot.inside(frame) and free(spot)), None))
     return found
 
 
@@ -143,20 +163,50 @@ def _columns(character: str) -> int:
 
 
 def to_lines(picture: Picture, width: int, height: int) -> list[str]:
-    """Draw a picture with characters: so many columns and lines."""
+    """Draw a picture with characters: so many columns and lines, and below them the names that have no room beside."""
     placed = _fit(picture.points, width, height * CHARACTER_ASPECT)
-    marks = [
-        Box(min(max(int(x), 0), width - 1), min(max(int(y / CHARACTER_ASPECT), 0), height - 1), 1, 1) for x, y in placed
+    cells: dict[tuple[int, int], list[Point]] = {}
+    for (x, y), point in zip(placed, picture.points, strict=True):
+        cell = min(max(int(x), 0), width - 1), min(max(int(y / CHARACTER_ASPECT), 0), height - 1)
+        cells.setdefault(cell, []).append(point)
+    marks = [Box(x, y, 1, 1) for x, y in cells]
+    held = list(cells.values())
+    sizes = [
+        (columns(points[0].name), 1) if len(points) == 1 and _alone(mark, marks) else None
+        for mark, points in zip(marks, held, strict=True)
     ]
-    sizes = [(columns(point.name), 1) for point in picture.points]
-    labels = place_labels(marks, sizes, Box(0, 0, width, height), 1)
+    labels = place_labels(marks, sizes, Box(0, 0, width, height), 1, (1, 1))
     grid = [[" "] * width for _ in range(height)]
-    for mark, point in zip(marks, picture.points, strict=True):
-        grid[int(mark.top)][int(mark.left)] = "•" if point.parent is None else "·"
-    for label, point in zip(labels, picture.points, strict=True):
+    keys, legend, unnamed = iter(KEYS), [], 0
+    for mark, points, label in zip(marks, held, labels, strict=True):
+        sign = "•" if any(point.parent is None for point in points) else "·"
         if label is not None:
-            _write(grid[int(label.top)], int(label.left), point.name)
-    return ["".join(line).rstrip() for line in grid]
+            _write(grid[int(label.top)], int(label.left), points[0].name)
+        elif (key := next(keys, None)) is not None:
+            legend.append(f"{key} {', '.join(point.name for point in points)}")
+            sign = key
+        else:
+            unnamed += len(points)
+        grid[int(mark.top)][int(mark.left)] = sign
+    legend += [f"and {unnamed} points without a name"] if unnamed else []
+    return ["".join(line).rstrip() for line in grid] + ([""] if legend else []) + _packed(legend, width)
+
+
+def _alone(mark: Box, marks: Sequence[Box]) -> bool:
+    """Tell whether no other mark touches this one, be it at a corner."""
+    return sum(mark.grown(0.5, 0.5).meets(other) for other in marks) == 1
+
+
+def _packed(entries: Sequence[str], width: int) -> list[str]:
+    """Put entries on as few lines as they need."""
+    lines: list[str] = []
+    for entry in entries:
+        longer = f"{lines[-1]}   {entry}" if lines else ""
+        if lines and columns(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(f"  {entry}")
+    return lines
 
 
 def _write(line: list[str], column: int, text: str) -> None:
@@ -188,7 +238,7 @@ def to_drawing(picture: Picture) -> Drawing:
         discs.append(disc)
     marks = [Box(x - MARK / 2, y - MARK / 2, MARK, MARK) for x, y in placed]
     sizes = [(columns(point.name) * LETTER * FONT, 1.25 * FONT) for point in picture.points]
-    labels = place_labels(marks, sizes, frame, MARK / 3)
+    labels = place_labels(marks, sizes, frame, MARK / 3, (FONT, MARK / 4))
     for label, mark, point in zip(labels, marks, picture.points, strict=True):
         if label is None:
             continue

@@ -341,7 +341,7 @@ def _round(dtype: DType, queries: Floats) -> NDArray[Any]:
             place = np.clip(np.searchsorted(values[finite], queries), 1, len(finite) - 1)
             left, right = values[finite[place - 1]], values[finite[place]]
             return finite[np.where(queries - left <= right - queries, place - 1, place)].astype(np.uint8)
-        return queries.astype({"F16": "<f2", "F32": "<f4"}[dtype.name])
+        return queries.astype("<f2")
 
 
 @dataclass(frozen=True)

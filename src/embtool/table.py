@@ -124,8 +124,19 @@ class EmbeddingTable:
         width = self.tensor.row_bytes // self.tensor.dtype.bytes * self.tensor.dtype.values
         return self.tensor.shape[0], width
 
+    def __repr__(self) -> str:
+        shape = " × ".join(f"{size:,}" for size in self.tensor.shape)
+        where = f"{self.tensor.name!r} of {self.checkpoint.source.name!r}"
+        return f"<{self.role} table {where}: {shape} {self.tensor.dtype.name}>"
+
     def check(self, ids: Iterable[int]) -> None:
-        """Raise TokenIdOutOfRange unless every id is a row of this table."""
+        """Raise TokenIdOutOfRange unless every id is a row of this table.
+
+        Raises:
+            TypeError: a single number was given.
+        """
+        if not isinstance(ids, Iterable):
+            raise TypeError(f"a list of token ids is wanted, such as [{ids}], not {ids!r}")
         rows = self.shape[0]
         for row in ids:
             if not 0 <= row < rows:
@@ -211,6 +222,9 @@ class Tables:
     stored: tuple[EmbeddingTable, ...]
     tying: Tying
     checkpoint: Checkpoint
+
+    def __repr__(self) -> str:
+        return f"<tables of {self.source_name!r}: {', '.join(table.role for table in self.stored) or 'none'}>"
 
     def find(self, role: str) -> EmbeddingTable:
         """Find the table of a role or of a tensor's name; a tied output table is the input table in another role.

@@ -9,7 +9,7 @@ What is found are candidates. No model is run, and only a prompt can show whethe
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -38,6 +38,9 @@ READ_AT_ONCE = 1024
 
 INSIDE_WORD = "##"
 """What WordPiece puts before a piece inside a word."""
+
+FEW, LONG = 64, 32
+"""So many texts are few to look for; a text of more characters is long."""
 
 MOST_CONTAINING = 3
 """Longer tokens named that contain a candidate."""
@@ -136,19 +139,46 @@ def rank_untrained(scores: Doubles, count: int, allowed: Mask | None = None) -> 
     return best
 
 
-def percentile_of(scores: Doubles, row: int) -> float:
-    """Tell the share of all finite rows, in percent, whose score is lower than this row's."""
-    finite = scores[np.isfinite(scores)]
-    return 100.0 * float((finite < scores[row]).sum()) / max(len(finite), 1)
+def percentiles_of(scores: Doubles, rows: Sequence[int]) -> Doubles:
+    """Tell for each of these rows the share of all finite rows, in percent, whose score is lower."""
+    finite = np.sort(scores[np.isfinite(scores)])
+    shares: Doubles = 100.0 * np.searchsorted(finite, scores[rows]) / max(len(finite), 1)
+    return shares
 
 
 def containing(vocabulary: Vocabulary, tokens: Sequence[Token]) -> dict[int, list[Token]]:
     """Find for each token the shortest longer tokens that contain it: a merge may have left it behind."""
-    found: dict[int, list[Token]] = {}
-    pieces = vocabulary.pieces()
+    found: dict[int, list[Token]] = {token.id: [] for token in tokens}
+    by_core: dict[str, list[Token]] = {}
     for token in tokens:
-        core, length = token.piece.removeprefix(INSIDE_WORD), len(token.bytes)
-        ids = [row for row, piece in pieces if core in piece and row != token.id] if length > 1 else []
-        others = [other for other in map(vocabulary.token, ids) if other is not None and len(other.bytes) > length]
-        found[token.id] = sorted(others, key=lambda other: (len(other.bytes), other.id))[:MOST_CONTAINING]
+        if len(token.bytes) > 1:
+            by_core.setdefault(token.piece.removeprefix(INSIDE_WORD), []).append(token)
+    cores = _Cores(by_core)
+    inside = {row: held for row, piece in vocabulary.pieces() if (held := cores.inside(piece))}
+    longer = [other for other in map(vocabulary.token, inside) if other is not None]
+    for other in sorted(longer, key=lambda other: (len(other.bytes), other.id)):
+        for token in (token for core in inside[other.id] for token in by_core[core]):
+            named = found[token.id]
+            if len(named) < MOST_CONTAINING and other.id != token.id and len(other.bytes) > len(token.bytes):
+                named.append(other)
     return found
+
+
+class _Cores:
+    """Finds which of some texts are in a piece.
+
+    Of many, every part of the piece is looked up, which takes a time that does not grow with their number. Long ones,
+    which are rare, are looked for one by one, and so are all if they are few.
+    """
+
+    def __init__(self, cores: Collection[str]) -> None:
+        longest = LONG if len(cores) > FEW else 0
+        self._short = {core for core in cores if len(core) <= longest}
+        self._long = [core for core in cores if len(core) > longest]
+        self._lengths = sorted({len(core) for core in self._short})
+
+    def inside(self, piece: str) -> list[str]:
+        """List those that are in a piece."""
+        size = len(piece)
+        parts = (piece[at : at + length] for length in self._lengths for at in range(size - length + 1))
+        return sorted({part for part in parts if part in self._short}) + [core for core in self._long if core in piece]

@@ -10,7 +10,6 @@ here.
 import contextlib
 import errno
 import os
-import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -71,14 +70,27 @@ class _Group(typer.core.TyperGroup):
     """The program: lists its commands without importing them, and imports the one that is run."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+        super().__init__(**{**settings, "help": _flowing(settings.get("help") or "")})
         for name, (panel, summary) in COMMANDS.items():
             self.add_command(typer.core.TyperCommand(name, help=summary, short_help=summary, rich_help_panel=panel))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] in COMMANDS:
-            self.add_command(_load(args[0]), args[0])
+            from embtool.cli.help import tidy  # noqa: PLC0415 - `embtool --help` needs no command's examples
+
+            command = _load(args[0])
+            tidy(command, ctx, args[0])
+            self.add_command(command, args[0])
         return super().resolve_command(ctx, args)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        for parameter in self.params:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""  # a flag has no value to name
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.metavar = ""
+        return option
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -190,21 +202,18 @@ def _complete(arguments: list[str]) -> int:
 def _call(arguments: list[str]) -> int:
     """Run the program and turn its errors into lines and statuses; with nothing to do, it says what it can."""
     if not arguments:
-        with contextlib.redirect_stdout(sys.stderr):
-            typer.main.get_command(app).main(["--help"], prog_name="embtool", standalone_mode=False)
-        return USAGE
+        return _offer_help([])
+    if arguments[0] == "help":
+        arguments = [*arguments[1:], "--help"]
     try:
         result = typer.main.get_command(app).main(arguments, prog_name="embtool", standalone_mode=False)
     except EmbtoolError as error:
-        report(error, hint=_glued_option(arguments, "m") if isinstance(error, SourceError) else None)
+        from embtool.cli.usage import glued_option  # noqa: PLC0415 - only where something went wrong
+
+        report(error, hint=glued_option(arguments, "m") if isinstance(error, SourceError) else None)
         return error.exit_status
     except typer.TyperException as error:
-        usage = _usage(error)
-        option = re.search(r"(?:no such option: |'?)-([a-z])\b", usage)
-        glued = None if option is None else _glued_option(arguments, option[1])
-        complain("error", usage)
-        complain("hint", glued or f"embtool {_command(arguments)}--help")
-        return error.exit_code
+        return _refuse(error, arguments)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except MemoryError:
@@ -213,23 +222,22 @@ def _call(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _usage(error: typer.TyperException) -> str:
-    """Write a usage error as one lower-case line without a full stop."""
-    text = " ".join(error.format_message().split()).rstrip(".")
-    return text[:1].lower() + text[1:].replace(": Input should", ": input should")
+def _refuse(error: typer.TyperException, arguments: list[str]) -> int:
+    """Say what is wrong with the usage; of a group of commands without one of them, what there is."""
+    from embtool.cli import usage  # noqa: PLC0415 - only where something went wrong
+
+    if error.format_message() == "Missing command.":
+        return _offer_help(arguments)
+    complain("error", usage.sentence(error))
+    complain("hint", usage.hint(error, arguments, arguments[0] if arguments[0] in COMMANDS else ""))
+    return error.exit_code
 
 
-def _command(arguments: Sequence[str]) -> str:
-    return f"{arguments[0]} " if arguments and arguments[0] in COMMANDS else ""
-
-
-def _glued_option(arguments: Sequence[str], letter: str) -> str | None:
-    """Recognise `king -man`: it was read as the option `-m` with the value `an`."""
-    for argument in arguments:
-        if re.fullmatch(rf"-{letter}[^\W\d_]+", argument):
-            token = argument[1:]
-            return f"{argument} was read as the option -{letter}; to subtract a token write --minus {token}"
-    return None
+def _offer_help(arguments: list[str]) -> int:
+    """Say on stderr what can be done, where nothing was asked."""
+    with contextlib.redirect_stdout(sys.stderr):
+        typer.main.get_command(app).main([*arguments, "--help"], prog_name="embtool", standalone_mode=False)
+    return USAGE
 
 
 def _leave_threads_to_passes() -> None:

@@ -12,10 +12,10 @@ from embtool.arithmetic import Analogy, combine, parse_analogies
 from embtool.cli.batch import read_lines
 from embtool.cli.messages import note
 from embtool.cli.options import ModelOptions, OutputOptions, TableName, find_table
-from embtool.errors import FormatError, LocalFailure, UnknownToken
+from embtool.cli.reading import read_input
+from embtool.errors import UnknownToken
 from embtool.neighbors import nearest_each
 from embtool.output import Column, Group, Listing, count, visible
-from embtool.source import SMALL_FILE_LIMIT
 from embtool.table import EmbeddingTable, TableReader
 from embtool.vocabulary import Vocabulary
 
@@ -213,11 +213,4 @@ def _read(file: Path) -> list[str]:
     """Read the lines of a file of questions."""
     if str(file) == "-":
         return list(read_lines())
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(SMALL_FILE_LIMIT + 1)
-    except OSError as error:
-        raise LocalFailure(f"cannot read {file}: {error.strerror or error}") from error
-    if len(data) > SMALL_FILE_LIMIT:
-        raise FormatError(f"{file} is too large to be a file of questions")
-    return data.decode("utf-8", "replace").splitlines()
+    return read_input(file, "FILE").decode("utf-8", "replace").splitlines()

@@ -13,14 +13,14 @@ from typing import BinaryIO
 
 import typer
 
-from embtool.cli.messages import note, report
+from embtool.cli.messages import note, report, warn
 from embtool.cli.options import TokenOptions
 from embtool.errors import EmbtoolError, UnknownToken
 from embtool.model import Model
 from embtool.neighbors import MOST_QUERIES
 from embtool.output import Group
 from embtool.table import EmbeddingTable
-from embtool.vocabulary import Query, Vocabulary, parse_ids, read_queries
+from embtool.vocabulary import Query, Vocabulary, mixed_words, parse_ids, read_queries
 
 NOT_FOUND = 3
 
@@ -68,6 +68,7 @@ class Batch:
         """Answer every query, up to `at_once` together."""
         if self.typed is not None:
             plans = [self._look_up(text) for text in self.typed]
+            self._warn_of_mixing(plans)
             for queries in in_chunks((query for plan in plans for query in plan), at_once):
                 yield from answer(queries)
             return
@@ -83,7 +84,9 @@ class Batch:
     def all(self) -> list[Query]:
         """Look up every text."""
         texts = read_lines() if self.typed is None else self.typed
-        return [query for text in texts for query in self._look_up(text)]
+        queries = [query for text in texts for query in self._look_up(text)]
+        self._warn_of_mixing([queries])
+        return queries
 
     # `first` is the first query that named a row, for those who explain what was done.
 
@@ -91,6 +94,13 @@ class Batch:
         """End with status 3 if a line failed."""
         if self.failed:
             raise typer.Exit(NOT_FOUND)
+
+    @staticmethod
+    def _warn_of_mixing(plans: Iterable[Iterable[Query]]) -> None:
+        """Warn of words with and without a space in one question; the queries of a range are not made for that."""
+        mixed = mixed_words(query for plan in plans if isinstance(plan, list) for query in plan)
+        if mixed is not None:
+            warn(mixed)
 
     def _look_up(self, text: str) -> Iterable[Query]:
         """Look up one text, and make sure that the table has its rows; the queries of a range are made as needed."""

@@ -32,7 +32,7 @@ COLUMNS = (
     Column("file", terminal=False),
     Column("about"),
     Column("bytes", right=True, show=size),
-    Column("modified"),
+    Column("modified", whole=True),
     Column("path", terminal=False),
 )
 

@@ -12,7 +12,7 @@ import typer.core
 from embtool.arithmetic import add_up, combine, pool
 from embtool.cli import completion
 from embtool.cli.batch import NOT_FOUND, read_lines
-from embtool.cli.messages import note, report
+from embtool.cli.messages import note, report, warn
 from embtool.cli.options import (
     Metric,
     ModelOptions,
@@ -29,7 +29,7 @@ from embtool.model import Model
 from embtool.neighbors import Neighbors, nearest
 from embtool.output import Column, Group, Listing, brief, count, visible
 from embtool.table import EmbeddingTable, TableReader
-from embtool.vocabulary import Query, Vocabulary, read_queries
+from embtool.vocabulary import Query, Vocabulary, mixed_words, read_queries
 
 SIGNS = {"+": 1.0, "-": -1.0, "−": -1.0}
 SHOWN_SIGNS = {1.0: "+", -1.0: "-"}
@@ -95,11 +95,12 @@ def run(
     model: ModelOptions,
     output: OutputOptions,
 ) -> None:
-    """Rank the rows nearest to an expression: embtool calc king - man + woman.
+    """Rank the rows nearest to an expression: embtool calc ' king' - ' man' + ' woman'.
 
-    Signs are arguments of their own, with spaces around them; one quoted argument is an expression too, and so is each
-    line of stdin. Rows are scaled to length 1 before they are added, as gensim does. The tokens of the expression are
-    left out of the answer, and a note says where they would stand. The token + itself is written piece:+
+    A word inside a sentence is the token with a space before it, and quotes keep that space. Signs are arguments of
+    their own, with spaces around them; one quoted argument is an expression too, and so is each line of stdin. Rows are
+    scaled to length 1 before they are added, as gensim does. The tokens of the expression are left out of the answer,
+    and a note says where they would stand. The token + itself is written piece:+
     """
     token.check()
     lines = None if expression and expression != ["-"] else read_lines()
@@ -212,6 +213,9 @@ class _Session:
     def answer(self, terms: Sequence[Term]) -> Group:
         """Answer one expression."""
         queries = [self._look_up(term.text) for term in terms]
+        mixed = mixed_words(queries)
+        if mixed is not None:
+            warn(mixed)
         signs = [term.sign for term in terms]
         rows = np.stack([self._row(query) for query in queries])
         vector = combine(rows, signs) if self.normalize else add_up(rows, signs)

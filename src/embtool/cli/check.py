@@ -8,7 +8,7 @@ import typer
 from embtool.check import RULES, Report, Rule, Severity, Subject, Surveys, check_model
 from embtool.checkpoint import Checkpoint
 from embtool.cli import completion
-from embtool.cli.messages import note
+from embtool.cli.messages import note, warn
 from embtool.cli.options import OutputOptions, SourceOptions
 from embtool.cli.watching import watched
 from embtool.errors import EmbtoolError, FileNotInModel, TableNotFound, UnsupportedFormat
@@ -33,6 +33,15 @@ RULE_COLUMNS = (
     Column("summary"),
     Column("why", terminal=False),
 )
+
+LACKING = {
+    "surveys": "only with --deep",
+    "base": "only with --base",
+    "vocabulary": "the model has no tokenizer",
+    "config": "the model has no config.json",
+    "positions": "the position settings cannot be read",
+}
+"""Why a rule was not looked at, by what it needs; everything else is a part of the weights."""
 
 Names = list[str] | None
 
@@ -102,6 +111,10 @@ def run(
     before = None if base is None else subject_of(source.open_named(base))
     subject = subject_of(opened, base=before, deep=deep)
     report = check_model(subject, chosen)
+    if select:
+        for name in report.skipped:
+            why = dict.fromkeys(LACKING.get(need, "the weights are not there") for need in RULES[name].lacking(subject))
+            warn(f"{name} was not looked at: {', '.join(why)}")
     output.emit(_listing(subject, report, deep=deep))
     if report.at_least(level):
         raise typer.Exit(FOUND)
@@ -216,12 +229,18 @@ def _line(record: dict[str, Any]) -> str:
 def _summary(subject: Subject, report: Report, *, deep: bool) -> str:
     """Say how many findings there are, and how many rules were looked at."""
     counts = [
-        f"{len([found for found in report.findings if found.severity is severity])} {severity.value}"
+        _counted(len([found for found in report.findings if found.severity is severity]), severity)
         for severity in (Severity.ERROR, Severity.WARNING, Severity.INFO)
     ]
-    found = ", ".join(counts) if report.findings else "nothing found"
+    nothing = "nothing found" if report.looked else "nothing looked at"
+    found = ", ".join(counts) if report.findings else nothing
     unread = "" if deep else "; --deep reads the tables too"
     return f"{subject.name}: {found}; {len(report.looked)} rules looked at, {_skipped(report.skipped)}{unread}"
+
+
+def _counted(number: int, severity: Severity) -> str:
+    plural = "" if number == 1 or severity is Severity.INFO else "s"
+    return f"{number} {severity.value}{plural}"
 
 
 def _skipped(names: Sequence[str]) -> str:

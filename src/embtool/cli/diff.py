@@ -1,5 +1,6 @@
 """`embtool diff`: which rows moved between two models."""
 
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -9,10 +10,11 @@ import typer
 from embtool.cli import completion
 from embtool.cli.messages import note
 from embtool.cli.options import OutputOptions, SourceOptions, TableName, Top, find_table, token_fields
+from embtool.cli.position import ranges
 from embtool.cli.watching import watched
 from embtool.diff import Alignment, Moved, TableDifference, align_by_id, align_by_token, compare_tables
 from embtool.model import Model
-from embtool.output import Column, Group, Listing, count, visible
+from embtool.output import Column, Group, Listing, Record, count, spelled, visible
 from embtool.table import EmbeddingTable
 from embtool.vocabulary import Vocabulary
 
@@ -52,6 +54,14 @@ COLUMNS = (
 )
 
 
+def _columns(shown: Sequence[Record]) -> list[Column]:
+    """Leave out what says of B only what is said of A."""
+    same_id = all(record["id_b"] in (None, record["id"]) for record in shown)
+    same_token = all(record["token_b"] is None for record in shown)
+    hidden = {key for key, same in (("id_b", same_id), ("token_b", same_token)) if same}
+    return [column for column in COLUMNS if column.key not in hidden]
+
+
 def run(
     a: Annotated[
         str,
@@ -86,15 +96,28 @@ def run(
     lines = _Lines(first.vocabulary_of(ours), second.vocabulary_of(theirs), found, rank, top)
     records = lines.records()
     context = {"a": first.name, "b": second.name, "table": ours.role, "by": used.value, "rank": rank.value}
+    shown = lines.named()
     rows, median = _rows(found, ours, theirs), {measure.value: found.median(measure) for measure in Moved}
     output.emit(
         Listing(
             "diff",
             COLUMNS,
-            [Group(records, title=_title(first, second, rows), after=_after(rows, found, rank))],
+            [Group(records)],
             "differences",
             line=context,
             document=lambda: {**context, "rows": rows, "median": median, "differences": records},
+            terminal=Listing(
+                "diff",
+                _columns(shown),
+                [
+                    Group(
+                        shown,
+                        title=_title(first, second, rows),
+                        after=[*lines.nameless(), *_after(rows, found, rank)],
+                    )
+                ],
+                "differences",
+            ),
         )
     )
     if exit_code and found.differs:
@@ -164,14 +187,42 @@ class _Lines:
     def records(self) -> list[dict[str, Any]]:
         """List the rows of each kind, as many as asked."""
         alignment = self.found.alignment
+        return self._described(alignment.only_a.tolist(), alignment.only_b.tolist())
+
+    def named(self) -> list[dict[str, Any]]:
+        """List the same, but of the rows that only one side has those with a token."""
+        records = self._described(*(named for _, _, named in self._sides()))
+        for record in records:
+            theirs = self.b.token(record["id_b"]) if self.b is not None and record["token_b"] is not None else None
+            if theirs is not None:
+                record["token_b"] = spelled(theirs.text, theirs.bytes.hex())
+        return records
+
+    def nameless(self) -> list[str]:
+        """Say how many rows without a token only one side has."""
+        lines = []
+        for side, rows, named in self._sides():
+            rest = sorted(set(rows) - set(named))
+            noun = "row" if len(rest) == 1 else "rows"
+            if rest:
+                lines.append(f"  only in {side}: {count(len(rest))} {noun} without a token, {ranges(rest)}")
+        return lines
+
+    def _sides(self) -> Iterator[tuple[str, list[int], list[int]]]:
+        """Give for each side its name, the rows that only it has, and those of them that have a token."""
+        alignment = self.found.alignment
+        for side, vocabulary, alone in (("A", self.a, alignment.only_a), ("B", self.b, alignment.only_b)):
+            tokens = np.empty(0, np.int64) if vocabulary is None else vocabulary.ids
+            yield side, alone.tolist(), np.intersect1d(alone, tokens).tolist()
+
+    def _described(self, only_a: Sequence[int], only_b: Sequence[int]) -> list[dict[str, Any]]:
+        farthest = self.found.farthest(self.rank, self.top).tolist()
+        reassigned = self.found.alignment.reassigned[: self.top].tolist()
         return [
-            *(
-                self._changed(place, row)
-                for place, row in enumerate(self.found.farthest(self.rank, self.top).tolist(), 1)
-            ),
-            *(self._alone(Status.ONLY_A, row, None) for row in alignment.only_a[: self.top].tolist()),
-            *(self._alone(Status.ONLY_B, None, row) for row in alignment.only_b[: self.top].tolist()),
-            *(self._alone(Status.REASSIGNED, row, row) for row in alignment.reassigned[: self.top].tolist()),
+            *(self._changed(place, row) for place, row in enumerate(farthest, 1)),
+            *(self._alone(Status.ONLY_A, row, None) for row in only_a[: self.top]),
+            *(self._alone(Status.ONLY_B, None, row) for row in only_b[: self.top]),
+            *(self._alone(Status.REASSIGNED, row, row) for row in reassigned),
         ]
 
     def _changed(self, place: int, row: int) -> dict[str, Any]:

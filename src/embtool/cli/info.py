@@ -13,6 +13,8 @@ from embtool.cli.explanations import explain_info
 from embtool.cli.messages import note, report
 from embtool.cli.options import ExplainOptions, OutputOptions, SourceOptions
 from embtool.cli.position import describe_positions
+from embtool.cli.reach import doubt
+from embtool.config import Config
 from embtool.errors import EmbtoolError, FileNotInModel, MissingLibrary, NoVocabulary, TableNotFound
 from embtool.hub.crew import in_order
 from embtool.model import Model
@@ -54,6 +56,7 @@ def run(
             opened[name] = source.open_named(name)
             return notes, describe(opened[name], tell=notes.append)
         except EmbtoolError as error:
+            doubt(error, opened.get(name))
             return notes, error
 
     def cards() -> Iterator[Card]:
@@ -114,14 +117,14 @@ def describe(model: Model, *, tell: Callable[[str], None] = note) -> Card:
         "format": model.checkpoint.format if tables is not None else None,
         "shards": len(model.checkpoint.shards) if tables is not None else 0,
         "tables": [_table(table) for table in found],
-        "tied": _tied(tables),
+        "tied": _tied(tables, config),
         "vocabulary": words,
         "position": position,
         "cost": {"requests": model.source.cost.requests, "bytes": model.source.cost.bytes},
     }
     sections = [
         Section("model", _model_lines(model, document)),
-        Section("tables", [*_table_lines(found), *_tied_lines(tables)] or [("none", "no weights here")]),
+        Section("tables", [*_table_lines(found), *_tied_lines(tables, config)] or [("none", "no weights here")]),
         Section("vocabulary", _vocabulary_lines(words, config.vocab_size if config is not None else None)),
         Section("position", position_lines),
     ]
@@ -171,10 +174,15 @@ def _table(table: EmbeddingTable) -> dict[str, Any]:
     }
 
 
-def _tied(tables: Tables | None) -> dict[str, Any] | None:
+def _tied(tables: Tables | None, config: Config | None) -> dict[str, Any] | None:
     if tables is None:
         return None
-    return {"config": tables.tying.config, "stored": tables.tying.stored, "verdict": tables.tying.verdict}
+    return {
+        "config": tables.tying.config,
+        "stored": tables.tying.stored,
+        "verdict": tables.tying.verdict,
+        "origin": _tying_origin(tables, config),
+    }
 
 
 def _vocabulary(vocabulary: Vocabulary | None, rows: int | None) -> dict[str, Any] | None:
@@ -245,14 +253,18 @@ VERDICTS = {
 }
 
 
-def _tied_lines(tables: Tables | None) -> list[tuple[str, str]]:
+def _tying_origin(tables: Tables, config: Config | None) -> str | None:
+    """Tell where what the config says of tying was read: a field, or the default of the model's family."""
+    return None if config is None or tables.tying.config is None else config.origins.get("tie_word_embeddings")
+
+
+def _tied_lines(tables: Tables | None, config: Config | None) -> list[tuple[str, str]]:
     if tables is None or not tables.stored:
         return []
     said = {True: "tied", False: "untied", None: "nothing"}[tables.tying.config]
-    return [
-        ("tying", VERDICTS[tables.tying.verdict]),
-        ("", f"config says {said}; stored: {tables.tying.stored}"),
-    ]
+    is_default = (_tying_origin(tables, config) or "").startswith("class default")
+    says = f"config does not say, the family's default is {said}" if is_default else f"config says {said}"
+    return [("tying", VERDICTS[tables.tying.verdict]), ("", f"{says}; stored: {tables.tying.stored}")]
 
 
 def _vocabulary_lines(words: dict[str, Any] | None, vocab_size: int | None) -> list[tuple[str, str]]:

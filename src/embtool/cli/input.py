@@ -97,6 +97,7 @@ class _Reader:
         self.model = model
         self.start = start
         self.special = special
+        self.left_out: str | None = None
         self.positions: Positions = model.positions
         self.tables = SequenceTables(model.input_table, self._table("position"), self._table("token_type"))
 
@@ -112,7 +113,9 @@ class _Reader:
 
     def read(self, text: str) -> InputSequence:
         """Read a text."""
-        return self._read(self._ids(text))
+        ids = self._ids(text)
+        self.left_out = None if self.special else self._around(text, ids)
+        return self._read(ids)
 
     def read_both(self, one: str, other: str) -> tuple[InputSequence, InputSequence]:
         """Read two texts so that they share as many tokens as they can.
@@ -128,6 +131,21 @@ class _Reader:
 
     def _ids(self, text: str) -> list[int]:
         return [token.id for token in self.model.vocabulary.encode(text, special=self.special)]
+
+    def _around(self, text: str, ids: list[int]) -> str | None:
+        """Name what the tokenizer would put around a text, or None where it puts nothing."""
+        whole = self.model.vocabulary.encode(text, special=True)
+        start = next((at for at in range(len(whole)) if [token.id for token in whole[at:][: len(ids)]] == ids), None)
+        if start is None or len(whole) == len(ids):
+            return None
+        before, after = ([token.text for token in part] for part in (whole[:start], whole[start + len(ids) :]))
+        where = "around it" if before and after else "before it" if before else "after it"
+        shown = " … ".join(" ".join(part) for part in (before, after) if part)
+        return (
+            f"the tokenizer would put {shown} {where}, and the positions would move: --special"
+            if before
+            else (f"the tokenizer would put {shown} {where}: --special")
+        )
 
     def _read(self, ids: list[int]) -> InputSequence:
         if not ids:
@@ -152,12 +170,14 @@ class _Reader:
             rounded = " rounded to the dtype of the weights" if scale is not None and scale.rounded else ""
             lines.append(f"rows are multiplied by {sequence.scale:g} first ({scale.origin if scale else ''}{rounded})")
         if sequence.token_type_row is not None:
-            lines.append("every token also gets row 0 of the token-type table")
+            lines.append("every token also gets row 0 of the token-type table, which is in the sum")
         if sequence.followed_by is not None:
             lines.append(f"the model normalizes the sum next ({sequence.followed_by}); that is not shown")
         context = self.positions.context_length
         if context is not None and sequence.positions[-1] >= context:
             lines.append(f"position {sequence.positions[-1]} is beyond the context of {count(context)} tokens")
+        if self.left_out is not None:
+            lines.append(self.left_out)
         return [*lines, *sequence.notes]
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from embtool.cli import completion
 from embtool.cli.options import ModelOptions, OutputOptions
 from embtool.lesson import (
     STEPS,
@@ -33,10 +34,11 @@ LONGEST_NAME = 14
 
 LEAVE = "q"
 
+LETTERS = "abcdefgh"
+
 PROMPTS = {
     Kind.NUMBER: "a number> ",
     Kind.COSINE: "-1 to 1> ",
-    Kind.CHOICE: "a, b, …> ",
     Kind.OPEN: "in your words; an empty line ends> ",
 }
 
@@ -65,7 +67,12 @@ QUESTION_COLUMNS = tuple(
 
 def run(
     step: Annotated[
-        str | None, typer.Argument(metavar="STEP", help="A step, 1 to 7, or all; without it the steps are listed.")
+        str | None,
+        typer.Argument(
+            metavar="STEP",
+            autocompletion=completion.choices(*(str(step.number) for step in STEPS), EVERY, *(s.name for s in STEPS)),
+            help="A step, 1 to 7, or all; without it the steps are listed.",
+        ),
     ] = None,
     *,
     reset: Annotated[bool, typer.Option("--reset", help="Forget which steps are done.")] = False,
@@ -202,7 +209,7 @@ def _ask(page: Page, question: Question) -> None:
         page.say(paragraph)
         page.gap()
     page.say(question.ask, "bold")
-    for letter, option in zip("abcdefgh", question.choices, strict=False):
+    for letter, option in zip(LETTERS, question.choices, strict=False):
         page.say(f"{letter}  {option}", indent=2)
 
 
@@ -261,7 +268,7 @@ class _Walk:
         """Walk one step and keep that it was done."""
         _head(self.page, step, self.subject)
         verdicts: list[bool | None] = []
-        if step.recall is not None:
+        if step.recall is not None and any(number < step.number for number in read_progress()):
             self.page.gap()
             self.page.say("First, do you remember?", "dim")
             verdicts.append(self._question(step.recall))
@@ -281,7 +288,8 @@ class _Walk:
         """Read a guess until it can be held against the answer."""
         if question.kind is Kind.OPEN:
             return "\n".join(iter(lambda: self._read(PROMPTS[Kind.OPEN]), ""))
-        while (guess := self._read(PROMPTS[question.kind])) and not understood(question, guess):
+        prompt = PROMPTS.get(question.kind) or f"a to {LETTERS[len(question.choices) - 1]}> "
+        while (guess := self._read(prompt)) and not understood(question, guess):
             self.page.say(ASIDES[question.kind], "dim")
         return guess
 

@@ -43,6 +43,7 @@ from embtool.output import (
     count,
     encodable,
     make_console,
+    spelled,
     visible,
 )
 from embtool.picture import Picture, Point, to_drawing, to_lines, to_page
@@ -53,8 +54,8 @@ from embtool.vocabulary import Query
 
 LEAST_WIDTH, LEAST_HEIGHT = 40, 12
 
-LINES_KEPT = 6
-"""Lines of a terminal left for the title, the caption and the prompt."""
+LINES_KEPT = 8
+"""Lines of a terminal left for the title, the legend, the caption and the prompt."""
 
 USUAL_HEIGHT = 24
 
@@ -237,7 +238,7 @@ class _Gathered:
     def _name(self, entry: dict[str, Any]) -> str:
         if entry["id"] is None:
             return brief(entry["query"])
-        return brief(entry["token"]) if entry["token"] is not None else f"id:{entry['id']}"
+        return f"id:{entry['id']}" if entry["token"] is None else brief(spelled(entry["token"], entry["bytes"]))
 
     def _about(self, entry: dict[str, Any]) -> str:
         where = "" if entry["id"] is None else f"id {entry['id']}"

@@ -1,7 +1,6 @@
 """`embtool neighbors`: the nearest rows, ranked."""
 
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from embtool.arithmetic import combine, pool
 from embtool.cli import completion
 from embtool.cli.batch import Batch
 from embtool.cli.explanations import About, explain_neighbors
-from embtool.cli.messages import warn
+from embtool.cli.messages import note, warn
 from embtool.cli.options import (
     ExplainOptions,
     Metric,
@@ -27,13 +26,12 @@ from embtool.cli.options import (
     find_table,
     token_fields,
 )
+from embtool.cli.reading import read_input
 from embtool.dtypes import Doubles
-from embtool.errors import FormatError, LocalFailure
 from embtool.model import Model
 from embtool.neighbors import Neighbors, nearest_each
 from embtool.output import Column, Group, Listing, brief, count, unescape, visible
 from embtool.scan import Mask, mean_row
-from embtool.source import SMALL_FILE_LIMIT
 from embtool.table import EmbeddingTable, TableReader
 from embtool.vectors import parse_vectors
 from embtool.vocabulary import Query
@@ -62,7 +60,7 @@ COLUMNS = (
     Column("token", show=visible, style="bold"),
     Column("bytes", terminal=False),
     Column("score", right=True, show=_score),
-    Column("score", title="", show=_bar, machine=False, style="cyan", missing=""),
+    Column("score", title="", show=_bar, machine=False, style="cyan", missing="", whole=True, worth=0),
 )
 
 
@@ -118,7 +116,7 @@ def run(
     """Rank the rows nearest to a token's row, exactly.
 
     Several tokens are several queries. With --plus and --minus they are one expression, as in
-    `embtool neighbors king --minus man --plus woman`. Without a TOKEN, each line of stdin is a query.
+    `embtool neighbors ' king' --minus ' man' --plus ' woman'`. Without a TOKEN, each line of stdin is a query.
     """
     pattern = _compile(only)
     opened = model.open()
@@ -149,7 +147,7 @@ def run(
             )
 
         if vector is not None:
-            brought = parse_vectors(_read(vector), file=str(vector), unescape=unescape)
+            brought = parse_vectors(read_input(vector, "--vector"), file=str(vector), unescape=unescape)
             groups: Iterator[Group] = iter(
                 session.answer(
                     [
@@ -217,6 +215,7 @@ class _Session:
         self.mean = mean
         self.vocabulary = model.vocabulary_of(table)
         self.warned = False
+        self.noted = False
 
     def answer(self, questions: Sequence[_Question]) -> list[Group]:
         """Answer questions together, in one pass over the table."""
@@ -240,6 +239,9 @@ class _Session:
         fields = (
             token_fields(entry, identity) if identity is not None else dict.fromkeys(("id", "piece", "token", "bytes"))
         )
+        if self.vocabulary is not None and identity is not None and entry is None and not self.noted:
+            self.noted = True
+            note(f"row {identity} has no token: it is padding")
         records = [
             self._record(rank, row, score)
             for rank, (row, score) in enumerate(zip(found.ids.tolist(), found.scores.tolist(), strict=True), 1)
@@ -297,19 +299,3 @@ def _allowed(
     if not special:
         allowed[vocabulary.special_ids[vocabulary.special_ids < rows]] = False
     return allowed
-
-
-def _read(path: Path) -> bytes:
-    """Read the file of `--vector`, or stdin."""
-    try:
-        data = sys.stdin.buffer.read(SMALL_FILE_LIMIT + 1) if str(path) == "-" else _read_file(path)
-    except OSError as error:
-        raise LocalFailure(f"cannot read {path}: {error.strerror or error}") from error
-    if len(data) > SMALL_FILE_LIMIT:
-        raise FormatError(f"{path} is too large: --vector reads up to {SMALL_FILE_LIMIT:,} bytes")
-    return data
-
-
-def _read_file(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(SMALL_FILE_LIMIT + 1)

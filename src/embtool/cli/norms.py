@@ -21,7 +21,7 @@ from embtool.cli.watching import watched
 from embtool.dtypes import Doubles
 from embtool.model import Model
 from embtool.norms import row_norms
-from embtool.output import Card, Column, Group, Listing, Section, brief, count, visible
+from embtool.output import Card, Column, Group, Listing, Section, brief, count, spelled, visible
 from embtool.scan import Ids
 from embtool.statistics import PERCENTILES, TableStatistics, describe_table, extremes, standing
 from embtool.survey import survey
@@ -213,8 +213,9 @@ class _Names:
         return [(f"{self.norms[row]:.4f}", self.name(row)) for row in ids.tolist()]
 
     def name(self, row: int) -> str:
-        token = self._fields(row)["token"]
-        return f"{brief(str(token)) if token is not None else 'no token'}   id {count(row)}"
+        token = self.vocabulary.token(row) if self.vocabulary is not None else None
+        name = "no token" if token is None else brief(spelled(token.text, token.bytes.hex()))
+        return f"{name}   id {count(row)}"
 
     def _fields(self, row: int) -> dict[str, object]:
         return token_fields(self.vocabulary.token(row) if self.vocabulary is not None else None, row)

@@ -16,6 +16,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from embtool.cli import completion
+from embtool.cli.help import HUB
 from embtool.cli.messages import note
 from embtool.cli.reach import current, read_limit, visit
 from embtool.model import Model, open_model
@@ -140,18 +141,18 @@ class SourceOptions:
     """How a model is reached."""
 
     revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of a repository.", rich_help_panel="Model")
+        str | None, typer.Option(help="Branch, tag or commit of a repository.", rich_help_panel=HUB)
     ] = None
     offline: Annotated[
-        bool, typer.Option("--offline", help="Answer from what is cached; ask nobody.", rich_help_panel="Model")
+        bool, typer.Option("--offline", help="Answer from what is cached; ask nobody.", rich_help_panel=HUB)
     ] = False
-
     token: Annotated[
         str | None,
         typer.Option(
-            metavar="TOKEN",
-            help="Hugging Face token. Better: HF_TOKEN or `hf auth login`, which others on this machine cannot see.",
-            rich_help_panel="Model",
+            metavar="HF_TOKEN",
+            help="Credential of the hub, not a token of the vocabulary. Better: the variable HF_TOKEN or "
+            "`hf auth login`, which others on this machine cannot see.",
+            rich_help_panel=HUB,
         ),
     ] = None
     max_bytes: Annotated[
@@ -159,14 +160,12 @@ class SourceOptions:
         typer.Option(
             metavar="BYTES",
             help="Ask before more is fetched; a script ends instead. Default: EMBTOOL_MAX_BYTES, else 4GB.",
-            rich_help_panel="Model",
+            rich_help_panel=HUB,
         ),
     ] = None
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run", help="Say what would be fetched, and fetch only small files.", rich_help_panel="Model"
-        ),
+        typer.Option("--dry-run", help="Say what would be fetched, and fetch only small files.", rich_help_panel=HUB),
     ] = False
 
     @property

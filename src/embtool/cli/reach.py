@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from embtool.cli.messages import note
+from embtool.errors import EmbtoolError, SourceError
+from embtool.model import Model
 from embtool.output import Bar, Column, Format, Group, Listing, count, emit, size
 from embtool.source import NotFetched, Source
 
@@ -114,6 +116,10 @@ def visit(command: Callable[[], Any], *, dry_run: bool, output_format: Format | 
             visited.end_progress()
             visited.report()
             raise
+        except SourceError as error:
+            for source in visited.sources:
+                _doubt(error, source)
+            raise
         except (KeyboardInterrupt, SystemExit) as error:  # the latter is how a termination ends the program
             visited.end_progress()
             for text in getattr(error, "__notes__", ()):  # what a fetch has kept
@@ -125,6 +131,20 @@ def visit(command: Callable[[], Any], *, dry_run: bool, output_format: Format | 
     finally:
         _visits.pop()
         visited.close()
+
+
+def doubt(error: EmbtoolError, model: Model | None) -> None:
+    """Add to the hint of an error that a repository which nobody has answered for may be a mistyped path."""
+    if model is not None:
+        _doubt(error, model.source)
+
+
+def _doubt(error: EmbtoolError, source: Source) -> None:
+    if not isinstance(error, SourceError) or source.local or source.commit is not None or "://" in source.name:
+        return
+    taken = f"there is no file or folder {source.name!r} here, so it was taken for a repository of the hub"
+    if taken not in (error.hint or ""):
+        error.hint = f"{taken}; {error.hint}" if error.hint else taken
 
 
 def _rehearse(command: Callable[[], Any], visited: Visit, output_format: Format | None, *, header: bool) -> None:

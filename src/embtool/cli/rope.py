@@ -5,7 +5,6 @@ draws it, `rope_compare` sets two models side by side.
 """
 
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -23,17 +22,17 @@ from embtool.cli.messages import note
 from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, Texts, TokenOptions, token_fields
 from embtool.cli.pictures import drawer
 from embtool.cli.position import no_rope
+from embtool.cli.reading import read_input
 from embtool.cli.rope_compare import compare
 from embtool.cli.rope_picture import KINDS, picture_of
 from embtool.cli.rope_session import Manner, Place, Session, Source, Subject
 from embtool.cli.rope_terminal import Terminal
 from embtool.cli.writing import Force, write
-from embtool.errors import ConfigError, LocalFailure
+from embtool.errors import ConfigError
 from embtool.model import Model
 from embtool.output import Format, count
 from embtool.positions import UNKNOWN_LAYOUT, LayerRope, Rope
 from embtool.rope import Layout, RopeSettings, frequencies
-from embtool.source import SMALL_FILE_LIMIT
 from embtool.vectors import parse_vectors
 from embtool.vocabulary import Query
 
@@ -297,20 +296,8 @@ def _sources(
         return None
     if vector == "ones":
         return []
-    named = parse_vectors(_read(vector), file=vector)
+    named = parse_vectors(read_input(Path(vector), "--vector"), file=vector)
     return [Source({"query": item.name or f"vector {place}"}, item.values) for place, item in enumerate(named)]
-
-
-def _read(vector: str) -> bytes:
-    if vector == "-":
-        if sys.stdin is None or sys.stdin.isatty():
-            raise typer.BadParameter("--vector - reads stdin, and nothing is piped in")
-        return sys.stdin.buffer.read(SMALL_FILE_LIMIT)
-    try:
-        with Path(vector).open("rb") as file:
-            return file.read(SMALL_FILE_LIMIT)
-    except OSError as error:
-        raise LocalFailure(f"cannot read {vector}: {error.strerror or error}") from error
 
 
 def _token_rows(tokens: list[str], options: TokenOptions, subject: Subject) -> list[Source]:

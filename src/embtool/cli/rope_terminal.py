@@ -68,11 +68,11 @@ class Terminal:
         context = self.subject.context_length
         return [
             Column("pair", right=True, style="dim"),
-            Column("dims", show=_text),
+            Column("dims", show=_text, whole=True),
             Column("inv_freq", right=True, show=_number),
-            Column("wavelength", right=True, show=tokens_per_turn),
+            Column("wavelength", right=True, show=tokens_per_turn, worth=2),
             *([Column("in_context", title="in context", right=True, show=rounded)] if context else []),
-            Column("bar", title="", style="cyan", show=_text),
+            Column("bar", title="", style="cyan", show=_text, whole=True, worth=0),
         ]
 
     def _frequencies(self) -> Iterator[Group]:
@@ -93,12 +93,15 @@ class Terminal:
     # at one position
 
     def _turn_columns(self) -> list[Column]:
-        first = [Column("pair", right=True, style="dim"), Column("dims", show=_text)]
-        turned = [Column("angle", right=True, show=degrees), Column("dial", title="", style="cyan", show=_text)]
+        first = [Column("pair", right=True, style="dim"), Column("dims", show=_text, whole=True)]
+        turned = [
+            Column("angle", right=True, show=degrees),
+            Column("dial", title="", style="cyan", show=_text, whole=True, worth=0),
+        ]
         if self.session.sources is None:
             return [
                 *first,
-                Column("wavelength", right=True, show=tokens_per_turn),
+                Column("wavelength", right=True, show=tokens_per_turn, worth=0),
                 Column("turns", right=True, show=rounded),
                 *turned,
                 Column("cos", right=True, show=_component),
@@ -138,8 +141,8 @@ class Terminal:
         ]
         return [
             Column("pair", right=True, style="dim"),
-            Column("dims", show=_text),
-            Column("wavelength", right=True, show=tokens_per_turn),
+            Column("dims", show=_text, whole=True),
+            Column("wavelength", right=True, show=tokens_per_turn, worth=0),
             *shown,
         ]
 
@@ -237,8 +240,11 @@ def _placed(place: Place) -> str:
     return ", ".join(f"{axis} {count(number)}" for axis, number in zip(AXES, place, strict=True))
 
 
-TINY, HUNDRED, BIG, VAST = 1e-3, 100, 1e4, 1e12
-"""Where a number is rather written with an exponent, with fewer decimals, with none, or with an exponent again."""
+TINY, BIG, VAST = 1e-3, 1e4, 1e12
+"""Where a number is rather written with an exponent, with fewer decimals, or with an exponent again."""
+
+LEAST_TURN = 1e-4
+"""The smallest number of turns that is written as a number."""
 
 
 def _number(value: Any) -> str:
@@ -249,12 +255,12 @@ def _number(value: Any) -> str:
 
 
 def rounded(value: Any) -> str:
-    """Round a number of turns: the fewer, the more decimals."""
+    """Round a number of turns, always to as many decimals, so that decimal points stand below each other."""
     if isinstance(value, str):
         return value
-    if 0 < abs(value) < TINY:
-        return f"{value:.1e}"
-    return f"{value:,.1f}" if abs(value) >= HUNDRED else f"{value:.4f}"
+    if 0 < abs(value) < LEAST_TURN:
+        return f"<{LEAST_TURN:.4f}" if value > 0 else f">-{LEAST_TURN:.4f}"
+    return f"{value:,.4f}" if abs(value) < VAST else f"{value:.2e}"
 
 
 def _component(value: Any) -> str:

@@ -24,7 +24,7 @@ from embtool.cli.writing import Force, check_free, write_rows
 from embtool.dtypes import Doubles
 from embtool.model import Model
 from embtool.norms import row_norms
-from embtool.output import Column, Format, Group, Listing, brief, count, size
+from embtool.output import Column, Format, Group, Listing, brief, count, size, spelled
 from embtool.table import EmbeddingTable
 from embtool.vocabulary import Query
 
@@ -117,7 +117,7 @@ def _answer(
     if not on_terminal:
         return Group([record])
     if entry is not None:
-        name = brief(entry.text)
+        name = brief(spelled(entry.text, entry.bytes.hex()))
     else:
         name = brief(query.text) if pooled or vocabulary is None else "no token (padding)"
     place = f"{how or 'mean'} of {len(query.ids)} rows" if pooled else f"row {count(query.ids[0])}"

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from embtool.cli import completion
 from embtool.cli.options import OutputOptions
 from embtool.output import Column, Format, Group, Listing
 from embtool.schemas import FILES_ONLY, SHAPES, documents, schema
@@ -17,7 +18,12 @@ PLAN = "plan"
 
 def run(
     command: Annotated[
-        str | None, typer.Argument(metavar="COMMAND", help="A command; without it, what has a schema.")
+        str | None,
+        typer.Argument(
+            metavar="COMMAND",
+            autocompletion=completion.choices(*dict.fromkeys(name.split("-")[0] for name in SHAPES if name != PLAN)),
+            help="A command; without it, what has a schema.",
+        ),
     ] = None,
     *,
     output: OutputOptions,

@@ -39,6 +39,7 @@ BASH = r"""
         local names=${#COMPREPLY[@]}
         (( names )) || compopt -o filenames
         while IFS= read -r path; do
+            [[ ${path##*/} == .* && ${COMP_WORDS[COMP_CWORD]##*/} != .* ]] && continue
             if [[ -d ${path/#\~/$HOME} ]]; then
                 (( names )) && printf -v path '%%q/' "$path"
             elif [[ $path != *.safetensors && $path != *.gguf && $path != *.index.json ]]; then

@@ -1,6 +1,7 @@
 """`embtool similarity`: how near tokens are to each other."""
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from embtool.cli.options import (
     token_fields,
 )
 from embtool.neighbors import score_rows
-from embtool.output import Column, Group, Listing, brief, visible
+from embtool.output import Column, Group, Listing, brief, spelled, visible
 from embtool.scan import METRICS
 from embtool.vocabulary import Query
 
@@ -41,7 +42,7 @@ def run(
     opened = model.open()
     chosen = find_table(opened, table)
     batch = Batch(tokens, token, chosen, opened)
-    items: list[dict[str, object]] = []
+    items: list[dict[str, Any]] = []
     vectors: list[Any] = []
 
     def collect(query: Query) -> Group:
@@ -62,18 +63,21 @@ def run(
         raise typer.BadParameter("name at least two tokens")
     stacked = np.stack(vectors)
     matrices = {name: np.stack([score_rows(stacked, vector, name) for vector in stacked]) for name in METRICS}
-    names = [brief(str(item["token"] if item["token"] is not None else item["query"])) for item in items]
+    names = [brief(_shown(item)) for item in items]
     context = {"model": opened.name, "table": chosen.role}
-    matrix = Listing("similarity", _columns(names, metric), [_matrix(names, matrices, metric)], records_key="pairs")
+    if len(names) > PAIR:
+        shown = Listing("similarity", _columns(names, metric), [_matrix(names, matrices, metric)], "pairs")
+    else:
+        shown = Listing("similarity", PAIR_COLUMNS, [Group(_pairs(items, matrices, _shown))], "pairs")
     output.emit(
         Listing(
             "similarity",
             PAIR_COLUMNS,
-            [Group(_pairs(items, matrices))],
+            [Group(_pairs(items, matrices, _named))],
             records_key="pairs",
             line=context,
             document=lambda: {**context, "items": items, **matrices},
-            terminal=matrix if len(names) > PAIR else None,
+            terminal=shown,
         )
     )
     batch.finish()
@@ -97,14 +101,16 @@ def _columns(names: list[str], metric: Metric) -> tuple[Column, ...]:
     return (Column("name", title=metric.value, style="bold"), *heads)
 
 
-def _pairs(items: list[dict[str, object]], matrices: dict[str, Any]) -> list[dict[str, object]]:
+def _pairs(
+    items: list[dict[str, Any]], matrices: dict[str, Any], named: Callable[[dict[str, Any]], str]
+) -> list[dict[str, object]]:
     """List every pair once, in the order typed."""
     return [
         {
             "a_id": items[one]["id"],
-            "a": _named(items[one]),
+            "a": named(items[one]),
             "b_id": items[other]["id"],
-            "b": _named(items[other]),
+            "b": named(items[other]),
             **{name: _finite(matrix[one, other]) for name, matrix in matrices.items()},
         }
         for one in range(len(items))
@@ -112,8 +118,13 @@ def _pairs(items: list[dict[str, object]], matrices: dict[str, Any]) -> list[dic
     ]
 
 
-def _named(item: dict[str, object]) -> object:
-    return item["token"] if item["token"] is not None else item["query"]
+def _named(item: dict[str, Any]) -> str:
+    name: str = item["query"] if item["token"] is None else item["token"]
+    return name
+
+
+def _shown(item: dict[str, Any]) -> str:
+    return spelled(_named(item), item["bytes"])
 
 
 def _finite(value: float) -> float | None:

@@ -14,7 +14,7 @@ COLUMNS = (
     Column("id", right=True, show=count),
     Column("piece", show=visible),
     Column("token", show=visible, style="bold"),
-    Column("bytes", style="dim"),
+    Column("bytes", style="dim", whole=True, worth=0),
 )
 
 

@@ -23,7 +23,7 @@ from embtool.undertrained import (
     Reference,
     containing,
     find_reference,
-    percentile_of,
+    percentiles_of,
     rank_untrained,
     untrained_scores,
 )
@@ -31,23 +31,12 @@ from embtool.vocabulary import Token, read_queries
 
 AUTOMATIC = (Kind.PADDING, Kind.BYTES, Kind.NAMES)
 
+NO_OUTPUT = "there is no output table"
+
 CAUTION = "these are candidates: no model was run"
 
 WITHIN_SHOWN = 36
 """Characters of the longer tokens named on a terminal, so that the other columns keep their width."""
-
-COLUMNS = (
-    Column("rank", title="", right=True, style="dim"),
-    Column("id", right=True, show=count),
-    Column("piece", terminal=False),
-    Column("token", show=visible, style="bold"),
-    Column("bytes", terminal=False),
-    Column("category", style="cyan"),
-    Column("score", right=True, show=lambda value: f"{value:.4f}"),
-    Column("percentile", title="lower", right=True, show=lambda value: f"{value:.2f} %"),
-    Column("reference", style="dim"),
-    Column("within", show=lambda tokens: abridge(", ".join(map(visible, tokens)), WITHIN_SHOWN), style="dim"),
-)
 
 
 def run(
@@ -96,12 +85,13 @@ def run(
         note(CAUTION)
     named = ", ".join(f"{count(known.count(kind))} {KIND_MEANINGS[kind]}" for kind in Kind if known.count(kind))
     title = f"least trained rows of {opened.name}, {chosen.role} table, by {used.value}: {why}"
-    after = [f"  reference: {named or 'no rows'}", f"  {CAUTION}"]
+    legend = f"the smaller the {used.value}, the less trained; percentile: percent of rows with a smaller one"
+    after = [f"  {legend}", f"  reference: {named or 'no rows'}", f"  {CAUTION}"]
     document = {**context, "why": why, "verified": False, "reference": described, "tokens": records}
     output.emit(
         Listing(
             "undertrained",
-            COLUMNS,
+            _columns(used),
             [Group(records, title=title, after=after)],
             "tokens",
             line=context,
@@ -112,6 +102,21 @@ def run(
         about = About(opened, model.reached, chosen)
         explained = explain_undertrained(about, used.value, records[0]["id"] if records else None)
         explained.show(output.format)
+
+
+def _columns(indicator: Indicator) -> list[Column]:
+    return [
+        Column("rank", title="", right=True, style="dim"),
+        Column("id", right=True, show=count),
+        Column("piece", terminal=False),
+        Column("token", show=visible, style="bold"),
+        Column("bytes", terminal=False),
+        Column("category", style="cyan"),
+        Column("score", title=indicator.value, right=True, show=lambda value: f"{value:.4f}"),
+        Column("percentile", right=True, show=lambda value: f"{value:.2f}"),
+        Column("reference", style="dim"),
+        Column("within", show=lambda tokens: abridge(", ".join(map(visible, tokens)), WITHIN_SHOWN), style="dim"),
+    ]
 
 
 def _reference(model: Model, table: EmbeddingTable, asked: Sequence[str]) -> Reference:
@@ -138,9 +143,11 @@ def _choose(
     if asked is not None:
         return asked, "as asked"
     tying = model.tables.tying
-    if table.role == "input" and tying.verdict != "tied" and not (tying.stored == "input" and tying.config):
-        return Indicator.NORM, "the input table is a table of its own"
-    why = "the table predicts tokens" if table.role == "output" else "input and output table are one"
+    implied = tying.stored == "input" and tying.config
+    if table.role == "input" and tying.verdict != "tied" and not implied:
+        return Indicator.NORM, NO_OUTPUT if tying.stored == "input" else "input and output table are two"
+    one = "input and output table are one" if tying.verdict == "tied" else f"{NO_OUTPUT}; it would be tied to this one"
+    why = "the table predicts tokens" if table.role == "output" else one
     if not reference.kinds:
         return Indicator.NORM, f"{why}, but no row surely was never trained"
     return Indicator.DISTANCE, why
@@ -172,13 +179,14 @@ class _Listed:
             if not self.normal or category is Category.NORMAL
         ][:top]
         longer = containing(self.vocabulary, [entry for _, entry, _ in kept if entry is not None])
+        percentiles = percentiles_of(self.scores, [row for row, _, _ in kept]).tolist()
         return [
             {
                 "rank": rank,
                 **token_fields(entry, row),
                 "category": category.value,
                 "score": float(self.scores[row]),
-                "percentile": percentile_of(self.scores, row),
+                "percentile": percentiles[rank - 1],
                 "reference": self.reference.kinds[row].value if row in self.reference.kinds else None,
                 "within": [token.text for token in longer.get(row, [])],
             }

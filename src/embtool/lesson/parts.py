@@ -133,7 +133,8 @@ def understood(question: Question, guess: str) -> bool:
         return True
     if question.kind is Kind.CHOICE:
         return parse_choice(guess, question.choices) is not None
-    return parse_number(guess) is not None
+    number = parse_number(guess)
+    return number is not None and (question.kind is not Kind.COSINE or -1 <= number <= 1)
 
 
 def judge(question: Question, outcome: Outcome, guess: str) -> Verdict:

@@ -1,7 +1,7 @@
 """The seven steps, as data: what is told, what is asked, and what is measured for the answer.
 
 Every number is measured on the subject when its step is walked, by the functions that the ordinary commands use. Where
-a sentence is a picture and not a measurement, it says so.
+a sentence is a comparison and not a measurement, it says so.
 """
 
 import math
@@ -66,7 +66,7 @@ def mechanism(subject: Subject) -> list[Question]:
         (
             "What happens to that number? No adding, no multiplying. It says which row of a table to "
             "read, as a house number "
-            "says where to ring (that much is a picture). The row itself is real: a list of numbers, "
+            "says where to ring (that much is a comparison). The row itself is real: a list of numbers, "
             "learned in training."
         ),
     )
@@ -438,7 +438,7 @@ def _rotations(subject: Subject, rope: Rope) -> list[Question]:
         (
             "By its config, this model rotates. In each head it takes channels two by two, "
             f"{settings.pairs} pairs, and turns each pair like "
-            "the hand of a clock (the clock is a picture, the angle is not): a step further, a bit "
+            "the hand of a clock (the clock is a comparison, the angle is real): a step further, a bit "
             "further round. Pair 0 is the "
             "fastest hand."
         ),
@@ -458,7 +458,7 @@ def _rotation_elsewhere(own: tuple[str, ...]) -> list[Question]:
         (
             "Most newer models do it in another way: they rotate. In each head channels go two by two, "
             "and each pair turns "
-            "like the hand of a clock (a picture), by an angle for each position. These are the usual "
+            "like the hand of a clock (a comparison), by an angle for each position. These are the usual "
             "settings, a base of "
             "10,000 and heads of 64, and not those of your model."
         ),

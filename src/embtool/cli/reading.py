@@ -1,0 +1,35 @@
+"""Files that a user names beside the model: vectors, questions."""
+
+import sys
+from pathlib import Path
+
+import typer
+
+from embtool.errors import FormatError, LocalFailure, NoSuchFile
+from embtool.source import SMALL_FILE_LIMIT
+
+
+def read_input(path: Path, option: str) -> bytes:
+    """Read a file, or stdin for `-`; `option` is what named it.
+
+    Raises:
+        BadParameter: it is stdin, and nothing is piped in.
+        NoSuchFile: it is not there.
+        LocalFailure: the system does not let it be read.
+        FormatError: it is too large to be what it should be.
+    """
+    if str(path) == "-":
+        if sys.stdin is None or sys.stdin.isatty():
+            raise typer.BadParameter(f"{option} - reads stdin, and nothing is piped in")
+        data = sys.stdin.buffer.read(SMALL_FILE_LIMIT + 1)
+    else:
+        try:
+            with path.open("rb") as file:
+                data = file.read(SMALL_FILE_LIMIT + 1)
+        except FileNotFoundError as error:
+            raise NoSuchFile(f"no such file: {path}") from error
+        except OSError as error:
+            raise LocalFailure(f"cannot read {path}: {error.strerror or error}") from error
+    if len(data) > SMALL_FILE_LIMIT:
+        raise FormatError(f"{path} is too large: {option} reads up to {SMALL_FILE_LIMIT:,} bytes")
+    return data

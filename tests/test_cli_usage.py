@@ -1,0 +1,232 @@
+"""What a person meets who types something wrong, or asks for help: plain words, and the way out."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from help_page import options_in_help
+from program import Answer, Program
+from small_models import BERT_WORDS
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.processors import TemplateProcessing
+
+from embtool.cli import COMMANDS
+from embtool.cli.help import EXAMPLES
+from embtool.model import bundled_folder
+
+MINI = ("-m", "mini")
+
+REFUSED = {
+    "a number that is none": (("neighbors", "king", "-k", "abc"), "-k/--top is a whole number from 1, not 'abc'"),
+    "a number too small": (("neighbors", "king", "-k", "-3"), "-k/--top is a whole number from 1, not '-3'"),
+    "a format": (
+        ("row", "king", "--format", "yaml"),
+        "-f/--format is table, json, jsonl, tsv or csv, not 'yaml'",
+    ),
+    "a base": (("rope", "--theta", "big", "--dim", "8"), "--theta is a number, not 'big'"),
+    "a metric": (("calc", "king", "--metric", "x"), "--metric is cosine, dot or euclidean, not 'x'"),
+    "two letters swapped": (("neighbors", "king", "--tpo", "3"), "did you mean --top? embtool neighbors --help"),
+    "a model as an option": (("info", "-m", "mini"), "info takes the model as its argument: embtool info mini"),
+    "its long form": (("check", "--model", "x"), "check takes the model as its argument: embtool check x"),
+    "two models": (("diff", "-m", "mini"), "diff takes the model as its argument: embtool diff MODEL MODEL"),
+    "a credential": (("neighbors", "--token", "king", *MINI), "--token is a credential of the hub"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_wrong_usage_is_told_in_plain_words(run: Program, case: str) -> None:
+    arguments, words = REFUSED[case]
+    run(*arguments, stdin=b"").refused(2, words)
+
+
+def test_a_group_without_a_command_shows_its_commands(run: Program) -> None:
+    answer = run("cache")
+    assert (answer.status, answer.out) == (2, b"")
+    for word in ("ls", "rm", "path", "verify"):
+        assert f" {word} " in answer.errors
+
+
+def test_help_is_a_word_too(run: Program) -> None:
+    assert run("help").ok().text == run("--help").ok().text
+    assert run("help", "row").ok().text == run("row", "--help").ok().text
+    assert run("help", "cache", "ls").ok().text == run("cache", "ls", "--help").ok().text
+    run("help", "nope").refused(2, "nope")
+    assert "help" not in COMMANDS
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("cache", "ls")])
+def test_a_help_screen_is_clean(run: Program, command: tuple[str, ...]) -> None:
+    text = run(*command, "--help", env={"COLUMNS": "80"}).ok().text
+    assert not re.search(r"<bool>|<str>|<int|list\[|\.\.\.\]\.\.\.", text)
+    assert "interleaved-in-half-out" in text or command != ("rope",)
+    panels = re.findall(r"─ ([A-Z]\w+) ─", text)
+    assert "Hub" not in panels[:-1]
+
+
+def test_options_of_the_hub_are_still_there(run: Program) -> None:
+    assert {"--revision", "--offline", "--token", "--max-bytes", "--dry-run", "-m"} <= options_in_help(run, "row")
+
+
+RUN = [
+    (name, example)
+    for name, examples in EXAMPLES.items()
+    for example in examples
+    if not name.startswith(("cache", "learn", "use"))
+]
+
+
+@pytest.mark.parametrize(("name", "example"), RUN)
+def test_the_examples_of_the_help_screens_run(tmp_path: Path, name: str, example: str) -> None:
+    run = Program(tmp_path / "home", tmp_path)
+    (tmp_path / "home").mkdir()
+    before, _, after = example.rpartition(" | ")
+    printed = None
+    if before:
+        shell = shutil.which("bash") or pytest.skip("no bash")
+        printed = subprocess.run([shell, "-c", before], capture_output=True, check=True).stdout
+    words = shlex.split(after)
+    assert words[0] == "embtool"
+    run(*words[1:], stdin=printed).ok()
+    shown = " ".join(run(name, "--help", env={"COLUMNS": "120"}).ok().text.split())
+    assert " ".join(example.split()) in shown
+
+
+@pytest.mark.parametrize("command", ["neighbors", "row", "rope", "calc", "vocab", "diff", "export", "check", "map"])
+def test_commands_with_many_options_have_examples(command: str) -> None:
+    assert len(EXAMPLES[command]) >= 2
+
+
+def test_the_flagship_example_is_about_words(run: Program) -> None:
+    (example, *_) = EXAMPLES["calc"]
+    answer = run(*shlex.split(example)[1:], *MINI, "--json").ok()
+    assert answer.document["queries"][0]["neighbors"][0]["piece"] == "Ġqueen"
+    assert answer.errors == ""
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_word_without_its_space_is_advised(run: Program) -> None:
+    (told,) = run("neighbors", "king", *MINI).ok().of("note")
+    assert told == "'king' is id 3723; the word inside a sentence is ' king' (id 1830)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ("calc", "king", "-", " man", "+", "woman"),
+            "' man' has a space before it, as inside a sentence, and 'king',",
+        ),
+        (("similarity", "king", " queen"), "and 'king' has none: write ' king'"),
+        (("odd", "apple", " pear", " cherry"), "and 'apple' has none: write ' apple'"),
+        (("neighbors", " king", "--minus", "man"), "and 'man' has none: write ' man'"),
+        (("similarity", "strawberry", "king"), "' strawberry' has a space before it"),
+    ],
+)
+def test_mixed_words_are_warned_of_once(run: Program, arguments: tuple[str, ...], words: str) -> None:
+    (told,) = run(*arguments, *MINI).ok().of("warning")
+    assert words in told
+
+
+@pytest.mark.parametrize(
+    "arguments", [("similarity", " king", " queen"), ("similarity", "king", "woman"), ("odd", " king", " pear", "id:5")]
+)
+def test_words_of_one_form_are_not_warned_of(run: Program, arguments: tuple[str, ...]) -> None:
+    assert run(*arguments, *MINI).ok().of("warning") == []
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("'king'", "king"), ("king,", "king"), ('" king"', " king")])
+def test_marks_around_a_word_are_named(run: Program, typed: str, meant: str) -> None:
+    run("neighbors", typed, *MINI).refused(3, f"quotes and commas are part of the text; did you mean {meant}")
+
+
+def test_what_is_near_comes_before_what_can_be_pooled(run: Program) -> None:
+    run("neighbors", "strawbery", *MINI).refused(3, "hint: near: strawberry; ", "--pool mean")
+    assert "quotes" not in run("neighbors", "strawbery", *MINI).errors
+
+
+def test_a_row_of_padding_is_told(run: Program) -> None:
+    assert run("neighbors", "id:31990", *MINI).ok().of("note") == ["row 31990 has no token: it is padding"]
+    assert run("neighbors", "id:5", *MINI).ok().of("note") == []
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [("info", "nope"), ("row", "id:1", "-m", "my/nope"), ("info", "nope", "mini")])
+def test_a_mistyped_folder_is_named_as_one(run: Program, arguments: tuple[str, ...]) -> None:
+    answer = run(*arguments, "--offline")
+    name = next(word for word in arguments if "nope" in word)
+    (told,) = answer.of("hint")
+    assert told.startswith(f"there is no file or folder {name!r} here, so it was taken for a repository of the hub; ")
+
+
+def test_no_file_of_questions(run: Program) -> None:
+    run("analogy", "none.txt", *MINI).refused(3, "no such file: none.txt")
+
+
+def bare_config(folder: Path) -> Path:
+    folder.mkdir()
+    shutil.copy(bundled_folder() / "config.json", folder)
+    return folder
+
+
+def test_a_forgotten_upload_is_an_error(run: Program, tmp_path: Path) -> None:
+    folder = bare_config(tmp_path / "m")
+    answer = run("check", folder, "--json")
+    assert answer.status == 1
+    assert [found["rule"] for found in answer.document["findings"]] == ["missing-table"]
+    assert "no weights" in answer.document["findings"][0]["message"]
+    assert run("check", folder, "--select", "missing-table").status == 1
+    run("check", folder, "--ignore", "missing-table").ok()
+
+
+def skipped(answer: Answer) -> list[str]:
+    assert "nothing found" not in answer.text
+    return answer.of("warning")
+
+
+def test_a_selected_rule_that_is_skipped_is_named(run: Program, tmp_path: Path) -> None:
+    folder = bare_config(tmp_path / "m")
+    table = ("-f", "table")
+    told = skipped(run("check", folder, "--select", "missing-shard", *table).ok())
+    assert told == ["missing-shard was not looked at: the weights are not there"]
+    told = skipped(run("check", "mini", "--select", "zero-rows,moved-token", *table).ok())
+    assert told == [
+        "moved-token was not looked at: only with --base",
+        "zero-rows was not looked at: only with --deep",
+    ]
+    assert run("check", "mini", "--deep", "--select", "zero-rows").of("warning") == []
+    assert run("check", folder, "--ignore", "missing-table").of("warning") == []
+
+
+def test_the_default_of_a_family_is_told_as_one(run: Program) -> None:
+    tied = run("info", "bert/", "--json").ok().document["tied"]
+    assert tied == {"config": True, "stored": "input", "verdict": "no output table", "origin": "class default of bert"}
+    text = run("info", "bert/", "-f", "table").ok().text
+    assert "config does not say, the family's default is tied; stored: input" in text
+    assert "config says tied" in run("info", "tied/", "-f", "table").ok().text
+
+
+def test_what_the_tokenizer_would_put_around_a_text(run: Program, tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    shutil.copytree(run.folder / "bert", folder)
+    ids = {word: place for place, word in enumerate(BERT_WORDS)}
+    tokenizer = Tokenizer(WordPiece(ids, unk_token=BERT_WORDS[1]))
+    marks = [(mark, ids[mark]) for mark in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=marks)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    told = run("input", "straw", "-m", folder, "--tsv").ok().of("note")
+    assert told[-1] == "the tokenizer would put [CLS] … [SEP] around it, and the positions would move: --special"
+    assert any(line.endswith("which is in the sum") for line in told)
+    told = run("input", "straw", "--special", "-m", folder, "--tsv").ok().of("note")
+    assert not any("would put" in line for line in told)
+    told = run("input", " king", "-m", "gpt2/", "--tsv").ok().of("note")
+    assert not any("would put" in line for line in told)
