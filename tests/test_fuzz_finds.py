@@ -21,9 +21,10 @@ from sources import Memory
 from target import isolated, load
 
 from embtool.config import parse_config
-from embtool.errors import EmbtoolError
+from embtool.errors import EmbtoolError, FormatError
 from embtool.formats import open_checkpoint, whole_tables
 from embtool.vectors import parse_vectors
+from embtool.vocabulary import Vocabulary, read_vocabulary
 from embtool.vocabulary.index import SCHEMA
 
 TARGETS = load()
@@ -256,3 +257,34 @@ def test_a_scale_of_infinity_beside_a_code_of_zero_is_nan_without_a_word() -> No
     checkpoint = whole_tables(open_checkpoint(Memory({"model.safetensors": safetensors(tensors)})), config)
     table = checkpoint.tensor("lm_head.weight")
     assert np.isnan(table.dtype.to_float32(checkpoint.rows(table, [0, 1]))).all()
+
+
+def lengthening(*steps: dict[str, object]) -> Vocabulary:
+    """A tokenizer whose normalizer takes these steps."""
+    state: dict[str, object] = {
+        "model": {"type": "BPE", "vocab": {"<unk>": 0, "a": 1, "▁": 2}, "merges": [], "unk_token": "<unk>"},
+        "normalizer": {"type": "Sequence", "normalizers": list(steps)},
+    }
+    return read_vocabulary(Memory({"tokenizer.json": json.dumps(state).encode()}))
+
+
+BETWEEN = {"type": "Replace", "pattern": {"String": ""}, "content": "▁"}
+TWICE = {"type": "Replace", "pattern": {"Regex": "a"}, "content": "aa"}
+
+
+@pytest.mark.parametrize("step", [BETWEEN, TWICE])
+def test_a_normalizer_that_doubles_a_text_at_every_step_is_refused(step: dict[str, object]) -> None:
+    """It was two to the thirty-second characters, and the end of the process."""
+    vocabulary = lengthening(*[step] * 32)
+    begin = time.thread_time()
+    for split in (vocabulary.encode, lambda text: vocabulary.encode_each([text])):
+        with pytest.raises(FormatError, match="makes a text longer at every step"):
+            split("ab")
+    assert time.thread_time() - begin < SECONDS
+
+
+def test_a_normalizer_that_only_could_lengthen_a_text_splits_it() -> None:
+    spaces: dict[str, object] = {"type": "Replace", "pattern": {"Regex": " +"}, "content": "▁"}
+    vocabulary = lengthening(*[spaces] * 32)
+    assert [token.piece for token in vocabulary.encode("a  a")] == ["a", "▁", "a"]
+    assert vocabulary.encode_each(["a a"]) == [[1, 2, 1]]

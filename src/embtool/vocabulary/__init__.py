@@ -9,6 +9,7 @@ The floors inside, lowest first:
     entries     piece <-> id, read from tokenizer.json
     index       the same in a file, derived once, where one token is found without reading the others
     words       Vocabulary: a token by id, by text, by piece, by bytes; the tokenizers library only to split text
+    bounded     a tokenizer of the library, kept from making a text longer without end
     splitter    what splits text where no tokenizer.json does
     spm         SentencePiece's files
     ranks       tiktoken's files

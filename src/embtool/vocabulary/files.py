@@ -13,6 +13,7 @@ from typing import Any
 
 from embtool.errors import FormatError, NoVocabulary
 from embtool.source import MOST_VALUES, Folder, Source, is_overfull
+from embtool.vocabulary.bounded import bounded
 from embtool.vocabulary.entries import Added, MemoryEntries, parse_tokenizer
 from embtool.vocabulary.index import open_index, write_index
 from embtool.vocabulary.words import Vocabulary, is_of_library
@@ -100,7 +101,7 @@ def loader(data: bytes, file: str) -> Callable[[], Any]:
             tokenizer = Tokenizer.from_buffer(data)
         tokenizer.no_padding()  # sentence models save both, and a text would be 128 tokens long, or cut
         tokenizer.no_truncation()
-        return tokenizer
+        return bounded(tokenizer, file)
 
     return load
 
