@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import doctest
 import builtins
+import doctest
 import inspect
 import re
 from pathlib import Path
