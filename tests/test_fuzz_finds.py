@@ -6,12 +6,14 @@ The reader of each is a target in fuzz/, which also says what must hold where an
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import sqlite3
 import struct
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,12 +21,15 @@ import pytest
 from small_models import safetensors
 from sources import Memory
 from target import isolated, load
+from tokenizers import normalizers
 
 from embtool.config import parse_config
 from embtool.errors import EmbtoolError, FormatError
 from embtool.formats import open_checkpoint, whole_tables
 from embtool.vectors import parse_vectors
 from embtool.vocabulary import Vocabulary, read_vocabulary
+from embtool.vocabulary.bounded import _growth as bounded_growth
+from embtool.vocabulary.bounded import bounded
 from embtool.vocabulary.index import SCHEMA
 
 TARGETS = load()
@@ -288,3 +293,13 @@ def test_a_normalizer_that_only_could_lengthen_a_text_splits_it() -> None:
     vocabulary = lengthening(*[spaces] * 32)
     assert [token.piece for token in vocabulary.encode("a  a")] == ["a", "▁", "a"]
     assert vocabulary.encode_each(["a a"]) == [[1, 2, 1]]
+
+
+def test_a_map_of_characters_counts_by_its_longest_text() -> None:
+    """It was counted by its size, so that every text of a T5 was normalised twice."""
+    characters = base64.b64encode(struct.pack("<I", 4) + b"trie" + b"abc\0" + b"x" * 7 + b"\0").decode()
+    mapped: dict[str, object] = {"type": "Precompiled", "precompiled_charsmap": characters}
+    steps = normalizers.Sequence([normalizers.Lowercase(), normalizers.Prepend("a")])
+    tokenizer = SimpleNamespace(normalizer=steps)
+    assert bounded(tokenizer, "x") is tokenizer
+    assert bounded_growth(mapped) == 7

@@ -4,6 +4,7 @@ A replacement that puts a character between all others doubles a text, and thirt
 The tokenizers library does what the file says, and where the memory ends, it ends the process.
 """
 
+import base64
 import json
 from collections.abc import Sequence
 from math import prod
@@ -36,7 +37,18 @@ def _growth(state: dict[str, Any]) -> int:
     """How many characters a step can make of one, as far as the file decides; Unicode's own forms make a few."""
     if state["type"] == "Replace":
         return 1 + len(state["content"])
-    return len(state.get("precompiled_charsmap") or "-")
+    if state["type"] == "Precompiled":
+        return _longest_replacement(base64.b64decode(state["precompiled_charsmap"]))
+    return 1
+
+
+def _longest_replacement(data: bytes) -> int:
+    """The bytes of the longest text in SentencePiece's map of characters: the size of a trie, the trie, the texts.
+
+    Each text ends with NUL: https://github.com/google/sentencepiece/blob/master/src/normalizer.cc.
+    """
+    texts = data[4 + int.from_bytes(data[:4], "little") :]
+    return max(map(len, texts.split(b"\0")))
 
 
 class _Bounded:
