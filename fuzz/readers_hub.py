@@ -1,8 +1,10 @@
 """Targets: what a server says, and what is read back from the cache of fetched parts."""
 
 import hashlib
+import io
 import json
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -12,12 +14,13 @@ from mutate import document, mixed, octets
 from readers_checkpoint import change_header, file_of_header
 from target import scratch, target
 
+from embtool import kept
 from embtool.errors import EmbtoolError, FormatError
 from embtool.hub import inventory, journal, reference, small, tablefile, transport
 from embtool.hub.endpoint import Credentials, Endpoint
 from embtool.hub.failures import from_status
 from embtool.hub.repository import parse_listing
-from embtool.hub.store import FileRecord, Store, content_key, is_range_sound, spans
+from embtool.hub.store import FileRecord, Store, content_key, is_hash, is_range_sound, matches, seal, spans
 from embtool.source import Cost
 
 HUB = Endpoint("https://hub.example")
@@ -106,7 +109,7 @@ def read_answer(case: bytes) -> None:
     assert wait is None or 0 <= wait < 1e10
     assert isinstance(from_status(status, headers, question), EmbtoolError)
     refusals = 0
-    for read in (_target_of, _watched, _ranged):
+    for read in (_target_of, _whole_file, _ranged):
         try:
             read(response, said, question)
         except EmbtoolError:
@@ -124,11 +127,24 @@ def _target_of(response: Any, said: dict[str, Any], question: Any) -> None:
     HUB.is_origin_of(target)
 
 
-def _watched(response: Any, said: dict[str, Any], question: Any) -> None:
-    del said
-    watch = small.Watch(question, transport.Patience(), 1 << 20)
-    watch.after(response)
-    assert not watch.etag or small.SAFE_ETAG.fullmatch(watch.etag)
+def _whole_file(response: Any, said: dict[str, Any], question: Any) -> None:
+    """Fetch a small file by this answer, whatever it holds: what is kept is named by the hash of its bytes."""
+    del question
+    data = _text(said.get("whole")).encode("utf-8", "surrogatepass")
+    response.iter_raw = response.iter_bytes = lambda: iter((data,))
+    stand_in = SimpleNamespace(
+        endpoint=HUB,
+        asked=TRANSPORT.asked,
+        get=lambda _url, _headers: nullcontext(response),
+        patiently=lambda attempt, _stop: attempt(),
+    )
+    remote = small.SmallFile(cast("Any", stand_in), REPOSITORY, "main", "x", None)
+    record, fetched = remote.fetch(1 << 20, lambda _said: False)
+    assert fetched == data
+    assert is_hash(record.content)
+    assert matches(record.content, data)
+    assert reference.COMMIT.fullmatch(record.commit)
+    assert record.size == len(data)
 
 
 def _ranged(response: Any, said: dict[str, Any], question: Any) -> None:
@@ -221,6 +237,7 @@ def read_sidecars(case: bytes) -> None:
         content = said.get(name)
         text = content if isinstance(content, str) else json.dumps(content)
         data = text.encode("utf-8", "surrogatepass")
+        data = data if name == "about" else seal(data)
         if WRITTEN.get(path) != data:
             path.write_bytes(data)
             WRITTEN[path] = data
@@ -308,14 +325,18 @@ def read_tablefile(case: bytes) -> None:
     folder.mkdir(exist_ok=True)
     path = folder / "0-16.safetensors"
     path.write_bytes(case)
-    if tablefile.read_metadata(path) is None:
+    head = kept.read_metadata(path)
+    if head is None:
         raise FormatError("no metadata")
+    before, found, after = case.partition(b'"crc32": "')
+    if found:  # with the right sum, so that what is behind it is reached
+        path.write_bytes(before + found + kept.checksum(io.BytesIO(case), head.offset, head.size).encode() + after[8:])
     inventory._described(path)
     inventory._verify_table(path)
-    found = tablefile.find(folder, "c" * 40, 2, 9)
-    if found is None:
+    place = tablefile.find(folder, "c" * 40, 2, 9)
+    if place is None:
         raise FormatError("no table")
-    assert 0 < found.start < found.stop <= len(case)
+    assert 0 < place.start < place.stop <= len(case)
 
 
 # --- The journal ------------------------------------------------------------------------------------------------------
@@ -333,7 +354,7 @@ JOURNAL_VALUES = (
     65535,
     (1 << 64) - 1,
     LENGTH,
-    "EMBJRNL1",
+    "EMBJRNL2",
     "EMBJRNL0",
 )
 
@@ -341,14 +362,15 @@ JOURNAL_VALUES = (
 def _slots(said: Any) -> bytes:
     """Write the two slots that a document describes; a checksum is right unless one is given."""
     described = said.get("slots") if isinstance(said, dict) else None
-    size = journal._slot_size(2)
+    size = journal.PAGE
     data = b""
     for slot in (described if isinstance(described, list) else [])[:3]:
         facts = slot if isinstance(slot, dict) else {}
-        magic = str(facts.get("magic", "EMBJRNL1")).encode("utf-8", "replace")
+        magic = str(facts.get("magic", "EMBJRNL2")).encode("utf-8", "replace")
         identity = str(facts.get("identity", IDENTITY.decode())).encode("utf-8", "replace")
         numbers = [_bits(facts.get(name, usual), 64) for name, usual in (("length", LENGTH), ("sequence", 1))]
         claim = journal.FIELDS.pack(magic, identity, *numbers) + _bits(facts.get("bitmap"), 16).to_bytes(2, "little")
+        claim += bytes(4 * 11)  # the sums of its blocks
         checksum = zlib.crc32(claim) if facts.get("checksum") is None else _bits(facts["checksum"], 32)
         data += (claim + journal.CHECKSUM.pack(checksum)).ljust(size, b"\0")
     cut = said.get("cut") if isinstance(said, dict) else None
@@ -372,13 +394,13 @@ def read_journal(case: bytes) -> None:
     assert len(claims) == 2
     assert not int.from_bytes(claims, "little") >> 11, "a claim beyond the last block"
     assert 0 <= journal.claimed_bytes(claims, LENGTH) <= LENGTH
-    kept = journal.Journal(path, IDENTITY, LENGTH)
+    taken = journal.Journal(path, IDENTITY, LENGTH)
     try:
-        assert kept.load() == claims
-        kept.save(b"\5\0")
-        assert kept._sequence > journal.LAST or kept.load() == b"\5\0", "what was claimed last is not what is read"
+        assert taken.load() == claims
+        taken.save(b"\5\0")
+        assert taken._sequence > journal.LAST or taken.load() == b"\5\0", "what was claimed last is not what is read"
     finally:
-        kept.close()
+        taken.close()
     if not any(claims):
         raise FormatError("no claims")
 

@@ -5,6 +5,7 @@
 They are made of what is written here and of the tests' small models, so nothing of anybody's model is among them.
 """
 
+import hashlib
 import io
 import json
 import shutil
@@ -616,6 +617,12 @@ def indexes() -> list[bytes]:
 def answers() -> list[bytes]:
     """Describe answers of servers."""
     metadata = {"x-repo-commit": COMMIT, "x-linked-etag": '"' + "0" * 64 + '"', "x-linked-size": "100"}
+    whole = {
+        **metadata,
+        "x-linked-etag": hashlib.sha256(b"a" * 100).hexdigest(),
+        "content-length": "100",
+        "location": "https://cdn.example/x",
+    }
     ranged = {
         "content-range": "bytes 0-9/100",
         "content-length": "10",
@@ -644,6 +651,7 @@ def answers() -> list[bytes]:
         text({"status": 429, "headers": {"retry-after": "30", "ratelimit": '"api";r=0;t=120'}}),
         text({"status": 302, "headers": {**metadata, "location": "http://[::1"}}),
         text({"status": 404, "headers": {"x-error-code": "EntryNotFound", "x-error-message": "no"}}),
+        text({"status": 200, "start": 0, "stop": 100, "whole": "a" * 100, "headers": whole}),
     ]
 
 
@@ -664,7 +672,8 @@ def hub() -> dict[str, list[bytes]]:
         "dtype": "F32",
         "shape": "[4]",
         "tensor": "t",
-        "blocks_crc32": "0" * 8,
+        "crc32": "0" * 8,
+        "sealed": "0" * 12,
     }
     kept = {
         "ref": {"revision": "main", "commit": COMMIT},

@@ -42,6 +42,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="Write the golden files from what is printed now.")
 
 
+SLOW = frozenset(
+    f"test_{name}"
+    for name in ("completion", "confined", "crash", "fuzz", "limits", "load", "packaging", "sandbox", "strangers")
+)
+"""Files whose tests take many processes, or long; of each function the first case is run with the others."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the further cases of slow files: `make test-all` and CI run them after the others."""
+    seen: set[str] = set()
+    for item in items:
+        if item.path.stem in SLOW:
+            function = item.nodeid.partition("[")[0]
+            if function in seen:
+                item.add_marker("slow")
+            seen.add(function)
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of small models; tests read them and change nothing."""

@@ -332,8 +332,7 @@ class _Watcher:
         if isinstance(file, int) or not set(mode) & set("wax+") or not self.is_mine(file):
             return opened
         opened.close()
-        again = mode.replace("w", "r+") if "w" in mode else mode.replace("x", "r+")
-        raw = _Stepping(self, file, again.replace("b", "").replace("t", ""))
+        raw = _Stepping(self, file, "a" if "a" in mode else "r+")
         if buffering == 0:
             return raw
         buffered: Any = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)

@@ -1,5 +1,6 @@
 """A hub with one model on it, and sources that ask it with little patience."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -24,7 +25,11 @@ SHARD = "model.safetensors"
 ROWS, ROW_BYTES = 2501, 4096
 """A table of 9.8 MiB, so that its last block is not whole."""
 
-HURRY = Patience(connect=2, read=0.6, attempts=4, pause=0.01, longest_pause=0.03, longest_wait=5, lock=1)
+HURRY = Patience(connect=60, read=60, attempts=4, pause=0.01, longest_pause=0.03, longest_wait=5, lock=1)
+"""Quick to try again, and patient with a server that answers: a busy machine is no failure."""
+
+BRIEF = dataclasses.replace(HURRY, read=1)
+"""For a server that never answers."""
 
 
 def shard(seed: int = 0) -> bytes:
@@ -136,7 +141,7 @@ table.SAVE_EVERY = 0.05
 settings = json.loads(sys.argv[1])
 try:
     source = HubSource(settings["model"], endpoint=settings["endpoint"], hub_cache=Path(settings["hub_cache"]),
-                       patience=Patience(read=5, pause=0.05, lock=20))
+                       patience=Patience(connect=60, read=1000, pause=0.05, lock=100))
     print("ready", flush=True)
     place = source.local_range(settings["shard"], settings["start"], settings["stop"])
     with place.open() as reader:
@@ -158,7 +163,8 @@ def read(place: LocalRange) -> bytes:
     return bytes(data)
 
 
-def wait_until(condition: Any, seconds: float = 10) -> None:
+def wait_until(condition: Any, seconds: float = 100) -> None:
+    """Wait for what will happen; the seconds are there so that a mistake does not hang."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -207,5 +213,5 @@ def end(process: "subprocess.Popen[bytes]", how: signal.Signals | None = None) -
     """Send a signal, wait for the end, and give status and streams."""
     if how is not None:
         process.send_signal(how)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=100)
     return process.returncode, out.decode(), err.decode()

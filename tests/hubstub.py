@@ -16,6 +16,7 @@ must not share the interpreter of what is measured.
 """
 
 import contextlib
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -25,8 +26,8 @@ import socket
 import struct
 import sys
 import threading
-import time
 import weakref
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,6 +42,13 @@ Where = Literal["hub", "storage", "stranger"]
 LARGE = (".safetensors", ".gguf", ".bin", ".msgpack")
 HASHED_WHOLE = 64 << 20
 CHUNK = 1 << 20
+
+ENDLESS = {
+    "drip_headers": (b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a"),
+    "interim_100": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "interim_103": (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"),
+}
+"""Answers whose headers never end: how they begin, and what comes again and again."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +142,8 @@ class Answer:
     drop_after: int | None = None
     drop_how: str = "fin"
     stall_after: int | None = None
-    stall_for: float = 0
     bytes_per_second: float | None = None
+    slow_after: int = 0
     chunked: bool = False
 
     @classmethod
@@ -145,9 +153,10 @@ class Answer:
 
 
 class HubStub:
-    def __init__(self, *, direct: bool = False, url_ttl: float = 3600, tokens: tuple[str, ...] = ("hf_good",)) -> None:
+    def __init__(self, *, direct: bool = False, tokens: tuple[str, ...] = ("hf_good",)) -> None:
         self.direct = direct
-        self.url_ttl = url_ttl
+        self.serial = 0
+        """Signed addresses with a smaller one have expired."""
         self.tokens = tokens
         self.repos: dict[str, Repo] = {}
         self.blobs: dict[str, File] = {}
@@ -207,6 +216,10 @@ class HubStub:
     ) -> None:
         with self.lock:
             self.faults.append(Fault(kind, where, method, path, skip, times, options))
+
+    def expire(self) -> None:
+        """Let every signed address that was handed out expire."""
+        self.serial += 1
 
     def reset(self) -> None:
         """Forget log and faults."""
@@ -321,24 +334,23 @@ class HubStub:
         if not file.is_large:
             place = f"/api/resolve-cache/models/{repo_id}/{commit}/{quote(name)}?etag=%22{file.etag}%22"
             return Answer(307, {"Location": place, "X-Repo-Commit": commit, **limits})
-        signed = f"{self.storage}/blobs/{file.etag}?Expires={time.time() + self.url_ttl}&Signature=secret"
+        signed = f"{self.storage}/blobs/{file.etag}?Expires={self.serial}&Signature=secret"
         facts = {"X-Repo-Commit": commit, "X-Linked-Size": str(file.size), "X-Linked-ETag": f'"{file.etag}"'}
         answer = Answer.of(302, f"Found. Redirecting to {signed}".encode())
         answer.headers = {"Location": signed, "Accept-Ranges": "bytes", **facts, **limits}
         return answer
 
     def _whole(self, request: Request, file: File, commit: str) -> Answer:
-        data = b"".join(file.pieces(0, file.size))
-        answer = Answer.of(200, data, ETag=f'"{file.etag}"', X_Repo_Commit=commit, Content_Type="text/plain")
+        headers = {"ETag": f'"{file.etag}"', "X-Repo-Commit": commit, "Content-Type": "text/plain"}
         if "gzip" in request.headers.get("accept-encoding", ""):
-            answer = Answer(200, answer.headers, iter((gzip.compress(data),)), None, chunked=True)
-            answer.headers |= {"Content-Encoding": "gzip", "ETag": f'W/"{file.etag}"'}
-        return answer
+            headers |= {"Content-Encoding": "gzip", "ETag": f'W/"{file.etag}"'}
+            return Answer(200, headers, packed(file.pieces(0, file.size)), None, chunked=True)
+        return Answer(200, headers, file.pieces(0, file.size), file.size)
 
     def _storage(self, request: Request) -> Answer:
         file = self.blobs.get(request.path.rpartition("/")[2])
         expires = parse_qs(request.query).get("Expires", ["0"])[0]
-        if file is None or (float(expires) < time.time() and request.where == "storage"):
+        if file is None or (float(expires) < self.serial and request.where == "storage"):
             return Answer.of(403, b"<Error><Code>AccessDenied</Code></Error>", Content_Type="application/xml")
         answer = self._range(request, file)
         answer.headers |= {"ETag": f'"{file.etag}"', "Cache-Control": "max-age=31536000"}
@@ -357,6 +369,15 @@ class HubStub:
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{file.size}"
         place = (file.content, start, stop) if isinstance(file.content, Path) else None
         return Answer(status, headers, file.pieces(start, stop), stop - start, place)
+
+
+def packed(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Pack a body while it is sent: the head of an answer does not wait for it."""
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    for piece in pieces:
+        if data := packer.compress(piece):
+            yield data
+    yield packer.flush()
 
 
 def broken(answer: Answer, fault: Fault, request: Request, hub: HubStub) -> Answer:  # noqa: C901, PLR0911, PLR0912, PLR0915
@@ -381,14 +402,16 @@ def broken(answer: Answer, fault: Fault, request: Request, hub: HubStub) -> Answ
             answer.headers |= options["headers"]
         case "omit":
             answer.headers = {name: value for name, value in answer.headers.items() if name not in options["names"]}
-        case "delay":
-            hub.closing.wait(options["seconds"])
+        case "silence":
+            hub.closing.wait()
+        case "hold":
+            options["until"].wait()
         case "drop":
             answer.drop_after, answer.drop_how = options.get("after", 0), options.get("how", "fin")
         case "stall":
-            answer.stall_after, answer.stall_for = options.get("after", 0), options["seconds"]
+            answer.stall_after = options.get("after", 0)
         case "slow":
-            answer.bytes_per_second = options["bytes_per_second"]
+            answer.bytes_per_second, answer.slow_after = options["bytes_per_second"], options.get("after", 0)
         case "ignore_range":
             answer.status = 200
             answer.headers.pop("Content-Range", None)
@@ -488,9 +511,19 @@ class _Handler(BaseHTTPRequestHandler):
             if fault.kind == "close":
                 self.close_connection = True
                 return
+            if fault.kind in ENDLESS:
+                self._send_without_end(*ENDLESS[fault.kind])
+                return
             answer = broken(answer, fault, request, hub)
         request.status = answer.status
         self._send(request, answer)
+
+    def _send_without_end(self, first: bytes, again: bytes) -> None:
+        """Begin an answer, and go on until the client has had enough."""
+        self.close_connection = True
+        self.wfile.write(first)
+        while not self.server.hub.closing.wait(0.05):
+            self.wfile.write(again)
 
     def _send(self, request: Request, answer: Answer) -> None:
         self.send_response_only(answer.status)
@@ -529,7 +562,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Send one piece; False if the connection is to be broken."""
         if answer.stall_after is not None and request.sent + len(piece) > answer.stall_after:
             self._write(request, answer, piece[: answer.stall_after - request.sent])
-            self.server.hub.closing.wait(answer.stall_for)
+            self.server.hub.closing.wait()
             self.close_connection = True
             return False
         if answer.drop_after is not None and request.sent + len(piece) > answer.drop_after:
@@ -538,7 +571,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             return False
-        self._write(request, answer, piece)
+        at = max(0, min(answer.slow_after - request.sent, len(piece)))
+        for part, speed in ((piece[:at], None), (piece[at:], answer.bytes_per_second)):
+            self._write(request, dataclasses.replace(answer, bytes_per_second=speed), part)
         return True
 
     def _write(self, request: Request, answer: Answer, piece: bytes) -> None:

@@ -28,9 +28,9 @@ from small_models import (
     write_single,
 )
 
-from embtool.check import RULES, Severity, check_model
-from embtool.cli.check import subject_of
 from embtool.model import open_model
+from embtool.questions.check import ask_check
+from embtool.questions.check.rule import RULES, Severity
 
 START = "<|im_start|>"
 TEMPLATE = "{% for message in messages %}<|im_start|>{{ message.content }}<|endoftext|>{% endfor %}"
@@ -274,7 +274,7 @@ def test_the_tables_are_read_only_with_deep(run: Program, healthy: Path, monkeyp
     def refuse(*_: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("embtool.check.survey", refuse)
+    monkeypatch.setattr("embtool.questions.check.subject.survey", refuse)
     run("check", healthy / "llama", "--json").ok()
     with pytest.raises(AssertionError):
         run("check", healthy / "llama", "--deep", "--json")
@@ -291,7 +291,7 @@ def test_the_tables_are_read_only_with_deep(run: Program, healthy: Path, monkeyp
 def test_untrained_special_tokens(tmp_path: Path, row: Any, words: str | None) -> None:
     write_llama(tmp_path / "model")
     changed(INPUT, set_row(ROWS - 1, row))(tmp_path / "model")
-    report = check_model(subject_of(open_model(tmp_path / "model"), deep=True), RULES.values())
+    report = ask_check(open_model(tmp_path / "model"), deep=True)
     messages = [finding.message for finding in report.findings]
     if words is None:
         assert not messages

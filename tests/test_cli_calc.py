@@ -1,4 +1,4 @@
-"""`embtool calc`, `odd` and `analogy`, run as a person would, and held against gensim on the same vectors."""
+"""`embtool calc`, its analogy tests, and the odd one of `similarity`, held against gensim on the same vectors."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from program import Program
 from small_models import SPACED, ZERO_ROW, table, texts
 
 from embtool.arithmetic import add_up, belonging, parse_analogies
-from embtool.cli.calc import Term, parse_expression
 from embtool.errors import FormatError
+from embtool.vocabulary import Term, parse_expression
 
 ROYAL = (" king", "-", " man", "+", " woman")
 
@@ -39,14 +39,14 @@ def test_calc_is_what_gensim_answers(run: Program) -> None:
     assert [record["score"] for record in found] == pytest.approx([score for _, score in expected], abs=1e-6)
 
 
-def test_odd_is_what_gensim_says(run: Program) -> None:
+def test_the_odd_one_is_what_gensim_says(run: Program) -> None:
     keyed, names = vectors()
     for words in ((" cherry", " apple", " king", " raspberry"), (" blue", " green", " queen")):
         keys = [str(names.index(word)) for word in words]
         expected = [int(key) for _, key in reversed(keyed.rank_by_centrality(keys))]
-        document = run("odd", *words, "-m", "small/", "--json").ok().document
-        assert document["schema"] == "embtool/odd@1"
-        assert [item["id"] for item in document["items"]] == expected
+        document = run("similarity", *words, "-m", "small/", "--json").ok().document
+        items = sorted(document["items"], key=lambda item: item["belongs"])
+        assert [item["id"] for item in items] == expected
 
 
 def test_analogies_are_counted_as_gensim_counts_them(run: Program, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_analogies_are_counted_as_gensim_counts_them(run: Program, tmp_path: Pat
     theirs = tmp_path / "keys.txt"
     theirs.write_text(": one\n" + "\n".join(keys[::2]) + "\n: two\n" + "\n".join(keys[1::2]))
     _, sections = keyed.evaluate_word_analogies(str(theirs), case_insensitive=False)
-    document = run("analogy", file, "-m", "small/", "--json").ok().document
+    document = run("calc", "--questions", file, "-m", "small/", "--json").ok().document
     assert [(entry["section"], entry["correct"], entry["asked"]) for entry in document["sections"]] == [
         (entry["section"], len(entry["correct"]), len(entry["correct"]) + len(entry["incorrect"]))
         for entry in sections[:2]
@@ -100,7 +100,8 @@ def test_lines_of_stdin_are_expressions(run: Program) -> None:
     lines = b"id:280 - id:281 + id:282\nking -\n\n- id:280 + id:281\n"
     answer = run("calc", "-m", "small/", "-k", "1", "--jsonl", stdin=lines)
     assert answer.status == 3
-    assert [record["query"] for record in answer.records] == ["id:280 - id:281 + id:282", "- id:280 + id:281"]
+    assert [record["query"] for record in answer.records] == ["id:280 - id:281 + id:282", "king -", "- id:280 + id:281"]
+    assert answer.records[1]["status"] == 2
     assert "'king -'" in answer.of("error")[0]
     run("calc", "-m", "small/", "--strict", stdin=b"king -\n").refused(2, "ends with a sign")
 
@@ -133,30 +134,27 @@ def test_an_expression_reads_the_same_in_one_argument_and_in_many(terms: list[tu
         assert parse_expression(parts[1:]) == expected
 
 
-def test_odd_refuses_what_has_no_answer(run: Program) -> None:
-    run("odd", " king", " queen", "-m", "small/").refused(2, "at least 3")
-    run("odd", "piece:!", " king", " queen", "-m", "small/").refused(6, "no direction")
+def test_rows_that_cancel_belong_nowhere(run: Program) -> None:
     with pytest.raises(FormatError, match="cancel"):
         belonging(np.array([[1.0, 0], [-1, 0]]))
+    document = run("similarity", "piece:!", " king", " queen", "-m", "small/", "--json").ok().document
+    assert not any("belongs" in item for item in document["items"]), "one of them has no direction"
 
 
-def test_odd_names_what_does_not_belong(run: Program) -> None:
-    shown = run("odd", " cherry", " apple", " king", " raspberry", "-m", "small/", "-f", "table").ok().text
-    assert shown.startswith("␣king does not belong, says small/")
-    piped = run("odd", "-m", "small/", "--tsv", stdin=b" cherry\n apple\n king\n").ok().cells
-    assert piped[1][0] == "1"
-    assert piped[1][4] == " king"
+def test_the_one_that_belongs_least_is_named(run: Program) -> None:
+    shown = run("similarity", "cherry", "apple", "king", "raspberry", "-m", "small/", "-f", "table").ok().text
+    assert "␣king belongs least: cosine" in shown
 
 
 def test_analogy_lists_every_answer_and_what_it_skipped(run: Program) -> None:
     lines = b": people\nking queen man woman\nking queen man unheard\n"
-    answer = run("analogy", "-", "-m", "small/", "--spaced", "--answers", "--json", stdin=lines).ok()
+    answer = run("calc", "--questions", "-", "-m", "small/", "--each", "--json", stdin=lines).ok()
     first, second = answer.document["questions"]
     assert (first["section"], first["fourth"]) == ("people", "woman")
     assert first["correct"] is (first["answer"] == " woman")
     assert (second["answer"], second["correct"]) == (None, None)
     assert any("'unheard'" in line for line in answer.of("note"))
-    counts = run("analogy", "-", "-m", "small/", "--spaced", stdin=lines).ok().cells
+    counts = run("calc", "--questions", "-", "-m", "small/", stdin=lines).ok().cells
     assert counts[0] == ["section", "correct", "asked", "skipped", "accuracy"]
     assert [line[2:4] for line in counts[1:]] == [["1", "1"], ["1", "1"]]
 
@@ -167,6 +165,7 @@ def test_files_without_questions_are_refused(lines: list[str]) -> None:
         parse_analogies(lines, file="q.txt")
 
 
-def test_analogy_refuses(run: Program, tmp_path: Path) -> None:
-    run("analogy", tmp_path / "none.txt", "-m", "small/").refused(3, "no such file")
-    run("analogy", "-", "-m", "small/", "--spaced", "--exact", stdin=b"a b c d").refused(2, "contradict")
+def test_questions_refuse(run: Program, tmp_path: Path) -> None:
+    run("calc", "--questions", tmp_path / "none.txt", "-m", "small/").refused(3, "no such file")
+    run("calc", "king", "--questions", "-", "-m", "small/", stdin=b"a b c d").refused(2, "name no tokens beside it")
+    run("calc", "--each", "-m", "small/", stdin=b"a b c d").refused(2, "--questions")

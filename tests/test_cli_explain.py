@@ -24,7 +24,6 @@ CASES: dict[str, tuple[list[str], str]] = {
     "neighbors": (["neighbors", "king", "-m", "small/"], "neighbors king --center -m small/"),
     "neighbors-dot": (["neighbors", "king", "--metric", "dot", "-m", "small/"], "neighbors king --center"),
     "neighbors-centered": (["neighbors", "king", "--center", "-m", "small/"], "neighbors king --metric dot"),
-    "neighbors-expression": (["neighbors", "king", "--minus", " man", "-m", "small/"], "norms -m small/"),
     "rope": (["rope", "-m", "small/"], "rope --pos 1000 -m small/"),
     "rope-pos": (["rope", "--pos", "5", "-m", "small/"], "rope --relative 7 3 -m small/"),
     "rope-token": (["rope", " king", "--pos", "5", "-m", "small/"], "rope --relative 7 3 -m small/"),

@@ -62,7 +62,9 @@ def test_several_models_stand_in_a_list_and_one_that_fails_is_reported(run: Prog
     alone = run("info", "small/", "empty/", "--json")
     assert [model["model"] for model in alone.document["models"]] == ["small/"]
     lines = run("info", "small/", "empty/", "tied/", "--jsonl")
-    assert [record["model"] for record in lines.records] == ["small/", "tied/"]
+    assert [record["model"] for record in lines.records] == ["small/", "empty/", "tied/"]
+    assert lines.records[1].keys() == {"model", "error", "hint", "status"}
+    assert lines.records[1]["status"] == 3
     cells = run("info", "small/", "empty/", "tied/", "--tsv").cells
     assert [line[0] for line in cells] == ["model", "small/", "tied/"]
     assert len({len(line) for line in cells}) == 1

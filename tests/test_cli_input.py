@@ -4,8 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 from program import Program
 from small_models import table
+
+from embtool import open_model
+from embtool.answers.schema import schema_of
+from embtool.errors import InvalidArgument
+from embtool.questions.input import InputAnswer, InputComparison
 
 
 def test_gpt2_adds_rows_for_positions(run: Program) -> None:
@@ -101,3 +107,25 @@ def test_stdin_start_and_jsonl(run: Program) -> None:
 )
 def test_refusals(run: Program, arguments: tuple[str, ...], status: int, words: str) -> None:
     run("input", *arguments).refused(status, words)
+
+
+@pytest.mark.parametrize("name", ["small", "gpt2", "bert"])
+def test_the_library_gives_the_documents_of_the_command(run: Program, models: Path, name: str) -> None:
+    model = open_model(models / name)
+    one, both = model.input(" king queen", start=2), model.compare_inputs("king queen", "queen king")
+    answers = {
+        (" king queen", "--start", "2"): one.to_dict(),
+        ("king queen", "--against", "queen king"): both.to_dict(),
+    }
+    for arguments, document in answers.items():
+        printed = run("input", "-m", f"{name}/", *arguments, "--json").ok().document
+        assert {**document, "model": f"{name}/"} == printed
+        Draft202012Validator(schema_of([InputAnswer, InputComparison], "input")).validate(printed)
+    assert [token.values.tolist() for token in one] == [row["values"] for row in one.to_dict()["rows"]]
+    assert one[0].position == 2
+
+
+@pytest.mark.parametrize(("text", "start"), [("", 0), (" king", -1)])
+def test_wrong_arguments(models: Path, text: str, start: int) -> None:
+    with pytest.raises(InvalidArgument):
+        open_model(models / "gpt2").input(text, start=start)

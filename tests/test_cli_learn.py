@@ -18,7 +18,7 @@ from program import Program
 
 from embtool.lesson import STEPS, Done, save_progress
 
-PATIENCE = 30
+PATIENCE = 100
 
 
 def test_the_steps_are_listed(run: Program) -> None:
@@ -187,7 +187,7 @@ def letter_q(screen: Terminal) -> None:
 
 def control_c(screen: Terminal) -> None:
     """Interrupt; again if that came between the prompt and the reading, where Python does not notice it."""
-    for _ in range(10):
+    for _ in range(30):
         time.sleep(0.2)
         screen.process.send_signal(signal.SIGINT)
         if select.select([screen.master], [], [], 2)[0]:

@@ -7,12 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 from program import Program
 from small_models import config, write_json
 
+from embtool import compare_rope, open_model
+from embtool.answers import Answer
+from embtool.answers.schema import schema_of
 from embtool.config import parse_config
-from embtool.positions import Rope, read_positions
+from embtool.errors import InvalidArgument
+from embtool.positions import LayerRope, Rope, read_positions
+from embtool.questions.rope import RopeAnswer, ask_rope
+from embtool.questions.rope_compare import RopeComparison
+from embtool.questions.rope_relative import RelativeAnswer
+from embtool.questions.rotation import Manner, Rotary
 from embtool.rope import RopeSettings, rotate
+from embtool.vocabulary import Query
 
 SMALL = ("-m", "small/")
 
@@ -320,7 +330,8 @@ def test_models_with_other_layer_types(run: Program, configs: Any) -> None:
         (("--pos", "x"), 2, "a position, a range A..B or three positions T,H,W, not 'x'"),
         (("--pos", "3..1"), 2, "not a range"),
         (("--pos", "0..10000000"), 2, "not a range of 1 to"),
-        (("--pos", "9" * 30), 2, "--pos"),
+        (("--pos", "9" * 30), 2, f"position {'9' * 30} is beyond 2^53"),
+        (("--pos", "9" * 5000), 2, "--pos is a position"),
         (("--theta", "1e4"), 2, "--theta needs --dim"),
         (("--dim", "63"), 2, "--dim must be even"),
         (("--dim", "4", "--theta", "0"), 2, "--theta must be a finite number above 0"),
@@ -380,3 +391,81 @@ def test_the_command_is_the_library(run: Program, models: Path) -> None:
         run("rope", *SMALL, "--pos", "9", "--vector", "ones", "--json").ok().document["layers"][0]["positions"][0]
     )
     assert position["rotated"] == pytest.approx(rope.rotate(np.ones(8), position=9).tolist())
+
+
+# --- The library ------------------------------------------------------------------------------------------------------
+
+
+def test_the_library_gives_the_documents_of_the_command(run: Program, models: Path) -> None:
+    model = open_model(models / "small")
+    cases: list[tuple[Answer, tuple[str, ...]]] = [
+        (model.rope_table(), ()),
+        (model.rope_table([0, 1000], precision="float32", length=4000), ("--pos", "0", "--pos", "1000")),
+        (model.rope_table(np.arange(2), [" king"], inverse=True), (" king", "--pos", "0..1", "--inverse")),
+        (model.rope_table([3], vector="ones", layout="interleaved"), ("--vector", "ones", "--pos", "3")),
+        (model.rope_relative(7, 3, ["king", " queen"]), ("king", " queen", "--relative", "7", "3")),
+    ]
+    more = [(), ("--precision", "float32", "--length", "4000"), (), ("--layout", "interleaved"), ()]
+    for (answer, arguments), others in zip(cases, more, strict=True):
+        document = run("rope", *arguments, *others, *SMALL, "--json").ok().document
+        assert {**answer.to_dict(), "model": "small/"} == document
+        Draft202012Validator(schema_of([RopeAnswer, RelativeAnswer], "rope")).validate(document)
+        records = run("rope", *arguments, *others, *SMALL, "--jsonl").ok().records
+        assert [{**record, "model": "small/"} for record in answer.to_records()] == records
+
+
+def test_the_library_compares_models(run: Program, models: Path) -> None:
+    answer = compare_rope(open_model(models / "small"), open_model(models / "tied"))
+    document = run("rope", "compare", "small/", "tied/", "--json").ok().document
+    found = answer.to_dict()
+    for model, name in zip(found["models"], ("small/", "tied/"), strict=True):
+        model["model"] = name
+    assert found == document
+    Draft202012Validator(schema_of([RopeComparison], "rope")).validate(document)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"positions": [1.5]}, "a position is a whole number or three, not 1.5"),
+        ({"positions": ["x"]}, "a position is a whole number or three, not 'x'"),
+        ({"positions": [(1, 2)]}, "a position is a whole number or three"),
+        ({"positions": [2**53 + 1]}, "beyond 2\\^53"),
+        ({"positions": [(1, 2, 3)]}, "three positions need mRoPE"),
+        ({"vector": "ones"}, "name some"),
+        ({"positions": [1], "vector": "twos"}, "a vector is an array of numbers"),
+        ({"positions": [1], "vector": np.ones(8), "tokens": ["king"]}, "name no tokens beside it"),
+        ({"precision": "float16"}, "precision is one of float64, float32, not 'float16'"),
+        ({"layout": "thirds"}, "layout is one of half"),
+        ({"length": 0}, "length is 1 token or more"),
+    ],
+)
+def test_wrong_arguments(models: Path, arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        open_model(models / "small").rope_table(**arguments)
+
+
+def test_the_inverse_reads_pairs_where_the_rotation_stored_them() -> None:
+    settings = RopeSettings(head_dim=4, layout="interleaved-in-half-out")
+    rotary = Rotary(None, (LayerRope(layer_type="all", layers=None, settings=settings, origins={}),))
+    (there,) = ask_rope(rotary, [5], [Query("v", vector=np.arange(1.0, 5))]).layers[0].positions
+    assert there.rotated is not None
+    back = ask_rope(rotary, [5], [Query("v", vector=there.rotated)], Manner(inverse=True))
+    assert [(row.turn.x_rotated, row.turn.y_rotated) for row in back if row.turn is not None] == [
+        pytest.approx((1, 2)),
+        pytest.approx((3, 4)),
+    ]
+    turned: list[Any] = [(row.pair.dims, row.turn.x) for row in back if row.turn is not None]
+    assert turned == [
+        ("0,2>0,1", pytest.approx(there.rotated[0])),
+        ("1,3>2,3", pytest.approx(there.rotated[1])),
+    ]
+
+
+def test_dials_where_there_are_no_arrows(run: Program) -> None:
+    ascii_only = {"PYTHONIOENCODING": "ascii"}
+    shown = run.outside("rope", "--dim", "4", "--pos", "0..2", "-f", "table", env=ascii_only).ok().text
+    row = next(line for line in shown.splitlines() if line.split()[:2] == ["0", "0,2"])
+    assert row.split()[3:] == ["E", "NE", "NW"]
+    drawn = run.outside("input", *SMALL, " king queen", "-f", "table", env=ascii_only).ok().text
+    assert "NE E E E" in drawn

@@ -8,9 +8,9 @@ import pytest
 from program import Program
 from small_models import WIDTH, bfloat16, config, table, texts, tokenizer_json, write_single
 
-from embtool.output import unescape
+from embtool.answers.text import unescape
 
-KING = texts().index("king")
+KING = texts().index(" king")
 
 
 def test_the_keys_of_the_contract(run: Program) -> None:
@@ -26,9 +26,9 @@ def test_the_keys_of_the_contract(run: Program) -> None:
     assert (row["query"], row["id"], row["piece"], row["token"], row["bytes"]) == (
         "king",
         KING,
-        "king",
-        "king",
-        "6b696e67",
+        "Ġking",
+        " king",
+        "206b696e67",
     )
     assert row["values"] == table("input")[KING].tolist()
     assert row["norm"] == pytest.approx(np.linalg.norm(table("input")[KING]))
@@ -41,7 +41,7 @@ def test_every_machine_format_is_whole(run: Program) -> None:
     head, *lines = run(*arguments, "--tsv").ok().cells
     assert head[6:] == [f"v{place}" for place in range(WIDTH)]
     assert np.array_equal([[float(cell) for cell in line[6:]] for line in lines], expected)
-    assert [unescape(line[3]) for line in lines] == ["king", "!"]
+    assert [unescape(line[3]) for line in lines] == [" king", "!"]
     text = run(*arguments, "--csv", "--no-header").ok().text
     assert np.array_equal([[float(cell) for cell in line.split(",")[6:]] for line in text.splitlines()], expected)
 
@@ -101,7 +101,7 @@ def test_padding_rows_and_models_without_a_tokenizer(run: Program) -> None:
 
 def test_a_person_sees_something(run: Program) -> None:
     text = run("row", "king", "-m", "small/", "-f", "table").ok().text
-    for word in ("king", "row 314", "norm", "3.5366", "326 rows", "…", "█"):
+    for word in ("␣king", "row 289", "norm", "3.6197", "326 rows", "…", "█"):
         assert word in text
 
 

@@ -7,7 +7,7 @@ import pytest
 from program import Program
 from small_models import config, table, texts, tokenizer_json, write_single
 
-WORDS = ("king", " queen", " blue")
+WORDS = (" king", " queen", " blue")
 
 
 def test_the_keys_of_the_contract(run: Program) -> None:
@@ -29,8 +29,8 @@ def test_a_pair_a_line(run: Program) -> None:
     document = run("similarity", *WORDS, "-m", "small/", "--json").ok().document
     records = run("similarity", *WORDS, "-m", "small/", "--jsonl").ok().records
     assert [(record["a"], record["b"]) for record in records] == [
-        ("king", " queen"),
-        ("king", " blue"),
+        (" king", " queen"),
+        (" king", " blue"),
         (" queen", " blue"),
     ]
     assert [record["cosine"] for record in records] == [document["cosine"][a][b] for a, b in ((0, 1), (0, 2), (1, 2))]

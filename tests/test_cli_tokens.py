@@ -3,7 +3,7 @@ from __future__ import annotations
 from program import Program
 from small_models import END_OF_TEXT, texts
 
-from embtool.output import unescape
+from embtool.answers.text import unescape
 
 
 def test_the_keys_of_the_contract(run: Program) -> None:

@@ -27,7 +27,7 @@ REFUSED = {
     "a number too small": (("neighbors", "king", "-k", "-3"), "-k/--top is a whole number from 1, not '-3'"),
     "a format": (
         ("row", "king", "--format", "yaml"),
-        "-f/--format is table, json, jsonl, tsv or csv, not 'yaml'",
+        "-f/--format is table, markdown, json, jsonl, tsv or csv, not 'yaml'",
     ),
     "a base": (("rope", "--theta", "big", "--dim", "8"), "--theta is a number, not 'big'"),
     "a metric": (("calc", "king", "--metric", "x"), "--metric is cosine, dot or euclidean, not 'x'"),
@@ -112,34 +112,34 @@ def test_the_flagship_example_is_about_words(run: Program) -> None:
 # --- tokens -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_word_without_its_space_is_advised(run: Program) -> None:
-    (told,) = run("neighbors", "king", *MINI).ok().of("note")
-    assert told == "'king' is id 3723; the word inside a sentence is ' king' (id 1830)"
+def test_a_word_is_the_word(run: Program) -> None:
+    answer = run("neighbors", "king", *MINI, "--json").ok()
+    assert answer.document["queries"][0]["bytes"] == b" king".hex()
+    assert answer.errors == ""
+    bare = run("neighbors", "king", "--exact", *MINI, "--json").ok()
+    assert bare.document["queries"][0]["bytes"] == b"king".hex()
+
+
+def test_what_has_no_whole_word_form_is_told_once(run: Program) -> None:
+    (told,) = run("similarity", "king", "!", "queen", *MINI).ok().of("note") or [""]
+    assert told in ("", "'!': no token with a space before it, so the text is taken as typed")
+    assert run("similarity", "king", "queen", *MINI).ok().errors == ""
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("typed", "meant"),
     [
-        (
-            ("calc", "king", "-", " man", "+", "woman"),
-            "' man' has a space before it, as inside a sentence, and 'king',",
-        ),
-        (("similarity", "king", " queen"), "and 'king' has none: write ' king'"),
-        (("odd", "apple", " pear", " cherry"), "and 'apple' has none: write ' apple'"),
-        (("neighbors", " king", "--minus", "man"), "and 'man' has none: write ' man'"),
-        (("similarity", "strawberry", "king"), "' strawberry' has a space before it"),
+        (("odd", "king", " queen", "pod"), 'embtool similarity king " queen" pod'),
+        (("analogy", "q.txt", "--spaced", "--answers"), "embtool calc --questions q.txt --each"),
+        (("neighbors", "king", "--minus", "man", "--plus", "woman"), "embtool calc king - man + woman"),
+        (("neighbors", "--plus=king", "--minus=man", "-k", "3"), "embtool calc king - man -k 3"),
     ],
 )
-def test_mixed_words_are_warned_of_once(run: Program, arguments: tuple[str, ...], words: str) -> None:
-    (told,) = run(*arguments, *MINI).ok().of("warning")
-    assert words in told
-
-
-@pytest.mark.parametrize(
-    "arguments", [("similarity", " king", " queen"), ("similarity", "king", "woman"), ("odd", " king", " pear", "id:5")]
-)
-def test_words_of_one_form_are_not_warned_of(run: Program, arguments: tuple[str, ...]) -> None:
-    assert run(*arguments, *MINI).ok().of("warning") == []
+def test_what_moved_is_answered_with_the_command_to_type(run: Program, typed: tuple[str, ...], meant: str) -> None:
+    answer = run(*typed)
+    assert (answer.status, answer.out) == (2, b"")
+    assert "now" in answer.of("error")[0]
+    assert answer.of("hint") == [meant]
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("'king'", "king"), ("king,", "king"), ('" king"', " king")])
@@ -169,7 +169,7 @@ def test_a_mistyped_folder_is_named_as_one(run: Program, arguments: tuple[str, .
 
 
 def test_no_file_of_questions(run: Program) -> None:
-    run("analogy", "none.txt", *MINI).refused(3, "no such file: none.txt")
+    run("calc", "--questions", "none.txt", *MINI).refused(3, "no such file: none.txt")
 
 
 def bare_config(folder: Path) -> Path:

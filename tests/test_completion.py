@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 from hostile import HOSTILE, dangers
-from program import Answer, Program
+from program import Program
 from small_models import tokenizer_json, write_json
 
-from embtool.cli import COMMANDS
-from embtool.cli.shells import quote_for_bash, quote_for_powershell, split_line
+from embtool.cli import COMMANDS, shells
+from embtool.cli.shells import quote_for_bash, split_line
 
 ASKED = "_EMBTOOL_COMPLETE"
-SHELLS = ("bash", "zsh", "fish", "powershell")
+SHELLS = ("bash", "zsh", "fish")
 
 
 def needs(shell: str) -> str:
@@ -269,20 +269,23 @@ def test_zsh(run: Program, bin_path: str) -> None:
     assert "<<embtool row -m small/ ' strawberry' >>" in complete("embtool row -m small/ ' strawberry")
 
 
-@pytest.mark.parametrize("shell", [*SHELLS, "pwsh"])
+@pytest.mark.parametrize("shell", SHELLS)
 def test_scripts_are_our_own(run: Program, shell: str) -> None:
     shown = run.outside(env={ASKED: f"source_{shell}"}).ok()
     assert (shown.errors, "complete_" in shown.text) == ("", True)
     assert "eval " not in shown.text
 
 
-def test_powershell_answers_three_columns(run: Program) -> None:
-    asked = {ASKED: "complete_powershell", "_TYPER_COMPLETE_ARGS": "embtool\nrow\n-m\nsmall/\n' strawberry"}
-    answer: Answer = run(env=asked).ok()
-    first, *others = answer.text.removesuffix("\n").split("\n")
-    assert first == ""
-    assert [line.split("\t")[:2] for line in others] == [["' strawberry'", " strawberry"]]
-    assert all(line.split("\t")[2] for line in others)
+@pytest.mark.parametrize("shell", ["pwsh", "powershell", "tcsh", None])
+@pytest.mark.parametrize("asked", ["--install-completion", "--show-completion"])
+def test_other_shells_are_refused(run: Program, monkeypatch: pytest.MonkeyPatch, shell: str | None, asked: str) -> None:
+    monkeypatch.setattr(shells, "shell_name", lambda: shell)
+    run(asked).refused(2, "bash, zsh, fish", shell or "unknown")
+
+
+@pytest.mark.parametrize("asked", ["complete_pwsh", "source_powershell"])
+def test_a_shell_that_is_not_known_gets_no_answer(run: Program, asked: str) -> None:
+    assert run.outside(env={ASKED: asked, "_TYPER_COMPLETE_ARGS": "embtool row s"}).text == ""
 
 
 def test_quoting() -> None:
@@ -290,5 +293,4 @@ def test_quoting() -> None:
     assert quote_for_bash("a'b", "'") is None
     assert quote_for_bash('a"$', '"') == r"a\"\$"
     assert quote_for_bash("a!", '"') is None
-    assert quote_for_powershell("it\u2019s") == "'it\u2019\u2019s'"
     assert split_line("embtool  row a\\'b ") == (["embtool", "row", "a'b", ""], "", "")

@@ -26,9 +26,9 @@ from small_models import (
 )
 from tables import on_disk
 
-from embtool.diff import NOWHERE, Alignment, Moved, align_by_id, align_by_token, compare_tables
 from embtool.errors import Unlike
 from embtool.model import open_model
+from embtool.table_diff import NOWHERE, Alignment, Moved, align_by_id, align_by_token, compare_tables
 
 INPUT = "model.embed_tokens.weight"
 ROWS = len(texts()) + PADDING
@@ -202,7 +202,10 @@ def test_rows_that_are_not_finite_come_last(tmp_path: Path, run: Program) -> Non
     records = run("diff", tmp_path / "a", tmp_path / "b", "-k", str(ROWS), "--jsonl").ok().records
     last = [record["id"] for record in records[-2:]]
     assert set(last) == {50, texts().index("!")}
-    assert "1 rows hold NaN" in run("diff", tmp_path / "a", tmp_path / "b", "-f", "table").ok().text
+    assert (
+        "rows with NaN or infinity, which come last: 1"
+        in run("diff", tmp_path / "a", tmp_path / "b", "-f", "table").ok().text
+    )
 
 
 def test_refusals(tmp_path: Path, run: Program) -> None:
@@ -227,7 +230,7 @@ def test_nothing_to_measure_by() -> None:
 
 
 def _unchanged(nothing: Any) -> Any:
-    from embtool.diff import TableDifference  # noqa: PLC0415 - for this test alone
+    from embtool.table_diff import TableDifference  # noqa: PLC0415 - for this test alone
 
     zeros = np.zeros(2)
     same = np.ones(2, np.bool_)

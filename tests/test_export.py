@@ -26,10 +26,10 @@ from small_models import (
     write_single,
 )
 
+from embtool.answers.text import unescape
 from embtool.errors import LocalFailure
 from embtool.export import PROJECTOR_LIMIT, WRITERS
 from embtool.model import open_model
-from embtool.output import unescape
 from embtool.replacing import whole
 
 ROWS = len(texts()) + PADDING
@@ -181,7 +181,7 @@ def test_parquet_without_pyarrow_says_how_to_get_it(
     run: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    run("export", "small/", "-o", tmp_path / "x.parquet").refused(7, "needs pyarrow", "pip install pyarrow")
+    run("export", "small/", "-o", tmp_path / "x.parquet").refused(7, "needs pyarrow", "pip install 'embtool[parquet]'")
     assert list(tmp_path.glob("*.parquet*")) == []
 
 
@@ -250,7 +250,7 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (("-o", "x.foo"), 2, "--format is one of"),
+        (("-o", "x.foo"), 2, "format is one of"),
         (("-o", "x", "-f", "nonsense"), 2, "not nonsense"),
         (("-o", "config.json", "-f", "npy"), 2, "there already"),
         (("-o", "x.npy", "--only", "no such token anywhere"), 2, "no row is left"),

@@ -105,11 +105,11 @@ def words_of(count: int, words: int, scales: tuple[int, ...], **config: Any) -> 
 @pytest.mark.parametrize(
     ("words", "scales", "problem"),
     [
-        (8, (5, 2), "has 8 words a row and 2 scales, which fit no 20 numbers"),
-        (3, (4, 2), "has 3 words a row and 2 scales, which fit no 20 numbers"),
-        (3, (5, 3), "has 3 words a row and 3 scales, which fit no 20 numbers"),
-        (3, (5, 2, 1), "has 3 words a row and 0 scales, which fit no 20 numbers"),
-        (2, (4, 3), "has 2 words a row and 3 scales, which fit no 20 numbers"),
+        (8, (5, 2), "has 8 words a row and 2 scales, which do not fit 20 numbers"),
+        (3, (4, 2), "has 3 words a row and 2 scales, which do not fit 20 numbers"),
+        (3, (5, 3), "has 3 words a row and 3 scales, which do not fit 20 numbers"),
+        (3, (5, 2, 1), "has 3 words a row and 0 scales, which do not fit 20 numbers"),
+        (2, (4, 3), "has 2 words a row and 3 scales, which do not fit 20 numbers"),
     ],
 )
 def test_words_and_scales_that_do_not_fit(words: int, scales: tuple[int, ...], problem: str) -> None:
@@ -156,11 +156,11 @@ def test_tables_packed_along_the_other_side_are_described(said: Any, name: str, 
     [
         (
             {"e.weight": zeros("F8_E4M3", 4, 4), "e.weight_scale": zeros("I32")},
-            "has scales of I32, scalar, which fit no blocks of its 4 × 4",
+            "has scales of I32, scalar, which do not fit blocks of its 4 × 4",
         ),
         (
             {"e.weight": zeros("F8_E4M3", 4, 4), "e.weight_scale": f32(3, 2)},
-            "has scales of F32, 3 × 2, which fit no blocks of its 4 × 4",
+            "has scales of F32, 3 × 2, which do not fit blocks of its 4 × 4",
         ),
         (
             {"e.weight": zeros("F8_E4M3", 4), "e.weight_scale": f32(1)},
@@ -298,7 +298,7 @@ def test_blocks_are_decoded_in_any_number_of_dimensions() -> None:
     with pytest.raises(UnsupportedDType) as caught:
         ggml._decoder(9999, "Q99", 32, 34)(stored)
     assert caught.value.message == "rows of dtype Q99 cannot be decoded by this version of the gguf library"
-    assert caught.value.hint == "pip install gguf -U"
+    assert caught.value.hint == "pip install -U gguf"
 
 
 def config_of(
@@ -434,10 +434,10 @@ def test_arrays_are_read_to_their_last_byte(value: bytes, expected: list[Any]) -
             header_of(data[:-1])
 
 
-@pytest.mark.parametrize(("kind", "word"), [(13, "an array of type 13"), (2**31, "an array of type 2147483648")])
-def test_an_array_of_what_there_is_not(kind: int, word: str) -> None:
+@pytest.mark.parametrize(("kind", "word"), [(13, "type 13"), (2**31, "type 2147483648")])
+def test_an_array_of_an_unknown_type(kind: int, word: str) -> None:
     key = struct.pack("<Q", 1) + b"k" + struct.pack("<I", 9)
-    with pytest.raises(FormatError, match=f"k in x.gguf is {word}, which there is not"):
+    with pytest.raises(FormatError, match=f"k in x.gguf is an array of the unknown value {word}"):
         header_of(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + key + array(kind, 1, bytes(32)))
 
 

@@ -22,7 +22,7 @@ from sources import Memory
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from embtool import nearest, open_model
-from embtool.errors import EmbtoolError, FormatError, NoVocabulary, TableNotFound, UnsupportedDType
+from embtool.errors import EmbtoolError, FormatError, MissingExtra, NoVocabulary, TableNotFound
 from embtool.formats import ggml
 from embtool.formats.gguf import GgufCheckpoint, parse_header, read_header
 from embtool.model import Model
@@ -126,9 +126,9 @@ def test_a_table_with_a_scale_beside_it_is_refused_by_name(run: Program, tmp_pat
 def test_without_the_library_the_way_to_install_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table, _ = stored_table(tmp_path, Q8_0)
     monkeypatch.setitem(sys.modules, "gguf", None)
-    with pytest.raises(UnsupportedDType, match="Q8_0") as caught:
+    with pytest.raises(MissingExtra, match="Q8_0") as caught:
         table.rows([0])
-    assert caught.value.hint == "pip install gguf"
+    assert "pip install 'embtool[gguf]', or pipx inject embtool gguf" in str(caught.value.hint)
 
 
 def test_without_the_library_info_answers_and_a_row_is_refused(
@@ -140,8 +140,8 @@ def test_without_the_library_info_answers_and_a_row_is_refused(
     (table,) = run("info", tmp_path / "x.gguf", "--json").ok().document["tables"]
     assert table["dtype"] == "Q8_0"
     answer = run("row", "-m", tmp_path / "x.gguf", "id:0")
-    answer.refused(6, "Q8_0", "not installed")
-    assert answer.of("hint") == ["pip install gguf"]
+    answer.refused(7, "Q8_0", "gguf, which is not installed")
+    assert answer.of("hint")[0].startswith("pip install 'embtool[gguf]'")
 
 
 def test_a_row_costs_one_read_of_its_own_bytes(tmp_path: Path) -> None:
@@ -747,7 +747,7 @@ def refused_vocabularies() -> dict[str, tuple[list[bytes], str]]:
                 entry(b"tokenizer.ggml.precompiled_charsmap", 9, struct.pack("<IQ4B", 0, 4, 9, 9, 9, 9)),
                 tokens,
             ],
-            "no table of replacements",
+            "not a table of replacements",
         ),
         "a kind that is a number": ([entry(b"tokenizer.ggml.model", 4, bytes(4)), tokens], "tokenizer.ggml.model"),
     }

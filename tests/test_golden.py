@@ -16,7 +16,7 @@ from program import Program
 from embtool.cli import COMMANDS
 
 GOLDEN = Path(__file__).parent / "golden"
-FORMATS = ("table", "json", "jsonl", "tsv", "csv")
+FORMATS = ("table", "markdown", "json", "jsonl", "tsv", "csv")
 
 CASES: dict[str, dict[str, tuple[list[str], tuple[str, ...]]]] = {
     "info": {
@@ -39,7 +39,6 @@ CASES: dict[str, dict[str, tuple[list[str], tuple[str, ...]]]] = {
         "distance": (["neighbors", " blue", "-k", "3", "--metric", "euclidean", "-m", "small/"], FORMATS),
         "zero-and-padding": (["neighbors", "!", "id:320", "-k", "2", "-m", "small/"], FORMATS),
         "against": (["neighbors", " king", "-k", "3", "--against", "output", "-m", "small/"], FORMATS),
-        "expression": (["neighbors", "king", "--minus", " man", "--plus", " woman", "-m", "small/"], FORMATS),
         "centered": (["neighbors", "king", "--center", "-m", "small/"], FORMATS),
         "nothing": (["neighbors", "king", "--only", "nothing at all", "-m", "small/"], FORMATS),
     },
@@ -48,14 +47,9 @@ CASES: dict[str, dict[str, tuple[list[str], tuple[str, ...]]]] = {
         "matrix": (["similarity", "king", " queen", " blue", "!", "-m", "small/"], FORMATS),
     },
     "calc": {
-        "king": (["calc", "king", "-", " man", "+", " woman", "-k", "3", "-m", "small/"], FORMATS),
-    },
-    "odd": {
-        "colour": (["odd", "king", " queen", " blue", "-m", "small/"], FORMATS),
-    },
-    "analogy": {
-        "sections": (["analogy", "questions.txt", "--spaced", "-m", "small/"], FORMATS),
-        "answers": (["analogy", "questions.txt", "--spaced", "--answers", "-m", "small/"], FORMATS),
+        "king": (["calc", "king", "-", "man", "+", "woman", "-k", "3", "-m", "small/"], FORMATS),
+        "sections": (["calc", "--questions", "questions.txt", "-m", "small/"], FORMATS),
+        "each": (["calc", "--questions", "questions.txt", "--each", "-m", "small/"], FORMATS),
     },
     "map": {
         "words": (["map", " king", " queen", " cherry", " apple", " blue", "-m", "small/"], FORMATS),

@@ -1,4 +1,4 @@
-"""What can go wrong between here and a hub: each test is a row of the fault matrix in docs/hub.md.
+"""What can go wrong between here and a hub: each test is a row of the fault matrix in docs/security.md.
 
 Whatever the hub does: no secret is shown to another host, the number of requests is bounded, what was fetched is kept,
 and no wrong byte passes for a right one.
@@ -10,17 +10,20 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import pytest
-from hub_fixtures import HURRY, MODEL, ROW_BYTES, SHARD, Case, read
+from hub_fixtures import BRIEF, HURRY, MODEL, ROW_BYTES, SHARD, Case, read
 from huggingface_hub import constants
 
 from embtool.errors import AccessDenied, EmbtoolError, FileNotInModel, FormatError, ModelNotFound, Unreachable
 from embtool.hub import HubSource, table, transport
+from embtool.hub.crew import Stop
 from embtool.hub.journal import BLOCK
+from embtool.hub.transport import Patience
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -64,10 +67,8 @@ class TestRow01NoServer:
     @pytest.mark.parametrize("ask", [config, head, HubSource.files])
     @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
     def test_is_said_with_the_host(self, case: Case, ask: Ask, host: str) -> None:
-        began = time.monotonic()
         source = case.source(endpoint=f"http://{host}:{closed_port()}")
         refused(lambda: ask(source), 5, host)
-        assert time.monotonic() - began < 30
 
     def test_what_is_cached_answers(self, case: Case) -> None:
         first = case.source()
@@ -86,11 +87,9 @@ class TestRow01NoServer:
 class TestRow02Silence:
     @pytest.mark.parametrize("ask", [config, head, HubSource.files])
     def test_ends_after_the_time_out(self, case: Case, ask: Ask) -> None:
-        case.hub.fault("delay", where="hub", times=None, seconds=20)
-        began = time.monotonic()
-        refused(lambda: ask(case.source()), 5)
-        assert time.monotonic() - began < 8 * HURRY.read
-        case.holds(requests=6)
+        case.hub.fault("silence", where="hub", times=None)
+        refused(lambda: ask(case.source(patience=BRIEF)), 5, "nothing came for 1 s")
+        case.holds(requests=BRIEF.attempts // 2)
 
 
 class TestRows03To08BrokenBodies:
@@ -123,8 +122,8 @@ class TestRows03To08BrokenBodies:
         case.holds(requests=2 + HURRY.attempts)
 
     def test_a_stall_is_resumed_at_the_byte(self, case: Case) -> None:
-        case.hub.fault("stall", where="storage", after=1_000_000, seconds=20)
-        assert case.fetch() == case.table
+        case.hub.fault("stall", where="storage", after=1_000_000)
+        assert case.fetch(patience=replace(HURRY, read=4)) == case.table
         assert case.hub.sent("storage") == len(case.table)
         case.holds(requests=3)
 
@@ -137,12 +136,25 @@ class TestRows03To08BrokenBodies:
 
     def test_a_small_file_is_fetched_through_broken_connections(self, case: Case) -> None:
         case.hub.fault("drop", where="hub", method="GET", path="resolve-cache", times=2, after=5, how="rst")
-        case.hub.fault("drop", where="hub", method="GET", path="resolve-cache", times=2, skip=2, after=5)
+        case.hub.fault("drop", where="hub", method="GET", path="resolve-cache", times=1, skip=2, after=5)
         assert config(case.source()) == b'{"model_type": "llama"}'
         case.holds(requests=20)
 
 
 class TestRows09To12BusyServers:
+    @pytest.fixture
+    def waits(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        """The seconds that were to be waited, each time."""
+        seen: list[float] = []
+        wait = Stop.wait
+
+        def noted(stop: Stop, seconds: float) -> None:
+            seen.append(seconds)
+            wait(stop, min(seconds, 1))
+
+        monkeypatch.setattr(Stop, "wait", noted)
+        return seen
+
     @pytest.mark.parametrize("where", ["hub", "storage"])
     @pytest.mark.parametrize("code", [500, 503])
     def test_gone_after_three_times(self, case: Case, where: Any, code: int) -> None:
@@ -166,21 +178,21 @@ class TestRows09To12BusyServers:
 
     @pytest.mark.parametrize("headers", [{"Retry-After": 1}, {"RateLimit": '"resolvers";r=0;t=1'}])
     def test_a_second_is_waited_by_all(
-        self, case: Case, headers: dict[str, object], monkeypatch: pytest.MonkeyPatch
+        self, case: Case, headers: dict[str, object], monkeypatch: pytest.MonkeyPatch, waits: list[float]
     ) -> None:
         monkeypatch.setattr(table, "SPAN", 2 << 20)
         case.hub.fault("status", where="storage", times=2, code=429, headers=headers)
         began = time.monotonic()
         assert case.fetch() == case.table
-        assert 1 <= time.monotonic() - began < 4
+        assert time.monotonic() - began >= 1
+        assert max(waits) <= 1
         case.holds(requests=1 + 5 + 2)
 
     @pytest.mark.parametrize("ask", [config, head, HubSource.files])
-    def test_a_day_is_not_waited(self, case: Case, ask: Ask) -> None:
+    def test_a_day_is_not_waited(self, case: Case, ask: Ask, waits: list[float]) -> None:
         case.hub.fault("status", where="hub", times=None, code=429, headers={"Retry-After": 86400})
-        began = time.monotonic()
         refused(lambda: ask(case.source()), 5, "asks to wait 24 h")
-        assert time.monotonic() - began < 2
+        assert max(waits) <= 0
         case.holds(requests=2)
 
     def test_a_day_is_not_waited_in_the_middle_and_nothing_is_lost(self, case: Case) -> None:
@@ -255,7 +267,7 @@ class TestRows13To21WrongAnswers:
     def test_a_size_that_is_no_number_is_refused(self, case: Case) -> None:
         for size in ("-1", "1e9", "²", "9" * 40):
             case.hub.fault("add", where="hub", headers={"X-Linked-Size": size})
-            refused(lambda: head(case.source()), 6, "sent a size that is none")
+            refused(lambda: head(case.source()), 6, "sent an invalid size")
 
     def test_a_range_beyond_the_end_is_refused_without_a_request_for_data(self, case: Case) -> None:
         source = case.source()
@@ -284,11 +296,10 @@ class TestRows22To24SignedAddresses:
         case.holds(requests=2 + 5 + 1)
 
     def test_one_with_a_short_life(self, case: Case) -> None:
-        case.hub.url_ttl = 0.3
         source = case.source()
         head(source)
         for row in (5, 1500):
-            time.sleep(0.4)
+            case.hub.expire()
             assert case.row(row, source) == case.true_row(row)
         case.holds(requests=2 + 3 + 3)
 
@@ -355,10 +366,25 @@ class TestRows26To28OtherServers:
         refused(lambda: ask(case.source()), 6)
         case.holds(requests=90)
 
-    @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://", "http://[::1", "//"])
-    def test_redirects_to_what_is_not_http(self, case: Case, location: str) -> None:
+    @pytest.mark.parametrize("ask", [config, head])
+    @pytest.mark.parametrize(
+        "location",
+        [
+            "file:///etc/passwd",
+            "ftp://127.0.0.1/x",
+            "http://",
+            "http://[::1",
+            "http://[v1.x]/y",
+            "http://127.0.0.1:99999/x",
+            "http://127.0.0.1:-1/x",
+            "http://127.0.0.1:x/",
+            "//",
+        ],
+    )
+    def test_redirects_to_what_is_not_http(self, case: Case, ask: Ask, location: str) -> None:
         case.hub.fault("redirect", where="hub", times=None, location=location)
-        refused(lambda: head(case.source()), 6)
+        error = refused(lambda: ask(case.source()), 6)
+        assert "Error" not in error.message, "our own words"
         case.holds(requests=6)
 
     def test_https_does_not_lead_to_plain_http(self) -> None:
@@ -524,18 +550,17 @@ def test_row_36_what_a_server_says_is_cut(case: Case, ask: Ask, text: str) -> No
     assert len(error.message) < 500
 
 
-def test_row_37_a_bomb_ends_at_the_limit(case: Case) -> None:
+def test_row_37_a_bomb_ends_at_the_limit(case: Case, mirror: Case) -> None:
     limit = 12 << 20
-    case.hub.add("acme/bomb", {"config.json": b" " * (40 << 20)})
-    with pytest.raises(FormatError, match=f"the limit is {limit:,} bytes"):
-        case.source("acme/bomb").read_file("config.json", limit)
-    assert case.hub.sent() == 0, "its size was known"
-    case.hub.reset()
-    case.hub.fault("omit", where="hub", method="HEAD", times=None, names=("Content-Length",))
-    case.hub.fault("no_length", where="hub", method="HEAD", times=None)
-    with pytest.raises(FormatError, match=f"the limit is {limit:,} bytes"):
-        case.source("acme/bomb").read_file("config.json", limit)
-    assert sum(path.stat().st_size for path in case.hub_cache.rglob("*") if path.is_file()) < 1000
+    for asked in (case, mirror):
+        asked.hub.add("acme/bomb", {"config.json": b" " * (40 << 20)})
+        for kind in ("slow", "no_length", "chunked", "gzip" if asked is mirror else "slow"):
+            asked.hub.reset()
+            asked.hub.fault(kind, path="config.json", times=None, bytes_per_second=1e12)
+            with pytest.raises(FormatError, match=f"the limit is {limit:,} bytes"):
+                asked.source("acme/bomb", patience=Patience()).read_file("config.json", limit)
+            assert asked.hub.sent() < 2 * limit, "what is known to be too large is not read"
+        assert sum(path.stat().st_size for path in asked.hub_cache.rglob("*") if path.is_file()) < 1000
     case.hub.add("acme/list", dict.fromkeys((f"{number:0100}" for number in range(1000)), b""))
     with pytest.raises(FormatError, match="longer than"):
         case.source("acme/list")._transport.document(
@@ -547,7 +572,7 @@ class TestRow38Altered:
     def test_a_small_file_altered_on_the_way_is_refused_and_not_left_behind(self, case: Case) -> None:
         case.hub.fault("corrupt", where="hub", method="GET", path="resolve-cache", at=15)
         # What is flipped is inside a gzip stream or the plain body, as the server likes.
-        refused(lambda: config(case.source()), 6 if not packed(case) else 5, "config.json")
+        refused(lambda: config(case.source()), 6, "config.json", "altered on the way")
         assert config(case.source()) == b'{"model_type": "llama"}'
         case.holds(requests=20)
 
@@ -556,19 +581,19 @@ class TestRow38Altered:
         refused(lambda: config(mirror.source()), 6, "altered on the way")
         assert config(mirror.source()) == b'{"model_type": "llama"}'
 
-    def test_one_that_rotted_in_the_cache_is_refused(self, case: Case) -> None:
+    def test_one_that_rotted_in_the_cache_is_fetched_again_or_offline_refused(self, case: Case) -> None:
         path = case.source().path("config.json")
         path.resolve().write_bytes(b'{"model_type": "xxxxx"}')
-        refused(lambda: config(case.source(revision=case.commit)), 6, "does not match its hash", str(path))
-
-
-def packed(case: Case) -> bool:
-    return any("gzip" in request.headers.get("accept-encoding", "") for request in case.hub.requests())
+        refused(
+            lambda: config(case.source(revision=case.commit, offline=True)), 6, "does not match its hash", str(path)
+        )
+        assert config(case.source(revision=case.commit)) == b'{"model_type": "llama"}'
+        assert path.read_bytes() == b'{"model_type": "llama"}'
 
 
 def test_row_39_wrong_bytes_in_a_right_range_cannot_be_seen(case: Case) -> None:
     case.hub.fault("lie_range", where="storage", at=7)
-    assert case.row(1) != case.true_row(1), "if this fails, HTTP has learnt something: change docs/hub.md"
+    assert case.row(1) != case.true_row(1), "if this fails, HTTP has learnt something: change docs/security.md"
 
 
 def test_a_listing_is_believed_only_as_far_as_it_is_one() -> None:

@@ -13,6 +13,7 @@ from gguf_files import llama, vocabulary_of, write
 from program import Program
 from small_models import END_OF_TEXT, bfloat16, config, table, tokenizer_json, write_single
 
+from embtool.answers.text import shell
 from embtool.errors import FormatError
 from embtool.lesson import (
     STEPS,
@@ -28,7 +29,6 @@ from embtool.lesson import (
 )
 from embtool.lesson.parts import Kind, understood
 from embtool.model import open_model
-from embtool.output import shell
 
 MODELS = ("mini", "small/", "gpt2/", "bert/", "bare/")
 

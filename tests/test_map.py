@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html.parser
 import json
 import re
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pixels import read_png, text_widths
 from program import Program
 from small_models import END_OF_TEXT, SPACED, config, float32, table, texts, tokenizer_json, write_single
 
@@ -247,18 +249,32 @@ def test_a_page_stands_alone_and_obeys_no_name(run: Program, tmp_path: Path) -> 
     assert set(page.tags) == set(plain.tags)
 
 
-def test_a_png_is_drawn(run: Program, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+def test_a_png_is_the_svg_with_its_texts(run: Program, tmp_path: Path) -> None:
+    pytest.importorskip("resvg_py")
     model = hostile_model(tmp_path / "model")
     names = [f"piece:{name}" for name in HOSTILE]
-    for file in ("x.png", "y.png"):
+    for file in ("x.png", "y.png", "x.svg"):
         run("map", *names, "-m", model, "--neighbors", "2", "-o", tmp_path / file).ok()
-    assert (tmp_path / "x.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert (tmp_path / "x.png").read_bytes() == (tmp_path / "y.png").read_bytes()
+    pixels = read_png((tmp_path / "x.png").read_bytes())
+    drawing = ET.fromstring((tmp_path / "x.svg").read_text(encoding="utf-8"))  # noqa: S314 - written here
+    assert pixels.shape[:2] == (2 * float(drawing.attrib["height"]), 2 * float(drawing.attrib["width"]))
+    for text in drawing.iter(f"{SVG}text"):
+        x, y, size = (round(2 * float(text.attrib[key])) for key in ("x", "y", "font-size"))
+        left, right = {"start": (0, 1), "middle": (-0.5, 0.5), "end": (-1, 0)}[text.get("text-anchor", "start")]
+        seen = pixels[y - size : y, max(int(x + left * size), 0) : int(x + right * size), :3]
+        assert (seen < 200).all(axis=-1).any(), "".join(text.itertext())
+
+
+def test_a_png_without_fonts_is_refused(run: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resvg = pytest.importorskip("resvg_py")
+    monkeypatch.setattr(resvg, "svg_to_bytes", functools.partial(resvg.svg_to_bytes, skip_system_fonts=True))
+    run_map(run, "-o", tmp_path / "x.png").refused(7, "needs a font", "svg needs nothing")
+    assert not (tmp_path / "x.png").exists()
 
 
 def test_an_svg_is_drawn_and_obeys_no_name(run: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    monkeypatch.setitem(__import__("sys").modules, "resvg_py", None)
     model = hostile_model(tmp_path / "model")
     names = [f"piece:{name}" for name in HOSTILE]
     for file in ("x.svg", "y.svg"):
@@ -285,14 +301,13 @@ def test_an_svg_has_the_points_of_the_answer(run: Program, tmp_path: Path) -> No
 
 
 def test_names_of_an_svg_do_not_cover_each_other(run: Program, tmp_path: Path) -> None:
-    """In the widest of the usual fonts, which matplotlib brings with it."""
-    textpath = pytest.importorskip("matplotlib.textpath")
     run_map(run, "--neighbors", "3", "-o", tmp_path / "x.svg").ok()
     drawing = ET.fromstring((tmp_path / "x.svg").read_text(encoding="utf-8"))  # noqa: S314 - written here
     boxes = []
-    for text in drawing.iter(f"{SVG}text"):
+    texts = list(drawing.iter(f"{SVG}text"))
+    widths = text_widths([("".join(text.itertext()), float(text.attrib["font-size"])) for text in texts])
+    for text, wide in zip(texts, widths, strict=True):
         x, y, size = (float(text.attrib[key]) for key in ("x", "y", "font-size"))
-        wide = textpath.TextPath((0, 0), "".join(text.itertext()), size=size, usetex=False).get_extents().width
         left = x - wide * {"start": 0, "middle": 0.5, "end": 1}[text.get("text-anchor", "start")]
         boxes.append(Box(left, y - size, wide, size))
     frame = Box(0, 0, float(drawing.attrib["width"]), float(drawing.attrib["height"]))
@@ -311,11 +326,9 @@ def test_what_is_there_is_not_replaced_unasked(run: Program, tmp_path: Path) -> 
     assert "<svg" in file.read_text(encoding="utf-8")
 
 
-def test_without_matplotlib_it_says_how_to_get_it(
-    run: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    run_map(run, "-o", tmp_path / "x.png").refused(7, "needs matplotlib", "pip install matplotlib")
+def test_without_resvg_it_says_how_to_get_it(run: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "resvg_py", None)
+    run_map(run, "-o", tmp_path / "x.png").refused(7, "needs resvg-py", "pip install 'embtool[plot]'")
     assert not (tmp_path / "x.png").exists()
 
 

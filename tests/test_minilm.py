@@ -114,7 +114,7 @@ def test_an_expression_equals_that_of_gensim(run: Program, rows: Doubles, librar
     vectors = vectors_of(rows.shape[1], dtype=np.float64)
     vectors.add_vectors([library.id_to_token(row) for row in range(len(rows))], rows)
     expected = vectors.most_similar(positive=["king", "woman"], negative=["man"], topn=10)
-    arguments = ["neighbors", "king", "--plus", "woman", "--minus", "man", "-m", str(FOLDER), "--json"]
+    arguments = ["calc", "king", "+", "woman", "-", "man", "-m", str(FOLDER), "--json"]
     (query,) = run(*arguments).ok().document["queries"]
     assert [found["piece"] for found in query["neighbors"]] == [word for word, _ in expected]
     scores = [found["score"] for found in query["neighbors"]]

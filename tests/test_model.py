@@ -12,13 +12,13 @@ from small_models import WIDTH, bfloat16, safetensors, table, texts
 from sources import Memory
 
 import embtool
-from embtool.cli.info import describe
 from embtool.errors import (
     BadReference,
     ConfigError,
     EmbtoolError,
     FileNotInModel,
     FormatError,
+    InvalidArgument,
     LocalFailure,
     ModelNotFound,
     NoVocabulary,
@@ -26,6 +26,7 @@ from embtool.errors import (
     UnsupportedFormat,
 )
 from embtool.model import Model, open_model
+from embtool.questions.info import ask_info
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +69,7 @@ def test_opening_reads_nothing(monkeypatch: pytest.MonkeyPatch, small: Path) -> 
 @pytest.mark.parametrize("name", ["small", "tied", "gpt2", "bert"])
 def test_info_reads_headers_only(models: Path, name: str) -> None:
     source = Memory(files_of(models / name))
-    describe(Model(source))
+    ask_info(Model(source))
     shards = {file: content for file, content in source.contents.items() if file.endswith(".safetensors")}
     assert {read.file for read in source.reads} >= shards.keys()
     for read in source.reads:
@@ -82,7 +83,7 @@ def test_info_of_a_large_table_reads_a_few_kilobytes() -> None:
     rows = 200_000
     content = safetensors({"model.embed_tokens.weight": ("F32", (rows, WIDTH), bytes(rows * WIDTH * 4))})
     source = Memory({"model.safetensors": content})
-    describe(Model(source))
+    ask_info(Model(source))
     assert source.cost.bytes < 200_000 < len(content)
 
 
@@ -104,7 +105,7 @@ def test_every_way_to_name_a_local_model(small: Path, reference: str) -> None:
     assert model.name == reference.format(small)
     assert model.input_table.shape == table("input").shape
     assert model.config is not None
-    assert model.vocabulary.find("king").text == "king"
+    assert model.vocabulary.find("king").text == " king"
 
 
 def test_a_home_folder_is_found(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,9 +192,9 @@ def test_code_beside_a_model_is_never_run(tmp_path: Path) -> None:
     armed = False
     sys.addaudithook(audit)
     model = open_model(tmp_path)
-    describe(model)
+    ask_info(model)
     armed = True
-    describe(open_model(tmp_path))
+    ask_info(open_model(tmp_path))
     model.input_table.rows([1])
     armed = False
     assert not [event for event in events if "evil" in event or "pickle" in event or "system" in event]
@@ -208,7 +209,7 @@ def test_a_folder_with_a_part_of_a_model(models: Path) -> None:
         _ = config.tables
     with pytest.raises(NoVocabulary):
         _ = config.vocabulary
-    assert words.vocabulary.find("king").text == "king"
+    assert words.vocabulary.find("king").text == " king"
     assert words.config is None
     with pytest.raises(ConfigError, match=r"config\.json"):
         _ = words.positions
@@ -216,22 +217,22 @@ def test_a_folder_with_a_part_of_a_model(models: Path) -> None:
     assert bare.vocabulary_if_any is None
     assert bare.input_table.shape == (len(texts()) + 6, WIDTH)
     with pytest.raises(FileNotInModel, match="it is not a model"):
-        describe(empty)
+        ask_info(empty)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"null", b"\xff", b"[" * 200_000, b'{"vocab_size": "x"}'])
 def test_a_broken_config_is_named(small: Path, content: bytes) -> None:
     model = Model(Memory({**files_of(small), "config.json": content}))
     with pytest.raises(EmbtoolError, match=r"config\.json") as caught:
-        describe(model)
+        ask_info(model)
     assert caught.value.exit_status == 6
 
 
 def test_a_config_of_another_size_does_not_win_over_the_tensor(small: Path) -> None:
     config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 300, "hidden_size": 64}
     model = Model(Memory({**files_of(small), "config.json": json.dumps(config).encode()}))
-    card = describe(model)
-    assert card.document["tables"][0]["shape"] == [326, WIDTH]
+    card = ask_info(model)
+    assert card.to_dict()["tables"][0]["shape"] == [326, WIDTH]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs pipes in folders")
@@ -239,21 +240,21 @@ def test_a_config_of_another_size_does_not_win_over_the_tensor(small: Path) -> N
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(LocalFailure, match="not a regular file"):
-        describe(open_model(tmp_path))
+        ask_info(open_model(tmp_path))
 
 
 def test_hostile_headers_cost_little() -> None:
     for shape in ([1 << 40, 0], [1 << 61, 0], [0, 1 << 40]):
         content = safetensors({"model.embed_tokens.weight": ("F32", shape, b"")})
-        card = describe(Model(Memory({"model.safetensors": content, "vocab.txt": b"[UNK]\nking\n"})))
-        assert card.document["tables"][0]["shape"] == shape
+        card = ask_info(Model(Memory({"model.safetensors": content, "vocab.txt": b"[UNK]\nking\n"})))
+        assert card.to_dict()["tables"][0]["shape"] == shape
 
 
 def test_a_shard_that_is_cut_is_named(small: Path) -> None:
     files = files_of(small)
     files["model-00002-of-00002.safetensors"] = files["model-00002-of-00002.safetensors"][:-1]
     with pytest.raises(FormatError, match=r"model-00002-of-00002\.safetensors is truncated"):
-        describe(Model(Memory(files)))
+        ask_info(Model(Memory(files)))
 
 
 def test_what_a_notebook_shows_of_a_model() -> None:
@@ -265,5 +266,5 @@ def test_what_a_notebook_shows_of_a_model() -> None:
 
 def test_rows_are_asked_for_by_a_list() -> None:
     table: Any = open_model("mini").input_table
-    with pytest.raises(TypeError, match=r"a list of token ids is wanted, such as \[5\], not 5"):
+    with pytest.raises(InvalidArgument, match=r"a list of token ids is wanted, such as \[3, 5\], not 5"):
         table.rows(5)

@@ -11,6 +11,7 @@ from small_models import WIDTH, bfloat16, write_single
 
 from embtool import norms
 from embtool.cache import cache_root
+from embtool.kept import put_sealed
 from embtool.model import open_model
 from embtool.norms import row_norms
 
@@ -45,8 +46,7 @@ def test_kept_norms_are_read_and_not_computed_again(tmp_path: Path, cache: Path)
     folder = model(tmp_path / "m")
     row_norms(open_model(folder).input_table)
     (kept,) = kept_files(cache)
-    with kept.open("wb") as file:
-        np.save(file, np.full(10, 7.0))
+    put_sealed(kept, np.full(10, 7.0).tobytes())
     assert row_norms(open_model(folder).input_table).tolist() == [7.0] * 10
 
 
@@ -72,8 +72,7 @@ def test_norms_of_another_number_of_rows_are_passed_over(tmp_path: Path, cache: 
     folder = model(tmp_path / "m")
     row_norms(open_model(folder).input_table)
     (kept,) = kept_files(cache)
-    with kept.open("wb") as file:
-        np.save(file, np.zeros(9))
+    put_sealed(kept, np.zeros(9).tobytes())
     assert row_norms(open_model(folder).input_table) == pytest.approx(expected(), rel=1e-6)
 
 

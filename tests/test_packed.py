@@ -423,15 +423,15 @@ def spoiled() -> dict[str, tuple[Callable[[], tuple[Tensors, dict[str, Any]]], s
         "scales of other groups": (mlx("", {"bits": 4, "group_size": 32}), "scales"),
         "scales of other rows": (mlx("", usual, scales=f32(np.ones((2, 4)))), "scales"),
         "biases of another dtype": (mlx("", usual, biases=u8(np.ones((ROWS, 4)))), "biases of U8"),
-        "scales that fit no block": (scaled(weight_scale_inv=f32(np.ones((3, 3)))), "fit no blocks"),
-        "scales of three dimensions": (scaled(weight_scale=f32(np.ones((1, 1, 1)))), "fit no blocks"),
-        "scales that are whole numbers": (scaled(weight_scale=("I32", (1,), bytes(4))), "fit no blocks"),
+        "scales that fit no block": (scaled(weight_scale_inv=f32(np.ones((3, 3)))), "do not fit blocks"),
+        "scales of three dimensions": (scaled(weight_scale=f32(np.ones((1, 1, 1)))), "do not fit blocks"),
+        "scales that are whole numbers": (scaled(weight_scale=("I32", (1,), bytes(4))), "do not fit blocks"),
         "an odd width": (
             lambda: (
                 {"lm_head.weight_packed": u8(packed[:, :5]), "lm_head.weight_scale": u8(scale_codes, "F8_E4M3")},
                 {},
             ),
-            "no groups of 32",
+            "not divide into groups of 32",
         ),
         "scales of another format": (
             lambda: ({"lm_head.weight_packed": u8(packed), "lm_head.weight_scale": u8(np.ones((ROWS, 8)), "I8")}, {}),
@@ -448,7 +448,7 @@ def spoiled() -> dict[str, tuple[Callable[[], tuple[Tensors, dict[str, Any]]], s
             mlx("biases", {"mode": "mxfp4"}, scales=f32(np.ones((ROWS, 8)))),
             "scales of F32, where mode mxfp4 has U8",
         ),
-        "words that fit no groups": (mlx("", {**usual, "bits": 3}), "no groups of 64 codes of 3 bits"),
+        "words that fit no groups": (mlx("", {**usual, "bits": 3}), "not divide into groups of 64 codes of 3 bits"),
         "two whole scales": (lambda: ({**nvfp4, f"{NAME}.weight_scale_2": f32([1.0, 1.0])}, {}), "one number of F32"),
     }
 

@@ -65,15 +65,14 @@ def set_traps(folder: Path, mark: Path) -> list[str]:
     """Put what is run by others when they load a model into a folder; give the names."""
     code = f"import os\nos.mkdir({str(mark)!r})\n"
     modules = ("modeling_x", "configuration_x", "tokenization_x", "tokenizer", "__init__", "sitecustomize", "conftest")
-    shadows = ("numpy", "tokenizers", "rich", "huggingface_hub", "sentencepiece", "gguf", "matplotlib", "json")
+    shadows = ("numpy", "tokenizers", "rich", "huggingface_hub", "sentencepiece", "gguf", "resvg_py", "json")
     pickles = ("pytorch_model.bin", "optimizer.pt", "scheduler.pkl", "training_args.bin", "last.ckpt", "x.pth")
     for name in (*modules, *shadows):
         (folder / f"{name}.py").write_text(code)
     for name in pickles:
         (folder / name).write_bytes(pickle.dumps(Trap(mark)))
-    (folder / "matplotlibrc").write_text("text.usetex: True\nbackend: module://modeling_x\n")
     (folder / "x.pth").write_text(f"import os; os.mkdir({str(mark)!r})\n")
-    return [*(f"{name}.py" for name in (*modules, *shadows)), *pickles, "matplotlibrc"]
+    return [*(f"{name}.py" for name in (*modules, *shadows)), *pickles]
 
 
 def remote_code() -> dict[str, Any]:

@@ -11,8 +11,10 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from program import Program
 
+from embtool.answers.schema import schema_of
 from embtool.cli import COMMANDS
-from embtool.schemas import FILES_ONLY, MEANINGS, SHAPES, documents, schema
+from embtool.cli.schema import kinds_of
+from embtool.questions import ANSWERS
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -38,6 +40,14 @@ LIVE: dict[str, list[str]] = {
 }
 
 
+def schema(name: str) -> dict[str, Any]:
+    return schema_of(kinds_of(name), name)
+
+
+def documents() -> set[str]:
+    return {kind.command for command in ANSWERS for kind in kinds_of(command)}
+
+
 def closed(found: Any) -> Any:
     """The same schema, where every object may have only the keys that are named."""
     if isinstance(found, list):
@@ -52,7 +62,7 @@ def closed(found: Any) -> Any:
 
 def check(document: dict[str, Any], command: str) -> None:
     name = document["schema"].removeprefix("embtool/").removesuffix("@1")
-    assert name in documents(command), (name, command)
+    assert name in {kind.command for kind in kinds_of(command)}, (name, command)
     Draft202012Validator(closed(schema(name))).validate(document)
     Draft202012Validator(schema(command)).validate(document)
 
@@ -73,22 +83,21 @@ def test_live_documents_fit(case: str, run: Program) -> None:
 
 
 def test_every_command_has_a_schema() -> None:
-    assert {command for command in COMMANDS if not documents(command)} == FILES_ONLY
-    owners = {name for command in COMMANDS for name in documents(command)}
-    assert SHAPES.keys() - owners == {"plan"}, "a shape that no command prints"
+    assert COMMANDS.keys() - ANSWERS.keys() == {"export"}, "it writes files"
+    assert ANSWERS.keys() - COMMANDS.keys() == {"plan"}
 
 
-def test_every_shape_is_held_against_something_printed(run: Program) -> None:
+def test_every_document_is_held_against_something_printed(run: Program) -> None:
     golden = {
         json.loads(path.read_text("utf-8").splitlines()[0]).get("schema")
         for path in GOLDEN.glob("*.json")
         if path.stem != "schema-row"
     }
     live = {run(*LIVE[case], "--json").document["schema"] for case in ("cache-ls", "cache-rm", "cache-verify")}
-    assert SHAPES.keys() - {str(name).removeprefix("embtool/").removesuffix("@1") for name in golden | live} == {"plan"}
+    assert documents() - {str(name).removeprefix("embtool/").removesuffix("@1") for name in golden | live} == {"plan"}
 
 
-@pytest.mark.parametrize("command", [*SHAPES, "cache"])
+@pytest.mark.parametrize("command", [*ANSWERS])
 def test_every_schema_is_one(command: str, run: Program) -> None:
     printed = run("schema", command).ok().text
     Draft202012Validator.check_schema(json.loads(printed))
@@ -109,15 +118,6 @@ def test_a_wrong_document_does_not_fit(run: Program) -> None:
 def test_more_keys_are_no_fault(run: Program) -> None:
     document = run("row", "king", "--json", "-m", "small/").ok().document
     Draft202012Validator(schema("row")).validate({**document, "more": 1})
-
-
-def test_meanings_belong_to_keys() -> None:
-    def keys(shape: Any) -> set[str]:
-        if isinstance(shape, dict):
-            return {key.removesuffix("?") for key in shape} | {key for entry in shape.values() for key in keys(entry)}
-        return {key for entry in shape for key in keys(entry)} if isinstance(shape, list | tuple) else set()
-
-    assert MEANINGS.keys() <= keys(list(SHAPES.values()))
 
 
 def test_what_has_no_schema_is_said(run: Program) -> None:

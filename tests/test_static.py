@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -137,12 +137,12 @@ def test_a_file_is_read_through_once_and_again_when_it_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "x.vec", "fastText")
-    passes: list[Path] = []
+    passes: list[BinaryIO] = []
     convert = static.StaticCheckpoint._convert
 
-    def counted(self: static.StaticCheckpoint, place: Path) -> None:
+    def counted(self: static.StaticCheckpoint, place: BinaryIO, moment: int) -> None:
         passes.append(place)
-        convert(self, place)
+        convert(self, place, moment)
 
     monkeypatch.setattr(static.StaticCheckpoint, "_convert", counted)
     for _ in range(2):
@@ -190,8 +190,8 @@ def spoiled() -> dict[str, tuple[bytes, str]]:
         "a binary with more words": (b"1" + binary[1:], "more words"),
         "a binary word that is not UTF-8": (binary.replace(b"b ", b"\xff "), "word 2"),
         "a long binary word": (b"2 2\n" + b"x" * 5000, "more than 4,096 bytes"),
-        "text": (b"This is a text\nof two lines.\n", "no table of words"),
-        "nothing": (b"", "no table of words"),
+        "text": (b"This is a text\nof two lines.\n", "not a table of words"),
+        "nothing": (b"", "not a table of words"),
         "a model of fastText": ((793712314).to_bytes(4, "little") + bytes(40), "binary model of fastText"),
     }
 
@@ -303,7 +303,7 @@ def test_weights_alone(tmp_path: Path) -> None:
     [
         ({"mapping": ("I64", (2,), np.array([0, 12], "<i8").tobytes())}, "beyond its 12"),
         ({"mapping": ("I64", (2,), np.array([0, -1], "<i8").tobytes())}, "beyond its 12"),
-        ({"mapping": ("F32", (2,), bytes(8))}, "no list of rows"),
+        ({"mapping": ("F32", (2,), bytes(8))}, "not a list of rows"),
         ({"weights": ("F32", (2,), bytes(8))}, "not one number"),
         ({"weights": ("I8", (12,), bytes(12))}, "not one number"),
     ],

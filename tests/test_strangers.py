@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,14 @@ from pathlib import Path
 import every
 import numpy as np
 import pytest
+from effort import within
 from hostile import HOSTILE, dangers
 from hubstub import HubStub
 from program import Answer, Program
 from small_models import config, tokenizer_json, write_json, write_single
 
+from embtool.answers import Format
 from embtool.cli import COMMANDS
-from embtool.output import Format
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="such names cannot be given to files there")
 
@@ -183,14 +183,12 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Strange:
 @pytest.mark.parametrize("command", every.EVERY)
 def test_a_token_of_a_megabyte_does_not_fill_a_terminal(large: Strange, command: str) -> None:
     line = every.EVERY[command][0]
-    began = time.process_time()
-    answer = large.ask(line, *([] if line.startswith(every.ONE_FORMAT) else ["-f", "table"]))
+    answer = within(12, lambda: large.ask(line, *([] if line.startswith(every.ONE_FORMAT) else ["-f", "table"])))
     assert answer.status in (0, 1, 3)
     assert max(map(len, answer.out.decode().splitlines()), default=0) < 5000
     assert len(answer.out) < 300_000
     assert len(answer.err) < 30_000
     holds(answer, "" if line.startswith(every.ONE_FORMAT) else "table", line)
-    assert time.process_time() - began < 12  # 3 seconds where nothing else runs
 
 
 def test_a_machine_gets_the_megabyte(large: Strange) -> None:

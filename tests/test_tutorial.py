@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lookalike
 import numpy as np
 import pytest
-import show
 
 import embtool
 from embtool.positions import Learned, Rope
@@ -96,38 +92,3 @@ def test_the_notebook_runs_from_top_to_bottom(capsys: pytest.CaptureFixture[str]
         exec("".join(cell["source"]), names)  # noqa: S102 - its asserts hold embtool against what was computed by hand
     assert names["found"].ids[0] == names["strawberry"]
     assert "Ġstrawberries" in capsys.readouterr().out
-
-
-# --- the pages --------------------------------------------------------------------------------------------------------
-
-
-def links(page: Path) -> Iterator[str]:
-    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if not target.startswith(("http:", "https:", "mailto:")):
-            yield target
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
-    for target in links(page):
-        file = target.partition("#")[0]
-        assert not file or (page.parent / file).exists(), target
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="commands of the documentation are run on a terminal of Unix")
-class TestShow:
-    def test_commands_of_a_page_share_a_folder(self, capsys: pytest.CaptureFixture[str]) -> None:
-        show.show("echo one > made", folder="test-page")
-        show.show("cat made; ls", folder="test-page")
-        shown = capsys.readouterr().out
-        assert "$ echo one > made\n```" in shown
-        assert "one\nmade  tools\n```" in shown
-
-    def test_a_command_that_fails_stops_the_page(self) -> None:
-        with pytest.raises(SystemExit, match="failed with status 3"):
-            show.show("exit 3")
-
-    def test_a_failure_that_is_meant_is_shown(self, capsys: pytest.CaptureFixture[str]) -> None:
-        show.show("echo no such row >&2; exit 3", stderr=True, status=3)
-        assert "no such row" in capsys.readouterr().out

@@ -1,50 +1,53 @@
-"""Run a command for the documentation and print it with what it printed: used by cog, in README.md and docs/.
+"""Run commands for the documentation and print what they printed: used by cog, in README.md and docs/.
 
-The command runs on a terminal of its own, 100 columns wide and without colours, so that a reader sees what they will
-see; with an empty cache and home, so that what was done on this machine before does not show. Where a page makes files
-and goes on with them, its commands share a folder, which is empty at first but for the project's tools.
+A command runs on a terminal of its own, 100 columns wide and without colours, as its reader will run it, with an empty
+cache and home. Where a page makes files and goes on with them, its commands share a folder, empty but for tools/.
 """
 
 import atexit
 import functools
+import json
 import os
 import pty
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-COLUMNS = 100
 ROOT = Path(__file__).parent.parent
+FILL_CACHE = "embtool row id:0 > /dev/null 2>&1; find $EMBTOOL_CACHE -exec touch -d 2026-01-01T00:00:00Z {} + ; "
+"""Before a document of the cache: something in it, of a date that is the same everywhere."""
 
 
 def show(
     command: str, *, lines: int | None = None, stderr: bool = False, folder: str | None = None, status: int = 0
 ) -> None:
-    """Print a command of embtool, or a pipe of such, and its output as a block of Markdown.
+    """Print a shell command and its output as a block of Markdown.
 
-    `lines` cuts the output after that many lines, and says so; `stderr` shows its notes too; `folder` names a folder
-    that several commands share, and in which this one runs; `status` is the exit status that it must have.
+    `lines` cuts the output after that many lines; `stderr` shows its notes too; `folder` names the folder in which it
+    runs, shared by several commands; `status` is the exit status that it must have.
     """
-    text = run(command, stderr=stderr, folder=folder, status=status)
-    shown = text.splitlines()
-    if lines is not None and len(shown) > lines:
-        shown = [*shown[:lines], "…"]
-    print("```console")
-    print(f"$ {command}")
-    if shown:
-        print("\n".join(line.rstrip() for line in shown).strip("\n"))
-    print("```")
+    shown = [line.rstrip() for line in run(command, stderr=stderr, folder=folder, status=status).splitlines()]
+    cut = [*shown[:lines], "…"] if lines is not None and len(shown) > lines else shown
+    print("\n".join(["```console", f"$ {command}", *"\n".join(cut).strip("\n").splitlines(), "```"]))
 
 
-def listing(file: str) -> None:
-    """Print a file of the project as a block of Markdown."""
-    print(f"```{Path(file).suffix.removeprefix('.').replace('py', 'python')}")
-    print((ROOT / file).read_text("utf-8").rstrip("\n"))
-    print("```")
+def document(command: str, *, fill_cache: bool = False) -> None:
+    """Print a command and the JSON document that it prints: two entries of each list, six digits of each number."""
+
+    def cut(value: Any) -> Any:
+        if isinstance(value, list):
+            return [cut(entry) for entry in value[:2]]
+        if isinstance(value, dict):
+            return {key: cut(entry) for key, entry in value.items()}
+        return float(f"{value:.6g}") if isinstance(value, float) else value
+
+    text = json.dumps(cut(json.loads(run(FILL_CACHE * fill_cache + command))), ensure_ascii=False, indent=2)
+    text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
+    print(f"`{command}`:\n\n```json\n{text}\n```")
 
 
 @functools.cache
@@ -59,30 +62,23 @@ def workplace(folder: str) -> Path:
 def run(command: str, *, stderr: bool = False, folder: str | None = None, status: int = 0, colour: bool = False) -> str:
     """Run a shell command on a terminal and return what it printed; with `colour` as the terminal gets it."""
     with tempfile.TemporaryDirectory() as home:
-        environment = {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-            "HOME": home,
-            "HF_HUB_OFFLINE": "1",
-            "EMBTOOL_CACHE": f"{home}/cache",
-            "COLUMNS": str(COLUMNS),
-            **({"TERM": "xterm-256color"} if colour else {"TERM": "xterm", "NO_COLOR": "1"}),
-            "LANG": "C.UTF-8",
-            "PYTHONWARNINGS": "ignore",
-        }
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        fixed = {"HF_HUB_OFFLINE": "1", "COLUMNS": "100", "LANG": "C.UTF-8", "PYTHONWARNINGS": "ignore"}
+        style = {"TERM": "xterm-256color"} if colour else {"TERM": "xterm", "NO_COLOR": "1"}
         reader, writer = pty.openpty()
         process = subprocess.Popen(
             ["/bin/sh", "-c", command],
             stdin=subprocess.DEVNULL,
             stdout=writer,
             stderr=writer if stderr else subprocess.DEVNULL,
-            env=environment,
+            env={"PATH": path, "HOME": home, "EMBTOOL_CACHE": f"{home}/cache", **fixed, **style},
             cwd=None if folder is None else workplace(folder),
         )
         os.close(writer)
         output = b"".join(iter(lambda: _read(reader), b""))
         os.close(reader)
         if process.wait() != status:
-            raise SystemExit(f"{shlex.quote(command)} failed with status {process.returncode}")
+            raise SystemExit(f"{command!r} failed with status {process.returncode}")
     text = output.decode().replace("\r\n", "\n").replace(home, "~")
     return text if colour else re.sub(r"\x1b\[[0-9;]*m", "", text)  # bold and dim stay without colours
 

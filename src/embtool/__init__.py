@@ -2,7 +2,9 @@
 
 `open_model` gives a `Model`; its `input_table` and `output_table` are `EmbeddingTable`s, which give rows by token id;
 its `vocabulary` turns text into `Token`s and back; `nearest` ranks the rows of a table. Whatever a user can cause is an
-`EmbtoolError`. Nothing here prints or exits. docs/reference/python.md shows each at work.
+`EmbtoolError`. Every command is a method of `Model`, or `diff` and `compare_rope` for two; its `Answer` is a sequence
+of records or a card, prints as a table, and turns into what `--json` prints by `to_dict`. Nothing here prints or exits.
+docs/reference/python.md shows each at work.
 """
 
 __version__ = "0.1.0"
@@ -10,21 +12,45 @@ __version__ = "0.1.0"
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from embtool.answers import Answer
     from embtool.errors import EmbtoolError
     from embtool.model import Model, open_model
     from embtool.neighbors import Neighbors, nearest
+    from embtool.questions.diff import diff
+    from embtool.questions.neighbors import Filters
+    from embtool.questions.rope_compare import compare_rope
+    from embtool.questions.vocab import Search
     from embtool.table import EmbeddingTable
     from embtool.vocabulary import Token, Vocabulary
 
-__all__ = ["EmbeddingTable", "EmbtoolError", "Model", "Neighbors", "Token", "Vocabulary", "nearest", "open_model"]
+__all__ = [
+    "Answer",
+    "EmbeddingTable",
+    "EmbtoolError",
+    "Filters",
+    "Model",
+    "Neighbors",
+    "Search",
+    "Token",
+    "Vocabulary",
+    "compare_rope",
+    "diff",
+    "nearest",
+    "open_model",
+]
 
 _HOMES = {
+    "Answer": "embtool.answers",
     "EmbeddingTable": "embtool.table",
     "EmbtoolError": "embtool.errors",
+    "Filters": "embtool.questions.neighbors",
     "Model": "embtool.model",
     "Neighbors": "embtool.neighbors",
+    "Search": "embtool.questions.vocab",
     "Token": "embtool.vocabulary",
     "Vocabulary": "embtool.vocabulary",
+    "compare_rope": "embtool.questions.rope_compare",
+    "diff": "embtool.questions.diff",
     "nearest": "embtool.neighbors",
     "open_model": "embtool.model",
 }

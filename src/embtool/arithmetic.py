@@ -45,7 +45,7 @@ def to_unit_length(rows: Floats | Doubles) -> Doubles:
 
 
 def belonging(rows: Floats | Doubles) -> Doubles:
-    """Tell how well each row, (n, width), fits the others: its cosine with the mean of all at unit length, (n,).
+    """Return how well each row, (n, width), fits the others: its cosine with the mean of all at unit length, (n,).
 
     The lowest one is the odd one out, as in gensim's `doesnt_match`.
 
@@ -83,6 +83,11 @@ class Analogy:
     second: str
     third: str
     fourth: str
+
+    @property
+    def words(self) -> tuple[str, str, str, str]:
+        """Its four words."""
+        return self.first, self.second, self.third, self.fourth
 
 
 ANALOGY_WORDS = 4

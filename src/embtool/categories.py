@@ -63,14 +63,14 @@ MEANINGS = {
 
 
 class Categorizer:
-    """Tells the category of tokens of one vocabulary."""
+    """Finds the category of tokens of one vocabulary."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self._added = frozenset(vocabulary.added_ids.tolist())
 
     def each(self, tokens: Sequence[Token]) -> list[Category]:
-        """Tell the category of each token, encoding only those whose text must be tried.
+        """Return the category of each token, encoding only those whose text must be tried.
 
         Raises:
             FormatError: the tokenizer cannot split a text.
@@ -85,8 +85,13 @@ class Categorizer:
             for token, category in zip(tokens, found, strict=True)
         ]
 
+    def of_rows(self, entries: Sequence[Token | None]) -> list[Category]:
+        """Return the category of each row's token; a row without one is padding."""
+        found = iter(self.each([entry for entry in entries if entry is not None]))
+        return [Category.PADDING if entry is None else next(found) for entry in entries]
+
     def by_bytes(self, token: Token) -> Category:
-        """Tell the category of a token as far as that needs no encoding: an unreachable one counts as normal."""
+        """Return the category of a token as far as that needs no encoding: an unreachable one counts as normal."""
         if token.special:
             return Category.SPECIAL
         if token.id in self._added:
@@ -123,14 +128,14 @@ class Categorizer:
 
 
 def is_byte(token: Token) -> bool:
-    """Tell whether a token is one byte: beyond ASCII, or spelled `<0xNN>` beside the character itself."""
+    """Return whether a token is one byte: beyond ASCII, or spelled `<0xNN>` beside the character itself."""
     if len(token.bytes) != 1:
         return False
     return token.bytes[0] >= ASCII_END or token.piece.startswith("<0x")
 
 
 def never_in_text(token: Token) -> bool:
-    """Tell whether a token holds a byte that no UTF-8 text has."""
+    """Return whether a token holds a byte that no UTF-8 text has."""
     return len(token.bytes) == 1 and is_byte(token) and token.bytes[0] in NEVER_IN_UTF8
 
 

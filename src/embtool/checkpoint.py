@@ -8,7 +8,7 @@ model costs one header.
 import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -90,7 +90,7 @@ class Part:
     through: "RowMap | None" = None
 
     def row(self, table_row: int) -> int:
-        """Tell which row of the tensor belongs to a row of the table."""
+        """Return which row of the tensor belongs to a row of the table."""
         if self.through is not None:
             return int(self.through.rows[table_row])
         return (table_row - self.offset) // self.rows_each
@@ -252,8 +252,8 @@ def _held(part: Part, ids: Sequence[int]) -> list[tuple[int, int]]:
 def _spans(part: Part, ids: Sequence[int]) -> list[Span]:
     """List the ranges of bytes that hold a part of these rows."""
     width, start = part.tensor.stride, part.tensor.start
-    runs = _runs(sorted({own for _, own in _held(part, ids)}))
-    return [(part.tensor.shard, start + first * width, start + (last + 1) * width) for first, last in runs]
+    own = sorted({own for _, own in _held(part, ids)})
+    return [(part.tensor.shard, start + first * width, start + (last + 1) * width) for first, last in runs(own)]
 
 
 def _place(rows: Bytes, part: Part, ids: Sequence[int], have: dict[Span, bytes]) -> None:
@@ -269,16 +269,20 @@ def _place(rows: Bytes, part: Part, ids: Sequence[int], have: dict[Span, bytes])
 
 
 def size_of(dtype: DType, shape: Sequence[int]) -> int | None:
-    """Tell how many bytes a tensor takes, or None if its values do not fill whole blocks."""
+    """Return how many bytes a tensor takes, or None if its values do not fill whole blocks."""
     return dtype.nbytes(math.prod(shape))
 
 
-def _runs(ids: Sequence[int]) -> list[tuple[int, int]]:
-    """Merge sorted ids into runs of neighbours, each (first, last)."""
-    runs: list[tuple[int, int]] = []
+def runs(ids: Iterable[int]) -> list[tuple[int, int]]:
+    """Return sorted ids as runs of neighbours, each (first, last).
+
+    >>> runs([0, 1, 2, 7])
+    [(0, 2), (7, 7)]
+    """
+    found: list[tuple[int, int]] = []
     for row in ids:
-        if runs and row == runs[-1][1] + 1:
-            runs[-1] = (runs[-1][0], row)
+        if found and row == found[-1][1] + 1:
+            found[-1] = (found[-1][0], row)
         else:
-            runs.append((row, row))
-    return runs
+            found.append((row, row))
+    return found

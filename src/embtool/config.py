@@ -498,7 +498,7 @@ class _Reader:
             return self._remember("head_dim", None, "")
         if hidden_size % heads and not self.family.odd_rotary_dim:
             self.origins["head_dim"] = f"{hidden_size} channels do not divide into {heads} heads"
-            return None  # a model without RoPE need not mind; positions.py refuses
+            return None  # a model without RoPE need not mind; `positions` refuses
         return self._remember("head_dim", hidden_size // heads, "hidden_size / num_attention_heads")
 
     def tied(self, top_type: str | None) -> bool | None:

@@ -1,20 +1,19 @@
 """Shapes on a sheet, written as SVG or PNG: what `picture` and `dial` draw with.
 
 A shape names an ink, not a colour. The SVG has two palettes and its own background, so that it is readable on a light
-page and on a dark one; it loads nothing, and its letters are those of the reader's system. The PNG has the light one.
+page and on a dark one; it loads nothing, and its letters are those of the reader's system. A PNG is the same SVG,
+rendered in the light one.
 Texts come ready to be shown on one line; what XML obeys is escaped here.
 """
 
-import io
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from html import escape
 from typing import Any, Literal
 
-from embtool.errors import LocalFailure
+from embtool.errors import LocalFailure, MissingExtra
 
 
 class Ink(StrEnum):
@@ -52,7 +51,11 @@ DARK: Mapping[Ink, str] = {
     Ink.FAINT: "#18232f",
 }
 
-FONTS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "DejaVu Sans", sans-serif'
+FONTS = (
+    'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "DejaVu Sans", "Liberation Sans", '
+    "Arial, sans-serif"
+)
+"""The last are for resvg, which takes families by their names alone."""
 
 FIGURES = "text{font-variant-numeric:tabular-nums}"
 """Digits of one width."""
@@ -65,7 +68,6 @@ DASHES = (3.0, 4.0)
 LETTER = 0.6
 """How wide a letter is on average, in heights, in the widest of the usual fonts."""
 
-PIXELS_PER_INCH = 96
 SHARPNESS = 2
 """Dots of the PNG for each unit of length."""
 
@@ -255,85 +257,26 @@ _ELEMENTS: Mapping[type[Shape], Callable[[Any], _Element]] = {
 
 
 def to_png(drawing: Drawing) -> bytes:
-    """Write a drawing as a PNG, with matplotlib.
+    """Return a drawing as a PNG: its SVG, in the light palette, rendered by resvg with the fonts of this machine.
 
     Raises:
-        LocalFailure: matplotlib is not installed.
+        MissingExtra: resvg-py is not installed.
+        LocalFailure: this machine has none of the fonts, without which resvg leaves texts out and says nothing.
     """
     try:
-        import matplotlib as mpl  # noqa: PLC0415 - an extra, and slow to load
-        from matplotlib.figure import Figure  # noqa: PLC0415
+        from resvg_py import svg_to_bytes  # noqa: PLC0415 - an extra
     except ImportError as error:
+        raise MissingExtra.of("resvg-py", "a picture as png needs", otherwise="as svg it needs nothing") from error
+    if svg_to_bytes(svg_string=PROBE.format("A")) == svg_to_bytes(svg_string=PROBE.format("")):
         raise LocalFailure(
-            "a picture as png needs matplotlib, which is not installed; svg needs nothing",
-            hint="pip install matplotlib",
-        ) from error
-    inches = (drawing.width / PIXELS_PER_INCH, drawing.height / PIXELS_PER_INCH)
-    buffer = io.BytesIO()
-    with warnings.catch_warnings(), mpl.rc_context(mpl.rcParamsDefault):  # whatever style is set on this machine
-        warnings.simplefilter("ignore")  # a script that no font here has is drawn as boxes
-        figure = Figure(figsize=inches, dpi=PIXELS_PER_INCH * SHARPNESS, facecolor=LIGHT[Ink.PAGE])
-        axes = figure.add_axes((0, 0, 1, 1), frameon=False, xlim=(0, drawing.width), ylim=(drawing.height, 0))
-        axes.set_axis_off()
-        for order, shape in enumerate(drawing.shapes):
-            axes.add_artist(_artist(shape, order))
-        figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+            "a picture as png needs a font for its texts, and this machine has none that is known; svg needs nothing",
+            hint="install DejaVu Sans (fonts-dejavu-core on Debian)",
+        )
+    return svg_to_bytes(svg_string=to_svg(drawing).decode(), zoom=SHARPNESS, background=LIGHT[Ink.PAGE])
 
 
-def _artist(shape: Shape, order: int) -> Any:
-    """Make a shape one of matplotlib's."""
-    from matplotlib.lines import Line2D  # noqa: PLC0415 - as above
-    from matplotlib.patches import Circle, Wedge  # noqa: PLC0415
-    from matplotlib.patches import Rectangle as Box  # noqa: PLC0415
-
-    if isinstance(shape, Line):
-        (x1, y1), (x2, y2) = shape.start, shape.end
-        style: dict[str, Any] = {"color": LIGHT[shape.ink], "linewidth": _points(shape.width)}
-        return Line2D([x1, x2], [y1, y2], zorder=order, solid_capstyle="round", **style)
-    if isinstance(shape, Disc):
-        dashes = (0, tuple(map(_points, DASHES))) if shape.dashed else "solid"
-        return Circle(shape.centre, shape.radius, linestyle=dashes, zorder=order, **_colours(shape.fill, shape.edge))
-    if isinstance(shape, Sector):
-        turned = -math.degrees(shape.angle)  # the sheet's y grows downwards
-        ends = (min(turned, 0), max(turned, 0))
-        return Wedge(shape.centre, shape.radius, *ends, zorder=order, **_colours(shape.fill, None))
-    if isinstance(shape, Rectangle):
-        return Box(shape.corner, shape.width, shape.height, zorder=order, **_colours(shape.fill, shape.edge))
-    assert isinstance(shape, Words)
-    return _text(shape, order)
-
-
-def _text(shape: Words, order: int) -> Any:
-    from matplotlib.patheffects import withStroke  # noqa: PLC0415 - as above
-    from matplotlib.text import Text  # noqa: PLC0415
-
-    edge = [withStroke(linewidth=_points(HALO), foreground=LIGHT[Ink.PAGE])] if shape.halo else []
-    return Text(
-        *shape.spot,
-        shape.text,
-        fontsize=_points(shape.size),
-        color=LIGHT[shape.ink],
-        horizontalalignment=SIDES[shape.anchor],
-        verticalalignment="baseline",
-        fontweight="bold" if shape.bold else "normal",
-        parse_math=False,
-        path_effects=edge,
-        zorder=order,
-    )
-
-
-SIDES: Mapping[str, Literal["left", "center", "right"]] = {"start": "left", "middle": "center", "end": "right"}
-"""What matplotlib calls the anchors of SVG."""
-
-
-def _points(pixels: float) -> float:
-    return pixels * 72 / PIXELS_PER_INCH
-
-
-def _colours(fill: Ink | None, edge: Ink | None) -> dict[str, Any]:
-    return {
-        "facecolor": LIGHT[fill] if fill else "none",
-        "edgecolor": LIGHT[edge] if edge else "none",
-        "linewidth": _points(1),
-    }
+PROBE = (
+    f"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'><style>text{{{{font-family:{FONTS}}}}}</style>"
+    "<text y='8'>{}</text></svg>"
+)
+"""A text that shows whether there are fonts."""

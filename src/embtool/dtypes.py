@@ -30,7 +30,7 @@ class DType:
     decode: Callable[[Bytes], Floats] | None = None
 
     def nbytes(self, count: int) -> int | None:
-        """Tell how many bytes `count` values take, or None if they do not fill whole blocks."""
+        """Return how many bytes `count` values take, or None if they do not fill whole blocks."""
         blocks, rest = divmod(count, self.values)
         return None if rest else blocks * self.bytes
 

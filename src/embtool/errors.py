@@ -2,8 +2,8 @@
 
 Every error a user can cause or meet is an `EmbtoolError`. Its message is one lower-case line without a full stop that
 names the file and the thing; its hint says what to try. The class carries the exit status of the command line, so that
-the one `except` in `embtool.cli.main` has nothing left to decide. Messages hold foreign strings raw: whoever prints
-them passes them through `embtool.output.printable` first.
+the one `except` in `embtool.cli` has nothing left to decide. Messages hold foreign strings raw: whoever prints
+them passes them through `embtool.answers.text.safe` first.
 
     EmbtoolError
       SourceError              the bytes could not be had
@@ -13,6 +13,7 @@ them passes them through `embtool.output.printable` first.
         AccessDenied             gated, private, or not allowed
         Unreachable              network down, or offline mode
         LocalFailure             this machine: permission, disk, lock
+          MissingExtra             a library that is an extra is not installed
         TooLarge                 more bytes than the user allowed
       FormatError              the bytes were had but do not parse
         UnsupportedFormat        a format that is refused by name (pickle, ...)
@@ -22,14 +23,15 @@ them passes them through `embtool.output.printable` first.
       NoRope                   this model has no rotary positions
       TableNotFound            no tensor looks like the embedding table asked for
       NoVocabulary             the model has no tokenizer file
-        MissingLibrary           it has one, for which a library is not installed
       BadReference             not the name of a model: wrong usage (also a ValueError)
+      InvalidArgument          a wrong argument or option: wrong usage (also a ValueError)
       Unlike                   two sound things that do not fit each other: wrong usage (also a ValueError)
       UnknownToken             no token, or not one token (also a KeyError)
       TokenIdOutOfRange        no such row (also an IndexError)
 """
 
-from typing import ClassVar
+from types import MappingProxyType
+from typing import ClassVar, Self
 
 
 class EmbtoolError(Exception):
@@ -88,6 +90,35 @@ class LocalFailure(SourceError):
     exit_status = 7
 
 
+EXTRAS = MappingProxyType(
+    {
+        "gguf": "gguf",
+        "resvg-py": "plot",
+        "pyarrow": "parquet",
+        "sentencepiece": "tokenizers",
+        "tiktoken": "tokenizers",
+    }
+)
+"""Libraries that need not be installed, and the extra of embtool that brings each."""
+
+
+class MissingExtra(LocalFailure):
+    """What was asked needs a library that is an extra, and it is not installed on this machine."""
+
+    @classmethod
+    def of(cls, library: str, what: str, *, otherwise: str | None = None) -> Self:
+        """Say `what` needs a library of `EXTRAS`, how to install it, and what can be done without."""
+        ways = (
+            f"pip install 'embtool[{EXTRAS[library]}]'",
+            f"pipx inject embtool {library}",
+            f"uv tool install --with {library} embtool",
+        )
+        return cls(
+            f"{what} {library}, which is not installed",
+            hint=", or ".join((*ways, *((otherwise,) if otherwise else ()))),
+        )
+
+
 class TooLarge(SourceError):
     """More bytes would have to be fetched than the user allowed."""
 
@@ -132,12 +163,14 @@ class NoVocabulary(EmbtoolError):
     exit_status = 3
 
 
-class MissingLibrary(NoVocabulary):
-    """The model has a tokenizer, but the library that reads it is an extra and not installed."""
-
-
 class BadReference(EmbtoolError, ValueError):
     """The text cannot be the name of a model or of a revision; nothing was asked."""
+
+    exit_status = 2
+
+
+class InvalidArgument(EmbtoolError, ValueError):
+    """An argument or an option that cannot be meant: an unknown metric, a count below 1."""
 
     exit_status = 2
 
@@ -158,3 +191,11 @@ class TokenIdOutOfRange(EmbtoolError, IndexError):
     """There is no row with this token id."""
 
     exit_status = 3
+
+
+def check_count(number: object, name: str, least: int = 1) -> None:
+    """Raise InvalidArgument unless a number is an integer of at least `least`."""
+    if isinstance(number, bool) or not hasattr(number, "__index__"):
+        raise InvalidArgument(f"{name} is a whole number, not {number!r}")
+    if number.__index__() < least:
+        raise InvalidArgument(f"{name} is at least {least}, not {number}")

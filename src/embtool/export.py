@@ -18,8 +18,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from embtool.checkpoint import runs
 from embtool.dtypes import DTYPES, Bytes, Floats
-from embtool.errors import LocalFailure
+from embtool.errors import LocalFailure, MissingExtra
 from embtool.replacing import whole
 from embtool.survey import Opener
 from embtool.table import EmbeddingTable, TableReader
@@ -150,7 +151,7 @@ def write_safetensors(export: Export, path: Path) -> list[Path]:
     metadata = {
         "model": export.label(export.model),
         "table": export.table.role,
-        "ids": json.dumps(_runs(export.ids)),
+        "ids": json.dumps(runs(export.ids)),
         "format": "np",
     }
     entry = {"dtype": dtype.name, "shape": [rows, width], "data_offsets": [0, nbytes]}
@@ -161,17 +162,6 @@ def write_safetensors(export: Export, path: Path) -> list[Path]:
         for _, part in export.stored() if plain else export.chunks():
             file.write(part.tobytes())
     return [path]
-
-
-def _runs(ids: Sequence[int]) -> list[list[int]]:
-    """Write ids as runs of neighbours, [first, last]."""
-    runs: list[list[int]] = []
-    for identity in ids:
-        if runs and identity == runs[-1][1] + 1:
-            runs[-1][1] = identity
-        else:
-            runs.append([identity, identity])
-    return runs
 
 
 def write_csv(export: Export, path: Path) -> list[Path]:
@@ -264,13 +254,13 @@ def write_parquet(export: Export, path: Path) -> list[Path]:
     """Write Parquet: id, piece, token, bytes, category, norm, vector (a list of float32 of fixed length).
 
     Raises:
-        LocalFailure: pyarrow is not installed.
+        MissingExtra: pyarrow is not installed.
     """
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra: 100 MB that the other formats need not have
         import pyarrow.parquet as pq  # noqa: PLC0415
     except ImportError as error:
-        raise LocalFailure("Parquet needs pyarrow, which is not installed", hint="pip install pyarrow") from error
+        raise MissingExtra.of("pyarrow", "Parquet needs") from error
     width = export.shape[1]
     schema = pa.schema(
         [

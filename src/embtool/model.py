@@ -5,19 +5,27 @@ reads nothing; each part (config, vocabulary, checkpoint, tables, positions) is 
 model without one part still answers what the others can.
 """
 
+import os
 import re
+from contextlib import AbstractContextManager
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
 
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config, parse_config_text
+from embtool.dtypes import Doubles, Floats
 from embtool.errors import (
     BadReference,
     ConfigError,
+    EmbtoolError,
     FileNotInModel,
+    LocalFailure,
+    MissingExtra,
     ModelNotFound,
-    NoRope,
     NoVocabulary,
     TableNotFound,
     UnsupportedFormat,
@@ -31,11 +39,37 @@ from embtool.formats import (
     open_file,
     whole_tables,
 )
+from embtool.places import is_folder, is_there
 from embtool.positions import Positions, Rope, read_positions
 from embtool.settings import BUNDLED
 from embtool.source import CONFIG_LIMIT, Confirm, Folder, Progress, Source
-from embtool.table import EmbeddingTable, Tables, find_tables
+from embtool.table import EmbeddingTable, TableReader, Tables, find_tables
+from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Vocabulary, read_vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy.typing as npt
+
+    from embtool.questions.analogy import AnalogyAnswer
+    from embtool.questions.calc import CalcAnswer
+    from embtool.questions.check import CheckAnswer
+    from embtool.questions.export import ExportAnswer
+    from embtool.questions.info import InfoAnswer
+    from embtool.questions.input import InputAnswer, InputComparison
+    from embtool.questions.map import Basis, MapAnswer
+    from embtool.questions.neighbors import Filters, NeighborsAnswer
+    from embtool.questions.norms import NormsAnswer
+    from embtool.questions.rope import RopeAnswer
+    from embtool.questions.rope_relative import RelativeAnswer
+    from embtool.questions.rotation import Place
+    from embtool.questions.row import RowAnswer
+    from embtool.questions.similarity import SimilarityAnswer
+    from embtool.questions.tokens import TokensAnswer
+    from embtool.questions.undertrained import UndertrainedAnswer
+    from embtool.questions.vocab import Search, VocabAnswer
+    from embtool.rope import Layout, Precision
 
 CONFIG = "config.json"
 
@@ -59,9 +93,22 @@ class Model:
         source: where its bytes are; `source.cost` counts the requests and bytes that reading has cost so far.
     """
 
-    def __init__(self, source: Source, file: str | None = None) -> None:
+    def __init__(self, source: Source, file: str | None = None, *, progress: Progress | None = None) -> None:
         self.source = source
         self._file = file
+        self._progress = progress
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections, if it has any; of a local model nothing is left open."""
+        close = getattr(self.source, "close", None)
+        if close is not None:
+            close()
 
     def __repr__(self) -> str:
         return f"<model {self.name!r}>"
@@ -111,7 +158,7 @@ class Model:
                 return own
         try:
             return read_vocabulary(self.source)
-        except NoVocabulary:
+        except (NoVocabulary, MissingExtra):
             own = self._described.read_vocabulary() if self._described is not None else None
             if own is None:
                 raise
@@ -122,7 +169,7 @@ class Model:
         """Its tokens, or None where it has no tokenizer."""
         try:
             return self.vocabulary
-        except NoVocabulary:
+        except (NoVocabulary, MissingExtra):
             return None
 
     def vocabulary_of(self, table: EmbeddingTable) -> Vocabulary | None:
@@ -167,6 +214,380 @@ class Model:
         """
         return self.tables.find("output")
 
+    def open_table(self, table: EmbeddingTable) -> AbstractContextManager[TableReader]:
+        """Open a table for a pass, as `EmbeddingTable.open`; who was to be told how far it is will be."""
+        return table.open(self._progress)
+
+    def token_table(self, name: str = "input") -> TokenTable:
+        """Find a table by its role or its tensor's name, with the tokens that name its rows.
+
+        Raises:
+            TableNotFound: it has none.
+        """
+        table = self.tables.find(name)
+        vocabulary = self.vocabulary_of(table)
+        unnamed = vocabulary is None and self.vocabulary_if_any is not None
+        return TokenTable(self.name, table, vocabulary, unnamed, self._progress)
+
+    def __getitem__(self, token: str | int) -> Floats:
+        """Read the row of a token, by the rules of what is typed for one: float32 (width,).
+
+        Raises:
+            UnknownToken: it is no token, or several.
+            TokenIdOutOfRange: there is no such row.
+        """
+        asked, reading = self.token_table(), Reading()
+        return asked.vector(asked.one(token, reading), reading).astype(np.float32, copy=False)
+
+    # --- questions: each is a file of `embtool.questions`, loaded when it is first asked
+
+    def calc(
+        self,
+        expression: "str | Sequence[str]",
+        k: int = 10,
+        *,
+        table: str = "input",
+        metric: str = "cosine",
+        include_inputs: bool = False,
+        normalize: bool = True,
+        exact: bool = False,
+        pool: str | None = None,
+    ) -> "CalcAnswer":
+        """Rank the rows nearest to an expression such as `king - man + woman`; see `embtool.questions.calc`.
+
+        Raises:
+            InvalidArgument: a sign or a token is missing.
+            UnknownToken: a term is no token, or several without `pool`.
+        """
+        from embtool.questions.calc import Calculator  # noqa: PLC0415 - as above
+
+        asked, reading = self.token_table(table), Reading(exact=exact, pool=pool)
+        with asked.open() as reader:
+            return Calculator(asked, reader, k, metric, reading, include_inputs, normalize).answer(expression)
+
+    def analogies(
+        self, questions: "Iterable[str]", *, file: str = "questions", table: str = "input", exact: bool = False
+    ) -> "AnalogyAnswer":
+        """Answer the lines of an analogy test in word2vec's format; see `embtool.questions.analogy`.
+
+        Raises:
+            FormatError: a line is neither a section nor four words.
+        """
+        from embtool.questions.analogy import ask_analogies  # noqa: PLC0415 - as above
+
+        return ask_analogies(self.token_table(table), questions, file=file, reading=Reading(exact=exact))
+
+    def check(
+        self,
+        base: "Model | None" = None,
+        *,
+        deep: bool = False,
+        select: "Sequence[str]" = (),
+        ignore: "Sequence[str]" = (),
+    ) -> "CheckAnswer":
+        """Check that its table is healthy and fits its tokenizer and config; see `embtool.questions.check`.
+
+        Raises:
+            InvalidArgument: there is no such rule.
+        """
+        from embtool.questions.check import ask_check  # noqa: PLC0415 - as above
+
+        return ask_check(self, base=base, deep=deep, select=select, ignore=ignore)
+
+    def compare_inputs(self, text: str, other: str, *, start: int = 0, special: bool = False) -> "InputComparison":
+        """Set what the first block reads of two texts side by side: the same tokens at other positions.
+
+        Args:
+            text: a text.
+            other: another one.
+            start: the position of the first token of each.
+            special: add what the tokenizer puts around a text.
+
+        Raises:
+            InvalidArgument: a text is empty, or the start below 0.
+            TokenIdOutOfRange: a position has no row.
+        """
+        from embtool.questions.input import compare_inputs  # noqa: PLC0415 - as above
+
+        return compare_inputs(self, text, other, start=start, special=special)
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        format: str | None = None,  # noqa: A002 - it is called so on the command line
+        tokens: "Sequence[str]" = (),
+        filters: "Filters | None" = None,
+        sample: int | None = None,
+        table: str = "input",
+    ) -> "ExportAnswer":
+        """Write a table for other tools; see `embtool.questions.export`. A file that is there is replaced.
+
+        Raises:
+            InvalidArgument: there is no such format, or no row is left.
+            LocalFailure: the system does not let it be written.
+        """
+        from embtool.questions.export import choose_format, choose_rows, write_export  # noqa: PLC0415 - as above
+
+        asked, place = self.token_table(table), Path(path)
+        kind = choose_format(format, place)
+        ids = choose_rows(asked, kind, tokens=tokens, filters=filters, sample=sample)
+        return write_export(asked, ids, kind, place)
+
+    def info(self) -> "InfoAnswer":
+        """Put together what is known of the model, from config.json and headers; see `embtool.questions.info`.
+
+        Raises:
+            FileNotInModel: it has neither a config nor weights nor a tokenizer.
+        """
+        from embtool.questions.info import ask_info  # noqa: PLC0415 - as above
+
+        return ask_info(self)
+
+    def input(self, text: str, *, start: int = 0, special: bool = False) -> "InputAnswer":
+        """Tell what the first block reads of a text: for each token its row, and what its position adds.
+
+        Args:
+            text: the text.
+            start: the position of the first token.
+            special: add what the tokenizer puts around a text, such as its beginning.
+
+        Raises:
+            InvalidArgument: the text is empty, or the start below 0.
+            TokenIdOutOfRange: a position has no row.
+            ConfigError: it has no config.json, which says how it knows positions.
+        """
+        from embtool.questions.input import ask_input  # noqa: PLC0415 - as above
+
+        return ask_input(self, text, start=start, special=special)
+
+    def map(
+        self,
+        *tokens: str | int,
+        basis: "Basis" = "tokens",
+        neighbors: int = 0,
+        metric: str = "cosine",
+        table: str = "input",
+        exact: bool = False,
+        pool: str | None = None,
+    ) -> "MapAnswer":
+        """Project the rows of tokens on two principal components; see `embtool.questions.map`.
+
+        Raises:
+            UnknownToken: one is no token, or several without `pool`.
+            InvalidArgument: there are fewer than two rows.
+        """
+        from embtool.questions.map import ask_map  # noqa: PLC0415 - as above
+
+        asked, reading = self.token_table(table), Reading(exact=exact, pool=pool)
+        queries = [asked.one(token, reading) for token in tokens]
+        return ask_map(asked, queries, reading, basis=basis, neighbors=neighbors, metric=metric)
+
+    def neighbors(
+        self,
+        query: "str | int | Doubles",
+        k: int = 10,
+        *,
+        table: str = "input",
+        against: str | None = None,
+        metric: str = "cosine",
+        center: bool = False,
+        filters: "Filters | None" = None,
+        exact: bool = False,
+        pool: str | None = None,
+    ) -> "NeighborsAnswer":
+        """Rank the rows nearest to a token's row or to a vector, exactly; see `embtool.questions.neighbors`.
+
+        Raises:
+            UnknownToken: it is no token, or several without `pool`.
+            InvalidArgument: `k`, `metric`, `pool` or a filter cannot be meant.
+        """
+        from embtool.questions.neighbors import ask_neighbors, open_ranking  # noqa: PLC0415 - as above
+
+        asked = self.token_table(table)
+        ranked = asked if against is None else self.token_table(against)
+        reading = Reading(exact=exact, pool=pool)
+        with open_ranking(
+            asked, ranked, k=k, metric=metric, center=center, reading=reading, filters=filters
+        ) as ranking:
+            return ask_neighbors(ranking, query)
+
+    def norms(self, *, k: int = 10, spectrum: bool = True, table: str = "input") -> "NormsAnswer":
+        """Describe a table in numbers; see `embtool.questions.norms`.
+
+        `norms().statistics.norms` holds the length of every row: float64 (rows,).
+        """
+        from embtool.questions.norms import ask_norms  # noqa: PLC0415 - as above
+
+        return ask_norms(self.token_table(table), k=k, spectrum=spectrum)
+
+    def rope_relative(
+        self,
+        m: int,
+        n: int,
+        tokens: "Sequence[str | int]" = (),
+        *,
+        vector: "npt.ArrayLike | None" = None,
+        layout: "Layout | None" = None,
+        length: int | None = None,
+        precision: "Precision" = "float64",
+        exact: bool = False,
+        pool: str | None = None,
+    ) -> "RelativeAnswer":
+        """Show that the dot product of a query at m and a key at n depends on m - n only.
+
+        Args:
+            m: where the query stands.
+            n: where the key stands.
+            tokens: whose rows are the query and the key, cut into heads; without them both are ones.
+            vector: the query and the key, (2, width), or one for both, (width,).
+            layout: which two channels make a pair, where the family is not known.
+            length: tokens of the sequence, on which some types depend.
+            precision: the arithmetic: float64 is exact, float32 repeats the rounding of transformers.
+            exact: take tokens as typed.
+            pool: make one vector of a text of several tokens.
+
+        Raises:
+            NoRope: it has no rotary positions.
+            InvalidArgument: a position or an option cannot be meant.
+        """
+        from embtool.questions.rope_relative import ask_relative  # noqa: PLC0415 - as above
+        from embtool.questions.rotation import Manner, rotary_of, vectors_of  # noqa: PLC0415 - as above
+
+        vectors = vectors_of(self, tokens, vector, Reading(exact=exact, pool=pool))
+        return ask_relative(rotary_of(self, layout), m, n, vectors, Manner(length, precision))
+
+    def rope_table(
+        self,
+        positions: "Iterable[Place]" = (),
+        tokens: "Sequence[str | int]" = (),
+        *,
+        vector: "npt.ArrayLike | None" = None,
+        inverse: bool = False,
+        layout: "Layout | None" = None,
+        length: int | None = None,
+        precision: "Precision" = "float64",
+        exact: bool = False,
+        pool: str | None = None,
+    ) -> "RopeAnswer":
+        """Tell how fast pairs of channels turn, and how far they have turned at positions.
+
+        Args:
+            positions: whole numbers, or three for a token of an image; none for the frequencies alone.
+            tokens: whose rows are turned, cut into heads: an illustration. Without them a vector along the first
+                channel of each pair is, so that what comes out is cos and sin.
+            vector: turn these numbers, (width,) or (vectors, width), or "ones".
+            inverse: turn back.
+            layout: which two channels make a pair, where the family is not known.
+            length: tokens of the sequence, on which some types depend; by default as many as the positions need.
+            precision: the arithmetic: float64 is exact, float32 repeats the rounding of transformers.
+            exact: take tokens as typed.
+            pool: make one vector of a text of several tokens.
+
+        Raises:
+            NoRope: it has no rotary positions.
+            InvalidArgument: a position or an option cannot be meant.
+            ConfigError: vectors do not divide into heads, or it is not known which two channels make a pair.
+        """
+        from embtool.questions.rope import ask_rope  # noqa: PLC0415 - as above
+        from embtool.questions.rotation import Manner, rotary_of, vectors_of  # noqa: PLC0415 - as above
+
+        vectors = vectors_of(self, tokens, vector, Reading(exact=exact, pool=pool))
+        return ask_rope(rotary_of(self, layout), positions, vectors, Manner(length, precision, inverse))
+
+    def row(
+        self, token: str | int, *, table: str = "input", exact: bool = False, pool: str | None = None
+    ) -> "RowAnswer":
+        """Read the vector of a token, with its norm; see `embtool.questions.row`. `model[token]` is the numbers alone.
+
+        Raises:
+            UnknownToken: it is no token, or several without `pool`.
+        """
+        from embtool.questions.row import ask_row  # noqa: PLC0415 - as above
+
+        asked, reading = self.token_table(table), Reading(exact=exact, pool=pool)
+        return ask_row(asked, asked.one(token, reading), reading)
+
+    def similarity(
+        self,
+        *tokens: str | int,
+        metric: str = "cosine",
+        table: str = "input",
+        exact: bool = False,
+        pool: str | None = None,
+    ) -> "SimilarityAnswer":
+        """Compare every pair of tokens, and tell which belongs least; see `embtool.questions.similarity`.
+
+        Raises:
+            UnknownToken: one is no token, or several without `pool`.
+            InvalidArgument: there are fewer than two, or the metric is none.
+        """
+        from embtool.questions.similarity import ask_similarity  # noqa: PLC0415 - as above
+
+        asked, reading = self.token_table(table), Reading(exact=exact, pool=pool)
+        return ask_similarity(asked, [asked.one(token, reading) for token in tokens], reading, metric)
+
+    def tokens(self, text: str, *, special: bool = False) -> "TokensAnswer":
+        """Split a text into tokens; see `embtool.questions.tokens`. `special` adds what the tokenizer puts around it.
+
+        Raises:
+            NoVocabulary: the model has no tokenizer.
+        """
+        from embtool.questions.tokens import ask_tokens  # noqa: PLC0415 - as above
+
+        return ask_tokens(self.name, self.vocabulary, text, special=special)
+
+    def undertrained(
+        self,
+        k: int = 10,
+        *,
+        indicator: str | None = None,
+        reference: "Sequence[str]" = ("auto",),
+        percent: float = 2.0,
+        normal: bool = False,
+        padding: bool = False,
+        table: str = "input",
+    ) -> "UndertrainedAnswer":
+        """Rank the tokens that training hardly touched; see `embtool.questions.undertrained`. No model is run.
+
+        Raises:
+            NoVocabulary: the model has no tokenizer.
+            InvalidArgument: there is no such indicator.
+        """
+        from embtool.questions.undertrained import ask_undertrained  # noqa: PLC0415 - as above
+
+        return ask_undertrained(
+            self.token_table(table),
+            self.tables.tying,
+            k=k,
+            indicator=indicator,
+            reference=reference,
+            percent=percent,
+            normal=normal,
+            padding=padding,
+        )
+
+    def vocab(self, search: "Search | str | None" = None, *, k: int | None = None) -> "VocabAnswer":
+        """Search the vocabulary by a regular expression or more; see `embtool.questions.vocab`.
+
+        Raises:
+            NoVocabulary: the model has no tokenizer.
+            InvalidArgument: the pattern is no regular expression.
+        """
+        from embtool.questions.vocab import Search, ask_vocab  # noqa: PLC0415 - as above
+
+        wanted = search if isinstance(search, Search) else Search(search)
+        return ask_vocab(self.name, self.vocabulary, wanted, padding=self.padding_rows(), k=k)
+
+    def padding_rows(self) -> list[int]:
+        """List the rows of the input table that no token has; none where the model has no weights that can be read."""
+        from embtool.categories import padding_ids  # noqa: PLC0415 - rare
+
+        try:
+            return padding_ids(self.vocabulary, self.input_table.shape[0])
+        except (EmbtoolError, IndexError):
+            return []
+
     @cached_property
     def positions(self) -> Positions:
         """How it knows the order of tokens; `positions.kind` is rope, learned, sinusoidal, alibi, relative or none.
@@ -188,7 +609,9 @@ class Model:
         """
         positions = self.positions
         if not isinstance(positions, Rope):
-            raise NoRope(f"{self.name} has no rotary positions: its positions are {positions.kind}")
+            from embtool.questions.positions import no_rope  # noqa: PLC0415 - as above
+
+            raise no_rope(self.name, positions)
         return positions
 
 
@@ -224,12 +647,12 @@ def open_model(
     if not text:
         raise BadReference("the name of a model is empty")
     if text == BUNDLED and not isinstance(reference, Path):
-        return Model(Folder(bundled_folder(), BUNDLED))
-    path = _expand(text)
-    if not text.startswith("hf://") and _exists(path):
-        return _open_path(path, text)
-    is_path = PATH_LIKE.search(text) or text.endswith(FILE_LIKE)
-    if isinstance(reference, Path) or (is_path and not text.startswith("hf://")):
+        return Model(Folder(bundled_folder(), BUNDLED), progress=progress)
+    is_hub = text.startswith("hf://") and not isinstance(reference, Path)
+    is_path = isinstance(reference, Path) or (not is_hub and (PATH_LIKE.search(text) or text.endswith(FILE_LIKE)))
+    if not is_hub and _is_there(path := _expand(text), is_path=bool(is_path)):
+        return _open_path(path, text, progress)
+    if is_path:
         raise ModelNotFound(f"no such file or folder: {text}")
     from embtool.hub import HubSource  # noqa: PLC0415 - the network stack is loaded only where a hub model is named
 
@@ -243,11 +666,12 @@ def open_model(
         confirm=confirm,
         plan_only=plan_only,
     )
-    return Model(source) if source.file is None else Model(source, check_named_file(source, source.file))
+    file = None if source.file is None else check_named_file(source, source.file)
+    return Model(source, file, progress=progress)
 
 
 def bundled_folder() -> Path:
-    """Tell where the bundled model is."""
+    """Return where the bundled model is."""
     return Path(str(files("embtool") / "bundled" / BUNDLED))
 
 
@@ -259,16 +683,19 @@ def _expand(text: str) -> Path:
         return Path(text)
 
 
-def _exists(path: Path) -> bool:
+def _is_there(path: Path, *, is_path: bool) -> bool:
+    """Tell whether something is at a place; in a working folder that is closed, a name that can be a hub's is one."""
     try:
-        return path.exists()
-    except (OSError, ValueError):  # a name too long, or with a NUL
+        return is_there(path)
+    except LocalFailure:
+        if is_path or os.access(os.curdir, os.X_OK):
+            raise
         return False
 
 
-def _open_path(path: Path, name: str) -> Model:
+def _open_path(path: Path, name: str, progress: Progress | None) -> Model:
     """Open a local folder or file."""
-    if path.is_dir():
-        return Model(Folder(path, name))
+    if is_folder(path):
+        return Model(Folder(path, name), progress=progress)
     source = Folder(path.parent, name, named=path.name)
-    return Model(source, check_named_file(source, path.name))
+    return Model(source, check_named_file(source, path.name), progress=progress)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from embtool.dtypes import Doubles, Floats
-from embtool.errors import FormatError
-from embtool.scan import Candidates, Ids, Mask, find_candidates, in_parts, make_scorer, read_rows
+from embtool.errors import FormatError, InvalidArgument, check_count
+from embtool.scan import Candidates, Ids, Mask, check_metric, find_candidates, in_parts, make_scorer, read_rows
 from embtool.table import EmbeddingTable, TableReader
 
 RESCORED_BYTES = 64 << 20
@@ -71,6 +71,7 @@ def nearest(
 
     Raises:
         FormatError: the vector is not finite or not as wide as the table.
+        InvalidArgument: `k` or `metric` cannot be meant.
     """
     queries = check_vector(vector, table)[None]
     return nearest_each(table, queries, k, metric=metric, allowed=allowed, exclude=[exclude], mean=mean, reader=reader)[
@@ -95,7 +96,10 @@ def nearest_each(
 
     Raises:
         FormatError: a vector is not finite or not as wide as the table.
+        InvalidArgument: `k`, `metric` or `exclude` cannot be meant.
     """
+    check_metric(metric)
+    check_count(k, "k")
     if reader is None:
         with table.open() as opened:
             return nearest_each(
@@ -105,7 +109,9 @@ def nearest_each(
     if mean is not None:
         queries -= mean
     excluded = exclude if exclude is not None else [()] * len(queries)
-    ranking = _Ranking(table, reader, max(0, min(k, reader.row_count)), metric, allowed, mean)
+    if len(excluded) != len(queries):
+        raise InvalidArgument(f"exclude lists the ids for each of {len(queries)} vectors, not for {len(excluded)}")
+    ranking = _Ranking(table, reader, min(k, reader.row_count), metric, allowed, mean)
     found: list[Neighbors] = []
     for first in range(0, len(queries), MOST_QUERIES):
         found += ranking.answer(queries[first : first + MOST_QUERIES], excluded[first : first + MOST_QUERIES])
@@ -114,8 +120,11 @@ def nearest_each(
 
 def check_vector(vector: Floats | Doubles, table: EmbeddingTable) -> Doubles:
     """Return a query as float64 (width,), or raise FormatError."""
-    with np.errstate(invalid="ignore"):  # a signalling NaN, which is refused below
-        given = np.ascontiguousarray(vector, np.float64)
+    try:
+        with np.errstate(invalid="ignore"):  # a signalling NaN, which is refused below
+            given = np.ascontiguousarray(vector, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"a vector is an array of numbers, not {type(vector).__name__}") from error
     query, width = given.reshape(-1), table.shape[1]
     if query.size != width and given.ndim > 1 and len(given) != 1:
         shape = " × ".join(map(str, given.shape))
@@ -143,6 +152,7 @@ def score_rows(rows: Floats | Doubles, query: Doubles, metric: str) -> Doubles:
         dots: Doubles = (wide * vector).sum(axis=1)
         if metric == "dot":
             return dots
+        check_metric(metric)
         lengths = np.sqrt(np.square(wide).sum(axis=1) * np.square(vector).sum())  # one root: a row to itself is 1
         cosine: Doubles = np.where(lengths > 0, dots / lengths, np.nan)
         return cosine

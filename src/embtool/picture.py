@@ -78,7 +78,7 @@ class Box:
         return Box(self.left - x, self.top - y, self.width + 2 * x, self.height + 2 * y)
 
     def meets(self, other: "Box") -> bool:
-        """Tell whether two rectangles have an area in common."""
+        """Return whether two rectangles have an area in common."""
         return (
             self.left < other.left + other.width
             and other.left < self.left + self.width
@@ -87,7 +87,7 @@ class Box:
         )
 
     def inside(self, other: "Box") -> bool:
-        """Tell whether this rectangle is within another."""
+        """Return whether this rectangle is within another."""
         return (
             self.left >= other.left
             and self.top >= other.top
@@ -193,7 +193,7 @@ def to_lines(picture: Picture, width: int, height: int) -> list[str]:
 
 
 def _alone(mark: Box, marks: Sequence[Box]) -> bool:
-    """Tell whether no other mark touches this one, be it at a corner."""
+    """Return whether no other mark touches this one, be it at a corner."""
     return sum(mark.grown(0.5, 0.5).meets(other) for other in marks) == 1
 
 

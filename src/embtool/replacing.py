@@ -1,5 +1,9 @@
 """A file that is there whole or not at all: written under another name, then put in its place at once.
 
+There are two ways, and the caller chooses. `replacing` is for a file that a person named: a link leads to the file
+meant, and a pipe or a device is written to. `renewing` is for a file of the program's own, such as those of its cache:
+whatever stands under the name, a link, a pipe, is taken away, and nothing is followed or written to.
+
 What kills the program in between leaves at most a hidden file, `.NAME.` and 16 hexadecimal digits, which the next one
 who writes NAME removes once nobody has touched it for an hour.
 """
@@ -13,7 +17,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from embtool.errors import LocalFailure
 
@@ -26,13 +30,15 @@ ABANDONED = 3600
 NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EROFS})
 """What the system says of a pipe or a device that it cannot flush to a disk."""
 
+OWN_MODE = 0o644
+"""What others may do with a file of the program's own, whatever the umask: read it."""
+
 
 @contextlib.contextmanager
-def replacing(path: Path, *, tidy: bool = True) -> Iterator[Path]:
-    """Give another name to write a file under, and let it take the file's place on leaving; nothing is left on failure.
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield another name to write a file under; it takes the place on leaving, and nothing is left on failure.
 
-    A link is followed. A device or a pipe is no file that could be replaced: it is written to itself. With `tidy`, what
-    dead processes left of the same file is removed first, which costs a look at its folder.
+    A link is followed. A device or a pipe is no file that could be replaced: it is written to itself.
 
     Raises:
         OSError: the system does not let it be written.
@@ -41,13 +47,36 @@ def replacing(path: Path, *, tidy: bool = True) -> Iterator[Path]:
     if _is_special(real):
         yield real
         return
-    start = f".{real.name[:LONGEST_STEM]}."
+    with _put_in_place(real, tidy=True) as temporary:
+        yield temporary
+
+
+@contextlib.contextmanager
+def renewing(path: Path, *, tidy: bool = True) -> Iterator[BinaryIO]:
+    """Open a new file, to write and read, that takes the place of whatever has this name; nothing is left on failure.
+
+    Nothing is followed: a link is replaced, and so are a pipe and a device. With `tidy`, what dead processes left of
+    the same file is removed first, which costs a look at its folder.
+
+    Raises:
+        OSError: the system does not let it be written.
+    """
+    with (
+        _put_in_place(path, tidy=tidy) as temporary,
+        open(temporary, "x+b", opener=_open_own) as file,
+    ):
+        yield file
+
+
+@contextlib.contextmanager
+def _put_in_place(path: Path, *, tidy: bool) -> Iterator[Path]:
+    start = f".{path.name[:LONGEST_STEM]}."
     if tidy:
-        _remove_abandoned(real.parent, start)
-    temporary = real.with_name(start + secrets.token_hex(8))
+        _remove_abandoned(path.parent, start)
+    temporary = path.with_name(start + secrets.token_hex(8))
     try:
         yield temporary
-        temporary.replace(real)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -83,8 +112,12 @@ def flush(file: IO[Any]) -> None:
             raise
 
 
+def _open_own(path: str, flags: int) -> int:
+    return os.open(path, flags, OWN_MODE)
+
+
 def _is_special(path: Path) -> bool:
-    """Tell whether this is something that is neither a file nor a folder."""
+    """Return whether this is something that is neither a file nor a folder."""
     try:
         mode = path.stat().st_mode
     except OSError:

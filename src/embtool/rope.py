@@ -7,8 +7,9 @@ of a clock. Because both query and key are turned, their dot product depends onl
 A `RopeSettings` says everything that matters; `frequencies` computes the angles per token by its `rope_type`, `rotate`
 turns a vector. Formulas stand beside the code; `docs/positions.md` explains them.
 
-Two precisions: "float64" is exact to about 1e-9 at any position of a real context; "float32" repeats the arithmetic of
-transformers on a CPU step by step, whose rounding is visible at large positions (see `docs/positions.md`, "Precision").
+Two precisions: "float64" is exact to about 1e-9 at any position of a real context; "float32" follows the arithmetic of
+transformers on a CPU step by step, its powers of theta within 1 ulp, which is visible at large positions (see
+`docs/positions.md`, "Precision").
 
 To add a RoPE type: write one function under `@rope_type("name")`, and name its fields in `STRETCHING` and `REQUIRED`.
 """
@@ -289,11 +290,10 @@ class _Numbers:
         return steps / self.dtype(dim)
 
     def powers(self, theta: float, dim: int, pairs: int) -> Floats:
-        """theta^(2i/d) for every pair i: the reciprocals of the plain frequencies."""
-        exponents = self.evens(dim, pairs)
-        if self.dtype is np.float64:
-            return np.power(np.float64(theta), exponents)
-        return _power32(theta, exponents.astype(np.float32))
+        """theta^(2i/d) for every pair i, rounded once: the reciprocals of the plain frequencies."""
+        base = np.float64(self.dtype(theta))
+        found: Floats = np.power(base, self.evens(dim, pairs).astype(np.float64)).astype(self.dtype)
+        return found
 
     def array(self, values: Any) -> Floats:
         return np.asarray(values, dtype=self.dtype)
@@ -372,12 +372,12 @@ def qwen_ntk(settings: RopeSettings, length: int | None, numbers: _Numbers) -> t
 
 
 def _raised(settings: RopeSettings, grown: float) -> float:
-    """Give theta * grown^(d / (d - 2)): a base that turns the slowest pair `grown` times more slowly."""
+    """Return theta * grown^(d / (d - 2)): a base that turns the slowest pair `grown` times more slowly."""
     dim = settings.turning_width
     try:
         return float(settings.rope_theta * grown ** (dim / (dim - 2)))
     except OverflowError as error:
-        raise ConfigError(f"rope_theta grows beyond all numbers when stretched by {grown:g}") from error
+        raise ConfigError(f"rope_theta overflows when stretched by {grown:g}") from error
 
 
 @rope_type("yarn")
@@ -396,7 +396,7 @@ def yarn(settings: RopeSettings, length: int | None, numbers: _Numbers) -> tuple
         turns = stated or USUAL[name]
         wave = original / (turns * 2 * math.pi)
         if not 0 < wave < math.inf:
-            raise ConfigError(f"{name} {turns:g} is beyond any number of turns")
+            raise ConfigError(f"{name} {turns:g} is out of range")
         return float(dim * math.log(wave) / (2 * math.log(theta)))
 
     low, high = pair_of("beta_fast", settings.beta_fast), pair_of("beta_slow", settings.beta_slow)
@@ -542,7 +542,7 @@ def frequencies(
         settings: The head.
         sequence_length: Tokens in the whole sequence; it matters to "dynamic", "qwen_ntk" and "longrope", and None
             means "no longer than the model was made for".
-        precision: "float64", or "float32" for the numbers transformers computes.
+        precision: "float64", or "float32" for the numbers transformers computes, within 1 ulp of each power of theta.
 
     Raises:
         ConfigError: The settings give frequencies that are not finite.
@@ -609,7 +609,7 @@ def rotate(
         positions: Whole numbers of a shape that broadcasts against (...); negative ones turn back.
         settings: How the head turns.
         sequence_length: Tokens in the whole sequence; None is the largest position + 1.
-        precision: "float64", or "float32" for the numbers transformers computes.
+        precision: "float64", or "float32" for the numbers transformers computes, within 1 ulp of each power of theta.
         inverse: Undo the rotation instead: the inverse of `rotate(x, p)` gives x again.
 
     Returns:
@@ -707,126 +707,3 @@ def turn(
     result[..., stored[:, 0]] = first * cos - second * sin
     result[..., stored[:, 1]] = second * cos + first * sin
     return result
-
-
-# --- float32, step by step ----------------------------------------------------------------------------------------
-#
-# One unit in the last place of a frequency moves an angle at position 262,143 by 0.016 radians, so repeating
-# transformers' float32 numbers means repeating them to the last bit. It computes theta^(2i/d) with torch's pow, which
-# hands whole blocks of 32 exponents to the vectorised powf of SLEEF (https://sleef.org, within 1 unit in the last
-# place) and the rest to the C library (correctly rounded in practice). Both are done again here: powf as
-# exp(y * log x), with logarithm and product carried as unevaluated sums of two float32 numbers.
-
-_BLOCK = 32
-"""Exponents that torch's vectorised loop takes at once: two AVX-512 registers. Without AVX-512 it takes 16, which moves
-the last bit of a few frequencies of heads with fewer than 64, or 96, rotary channels."""
-
-_Pair: TypeAlias = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
-"""A number as the unevaluated sum of a float32 and a small correction."""
-
-_LOG_SERIES = (0.240320354700088500976562, 0.285112679004669189453125, 0.400007992982864379882812)
-"""Coefficients of atanh(z) / z in z^2, highest first, after the terms 2 and 2/3."""
-
-_EXP_SERIES = (
-    *(0.00136324646882712841033936, 0.00836596917361021041870117, 0.0416710823774337768554688),
-    *(0.166665524244308471679688, 0.499999850988388061523438),
-)
-"""Coefficients of exp(r) - 1 - r over r^2, highest first."""
-
-_LN2 = (0.69314718246459960938, -1.904654323148236017e-09)
-_TWO_THIRDS = (0.66666662693023681640625, 3.69183861259614332084311e-09)
-_LN2_UPPER, _LN2_LOWER = 0.693145751953125, 1.428606765330187045e-06
-"""ln 2 split so that its product with a small whole number is exact."""
-
-
-def _power32(theta: float, exponents: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """theta^exponents as torch computes it in float32 on a CPU."""
-    base, whole = np.float32(theta), len(exponents) // _BLOCK * _BLOCK
-    result = np.power(np.float64(base), exponents.astype(np.float64)).astype(np.float32)
-    if 0 < base < np.inf:  # the logarithm knows no others; they are 0 or infinite to any power above 0
-        result[:whole] = _exp32(_scaled(_log32(np.full(whole, base)), exponents[:whole]))
-    return result
-
-
-def _fused(a: npt.NDArray[np.float32], b: Any, c: Any) -> npt.NDArray[np.float32]:
-    """Give a * b + c rounded once, which is what a processor's fused multiply-add does."""
-    exact = a.astype(np.float64) * np.asarray(b, np.float32).astype(np.float64)
-    return (exact + np.asarray(c, np.float32).astype(np.float64)).astype(np.float32)
-
-
-def _sum(a: Any, b: Any) -> _Pair:
-    """Give a + b and its rounding error (Knuth's two-sum)."""
-    total = a + b
-    part = total - a
-    return total, (a - (total - part)) + (b - part)
-
-
-def _plus(a: _Pair, b: _Pair) -> _Pair:
-    """The sum of two pairs of which the first is the larger."""
-    total = a[0] + b[0]
-    return total, ((a[0] - total) + b[0]) + a[1] + b[1]
-
-
-def _product(a: _Pair, b: _Pair) -> _Pair:
-    high = a[0] * b[0]
-    return high, _fused(a[0], b[1], _fused(a[1], b[0], _fused(a[0], b[0], -high)))
-
-
-def _scaled(a: _Pair, b: npt.NDArray[np.float32]) -> _Pair:
-    high = a[0] * b
-    return high, _fused(a[1], b, _fused(a[0], b, -high))
-
-
-def _square(a: _Pair) -> _Pair:
-    high = a[0] * a[0]
-    return high, _fused(a[0] + a[0], a[1], _fused(a[0], a[0], -high))
-
-
-def _quotient(a: _Pair, b: _Pair) -> _Pair:
-    inverse = np.float32(1) / b[0]
-    high = a[0] * inverse
-    error = _fused(-b[1], inverse, _fused(-b[0], inverse, 1))
-    return high, _fused(high, error, _fused(a[1], inverse, _fused(inverse, a[0], -high)))
-
-
-def _constant(value: tuple[float, float], like: npt.NDArray[np.float32]) -> _Pair:
-    return np.full_like(like, value[0]), np.full_like(like, value[1])
-
-
-def _series(coefficients: tuple[float, ...], x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """A polynomial by Horner's rule, one fused step per coefficient."""
-    total = np.full_like(x, coefficients[0])
-    for coefficient in coefficients[1:]:
-        total = _fused(total, x, coefficient)
-    return total
-
-
-def _log32(x: npt.NDArray[np.float32]) -> _Pair:
-    """Give ln x = e ln 2 + 2 atanh((m - 1) / (m + 1)) for x = m * 2^e with 3/4 <= m < 3/2."""
-    _, exponent = np.frexp(x * np.float32(1 / 0.75))
-    exponent = exponent - 1
-    mantissa = np.ldexp(x, -exponent).astype(np.float32)
-    one = np.float32(1)
-    z = _quotient(_sum(-one, mantissa), _sum(one, mantissa))
-    squared = _square(z)
-    tail = _plus(_scaled(squared, _series(_LOG_SERIES, squared[0])), _constant(_TWO_THIRDS, x))
-    total = _scaled(_constant(_LN2, x), exponent.astype(np.float32))
-    total = _plus(total, (z[0] * np.float32(2), z[1] * np.float32(2)))
-    return _plus(total, _product(_product(squared, z), tail))
-
-
-def _exp32(x: _Pair) -> npt.NDArray[np.float32]:
-    """Give exp x = 2^q exp(r) with q the nearest whole number to x / ln 2."""
-    whole = np.rint((x[0] + x[1]) * np.float32(1 / math.log(2)))
-    rest = x
-    for part in (_LN2_UPPER, _LN2_LOWER):
-        total, error = _sum(rest[0], whole * np.float32(-part))
-        rest = total, error + rest[1]
-    head = rest[0] + rest[1]
-    rest = head, (rest[0] - head) + rest[1]
-    curve = _scaled(_square(rest), _series(_EXP_SERIES, rest[0]))
-    total, error = _sum(rest[0], curve[0])
-    low = error + (rest[1] + curve[1])
-    one = np.float32(1)
-    final = one + total
-    return np.asarray(np.ldexp(final + (((one - final) + total) + low), whole.astype(np.int32)), dtype=np.float32)

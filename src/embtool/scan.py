@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embtool.dtypes import Bytes, Doubles, DType, Floats
+from embtool.errors import InvalidArgument
 from embtool.table import EmbeddingTable, TableReader
 
 Ids = NDArray[np.int64]
@@ -74,6 +75,12 @@ PRUNE_ALL_AT = 1 << 18
 """Candidates a thread collects for all queries together before it does so."""
 
 METRICS = ("cosine", "dot", "euclidean")
+
+
+def check_metric(metric: str) -> None:
+    """Raise InvalidArgument unless this is a metric."""
+    if metric not in METRICS:
+        raise InvalidArgument(f"metric is one of {', '.join(METRICS)}, not {metric!r}")
 
 
 @dataclass(frozen=True)
@@ -159,8 +166,9 @@ def norms(table: EmbeddingTable, reader: TableReader) -> Doubles:
     def visit(_: None, first: int, stored: Bytes) -> None:
         if kernel is not None:
             lengths = kernel.distances(stored, kernel.zeros, "euclidean")[:, 0]
-            short = kernel.short(stored)
-            lengths[short] = exact(stored[short])
+            odd = np.flatnonzero(~np.isfinite(lengths))  # too long for the kernel's float32, or not finite
+            odd = np.concatenate([kernel.short(stored), odd])
+            lengths[odd] = exact(stored[odd])
         else:
             lengths = exact(stored)
         result[first : first + len(stored)] = lengths
@@ -439,7 +447,7 @@ def _from_dots(
         if metric == "cosine":
             values = dots / wide
             values /= norms.astype(dots.dtype)
-            values[lengths < SHORTEST] = np.nan
+            values[~((lengths >= SHORTEST) & np.isfinite(lengths))] = np.nan  # too short or too long for float32
             slack: Any = 2 * per_length / norms.astype(dots.dtype) + relative
             return Scores(values, slack if not shift else slack * (1 + shift / wide))
         slack = (wide + shift) * per_length * (1 + relative) + np.float32(flushed)

@@ -7,18 +7,23 @@ import contextlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_config_path
 
 from embtool.errors import FormatError, LocalFailure
+from embtool.places import read_regular
 from embtool.replacing import flush, replacing
+
+SETTINGS_LIMIT = 1 << 20
+"""Bytes of a small file of the user's: settings, or the progress of a lesson."""
 
 MODEL_VARIABLE = "EMBTOOL_MODEL"
 BUNDLED = "mini"
 
 
 def settings_file() -> Path:
-    """Tell where the choice is kept."""
+    """Return where the choice is kept."""
     return user_config_path("embtool") / "settings.json"
 
 
@@ -30,11 +35,7 @@ def saved_model() -> str | None:
     """
     path = settings_file()
     try:
-        settings = json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise LocalFailure(f"cannot read {path}: {error.strerror or error}") from error
+        settings = read_json(path)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path} is not JSON", hint="run `embtool use MODEL` to write it anew") from error
     model = settings.get("model") if isinstance(settings, dict) else None
@@ -51,11 +52,28 @@ def save_model(model: str | None) -> Path:
     """
     path = settings_file()
     kept: object = None
-    with contextlib.suppress(OSError, ValueError, RecursionError):  # a broken file is replaced
-        kept = json.loads(path.read_text("utf-8"))
+    with contextlib.suppress(LocalFailure, ValueError, RecursionError):  # a broken file is replaced
+        kept = read_json(path)
     others = {name: value for name, value in kept.items() if name != "model"} if isinstance(kept, dict) else {}
     write_json(path, others if model is None else {**others, "model": model})
     return path
+
+
+def read_json(path: Path) -> Any:
+    """Read a small JSON file of the user's; None where there is none, or no home folder in which it could be.
+
+    Raises:
+        LocalFailure: it may not be read, or is no regular file.
+        ValueError, RecursionError: it is not JSON.
+    """
+    if not path.is_absolute():
+        return None
+    try:
+        return json.loads(read_regular(path, SETTINGS_LIMIT))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise LocalFailure(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def write_json(path: Path, value: object) -> None:
@@ -64,6 +82,8 @@ def write_json(path: Path, value: object) -> None:
     Raises:
         LocalFailure: the folder cannot be written.
     """
+    if not path.is_absolute():
+        raise LocalFailure(f"cannot write {path}: there is no home folder")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Protocol
 
 from embtool.errors import FileNotInModel, FormatError, LocalFailure, ModelNotFound
+from embtool.places import is_folder, is_there
 
 SMALL_FILE_LIMIT = 64 << 20
 """Bytes. The largest file read whole: a real tokenizer.json reaches 35 MB; beyond this it is an attack or a mistake."""
@@ -118,15 +119,15 @@ class Source(ABC):
 
     @abstractmethod
     def files(self) -> tuple[str, ...]:
-        """Name every file, as POSIX paths inside the model, sorted."""
+        """Return all files, as POSIX paths inside the model, sorted."""
 
     @abstractmethod
     def has(self, file: str) -> bool:
-        """Tell whether the model has this file."""
+        """Return whether the model has this file."""
 
     @abstractmethod
     def size(self, file: str) -> int:
-        """Tell a file's size in bytes."""
+        """Return a file's size in bytes."""
 
     @abstractmethod
     def read_file(self, file: str, limit: int = SMALL_FILE_LIMIT) -> bytes:
@@ -145,7 +146,7 @@ class Source(ABC):
         """Make bytes start..stop readable on this machine, fetching them if need be, and say where."""
 
     def path(self, file: str) -> Path | None:
-        """Tell the local path of a small file where it has one, for libraries that want a path."""
+        """Return the local path of a small file where it has one, for libraries that want a path."""
         del file
         return None
 
@@ -250,11 +251,11 @@ class Folder(Source):
         self.name = name if name is not None else str(folder)
         self.folder = folder
         self.named = named
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise ModelNotFound(f"no such folder: {folder}")
 
     def files(self) -> tuple[str, ...]:
-        """Name every file below the folder, hidden ones and folders' links left out, sorted."""
+        """Return all files below the folder, hidden ones and folders' links left out, sorted."""
         found: list[str] = []
         try:
             for root, folders, names in os.walk(self.folder, onerror=_raise):
@@ -266,11 +267,11 @@ class Folder(Source):
         return tuple(sorted(found))
 
     def has(self, file: str) -> bool:
-        """Tell whether there is such a file."""
-        return (self.folder / file).exists()
+        """Return whether there is such a file."""
+        return is_there(self.folder / file)
 
     def path(self, file: str) -> Path:
-        """Tell where a file is, after checking that its links stay inside the model."""
+        """Return where a file is, after checking that its links stay inside the model."""
         path = self.folder / file
         if file == self.named:
             return path
@@ -280,7 +281,7 @@ class Folder(Source):
         return path
 
     def size(self, file: str) -> int:
-        """Tell a file's size in bytes."""
+        """Return a file's size in bytes."""
         with self._open(file) as descriptor:
             return os.fstat(descriptor).st_size
 
@@ -303,7 +304,7 @@ class Folder(Source):
             return [self._exact(descriptor, file, start, stop) for start, stop in ranges]
 
     def local_range(self, file: str, start: int, stop: int, *, describe: TensorDescription | None = None) -> LocalRange:
-        """Name the file itself: it is here already."""
+        """Return the file itself: it is here already."""
         del describe
         return LocalRange(self.path(file), start, stop)
 
@@ -323,7 +324,7 @@ class Folder(Source):
 
 
 def _blobs(folder: Path) -> Path:
-    """Tell where the links of a Hugging Face cache snapshot point: models--x/snapshots/COMMIT -> models--x/blobs."""
+    """Return where the links of a Hugging Face cache snapshot point: models--x/snapshots/COMMIT -> models--x/blobs."""
     if folder.parent.name == "snapshots":
         return folder.parent.parent / "blobs"
     return folder

@@ -122,7 +122,7 @@ class Standing:
 
 
 def standing(norm: float, norms: Doubles) -> Standing | None:
-    """Tell where a length stands among those of all rows, (rows,); None for one that is not finite."""
+    """Return where a length stands among those of all rows, (rows,); None for one that is not finite."""
     if not np.isfinite(norm):
         return None
     finite = norms[np.isfinite(norms)]

@@ -251,8 +251,12 @@ def distances(table: EmbeddingTable, reader: TableReader, point: Doubles, axis: 
         with np.errstate(all="ignore"):  # rows that are not finite have no distance
             apart = table.tensor.dtype.to_float32(stored)
             if near.any():
-                apart -= near
+                apart = apart - near
             squares = np.einsum("ij,ij->i", apart, apart, dtype=np.float64)
+            lost = ~np.isfinite(squares)
+            if lost.any() and near.any():  # not finite, or so far away that float32 does not hold it
+                far = table.tensor.dtype.to_float32(stored[lost]).astype(np.float64) - point
+                squares[lost] = np.square(far).sum(axis=1)
             if away is not None:
                 squares = np.maximum(squares - np.square((apart @ away).astype(np.float64)), 0)
         result[first : first + len(apart)] = np.where(np.isfinite(squares), np.sqrt(np.abs(squares)), np.nan)

@@ -9,16 +9,19 @@ To teach embtool a table's name: add a row to `TABLE_NAMES`.
 
 import contextlib
 import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embtool.checkpoint import Checkpoint, TensorInfo
 from embtool.config import Config
 from embtool.dtypes import Bytes, Floats
-from embtool.errors import TableNotFound, TokenIdOutOfRange
-from embtool.source import RangeReader
+from embtool.errors import FormatError, InvalidArgument, TableNotFound, TokenIdOutOfRange, check_count
+from embtool.source import Progress, RangeReader
 
 TABLE_NAMES: dict[str, tuple[str, ...]] = {
     "input": (
@@ -95,6 +98,18 @@ PLAUSIBLE_ROWS = 0.1
 FLOAT_BYTES = 4
 """Bytes of a number once it is decoded."""
 
+MOST_ROWS = 1 << 26
+"""Rows of a table, twenty times those of the largest published word vectors; what is kept for each fits a memory."""
+
+WATCHED_BYTES = 256 << 20
+"""Bytes. A pass over a smaller table is over before a bar has been read."""
+
+TOLD_BYTES = 16 << 20
+"""Bytes read between two looks at the bar."""
+
+BLOCK_BYTES = 8 << 20
+"""Bytes of rows in hand while a whole table is read in order."""
+
 SAMPLED_ROWS = 3
 """Rows compared (first, middle, last) where only the bytes can tell whether two stored tables are one."""
 
@@ -119,8 +134,13 @@ class EmbeddingTable:
         """Rows and width; for a table of tokens, the row's number is the token id.
 
         Raises:
-            FormatError: the tensor is not two-dimensional, or its dtype cannot be read.
+            FormatError: the tensor is not two-dimensional, its dtype cannot be read, or it says that it has more rows
+                than any vocabulary.
         """
+        if has_too_many_rows(self):
+            raise FormatError(
+                f"{self.tensor.name} has {self.tensor.shape[0]:,} rows: a table has at most {MOST_ROWS:,}"
+            )
         width = self.tensor.row_bytes // self.tensor.dtype.bytes * self.tensor.dtype.values
         return self.tensor.shape[0], width
 
@@ -130,15 +150,12 @@ class EmbeddingTable:
         return f"<{self.role} table {where}: {shape} {self.tensor.dtype.name}>"
 
     def check(self, ids: Iterable[int]) -> None:
-        """Raise TokenIdOutOfRange unless every id is a row of this table.
-
-        Raises:
-            TypeError: a single number was given.
-        """
-        if not isinstance(ids, Iterable):
-            raise TypeError(f"a list of token ids is wanted, such as [{ids}], not {ids!r}")
+        """Raise TokenIdOutOfRange unless every id is a row of this table, InvalidArgument unless all are integers."""
+        if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__"):
+            raise InvalidArgument(f"a list of token ids is wanted, such as [3, 5], not {ids!r}")
         rows = self.shape[0]
         for row in ids:
+            check_count(row, "a token id", -rows - 1)
             if not 0 <= row < rows:
                 valid = f"0 to {rows - 1:,}" if rows else "none: the table is empty"
                 raise TokenIdOutOfRange(f"no row {row} in {self.tensor.name}: the ids are {valid}")
@@ -162,15 +179,80 @@ class EmbeddingTable:
         return self.tensor.dtype.to_float32(self.stored_rows(ids))
 
     @contextlib.contextmanager
-    def open(self) -> Iterator["TableReader"]:
+    def open(self, progress: Progress | None = None) -> Iterator["TableReader"]:
         """Make the whole table readable on this machine, for a scan; of a repository's, this fetches it whole.
+
+        `progress` is told how far each pass over a large table is.
 
         Raises:
             TooLarge: it is more than may be fetched without a question.
         """
         row_bytes = self.tensor.row_bytes
         with self.checkpoint.open(self.tensor) as (reader, start):
-            yield TableReader(reader, start, row_bytes, self.tensor.shape[0], self.row_cost)
+            total = row_bytes * self.tensor.shape[0]
+            if progress is None or total < WATCHED_BYTES:
+                yield TableReader(reader, start, row_bytes, self.tensor.shape[0], self.row_cost)
+                return
+            what = f"reading {self.tensor.name}"
+            watched = _Watched(reader, progress, what, total)
+            try:
+                yield TableReader(watched, start, row_bytes, self.tensor.shape[0], self.row_cost)
+            finally:
+                progress(what, total, total)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __bool__(self) -> bool:
+        return True  # a table without rows is a table
+
+    @property
+    def dtype(self) -> np.dtype[np.float32]:
+        """The type of the numbers that rows have once they are read; `tensor.dtype` is how they are stored."""
+        return np.dtype(np.float32)
+
+    @property
+    def ndim(self) -> int:
+        """Two: rows and width."""
+        return 2
+
+    def __getitem__(self, place: int | slice | Sequence[int]) -> Floats:
+        """Read rows as an array is indexed: [5] is float32 (width,); [2:9] and [[1, 2]] are (n, width).
+
+        Raises:
+            TokenIdOutOfRange: there is no such row.
+        """
+        rows = self.shape[0]
+        if isinstance(place, slice):
+            return self.rows(range(*place.indices(rows)))
+        if isinstance(place, int | np.integer):
+            number = int(place)
+            found: Floats = self.rows([number + rows if -rows <= number < 0 else number])[0]
+            return found
+        return self.rows(place)
+
+    def __iter__(self) -> Iterator[Floats]:
+        """Yield every row, float32 (width,), read in blocks."""
+        size = max(1, BLOCK_BYTES // max(self.row_cost, 1))
+        for first in range(0, self.shape[0], size):
+            yield from self[first : first + size]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001 - numpy calls it so
+        """Read the whole table: float32 (rows, width), or of another type that is asked for.
+
+        Raises:
+            ValueError: no copy was to be made, and reading makes one.
+        """
+        if copy is False:
+            raise InvalidArgument("a table is read into an array of its own: it cannot be had without a copy")
+        found = np.empty(self.shape, np.float32 if dtype is None else dtype)
+        with self.open() as reader:
+            size = max(1, BLOCK_BYTES // max(self.row_cost, 1))
+            for first in range(0, len(found), size):
+                stored = np.empty((min(size, len(found) - first), reader.row_bytes), np.uint8)
+                reader.read(first, stored)
+                found[first : first + len(stored)] = self.tensor.dtype.to_float32(stored)
+        return found
 
     @property
     def row_cost(self) -> int:
@@ -193,6 +275,29 @@ class TableReader:
     def read(self, first: int, buffer: Bytes) -> None:
         """Fill `buffer`, uint8 (n, row_bytes), with the stored rows from `first` on."""
         self.reader.read_into(self.start + first * self.row_bytes, buffer.reshape(-1).data)
+
+
+@dataclass
+class _Watched:
+    """Reads like the reader it stands for, and tells what has been read."""
+
+    reader: RangeReader
+    progress: Progress
+    what: str
+    total: int
+    done: int = 0
+    told: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def read_into(self, start: int, buffer: memoryview) -> None:
+        """Fill the buffer."""
+        self.reader.read_into(start, buffer)
+        with self.lock:
+            self.done += len(buffer)
+            if self.done - self.told < TOLD_BYTES:
+                return
+            self.told = self.done
+            self.progress(self.what, self.done % self.total, self.total)
 
 
 @dataclass(frozen=True)
@@ -249,6 +354,11 @@ class Tables:
         raise TableNotFound(f"{self.source_name} has no {role} table", hint=f"its tables: {names}")
 
 
+def has_too_many_rows(table: EmbeddingTable | None) -> bool:
+    """Return whether a table says that it has more rows than any vocabulary."""
+    return table is not None and bool(table.tensor.shape) and table.tensor.shape[0] > MOST_ROWS
+
+
 def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
     """Find every table of a model by name, rank and size; a tensor's own shape wins over the config."""
     vocab_size = config.vocab_size if config is not None else None
@@ -301,7 +411,7 @@ def _candidates(names: Sequence[str], role: str, *, towers: bool = False) -> lis
 
 
 def _ends(name: str) -> tuple[str, str]:
-    """Give the last part of a tensor's name, and the last two."""
+    """Return the last part of a tensor's name, and the last two."""
     parts = name.rsplit(".", 2)
     return parts[-1], ".".join(parts[-2:])
 

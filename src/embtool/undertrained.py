@@ -30,6 +30,9 @@ UNUSED_NAMES = re.compile(
 """Names that tokenizers give to entries kept for later: [unused7], <|reserved_special_token_3|>, madeupword0001,
 <|extra_0|>, <SPECIAL_12>. A word of the language, such as `reserved`, is none."""
 
+LONGEST_NAME = 64
+"""Characters of such a name at most: to look at a longer piece would take the square of its length."""
+
 CANDIDATE_PERCENT = 2.0
 """The share of rows that the paper takes as candidates before it verifies them by running the model."""
 
@@ -99,7 +102,7 @@ def find_reference(vocabulary: Vocabulary, rows: int, kinds: Iterable[Kind]) -> 
             token = vocabulary.token(row)
             if token is not None and never_in_text(token):
                 found[row] = Kind.BYTES
-        elif Kind.NAMES in wanted and UNUSED_NAMES.fullmatch(piece):
+        elif Kind.NAMES in wanted and len(piece) <= LONGEST_NAME and UNUSED_NAMES.fullmatch(piece):
             found[row] = Kind.NAMES
     return Reference(found)
 
@@ -140,7 +143,7 @@ def rank_untrained(scores: Doubles, count: int, allowed: Mask | None = None) -> 
 
 
 def percentiles_of(scores: Doubles, rows: Sequence[int]) -> Doubles:
-    """Tell for each of these rows the share of all finite rows, in percent, whose score is lower."""
+    """Return for each of these rows the share of all finite rows, in percent, whose score is lower."""
     finite = np.sort(scores[np.isfinite(scores)])
     shares: Doubles = 100.0 * np.searchsorted(finite, scores[rows]) / max(len(finite), 1)
     return shares

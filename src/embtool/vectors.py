@@ -158,7 +158,7 @@ def _bare_vector(line: str, file: str) -> NamedVector:
 
 
 def _is_row(cells: list[str]) -> bool:
-    """Tell a line of `row` from one of bare numbers: an id, bytes in hexadecimal, and the norm of what follows."""
+    """Return whether a line is one of `row`: an id, bytes in hexadecimal, and the norm of the numbers that follow."""
     if not cells[_TEXT_COLUMNS:] or not (re.fullmatch("[0-9]+", cells[1]) and re.fullmatch("([0-9a-f]{2})*", cells[4])):
         return False
     if not all(map(_is_number, cells[_TEXT_COLUMNS - 1 :])):

@@ -15,15 +15,16 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 import typer.core
 
 from embtool import __version__
-from embtool.cli.messages import complain, report
-from embtool.cli.quick import pass_texts
-from embtool.errors import EmbtoolError, SourceError
+from embtool.cache import refusal
+from embtool.cli.messages import complain, note, report
+from embtool.cli.typer_internals import ASKED, pass_texts
+from embtool.errors import EmbtoolError, LocalFailure, SourceError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("Look", "Tables, tying, vocabulary and positions of a model, from its headers."),
@@ -31,10 +32,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "vocab": ("Look", "Search the vocabulary."),
     "row": ("Look", "The vector of a token."),
     "neighbors": ("Ask", "The nearest rows to a token or a vector, ranked."),
-    "similarity": ("Ask", "Cosine, dot and Euclidean distance between tokens."),
-    "calc": ("Ask", "The nearest rows to an expression: king - man + woman."),
-    "odd": ("Ask", "Which of several tokens does not belong."),
-    "analogy": ("Ask", "How many questions of an analogy test a table answers."),
+    "similarity": ("Ask", "Cosine, dot and Euclidean distance between tokens, and which belongs least."),
+    "calc": ("Ask", "The nearest rows to an expression: king - man + woman; analogy tests."),
     "map": ("Ask", "A two-dimensional shadow of rows, in the terminal or in a file."),
     "check": ("Table", "Is the table healthy, and does it fit its tokenizer? For CI."),
     "diff": ("Table", "Which rows moved between two models."),
@@ -49,9 +48,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "use": ("Set up", "Choose the default model."),
 }
 """Every command: the panel it stands in, and what it answers."""
-
-ASKED = "_EMBTOOL_COMPLETE"
-"""The variable by which a shell asks for completions."""
 
 OUTPUT_GONE = 141
 """The exit status when the reader of a pipe went away: 128 + SIGPIPE, as a shell reports it."""
@@ -163,6 +159,7 @@ def run(arguments: list[str]) -> int:
     """Run the program and return its exit status; every error a user can cause ends here."""
     pass_texts()
     _leave_threads_to_passes()
+    os.environ["RUST_BACKTRACE"] = "0"  # a panic of a library is an error of one line
     _prepare_streams()
     try:
         status = _complete(arguments) if _is_about_completion(arguments) else _call(arguments)
@@ -174,13 +171,24 @@ def run(arguments: list[str]) -> int:
         status = DISK_FULL
     except BrokenPipeError:
         status = OUTPUT_GONE
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except SystemExit as end:  # which typer and rich make of a closed pipe, where help is printed
+        if not isinstance(end.__context__, BrokenPipeError):
             raise
-        complain("error", "cannot write the output: no space left")
+        status = OUTPUT_GONE
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            complain("error", "cannot write the output: no space left")
+        else:  # what nobody expected of this machine, such as a disk that fails
+            failure = LocalFailure(f"{error.filename or 'this machine'}: {error.strerror or error}")
+            failure.__cause__ = error
+            report(failure)
         status = DISK_FULL
     if status in (OUTPUT_GONE, DISK_FULL):
-        _silence()
+        _silence(sys.stdout)
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):  # nobody reads the complaints: the status says what there is to say
+        _silence(sys.stderr)
     return status
 
 
@@ -196,17 +204,21 @@ def _complete(arguments: list[str]) -> int:
     if ASKED in os.environ:
         return shells.answer(command)
     shells.take_over()
-    return int(command.main(arguments, prog_name="embtool", standalone_mode=False) or 0)
+    if unknown := shells.unknown_shell():
+        complain("error", f"completion is for {', '.join(shells.SHELLS)}, and this shell is {unknown}")
+        return USAGE
+    return _call(arguments, command)
 
 
-def _call(arguments: list[str]) -> int:
+def _call(arguments: list[str], command: Any = None) -> int:
     """Run the program and turn its errors into lines and statuses; with nothing to do, it says what it can."""
     if not arguments:
         return _offer_help([])
     if arguments[0] == "help":
         arguments = [*arguments[1:], "--help"]
     try:
-        result = typer.main.get_command(app).main(arguments, prog_name="embtool", standalone_mode=False)
+        command = command or typer.main.get_command(app)
+        result = command.main(arguments, prog_name="embtool", standalone_mode=False)
     except EmbtoolError as error:
         from embtool.cli.usage import glued_option  # noqa: PLC0415 - only where something went wrong
 
@@ -219,6 +231,9 @@ def _call(arguments: list[str]) -> int:
     except MemoryError:
         complain("error", "out of memory")
         return DISK_FULL
+    finally:
+        if (reason := refusal()) is not None:
+            note(f"the cache is not used: {reason}; EMBTOOL_CACHE names another folder")
     return result if isinstance(result, int) else 0
 
 
@@ -228,14 +243,23 @@ def _refuse(error: typer.TyperException, arguments: list[str]) -> int:
 
     if error.format_message() == "Missing command.":
         return _offer_help(arguments)
+    found = usage.moved(arguments)
+    if found is not None:
+        complain("error", found[0])
+        complain("hint", found[1])
+        return USAGE
     complain("error", usage.sentence(error))
     complain("hint", usage.hint(error, arguments, arguments[0] if arguments[0] in COMMANDS else ""))
     return error.exit_code
 
 
+NOBODY_READS = (OSError, SystemExit, _ReaderGone, _OutputFull)
+"""What becomes of help whose reader is gone, by typer, rich and this module: a closed stderr hides no status."""
+
+
 def _offer_help(arguments: list[str]) -> int:
     """Say on stderr what can be done, where nothing was asked."""
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(*NOBODY_READS):
         typer.main.get_command(app).main([*arguments, "--help"], prog_name="embtool", standalone_mode=False)
     return USAGE
 
@@ -263,7 +287,7 @@ def _prepare_streams() -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
 
 
-def _silence() -> None:
-    """Point stdout at nothing, so that the interpreter's last flush does not complain."""
+def _silence(stream: TextIO) -> None:
+    """Point a stream at nothing, so that the interpreter's last flush does not complain."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,18 +1,21 @@
 """`embtool cache`: what was fetched and derived is listed, checked, and removed."""
 
 import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from embtool.answers import Column, Listing, column, inline, records
+from embtool.answers.text import count, size
 from embtool.cache import cache_root
 from embtool.cli import completion
 from embtool.cli.messages import note
 from embtool.cli.options import OutputOptions, expand
 from embtool.errors import EmbtoolError, ModelNotFound
 from embtool.hub.inventory import Entry, entries, remove, verify
-from embtool.output import Column, Group, Listing, count, size
 
 DAMAGED = 6
 """The exit status of `verify` when something is not what was written: bad data."""
@@ -26,15 +29,64 @@ Models = Annotated[
     ),
 ]
 
-COLUMNS = (
-    Column("kind"),
-    Column("model", style="bold"),
-    Column("file", terminal=False),
-    Column("about"),
-    Column("bytes", right=True, show=size),
-    Column("modified", whole=True),
-    Column("path", terminal=False),
-)
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """One thing that is kept."""
+
+    kind: str = column("what it is")
+    model: str | None = column("the model it belongs to", style="bold")
+    file: str | None = column("the file it comes from", terminal=False)
+    about: str | None = column("what it holds")
+    bytes: int = column("how large it is", right=True, show=size)
+    modified: str = column("when it was written", whole=True)
+    path: str = column("where it is", terminal=False)
+
+    @classmethod
+    def of(cls, entry: Entry) -> "CacheEntry":
+        """Describe an entry."""
+        modified = dt.datetime.fromtimestamp(entry.modified, dt.UTC).isoformat(timespec="seconds")
+        return cls(entry.kind, entry.model, entry.file, entry.about, entry.bytes, modified, str(Path(entry.path)))
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class CacheAnswer(Listing[CacheEntry]):
+    """What is kept."""
+
+    command = "cache-ls"
+
+    entries: tuple[CacheEntry, ...] = records("what is kept")
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class RemovedAnswer(Listing[CacheEntry]):
+    """What was removed."""
+
+    command = "cache-rm"
+
+    entries: tuple[CacheEntry, ...] = records("what was removed")
+
+
+@dataclass(frozen=True)
+class CheckedEntry:
+    """One thing that is kept, read again."""
+
+    entry: CacheEntry = inline()
+    verdict: str = column("sound, or what is wrong")
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class VerifyAnswer(Listing[CheckedEntry]):
+    """What is kept, read again and held against its checksums."""
+
+    command = "cache-verify"
+
+    entries: tuple[CheckedEntry, ...] = records("what is kept")
+
+    def columns(self) -> Sequence[Column]:
+        """Return the columns, the verdict before the size."""
+        *before, verdict = super().columns()
+        return *before[:4], verdict, *before[4:]
 
 
 def ls(models: Models = None, *, output: OutputOptions) -> None:
@@ -43,7 +95,7 @@ def ls(models: Models = None, *, output: OutputOptions) -> None:
     Whole files are not here but in the cache that all Hugging Face tools share: `hf cache ls`.
     """
     found = _chosen(models)
-    output.emit(_listing("cache-ls", found))
+    output.emit(CacheAnswer(tuple(map(CacheEntry.of, found))))
     note(f"{count(len(found))} {'entry' if len(found) == 1 else 'entries'}, {size(sum(e.bytes for e in found))}")
 
 
@@ -61,7 +113,7 @@ def rm(
         raise typer.BadParameter("--all and MODEL exclude each other")
     found = [entry for entry in _chosen(models) if entry.kind == "unfinished" or not unfinished]
     freed = sum(remove(entry) for entry in found)
-    output.emit(_listing("cache-rm", found))
+    output.emit(RemovedAnswer(tuple(map(CacheEntry.of, found))))
     note(f"{count(len(found))} {'entry' if len(found) == 1 else 'entries'} removed, {size(freed)} freed")
 
 
@@ -75,9 +127,7 @@ def check(models: Models = None, *, output: OutputOptions) -> None:
     """Read everything again and hold it against its checksums; ends with status 6 if something is damaged."""
     found = _chosen(models)
     damage = [(entry, _damage(entry)) for entry in found]
-    records = [{**_record(entry), "verdict": wrong or "sound"} for entry, wrong in damage]
-    columns = [*COLUMNS[:4], Column("verdict"), *COLUMNS[4:]]
-    output.emit(Listing("cache-verify", columns, [Group(records)], records_key="entries"))
+    output.emit(VerifyAnswer(tuple(CheckedEntry(CacheEntry.of(entry), wrong or "sound") for entry, wrong in damage)))
     bad = sum(wrong is not None for _, wrong in damage)
     if bad:
         note(f"{count(bad)} of {count(len(found))} entries are damaged; `embtool cache rm MODEL` removes them")
@@ -106,20 +156,3 @@ def _damage(entry: Entry) -> str | None:
         return verify(entry)
     except EmbtoolError as error:
         return error.message
-
-
-def _listing(command: str, found: list[Entry]) -> Listing:
-    return Listing(command, COLUMNS, [Group([_record(entry) for entry in found])], records_key="entries")
-
-
-def _record(entry: Entry) -> dict[str, Any]:
-    modified = dt.datetime.fromtimestamp(entry.modified, dt.UTC)
-    return {
-        "kind": entry.kind,
-        "model": entry.model,
-        "file": entry.file,
-        "about": entry.about,
-        "bytes": entry.bytes,
-        "modified": modified.isoformat(timespec="seconds"),
-        "path": str(Path(entry.path)),
-    }

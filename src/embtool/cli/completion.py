@@ -8,6 +8,7 @@ Tokens are strings of strangers. One that holds a character which a terminal wou
 offered by its text.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import typer
 
 from embtool.cache import cache_root, shared_cache
 from embtool.errors import EmbtoolError
+from embtool.places import is_folder, is_there
 from embtool.settings import BUNDLED, choose_model
 
 if TYPE_CHECKING:
@@ -66,7 +68,9 @@ def kept_models() -> Offers:
     """Offer the models of embtool's own cache."""
     from embtool.hub.inventory import model_names  # noqa: PLC0415 - only where a model is completed
 
-    return [(name, "in embtool's cache") for name in sorted(model_names(cache_root()))]
+    with contextlib.suppress(EmbtoolError):  # a cache that may not be read
+        return [(name, "in embtool's cache") for name in sorted(model_names(cache_root()))]
+    return []
 
 
 def models(ctx: typer.Context, incomplete: str) -> Offers:
@@ -74,7 +78,9 @@ def models(ctx: typer.Context, incomplete: str) -> Offers:
     from embtool.hub.inventory import shared_names  # noqa: PLC0415 - only where a model is completed
 
     ctx.meta[FILES] = "models"
-    shared = [(name, "in the Hugging Face cache") for name in sorted(shared_names(shared_cache()))]
+    shared: Offers = []
+    with contextlib.suppress(EmbtoolError):
+        shared = [(name, "in the Hugging Face cache") for name in sorted(shared_names(shared_cache()))]
     named = {BUNDLED: "comes with embtool", **dict(kept_models()), **dict(shared)}
     scheme = "hf://" if incomplete.startswith("hf://") else ""
     return [(scheme + name, where) for name, where in named.items() if not (scheme and name == BUNDLED)]
@@ -114,9 +120,9 @@ def _folder(reference: str, revision: str | None) -> Path | None:
     if reference == BUNDLED:
         return Path(__file__).parent.parent / "bundled" / BUNDLED
     path = Path(reference).expanduser()
-    if path.exists():
-        folder = path if path.is_dir() else path.parent
-        return folder if path.is_dir() or path.name.endswith((".safetensors", ".index.json")) else None
+    if is_there(path):
+        folder = path if is_folder(path) else path.parent
+        return folder if is_folder(path) or path.name.endswith((".safetensors", ".index.json")) else None
     from embtool.hub.inventory import shared_snapshot  # noqa: PLC0415 - only where a model of the hub is named
     from embtool.hub.reference import parse_reference  # noqa: PLC0415 - as above
 
@@ -178,14 +184,14 @@ def _bytes(vocabulary: "Vocabulary", digits: str) -> Offers:
 
 def _is_plain(text: str) -> bool:
     """Tell whether a text can be typed and read as it is."""
-    from embtool.output import visible  # noqa: PLC0415 - loads numpy, as the vocabulary has
+    from embtool.answers.text import visible  # noqa: PLC0415 - loads numpy, as the vocabulary has
 
     shown = visible(text).replace("\\\\", "\\")
     return shown == text.replace(" ", "␣") and "\ufffd" not in text and "␣" not in text
 
 
 def _name(token: "Token") -> str:
-    from embtool.output import brief  # noqa: PLC0415 - as above
+    from embtool.answers.text import brief  # noqa: PLC0415 - as above
 
     return brief(token.text)
 

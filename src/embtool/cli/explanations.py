@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embtool.answers import Format
+from embtool.answers.terminal import Page
+from embtool.answers.text import count, shell
 from embtool.cli.messages import note
 from embtool.errors import EmbtoolError
 from embtool.model import Model
-from embtool.output import Format, Page, count, shell
 from embtool.positions import Rope
 from embtool.sequence import InputSequence
 from embtool.table import EmbeddingTable
@@ -132,8 +134,8 @@ def explain_row(about: About) -> Explanation:
     )
     if pooled:
         computed = (
-            f"The text is several tokens, so several rows of {count(width)} numbers of {dtype} were read and "
-            "made one, as --pool says. The model itself never does that here."
+            f"The text is several tokens, so several rows of {count(width)} numbers of {dtype} were read and made one, "
+            "as --pool says. The model itself never does that here."
         )
     follow, why = about.command("neighbors", about.token), "which rows point the same way"
     if not about.finite:
@@ -148,19 +150,16 @@ METRICS = {
 }
 
 
-def explain_neighbors(about: About, metric: str, *, centered: bool, expression: bool) -> Explanation:
+def explain_neighbors(about: About, metric: str, *, centered: bool) -> Explanation:
     """Explain `embtool neighbors`."""
     assert about.table is not None
     computed = (
-        f"The query was held against every one of {count(about.table.shape[0])} rows, and the scores "
-        "sorted; ties go by id."
-        " The result is exact: no index, no sample."
+        f"The query was held against every one of {count(about.table.shape[0])} rows, and the scores sorted; ties go "
+        "by id. The result is exact: no index, no sample."
     )
     if centered:
         computed += " The mean of all rows was taken from the query and from each row first."
-    if expression:
-        computed += " The query is the signed mean of its tokens' rows, each at length 1."
-    if about.query is None or expression:
+    if about.query is None:
         return Explanation(computed, METRICS[metric], about.command("norms"), "what these rows have in common")
     if centered:
         follow = about.command("neighbors", about.token, "--metric", "dot")
@@ -215,17 +214,15 @@ def explain_input(about: About, sequence: InputSequence, text: str, *, against: 
 INDICATORS = {
     "norm": (
         (
-            "The length of every row was measured and sorted. A row that training never read stays near "
-            "where it began, or "
-            "decays, so short rows are suspects; the model was not run."
+            "The length of every row was measured and sorted. A row that training never read stays near where it "
+            "began, or decays, so short rows are suspects; the model was not run."
         ),
         "score = ‖row‖, the smaller the less trained",
     ),
     "distance": (
         (
-            "Rows that surely were never trained were averaged, and every row's distance to that mean "
-            "measured. What lies "
-            "near it was probably moved by the same push only; the model was not run."
+            "Rows that surely were never trained were averaged, and every row's distance to that mean measured. What "
+            "lies near it was probably moved by the same push only; the model was not run."
         ),
         "score = ‖row - mean of the reference rows‖, the smaller the less trained",
     ),

@@ -3,6 +3,8 @@
 from enum import Enum
 from typing import Any
 
+from embtool.cli.typer_internals import show_argument_as, value_type
+
 HUB = "Hub"
 """The panel of the options that only matter for a repository; it comes last."""
 
@@ -10,23 +12,21 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "info": ("embtool info mini",),
     "tokens": ("embtool tokens 'the pod restarts the node'",),
     "vocab": ("embtool vocab '^ straw'", "embtool vocab --counts"),
-    "row": ("embtool row ' strawberry'", "embtool row ' king' ' queen' --npy two.npy"),
+    "row": ("embtool row strawberry", "embtool row king queen --npy two.npy"),
     "neighbors": (
         "embtool neighbors strawberry -k 5",
-        "embtool neighbors --plus ' king' --minus ' man' --plus ' woman' -k 3",
-        "printf '%s\\n' ' king' ' pod' | embtool neighbors - -k 2 --tsv",
+        "embtool neighbors king queen -k 3 --center",
+        "printf '%s\\n' king pod | embtool neighbors - -k 2 --tsv",
     ),
-    "similarity": ("embtool similarity ' king' ' queen'", "embtool similarity ' king' ' queen' ' pod'"),
-    "calc": ("embtool calc ' king' - ' man' + ' woman' -k 3", "embtool calc ' Paris' - ' France' + ' Italy' -k 3"),
-    "odd": ("embtool odd breakfast lunch dinner kubernetes",),
-    "analogy": ("printf 'Paris France Rome Italy\\nParis France Oslo Norway\\n' | embtool analogy - --spaced",),
+    "similarity": ("embtool similarity king queen", "embtool similarity breakfast lunch dinner kubernetes"),
+    "calc": ("embtool calc king - man + woman -k 3", "embtool calc Paris - France + Italy -k 3"),
     "map": (
-        "embtool map ' king' ' queen' ' apple' ' cherry' ' pod' ' node'",
-        "embtool map ' king' ' queen' ' apple' --neighbors 3 -o map.svg",
+        "embtool map king queen apple cherry pod node",
+        "embtool map king queen apple --neighbors 3 -o map.svg",
     ),
     "check": ("embtool check mini", "embtool check --explain tokens-beyond-table"),
     "diff": ("embtool diff mini mini", "embtool diff mini mini --exit-code"),
-    "norms": ("embtool norms -k 1", "embtool norms ' king' ' the'"),
+    "norms": ("embtool norms -k 1", "embtool norms king the"),
     "undertrained": ("embtool undertrained -k 5",),
     "export": (
         "embtool export mini --rows id:0..255 -o bytes.npy",
@@ -68,13 +68,12 @@ def _tidy_argument(argument: Any) -> None:
     """Write `[TOKEN...]` once, and no type: what an argument is stands in its name."""
     shown = argument.metavar or argument.name.upper()
     usage = shown if argument.required or shown.startswith("[") else f"[{shown}]"
-    vars(argument)["get_usage_pieces"] = lambda _: [usage]
-    vars(argument)["display_type_rich"] = lambda **_: ""
+    show_argument_as(argument, usage)
 
 
 def _value(option: Any) -> str:
     """Name the value of an option: its choices, N, X or TEXT."""
-    kind = option.type_descriptor.annotation
+    kind = value_type(option)
     if isinstance(kind, type) and issubclass(kind, Enum):
         choices = [choice.value for choice in kind]
         return ("|" if len("|".join(choices)) <= LONG_CHOICE else " | ").join(choices)

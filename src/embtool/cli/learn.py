@@ -4,11 +4,14 @@ What is asked and measured stands in `embtool.lesson`; here it is shown, guesses
 """
 
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
+from embtool.answers import Format
+from embtool.answers.terminal import Page
+from embtool.answers.text import shell
 from embtool.cli import completion
 from embtool.cli.options import ModelOptions, OutputOptions
 from embtool.lesson import (
@@ -23,14 +26,11 @@ from embtool.lesson import (
     save_progress,
 )
 from embtool.lesson.parts import Kind, understood
-from embtool.output import Column, Format, Group, Listing, Page, abridge, shell
+from embtool.lesson.script import list_steps, write_script
 
 INTERRUPTED = 130
 
 EVERY = "all"
-
-LONGEST_NAME = 14
-"""Characters of a model's name in the list of steps, so that all of it fits 80 columns."""
 
 LEAVE = "q"
 
@@ -47,22 +47,6 @@ ASIDES = {
     Kind.COSINE: "A number from -1 to 1, please; Enter alone shows the answer.",
     Kind.CHOICE: "One of the letters, please; Enter alone shows the answer.",
 }
-
-STEP_COLUMNS = (
-    Column("number", title="", right=True),
-    Column("name", terminal=False),
-    Column("title", style="bold"),
-    Column("asks", title="you guess"),
-    Column("done", terminal=False),
-    Column("done_on", title="done on", show=lambda model: abridge(model, LONGEST_NAME), style="green", missing=""),
-    Column("right", terminal=False),
-    Column("asked", terminal=False),
-)
-
-QUESTION_COLUMNS = tuple(
-    Column(key)
-    for key in ("step", "name", "place", "kind", "ask", "choices", "unit", "answer", "shown", "lines", "commands")
-)
 
 
 def run(
@@ -89,11 +73,12 @@ def run(
         forget()
     chosen = _steps(step)
     if output.asked is Format.JSON:
-        output.emit(_script(Subject(model.open(), model.reached), chosen or STEPS))
+        output.emit(write_script(Subject(model.open(), model.reached), chosen or STEPS, read_progress()))
     elif not chosen:
-        output.emit(_list(model))
+        named = ("-m", model.models[0]) if model.models else ()
+        output.emit(list_steps(STEPS, read_progress(), named))
     elif output.asked not in (None, Format.TABLE):
-        output.emit(_script(Subject(model.open(), model.reached), chosen))
+        output.emit(write_script(Subject(model.open(), model.reached), chosen, read_progress()))
     elif sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
         _Walk(Subject(model.open(), model.reached), Page()).all(chosen)
     else:
@@ -108,79 +93,6 @@ def _steps(text: str | None) -> tuple[Step, ...]:
     if not found:
         raise typer.BadParameter(f"there is no step {text!r}: name one of 1 to {len(STEPS)}, or {EVERY}")
     return found
-
-
-# --- the list, and the script for machines ----------------------------------------------------------------------------
-
-
-def _list(model: ModelOptions) -> Listing:
-    """List the steps and what is done."""
-    done = read_progress()
-    records = [_described(step, done.get(step.number)) for step in STEPS]
-    following = next((step.number for step in STEPS if step.number not in done), None)
-    named = ("-m", model.models[0]) if model.models else ()
-    after = (
-        f"  next: {shell(['learn', str(following), *named])}"
-        if following is not None
-        else f"  all done; once more, or on another model: {shell(['learn', EVERY, '-m', 'MODEL'])}"
-    )
-    title = "from a number to what a model reads: guess first, then see"
-    return Listing("learn", STEP_COLUMNS, [Group(records, title=title, after=[after])], "steps")
-
-
-def _described(step: Step, done: Done | None) -> dict[str, Any]:
-    return {
-        "number": step.number,
-        "name": step.name,
-        "title": step.title,
-        "asks": step.asks,
-        "done": done is not None,
-        "done_on": None if done is None else done.model,
-        "right": None if done is None else done.right,
-        "asked": None if done is None else done.asked,
-    }
-
-
-def _script(subject: Subject, steps: Sequence[Step]) -> Listing:
-    """The whole script with its answers, for machines."""
-    context = {"model": subject.model.name}
-
-    def groups() -> Iterator[Group]:
-        for step in steps:
-            questions = [_answered(question) for question in step.make(subject)]
-            records = [{"place": place, **question} for place, question in enumerate(questions, 1)]
-            yield Group(records, line={"step": step.number, "name": step.name})
-
-    def document() -> dict[str, Any]:
-        done = read_progress()
-        return {
-            **context,
-            "steps": [
-                {
-                    **_described(step, done.get(step.number)),
-                    "recall": None if step.recall is None else _answered(step.recall),
-                    "questions": [_answered(question) for question in step.make(subject)],
-                }
-                for step in steps
-            ],
-        }
-
-    return Listing("learn", QUESTION_COLUMNS, groups(), "questions", context=context, line=context, document=document)
-
-
-def _answered(question: Question) -> dict[str, Any]:
-    outcome = question.find()
-    return {
-        "told": list(question.told),
-        "kind": question.kind.value,
-        "ask": question.ask,
-        "choices": list(question.choices),
-        "unit": question.unit or None,
-        "answer": outcome.answer,
-        "shown": question.written(outcome),
-        "lines": list(outcome.lines),
-        "commands": [shell(command) for command in question.commands],
-    }
 
 
 # --- for readers ------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ def report(error: EmbtoolError, *, hint: str | None = None, about: str | None = 
     if os.environ.get("EMBTOOL_DEBUG"):
         import traceback  # noqa: PLC0415 - only for those who ask
 
-        from embtool.output import safe  # noqa: PLC0415 - as above
+        from embtool.answers.text import safe  # noqa: PLC0415 - as above
 
         for line in "".join(traceback.format_exception(error)).splitlines():
             print(safe(line), file=sys.stderr)  # noqa: T201 - stderr is for this
@@ -31,7 +31,7 @@ def report(error: EmbtoolError, *, hint: str | None = None, about: str | None = 
 
 def complain(kind: str, message: str) -> None:
     """Print one escaped line on stderr: an error, a hint, a warning or a note."""
-    from embtool.output import safe  # noqa: PLC0415 - numpy comes with it, and `--version` complains of nothing
+    from embtool.answers.text import safe  # noqa: PLC0415 - numpy comes with it, and `--version` complains of nothing
 
     line = safe(message.replace("\n", " "))
     if len(line) > LONGEST_MESSAGE:

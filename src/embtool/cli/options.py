@@ -8,22 +8,25 @@ parameters.
 import functools
 import inspect
 import sys
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from embtool.answers import Answer, Failure, Format, emit
 from embtool.cli import completion
+from embtool.cli.command_run import CommandRun, call, read_limit
 from embtool.cli.help import HUB
-from embtool.cli.messages import note
-from embtool.cli.reach import current, read_limit, visit
+from embtool.cli.messages import note, warn
 from embtool.model import Model, open_model
-from embtool.output import Format, Result, emit
 from embtool.settings import choose_model
-from embtool.table import EmbeddingTable
-from embtool.vocabulary import POOLS, Token
+from embtool.token_table import Reading, TokenTable
+from embtool.vocabulary import POOLS
+
+RUN = "run"
+"""The field of a bundle that is no option: the run of the command."""
 
 
 def expand(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,6 +42,8 @@ def expand(command: Callable[..., Any]) -> Callable[..., Any]:
         bundles[name] = hint
         inner = get_type_hints(hint, include_extras=True)
         for part in fields(hint):
+            if part.name == RUN:
+                continue
             default = inspect.Parameter.empty if part.default is MISSING else part.default
             parameters.append(
                 inspect.Parameter(
@@ -47,24 +52,26 @@ def expand(command: Callable[..., Any]) -> Callable[..., Any]:
             )
 
     @functools.wraps(command)
-    def call(**values: Any) -> Any:
+    def invoke(**values: Any) -> Any:
+        run = CommandRun(dry_run=bool(values.get("dry_run")))
         bundled = {
-            name: bundle(**{part.name: values.pop(part.name) for part in fields(bundle)})
+            name: bundle(
+                **{part.name: run if part.name == RUN else values.pop(part.name) for part in fields(bundle)},
+            )
             for name, bundle in bundles.items()
         }
-        source = next((bundle for bundle in bundled.values() if isinstance(bundle, SourceOptions)), None)
         output = next((bundle for bundle in bundled.values() if isinstance(bundle, OutputOptions)), None)
-        return visit(
+        return call(
             lambda: command(**values, **bundled),
-            dry_run=source is not None and source.dry_run,
+            run,
             output_format=output.format if output is not None else None,
             header=output is None or not output.no_header,
         )
 
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    vars(call)["__signature__"] = inspect.Signature(parameters)
-    del vars(call)["__wrapped__"]
-    return call
+    invoke.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    vars(invoke)["__signature__"] = inspect.Signature(parameters)
+    del vars(invoke)["__wrapped__"]
+    return invoke
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class OutputOptions:
         typer.Option(
             "-f",
             "--format",
-            help="Print as table, json, jsonl, tsv or csv. Default: a table on a terminal, TSV in a pipe.",
+            help="Print as table, markdown, json, jsonl, tsv or csv. Default: a table on a terminal, TSV in a pipe.",
             rich_help_panel="Output",
         ),
     ] = None
@@ -117,9 +124,36 @@ class OutputOptions:
             raise typer.BadParameter(f"one output format at a time, not {' and '.join(sorted(asked))}")
         return asked.pop() if asked else None
 
-    def emit(self, result: Result) -> None:
-        """Print a result."""
-        emit(result, self.format, header=not self.no_header)
+    def emit(
+        self,
+        answers: Answer | Iterable[Answer | Failure],
+        *,
+        blank: Answer | type[Answer] | None = None,
+        only_notes: bool = False,
+    ) -> None:
+        """Print an answer, or several as they come, and on stderr what they have to say, each thing once.
+
+        With `only_notes` nothing is printed on stdout: the answer went into a file.
+        """
+        told: set[str] = set()
+
+        def with_notes() -> Iterator[Answer | Failure]:
+            for answer in [answers] if isinstance(answers, Answer) else answers:
+                if isinstance(answer, Answer):
+                    for say, texts in ((note, answer.notes), (warn, answer.warnings)):
+                        for text in texts:
+                            if text not in told:
+                                told.add(text)
+                                say(text)
+                yield answer
+
+        if isinstance(answers, Answer):
+            for _ in with_notes():  # all there is to say
+                pass
+            if not only_notes:
+                emit(answers, self.format, header=not self.no_header)
+        else:
+            emit(with_notes(), self.format, header=not self.no_header, blank=blank)
 
 
 @dataclass(frozen=True)
@@ -159,7 +193,7 @@ class SourceOptions:
         str | None,
         typer.Option(
             metavar="BYTES",
-            help="Ask before more is fetched; a script ends instead. Default: EMBTOOL_MAX_BYTES, else 4GB.",
+            help="Ask before fetching more; a script is refused. Default: EMBTOOL_MAX_BYTES, else 4GB.",
             rich_help_panel=HUB,
         ),
     ] = None
@@ -167,6 +201,7 @@ class SourceOptions:
         bool,
         typer.Option("--dry-run", help="Say what would be fetched, and fetch only small files.", rich_help_panel=HUB),
     ] = False
+    run: CommandRun = field(default_factory=CommandRun)
 
     @property
     def reached(self) -> tuple[str, ...]:
@@ -176,19 +211,18 @@ class SourceOptions:
 
     def open_named(self, reference: str) -> Model:
         """Open a model by name."""
-        now = current()
         model = open_model(
             reference,
             revision=self.revision,
             offline=self.offline,
             token=self.token,
             max_bytes=read_limit(self.max_bytes),
-            progress=now.progress,
-            confirm=now.confirm,
+            progress=self.run.progress,
+            confirm=self.run.confirm,
             plan_only=self.dry_run,
         )
         if not model.source.local:
-            now.add(model.source)
+            self.run.add(model.source)
         return model
 
 
@@ -230,7 +264,9 @@ class TokenOptions:
     exact: Annotated[
         bool,
         typer.Option(
-            "--exact", help="Take the text as typed; never try it with a leading space.", rich_help_panel="Tokens"
+            "--exact",
+            help="Take each text as typed; no mark of a word's start is put before it.",
+            rich_help_panel="Tokens",
         ),
     ] = False
     pool: Annotated[
@@ -245,10 +281,14 @@ class TokenOptions:
         bool, typer.Option("--strict", help="Stop at the first line of stdin that fails.", rich_help_panel="Tokens")
     ] = False
 
-    def check(self) -> None:
-        """Refuse a way of pooling that there is not."""
-        if self.pool is not None and self.pool not in POOLS:
-            raise typer.BadParameter(f"--pool is one of {', '.join(POOLS)}, not {self.pool}")
+    @property
+    def reading(self) -> Reading:
+        """How texts are read.
+
+        Raises:
+            InvalidArgument: there is no such way of pooling.
+        """
+        return Reading(self.exact, self.pool)
 
 
 class Metric(StrEnum):
@@ -277,18 +317,11 @@ Texts = Annotated[
 ]
 
 
-def find_table(model: Model, name: str) -> EmbeddingTable:
+def find_table(model: Model, name: str) -> TokenTable:
     """Find a table by its role or its tensor's name; say so where a tied output table is the input table."""
-    table = model.tables.find(name)
-    if name in ("input", "output") and table.tensor not in [
+    asked = model.token_table(name)
+    if name in ("input", "output") and asked.table.tensor not in [
         kept.tensor for kept in model.tables.stored if kept.role == name
     ]:
-        note(f"{model.name} has one table for input and output: {table.tensor.name}")
-    return table
-
-
-def token_fields(token: Token | None, identity: int) -> dict[str, object]:
-    """Write the keys that every record of a token carries; a padding row has only its id."""
-    if token is None:
-        return {"id": identity, "piece": None, "token": None, "bytes": None}
-    return {"id": identity, "piece": token.piece, "token": token.text, "bytes": token.bytes.hex()}
+        note(f"{model.name} has one table for input and output: {asked.table.tensor.name}")
+    return asked

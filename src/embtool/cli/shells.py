@@ -7,7 +7,7 @@ ours here, which `take_over` puts in the place of Typer's. They go the way of Ty
 
 An answer is a line that says which files the shell may add (`files`, `models`, or nothing), then a line for each value:
 the value, a tab, its help text. Values hold no character that is not printable. zsh and fish quote values themselves;
-for bash and PowerShell they are quoted here.
+for bash they are quoted here.
 """
 
 import contextlib
@@ -17,12 +17,16 @@ import re
 import sys
 from typing import Any
 
-from typer import _completion_shared
-from typer._click import shell_completion
-from typer._click.shell_completion import CompletionItem, ShellComplete
-
-from embtool.cli import ASKED
 from embtool.cli.completion import FILES
+from embtool.cli.typer_internals import (
+    ASKED,
+    CompletionItem,
+    ShellComplete,
+    replace_shells,
+    resolve_completion,
+    shell_name,
+    takes_files,
+)
 
 WORDS = "_TYPER_COMPLETE_ARGS"
 BREAKS = "_TYPER_COMPLETE_BREAKS"
@@ -121,34 +125,6 @@ end
 complete --command %(prog_name)s --no-files --keep-order --arguments '(%(complete_func)s)'
 """
 
-POWERSHELL = r"""
-$scriptblock = {
-    param($wordToComplete, $commandAst, $cursorPosition)
-    $words = @($commandAst.CommandElements | Where-Object { $_.Extent.EndOffset -lt $cursorPosition } | ForEach-Object {
-        if ($_ -is [System.Management.Automation.Language.StringConstantExpressionAst]) { $_.Value }
-        else { $_.Extent.Text }
-    })
-    $encoding = [Console]::OutputEncoding
-    [Console]::OutputEncoding = [System.Text.Encoding]::UTF8
-    $Env:%(autocomplete_var)s = "complete_powershell"
-    $Env:_TYPER_COMPLETE_ARGS = ($words + $wordToComplete) -join "`n"
-    $answer = @(%(prog_name)s 2>$null)
-    $Env:%(autocomplete_var)s = ""
-    $Env:_TYPER_COMPLETE_ARGS = ""
-    [Console]::OutputEncoding = $encoding
-    $answer | Select-Object -Skip 1 | ForEach-Object {
-        $value, $shown, $help = $_ -Split "`t", 3
-        [System.Management.Automation.CompletionResult]::new($value, $shown, 'ParameterValue', $help)
-    }
-    if ($answer[0] -eq "models") {
-        [System.Management.Automation.CompletionCompleters]::CompleteFilename($wordToComplete)
-    }
-}
-Register-ArgumentCompleter -Native -CommandName %(prog_name)s -ScriptBlock $scriptblock
-"""
-
-SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH, "powershell": POWERSHELL, "pwsh": POWERSHELL}
-
 
 class _Shell(ShellComplete):
     """A shell that sends its words a line each, the one to complete last, and quotes what it is given."""
@@ -176,8 +152,7 @@ class _Shell(ShellComplete):
 
     def complete(self) -> str:
         args, incomplete = self.get_completion_args()
-        context = shell_completion._resolve_context(self.cli, self.ctx_args, self.prog_name, args)  # noqa: SLF001
-        asked, part = shell_completion._resolve_incomplete(context, args, incomplete)  # noqa: SLF001
+        context, asked, part = resolve_completion(self, args, incomplete)
         offered = asked.shell_complete(context, part)
         lines = []
         for item in offered:
@@ -185,9 +160,7 @@ class _Shell(ShellComplete):
             if value is not None and value.isprintable():
                 text = "".join(c if c.isprintable() else " " for c in item.help or "")
                 lines.append(self.format_completion(CompletionItem(value, help=text)))
-        descriptor = getattr(asked, "type_descriptor", None)
-        is_path = descriptor is not None and (descriptor.is_path or descriptor.is_file)
-        return "\n".join([context.meta.get(FILES, "files" if is_path else ""), *lines])
+        return "\n".join([context.meta.get(FILES, "files" if takes_files(asked) else ""), *lines])
 
 
 class _Zsh(_Shell):
@@ -233,18 +206,6 @@ class _Bash(_Shell):
         return str(item.value)
 
 
-class _PowerShell(_Shell):
-    name = "powershell"
-    source_template = POWERSHELL
-
-    def get_completion_args(self) -> tuple[list[str], str]:
-        args, incomplete = super().get_completion_args()
-        return args, incomplete.strip("\"'") if incomplete[:1] in ("'", '"') else incomplete
-
-    def format_completion(self, item: CompletionItem) -> str:
-        return f"{quote_for_powershell(str(item.value))}\t{item.value}\t{item.help or item.value}"
-
-
 def split_line(line: str) -> tuple[list[str], str, str]:
     r"""Split a line of bash up to the cursor: its words, the last one as it was typed, and the quote open in it.
 
@@ -288,19 +249,18 @@ def quote_for_bash(text: str, quote: str) -> str | None:
     return re.sub(r"[^\w%+,./:=@^-]", r"\\\g<0>", text)
 
 
-def quote_for_powershell(text: str) -> str:
-    """Write a text as PowerShell reads it; it takes typographic quotes for quotes, too."""
-    if re.fullmatch(r"[A-Za-z0-9_./\\:=+-]+", text):
-        return text
-    return "'" + re.sub("['\u2018\u2019\u201a\u201b]", r"\g<0>\g<0>", text) + "'"
+SHELLS: dict[str, type[_Shell]] = {"bash": _Bash, "zsh": _Zsh, "fish": _Fish}
 
 
 def take_over() -> None:
     """Put the shells of this module in the place of Typer's; to be called after Typer has made its command."""
-    _completion_shared._completion_scripts.update(SCRIPTS)  # noqa: SLF001 - Typer has no other way to bring a script
-    for shell in (_Bash, _Zsh, _Fish, _PowerShell):
-        shell_completion.add_completion_class(shell, shell.name)
-    shell_completion.add_completion_class(_PowerShell, "pwsh")
+    replace_shells(SHELLS, {name: shell.source_template for name, shell in SHELLS.items()})
+
+
+def unknown_shell() -> str | None:
+    """Return the name of the shell in which the program was called if it is none of these."""
+    name = shell_name()
+    return None if name in SHELLS else name or "unknown"
 
 
 def answer(command: Any) -> int:

@@ -5,17 +5,13 @@ from typing import Annotated
 
 import typer
 
-from embtool.cli.batch import read_lines
-from embtool.cli.options import ModelOptions, OutputOptions, token_fields
-from embtool.output import Column, Group, Listing, brief, count, visible
-
-COLUMNS = (
-    Column("position", right=True),
-    Column("id", right=True, show=count),
-    Column("piece", show=visible),
-    Column("token", show=visible, style="bold"),
-    Column("bytes", style="dim", whole=True, worth=0),
-)
+from embtool.answers import Answer, Failure
+from embtool.cli.batch import NOT_FOUND
+from embtool.cli.lines import Line, checked, read_entries
+from embtool.cli.messages import report
+from embtool.cli.options import ModelOptions, OutputOptions
+from embtool.errors import EmbtoolError
+from embtool.questions.tokens import TextTokens, ask_text_tokens, ask_tokens
 
 
 def run(
@@ -35,26 +31,23 @@ def run(
     """
     opened = model.open()
     vocabulary = opened.vocabulary
-    texts = read_lines() if not text or text == ["-"] else text
-    single = text is not None and len(text) == 1 and text != ["-"]
+    if text is not None and len(text) == 1 and text != ["-"]:
+        output.emit(ask_tokens(opened.name, vocabulary, text[0], special=special))
+        return
+    typed = None if not text or text == ["-"] else text
+    failed: list[Line] = []
 
-    def groups() -> Iterator[Group]:
-        for line in texts:
-            records = [
-                {"position": position, **token_fields(token, token.id)}
-                for position, token in enumerate(vocabulary.encode(line, special=special))
-            ]
-            named = {} if single else {"text": line}
-            yield Group(records, fields=named, line=named, title=None if single else brief(line))
+    def answers() -> Iterator[Answer | Failure]:
+        for line in typed or read_entries():
+            try:
+                yield ask_text_tokens(opened.name, vocabulary, checked(line), special=special)
+            except EmbtoolError as error:
+                if typed is not None:
+                    raise
+                report(error, about=line if isinstance(line, str) else None)
+                failed.append(line)
+                yield Failure("text", line if isinstance(line, str) else None, error)
 
-    output.emit(
-        Listing(
-            "tokens",
-            COLUMNS if single else (Column("text", terminal=False), *COLUMNS),
-            groups(),
-            records_key="tokens",
-            groups_key=None if single else "texts",
-            context={"model": opened.name},
-            line={"model": opened.name},
-        )
-    )
+    output.emit(answers(), blank=TextTokens(opened.name, "", ()))
+    if failed:
+        raise typer.Exit(NOT_FOUND)

@@ -5,12 +5,35 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from enum import Enum
 from itertools import pairwise
-from typing import Any
 
 import typer
 
+from embtool.answers.text import shell
+from embtool.cli.typer_internals import bounds, rejected_value, value_type
+
 MODEL_FIRST = ("info", "check", "diff", "export", "use")
 """Commands that are about models: they take them as arguments."""
+
+
+MOVED = {"odd": "similarity", "analogy": "calc --questions"}
+"""Commands of 0.1.0 that are another one's now."""
+
+
+def moved(arguments: Sequence[str]) -> tuple[str, str] | None:
+    """Recognise a command or an option of 0.1.0: return what is wrong and the command line to type, or None."""
+    name, *rest = arguments
+    if name in MOVED:
+        kept = [word for word in rest if word not in ("--spaced", "--answers")]
+        line = shell([*MOVED[name].split(), *kept, *(["--each"] if "--answers" in rest else [])])
+        return f"`{name}` is `{MOVED[name]}` now", line
+    signs = {"--plus": "+", "--minus": "-"}
+    if name == "neighbors" and not signs.keys().isdisjoint(word.split("=")[0] for word in rest):
+        terms: list[str] = []
+        for word in rest:
+            option, _, glued = word.partition("=")
+            terms += [signs[option], *([glued] if glued else [])] if option in signs else [word]
+        return "an expression is `calc` now", shell(["calc", *(terms[1:] if terms[0] == "+" else terms)])
+    return None
 
 
 def sentence(error: typer.TyperException) -> str:
@@ -45,7 +68,7 @@ def glued_option(arguments: Sequence[str], letter: str) -> str | None:
     for argument in arguments:
         if re.fullmatch(rf"-{letter}[^\W\d_]+", argument):
             token = argument[1:]
-            return f"{argument} was read as the option -{letter}; to subtract a token write --minus {token}"
+            return f"{argument} was read as the option -{letter}; to subtract a token write calc … - {token}"
     return None
 
 
@@ -57,12 +80,11 @@ def _likeness(typed: str, name: str) -> float:
 
 def _wish(error: typer.TyperException) -> str | None:
     """Say what an option is, and what it is not, where its value was refused for its type."""
-    details: Any = getattr(error.__cause__, "errors", None)
-    parameter: Any = getattr(error, "param", None)
-    if details is None or parameter is None:
+    refused, parameter = rejected_value(error), getattr(error, "param", None)
+    if refused is None or parameter is None:
         return None
     name = "/".join(sorted(parameter.opts, key=lambda option: option.startswith("--")))
-    kind, least, most = parameter.type_descriptor.annotation, parameter.min, parameter.max
+    kind, (least, most) = value_type(parameter), bounds(parameter)
     if isinstance(kind, type) and issubclass(kind, Enum):
         *others, last = [choice.value for choice in kind]
         wish = f"{', '.join(others)} or {last}"
@@ -72,4 +94,4 @@ def _wish(error: typer.TyperException) -> str | None:
         wish += f" to {most}" if most is not None else ""
     else:
         return None
-    return f"{name} is {wish}, not {str(details()[0]['input'])!r}"
+    return f"{name} is {wish}, not {refused!r}"

@@ -1,15 +1,37 @@
 """`embtool use`: the default model."""
 
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from embtool.answers import Card, Section, value
 from embtool.cli import completion
 from embtool.cli.options import OutputOptions
 from embtool.model import open_model
-from embtool.output import Card, Section
 from embtool.settings import BUNDLED, choose_model, save_model, settings_file
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class UseAnswer(Card):
+    """The default model."""
+
+    command = "use"
+
+    model: str = value("the model that commands use when none is named")
+    why: str = value("what chose it")
+    file: str = value("where the choice is kept")
+
+    def title(self) -> str:
+        """Return what it is."""
+        return "default model"
+
+    def sections(self) -> Sequence[Section]:
+        """Return the choice."""
+        return [Section("", [("model", self.model), ("why", self.why), ("kept in", self.file)])]
 
 
 def run(
@@ -32,14 +54,12 @@ def run(
     elif clear:
         save_model(None)
     reference, why = choose_model()
-    document = {"model": reference, "why": why, "file": str(settings_file())}
-    lines = [("model", reference), ("why", why), ("kept in", document["file"])]
-    output.emit(Card("use", "default model", document, [Section("", lines)], document))
+    output.emit(UseAnswer(reference, why, str(settings_file())))
 
 
 def _checked(model: str) -> str:
     """Open the model once, so that a mistyped name is not saved; a local path is saved whole."""
     opened = open_model(model)
     if opened.source.local and model != BUNDLED:
-        return str(Path(model).expanduser().absolute())
+        return str(Path(os.path.expanduser(model)).absolute())  # noqa: PTH111 - `~` stays where nobody has it
     return model

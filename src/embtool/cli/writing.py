@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from embtool.answers.text import size
+from embtool.cli.command_run import CommandRun
 from embtool.cli.messages import note
-from embtool.cli.reach import current
-from embtool.output import size
+from embtool.places import is_file, is_folder
 from embtool.replacing import whole
 
 STDOUT = "-"
@@ -18,23 +19,25 @@ STDOUT = "-"
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")]
 
 
-def check_free(path: Path | None, *, force: bool, is_folder: bool = False) -> None:
+def check_free(path: Path | None, *, force: bool, wants_folder: bool = False) -> None:
     """Refuse a place where something is, unless it may be replaced; before anything is computed.
 
     Raises:
         BadParameter: it is taken, or there is a folder where a file is to be, or the other way round.
+        LocalFailure: the system does not let us look.
     """
     if path is None or str(path) == STDOUT:
         return
-    if path.is_dir() and not is_folder:
+    has_file, has_folder = is_file(path), is_folder(path)  # a device or a pipe is written to, not replaced
+    if has_folder and not wants_folder:
         raise typer.BadParameter(f"{path} is a folder")
-    if path.is_file() and is_folder:
+    if has_file and wants_folder:
         raise typer.BadParameter(f"{path} is a file, and a folder is to be written")
-    if (path.is_file() or path.is_dir()) and not force:  # a device or a pipe is written to, not replaced
+    if (has_file or has_folder) and not force:
         raise typer.BadParameter(f"{path} is there already: --force replaces it")
 
 
-def write_rows(rows: Any, path: Path) -> None:
+def write_rows(rows: Any, path: Path, run: CommandRun) -> None:
     """Write rows as a numpy file, float32; `-` is stdout. A dry run writes nothing.
 
     Raises:
@@ -46,16 +49,16 @@ def write_rows(rows: Any, path: Path) -> None:
         sys.stdout.buffer.write(content.getbuffer())
         sys.stdout.buffer.flush()
     else:
-        write(content.getvalue(), path)
+        write(content.getvalue(), path, run)
 
 
-def write(content: bytes, path: Path, *, about: str = "") -> None:
+def write(content: bytes, path: Path, run: CommandRun, *, about: str = "") -> None:
     """Write a file and say so, with what is to be said `about` it. A dry run writes nothing.
 
     Raises:
         LocalFailure: the system does not let it be written.
     """
-    if current().is_rehearsal:
+    if run.dry_run:
         return
     with whole(path) as file:
         file.write(content)

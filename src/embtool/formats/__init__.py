@@ -85,7 +85,7 @@ def check_named_file(source: Source, file: str) -> str:
 
 
 def _sniff(source: Source, file: str) -> Callable[[Source, str], Checkpoint] | None:
-    """Tell by its first bytes how a file is opened whose name does not say.
+    """Return what opens a file whose name does not say, by its first bytes.
 
     Ollama names its files by their hash; word2vec's and GloVe's end in `.bin` and `.txt`, like many others.
     """

@@ -12,9 +12,7 @@ from types import MappingProxyType
 import numpy as np
 
 from embtool.dtypes import DTYPES, Bytes, DType, Floats
-from embtool.errors import UnsupportedDType
-
-INSTALL = "pip install gguf"
+from embtool.errors import MissingExtra, UnsupportedDType
 
 BLOCKS: MappingProxyType[int, tuple[str, int, int]] = MappingProxyType(
     {
@@ -57,7 +55,7 @@ NEVER_STORED = frozenset({"Q8_1", "Q8_K"})
 
 
 def type_of(number: int) -> DType:
-    """Give the dtype of a ggml type; one that is not known has no size, and its rows are refused by name."""
+    """Return the dtype of a ggml type; one that is not known has no size, and its rows are refused by name."""
     if number in PLAIN:
         return DTYPES[PLAIN[number]]
     return _TYPES.get(number) or DType(f"ggml type {number}", 1, 0)
@@ -70,15 +68,14 @@ def _decoder(number: int, name: str, values: int, size: int) -> Callable[[Bytes]
         try:
             from gguf import GGMLQuantizationType, dequantize  # noqa: PLC0415 - an extra, and slow to load
         except ImportError as error:
-            raise UnsupportedDType(
-                f"rows of dtype {name} are decoded by the gguf library, which is not installed", hint=INSTALL
-            ) from error
+            raise MissingExtra.of("gguf", f"decoding rows of dtype {name} needs") from error
         try:
             kind = GGMLQuantizationType(number)
             rows = dequantize(np.ascontiguousarray(stored).reshape(-1, stored.shape[-1]), kind)
         except (ValueError, NotImplementedError) as error:
             raise UnsupportedDType(
-                f"rows of dtype {name} cannot be decoded by this version of the gguf library", hint=f"{INSTALL} -U"
+                f"rows of dtype {name} cannot be decoded by this version of the gguf library",
+                hint="pip install -U gguf",
             ) from error
         numbers: Floats = rows.reshape(*stored.shape[:-1], stored.shape[-1] // size * values)
         return numbers

@@ -96,12 +96,12 @@ class Strings(Sequence[str]):
         return len(self.starts)
 
     def raw(self, place: int) -> bytes:
-        """Give the bytes of one string."""
+        """Return the bytes of one string."""
         start = int(self.starts[place])
         return self.data[start : start + int(self.lengths[place])]
 
     def __getitem__(self, place: Any) -> Any:
-        """Give one string.
+        """Return one string.
 
         Raises:
             FormatError: its bytes are not UTF-8.
@@ -219,7 +219,7 @@ class _Cursor:
             return self._array(key, depth)
         form = SCALARS.get(kind)
         if form is None:
-            raise FormatError(f"{key} in {self.shard} has a value of type {kind}, which there is not")
+            raise FormatError(f"{key} in {self.shard} has the unknown value type {kind}")
         return self._truth(key) if kind == BOOL else self.scalar(form)
 
     def _truth(self, key: str) -> bool:
@@ -239,7 +239,7 @@ class _Cursor:
             return [self._array(key, depth + 1) for _ in range(count)]
         form = SCALARS.get(kind)
         if form is None:
-            raise FormatError(f"{key} in {self.shard} is an array of type {kind}, which there is not")
+            raise FormatError(f"{key} in {self.shard} is an array of the unknown value type {kind}")
         size = struct.calcsize(form)
         self._check_room(count, size)
         return np.frombuffer(self.take(count * size), np.dtype(form if form != "?" else "u1"))
@@ -306,7 +306,7 @@ def _entry(cursor: _Cursor) -> _Entry:
 def _alignment(metadata: Mapping[str, Any], shard: str) -> int:
     alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
     if type(alignment) is not int or alignment < 8 or alignment & (alignment - 1) or alignment > 1 << 20:  # noqa: PLR2004
-        raise FormatError(f"general.alignment in {shard} is not a power of two from 8 on")
+        raise FormatError(f"general.alignment in {shard} is not a power of two of at least 8")
     return alignment
 
 

@@ -178,7 +178,7 @@ def read_config(
 
 
 def _family(architecture: str, config: Config) -> tuple[Family, str | None]:
-    """Give the family, with the layout of its GGUF files, and where that is said."""
+    """Return the family, with the layout of its GGUF files, and where that is said."""
     layout: Layout | None = None
     if architecture in INTERLEAVED:
         layout = "interleaved"
@@ -204,7 +204,7 @@ _NO_ASSUMPTIONS: dict[str, Any] = {
 
 
 def _divides(width: Any, heads: Any) -> bool:
-    """Tell whether these are counts, and the width is a whole number of heads."""
+    """Return whether these are counts, and the width is a whole number of heads."""
     return type(width) is int and type(heads) is int and heads > 0 and width % heads == 0
 
 
@@ -241,7 +241,7 @@ class _Translation:
         return self.raw
 
     def value(self, key: str) -> Any:
-        """Give the value of a key below the architecture's name.
+        """Return the value of a key below the architecture's name.
 
         Raises:
             ConfigError: it is an array of arrays, which no key of a model has.
@@ -252,7 +252,7 @@ class _Translation:
         return value.tolist() if isinstance(value, np.ndarray) else value
 
     def number(self, key: str) -> float | None:
-        """Give the value of a key that is computed with here.
+        """Return the value of a key that is computed with here.
 
         Raises:
             ConfigError: it is no finite number.
@@ -400,7 +400,7 @@ class _Translation:
             section["mscale"] = section["mscale_all_dim"] = logarithm / YARN_LOG
 
     def _from_factors(self, factors: list[float]) -> dict[str, Any]:
-        """Name the llama3 settings that come to these factors; else give the factors themselves.
+        """Return the llama3 settings that come to these factors, else the factors themselves.
 
         Frequencies divided by a factor each are what longrope does, with the same factors at every length.
         """

@@ -52,7 +52,7 @@ def join(pieces: Pieces) -> TensorInfo:
     if codes.dtype.name != "U32" or rest or width % packing.group:
         raise pieces.error(
             f"has {codes.shape[1]:,} words of {codes.dtype.name} a row, "
-            f"which are no groups of {packing.group} codes of {packing.bits} bits"
+            f"which do not divide into groups of {packing.group} codes of {packing.bits} bits"
         )
     groups = width // packing.group
     pieces.check_rows(scales, codes.shape[0], groups)

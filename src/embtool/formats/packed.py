@@ -39,7 +39,7 @@ class Pieces:
     """The width of a row as the config has it, where nothing better is known."""
 
     def has(self, end: str) -> bool:
-        """Tell whether there is such a tensor."""
+        """Return whether there is such a tensor."""
         return self._full(end) in self.checkpoint.names
 
     def get(self, end: str) -> TensorInfo:

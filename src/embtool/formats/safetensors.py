@@ -138,7 +138,7 @@ def _parse_entry(name: str, entry: object, data_start: int, shard: str) -> Tenso
 
 
 def _are_sizes(value: Any) -> TypeGuard[list[int]]:
-    """Tell whether this is a list of non-negative integers that a file could have."""
+    """Return whether this is a list of non-negative integers that a file could have."""
     return isinstance(value, list) and all(type(size) is int and 0 <= size < LARGEST_SIZE for size in value)
 
 

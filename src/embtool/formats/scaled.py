@@ -40,7 +40,7 @@ _I8 = DType("I8", 1, 1, lambda stored: stored.view(np.int8).astype(np.float32))
 
 
 def _readable(dtype: DType) -> DType:
-    """Give the dtype in which codes or scales are decoded: a scale in U8 is a power of two."""
+    """Return the dtype in which codes or scales are decoded: a scale in U8 is a power of two."""
     return {"F8_E8M0": _E8M0, "U8": _E8M0, "I8": _I8}.get(dtype.name, dtype)
 
 
@@ -80,7 +80,7 @@ def join_scaled(pieces: Pieces) -> TensorInfo:
     if rows_each is None or columns_each is None or _readable(scales.dtype).decode is None:
         shape = " × ".join(map(str, scales.shape)) or "scalar"
         raise pieces.error(
-            f"has scales of {scales.dtype.name}, {shape}, which fit no blocks of its {rows:,} × {width:,}"
+            f"has scales of {scales.dtype.name}, {shape}, which do not fit blocks of its {rows:,} × {width:,}"
         )
     decode = _Scaled(_readable(codes.dtype), _readable(scales.dtype), width, columns_each)
     return pieces.join(
@@ -89,13 +89,13 @@ def join_scaled(pieces: Pieces) -> TensorInfo:
 
 
 def _sides(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Give rows and columns of scales: a single number is one of each, a list has one for each row."""
+    """Return rows and columns of scales: a single number is one of each, a list has one for each row."""
     padded = (*shape, 1, 1)
     return (padded[0], padded[1]) if len(shape) <= 2 else (0, 0)  # noqa: PLR2004 - a table has two sides
 
 
 def _each(scales: int, numbers: int, block: int) -> int | None:
-    """Tell how many numbers share a scale: all, one, or a block; None if these scales fit none."""
+    """Return how many numbers share a scale: all, one, or a block; None if these scales fit none."""
     if scales == 1:
         return numbers
     if scales == numbers:
@@ -170,7 +170,7 @@ def _floats4(pieces: Pieces, codes: TensorInfo, whole: str | None, *, divides: b
     group = MXFP4_GROUP if whole is None else NVFP4_GROUP
     rows, width = codes.shape[0], codes.shape[1] * 2
     if width % group:
-        raise pieces.error(f"has rows of {width:,} numbers, which are no groups of {group}")
+        raise pieces.error(f"has rows of {width:,} numbers, which do not divide into groups of {group}")
     pieces.check_rows(scales, rows, width // group)
     parts = [Part(codes), Part(scales)]
     known = {"F8_E4M3"} if whole is not None else {"U8", "F8_E8M0"}
@@ -227,7 +227,9 @@ def _words(pieces: Pieces, codes: TensorInfo) -> TensorInfo:
     scales = pieces.get("weight_scale")
     down, across = _sides(scales.shape)
     if -(-width * bits // WORD_BITS) != codes.shape[1] or down != codes.shape[0] or not across or width % across:
-        raise pieces.error(f"has {codes.shape[1]:,} words a row and {across:,} scales, which fit no {width:,} numbers")
+        raise pieces.error(
+            f"has {codes.shape[1]:,} words a row and {across:,} scales, which do not fit {width:,} numbers"
+        )
     decode = _Words(bits, width, codes.stride, scales.dtype)
     return pieces.join(f"pack-quantized {bits}-bit", width, [Part(codes), Part(_tall(scales, down))], decode)
 

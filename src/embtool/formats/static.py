@@ -15,12 +15,12 @@ import hashlib
 import json
 import os
 import re
+import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -33,6 +33,7 @@ from embtool.dtypes import Bytes, DType, Floats
 from embtool.errors import FormatError, LocalFailure, TableNotFound, UnsupportedFormat
 from embtool.formats.packed import Pieces, Recipe
 from embtool.formats.safetensors import SafetensorsCheckpoint
+from embtool.kept import checksum, is_sound, seal_metadata, stamp
 from embtool.replacing import flush
 from embtool.source import Folder, LocalRange, RangeReader, Source
 from embtool.vocabulary import Vocabulary
@@ -40,7 +41,7 @@ from embtool.vocabulary.plain import read_words
 
 SUFFIX = ".vec"
 
-VERSION = 1
+VERSION = 2
 """Raise it when the files below are read in another way: what was kept before is then not found."""
 
 TABLE = "embeddings"
@@ -84,7 +85,7 @@ class Layout:
 
 
 def recognise(head: bytes, file: str) -> Layout | None:
-    """Tell the layout of a file from its first bytes, or None if it is no table of words.
+    """Return the layout of a file from its first bytes, or None if it is no table of words.
 
     Raises:
         UnsupportedFormat: it is fastText's binary model.
@@ -138,14 +139,16 @@ class StaticCheckpoint(Checkpoint):
             LocalFailure: the cache cannot be written.
         """
         path = derived("static", self._key).with_suffix(f".v{VERSION}.safetensors")
-        if path.is_file():
-            with suppress(FormatError):  # one that was cut is made anew
+        with suppress(OSError):  # what is not there, or no longer what was written, is made anew
+            if is_sound(path):
                 return SafetensorsCheckpoint(Folder(path.parent, self.source.name), [path.name])
-        if not put(path, self._convert):
+        moment = int(time.time())
+        if not put(path, lambda file: self._convert(file, moment)):
             raise LocalFailure(
                 f"{self.file} must be read once into the cache, and {path.parent} cannot be written",
                 hint="EMBTOOL_CACHE names another folder for it",
             )
+        stamp(path, moment)
         return SafetensorsCheckpoint(Folder(path.parent, self.source.name), [path.name])
 
     @cached_property
@@ -157,14 +160,16 @@ class StaticCheckpoint(Checkpoint):
                 f"{self.file} is read as a whole: embtool opens such a file only on this machine",
                 hint="fetch it first, with `hf download`",
             )
-        state = os.stat(path)  # noqa: PTH116 - a descriptor's worth of facts
-        known = [str(path.resolve()), state.st_size, state.st_mtime_ns, state.st_ino]
+        try:
+            state = os.stat(path)  # noqa: PTH116 - a descriptor's worth of facts
+        except OSError as error:
+            raise LocalFailure(f"cannot read {path}: {error.strerror or error}") from error
+        known = [os.path.realpath(path), state.st_size, state.st_mtime_ns, state.st_ino]
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
-    def _convert(self, path: Path) -> None:
-        with path.open("wb") as file:
-            _Writer(file, self.layout.width).write(_records(self.source, self.file, self.layout))
-            flush(file)  # nothing holds it against a checksum later
+    def _convert(self, file: BinaryIO, moment: int) -> None:
+        _Writer(file, self.layout.width, moment).write(_records(self.source, self.file, self.layout))
+        flush(file)  # a large one is not held against its sum whenever it is opened
 
     def tensor(self, name: str) -> TensorInfo:
         """Find the table.
@@ -183,7 +188,7 @@ class StaticCheckpoint(Checkpoint):
         return self._kept.rows(self._kept.tensor(TABLE), ids)
 
     def local_range(self, tensor: TensorInfo) -> LocalRange:
-        """Name the place of what was kept."""
+        """Return the place of what was kept."""
         del tensor
         return self._kept.local_range(self._kept.tensor(TABLE))
 
@@ -218,10 +223,12 @@ class _Writer:
 
     file: BinaryIO
     width: int
+    moment: int
+    """The second at which it is sealed."""
     words: list[bytes] = field(default_factory=list)
 
     def write(self, records: Iterator[tuple[list[bytes], Floats]]) -> None:
-        """Write all records, then the words, then the header before them."""
+        """Write all records, then the words, then the header before them, twice: without its sum and with it."""
         self.file.write(bytes(HEADER_BYTES))
         for words, vectors in records:
             self.words += words
@@ -229,13 +236,20 @@ class _Writer:
         text = b"\n".join(self.words)
         self.file.write(text)
         size = len(self.words) * self.width * 4
-        entries = {
+        tensors = {
             TABLE: {"dtype": "F32", "shape": [len(self.words), self.width], "data_offsets": [0, size]},
             WORDS: {"dtype": "U8", "shape": [len(text)], "data_offsets": [size, size + len(text)]},
         }
-        header = json.dumps(entries).encode().ljust(HEADER_BYTES - 8)
+        self._write_header(tensors, seal_metadata(moment=self.moment))
+        total = checksum(self.file, HEADER_BYTES, HEADER_BYTES + size + len(text))
+        self._write_header(tensors, seal_metadata(total, self.moment))
+
+    def _write_header(self, tensors: Mapping[str, object], metadata: Mapping[str, str]) -> None:
+        """Write the header, and stand at the beginning of the file."""
+        header = json.dumps({"__metadata__": metadata, **tensors}).encode().ljust(HEADER_BYTES - 8)
         self.file.seek(0)
         self.file.write((HEADER_BYTES - 8).to_bytes(8, "little") + header)
+        self.file.seek(0)
 
 
 def _records(source: Source, file: str, layout: Layout) -> Iterator[tuple[list[bytes], Floats]]:
@@ -382,7 +396,7 @@ def open_file(source: Source, file: str) -> StaticCheckpoint:
     """
     layout = recognise(source.head(file, LOOKED_AT), file)
     if layout is None:
-        raise FormatError(f"{file} is no table of words: its first lines are not a word and numbers")
+        raise FormatError(f"{file} is not a table of words: its first lines are not a word and numbers")
     return StaticCheckpoint(source, file, layout)
 
 
@@ -393,7 +407,7 @@ def open_checkpoint(source: Source) -> StaticCheckpoint | None:
 
 
 def is_static(source: Source, file: str) -> bool:
-    """Tell whether a file is one of words and vectors, by its first bytes."""
+    """Return whether a file is one of words and vectors, by its first bytes."""
     return recognise(source.head(file, LOOKED_AT), file) is not None
 
 
@@ -429,7 +443,7 @@ def join_model2vec(pieces: Pieces) -> TensorInfo:
     if pieces.has("mapping"):
         mapping = pieces.get("mapping")
         if len(mapping.shape) != 1 or mapping.dtype.name not in INTEGERS:
-            raise pieces.error(f"has a {mapping.name} of {mapping.dtype.name} that is no list of rows")
+            raise pieces.error(f"has a {mapping.name} of {mapping.dtype.name} that is not a list of rows")
         tokens = mapping.shape[0]
         through = RowMap(lambda: _read_mapping(pieces, mapping, table.shape[0]))
     if not pieces.has("weights"):

@@ -4,7 +4,7 @@ The floors inside, lowest first; each module's docstring says what it promises:
 
     reference    `org/name@revision` -> Reference, without a request
     endpoint     which server is asked, and who may see the token
-    failures     what a server or huggingface_hub says -> embtool's errors
+    failures     what a server or the network says -> embtool's errors
     store        what was fetched, in embtool's own cache
     tablefile    a finished table on the disk, which describes itself
     inventory    what the cache holds: list, check, remove
@@ -13,7 +13,8 @@ The floors inside, lowest first; each module's docstring says what it promises:
     crew         several jobs side by side, and an end that does not hang
     transport    one byte range over HTTP: checked, resumed, never believed
     table        one long range -> one finished table
-    small        small files, through huggingface_hub's own cache
+    shared       one repository in the cache that all Hugging Face tools share
+    small        small files, whole: checked, and believed by what their endpoint said
     repository   HubSource: all of it as a `Source`
 
 Only this package imports huggingface_hub and httpx2, and importing it imports neither: that happens when `HubSource` is

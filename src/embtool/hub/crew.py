@@ -28,7 +28,7 @@ class Stop:
         self._event = threading.Event()
 
     def set(self) -> None:
-        """Tell everybody to stop."""
+        """Ask everybody to stop."""
         self._event.set()
 
     def check(self) -> None:

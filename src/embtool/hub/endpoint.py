@@ -20,7 +20,7 @@ TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
-    """Tell who is behind a URL: scheme, host and port.
+    """Return who is behind a URL: scheme, host and port.
 
     >>> origin("https://HuggingFace.co/x")
     ('https', 'huggingface.co', 443)
@@ -64,9 +64,14 @@ class Endpoint:
         >>> Endpoint("https://huggingface.co").key
         'huggingface.co'
         """
-        if self.shown == "https://huggingface.co":
+        if self.is_default:
             return "huggingface.co"
         return f"endpoint-{hashlib.sha256(self.shown.encode()).hexdigest()[:16]}"
+
+    @property
+    def is_default(self) -> bool:
+        """Whether this is the hub that every Hugging Face tool asks unless told otherwise."""
+        return self.shown == "https://huggingface.co"
 
     @property
     def is_private_line(self) -> bool:
@@ -80,19 +85,19 @@ class Endpoint:
             return False
 
     def is_origin_of(self, url: str) -> bool:
-        """Tell whether a URL leads to this server."""
+        """Return whether a URL leads to this server."""
         return origin(url) == origin(self.url)
 
     def resolve_url(self, repo_id: str, revision: str, file: str) -> str:
-        """Name the address at which the hub says where a file's bytes are."""
+        """Return the address at which the hub says where a file's bytes are."""
         return f"{self.url}/{repo_id}/resolve/{quote(revision, safe='')}/{quote(file, safe='/')}"
 
     def listing_url(self, repo_id: str, revision: str) -> str:
-        """Name the address at which the hub lists a repository's files."""
+        """Return the address at which the hub lists a repository's files."""
         return f"{self.url}/api/models/{repo_id}/revision/{quote(revision, safe='')}?blobs=true"
 
     def page_url(self, repo_id: str) -> str:
-        """Name the page that a person opens to ask for access."""
+        """Return the page that a person opens to ask for access."""
         return f"{self.shown}/{repo_id}"
 
 
@@ -108,7 +113,7 @@ class Credentials:
         """Whether there is a token that was not sent, because anyone on the way could have read it."""
 
     def token(self) -> str | None:
-        """Tell the token to send to the endpoint, if there is one and it may be sent.
+        """Return the token to send to the endpoint, if there is one and it may be sent.
 
         Raises:
             AccessDenied: the token cannot be one.
@@ -133,6 +138,7 @@ class Credentials:
         token = (token or "").strip()
         if token and not TOKEN.fullmatch(token):
             raise AccessDenied(
-                "the token holds spaces or characters that no token has", hint="log in again: hf auth login"
+                "the token holds spaces or other characters that a token cannot have",
+                hint="log in again: hf auth login",
             )
         return token or None

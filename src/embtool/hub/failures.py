@@ -1,8 +1,7 @@
-"""What a server, the network or huggingface_hub says, as embtool's errors.
+"""What a server or the network says, as embtool's errors.
 
-Two ways in: an HTTP status with its headers (our own requests, and huggingface_hub's `HfHubHTTPError`), and a foreign
-exception. Exceptions are known by the names of their classes, not by the classes: huggingface_hub 1.x raises httpx's,
-2.x raises httpx2's, and both name them alike. Foreign text is cut here and escaped where it is printed.
+Two ways in: an HTTP status with its headers, and an exception of the HTTP library, known by the name of its class, so
+that nobody loads that library to word an error. Foreign text is cut here and escaped where it is printed.
 """
 
 import errno
@@ -11,13 +10,11 @@ from dataclasses import dataclass
 
 from embtool.errors import (
     AccessDenied,
-    BadReference,
     EmbtoolError,
     FileNotInModel,
     FormatError,
     LocalFailure,
     ModelNotFound,
-    SourceError,
     Unreachable,
 )
 from embtool.hub.endpoint import Endpoint
@@ -32,55 +29,6 @@ NOT_A_HUB = "does not answer like a Hugging Face endpoint (captive portal, proxy
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Error numbers of a disk, a quota or a file size limit that is reached."""
-
-FOREIGN: dict[str, type[EmbtoolError]] = {
-    # huggingface_hub.errors that its download functions raise
-    "OfflineModeIsEnabled": Unreachable,
-    "LocalEntryNotFoundError": Unreachable,
-    "RevisionResolutionError": Unreachable,
-    "FileMetadataError": FormatError,
-    "GatedRepoError": AccessDenied,
-    "DisabledRepoError": AccessDenied,
-    "RepositoryNotFoundError": ModelNotFound,
-    "RevisionNotFoundError": ModelNotFound,
-    "RemoteEntryNotFoundError": FileNotInModel,
-    "EntryNotFoundError": FileNotInModel,
-    "HFValidationError": BadReference,
-    "HfUriError": BadReference,
-    "LocalTokenNotFoundError": AccessDenied,
-    "OIDCError": AccessDenied,
-    "DeviceCodeError": AccessDenied,
-    "BadRequestError": FormatError,
-    "HfHubHTTPError": Unreachable,
-    "XetDownloadError": Unreachable,
-    "FileDuplicationError": LocalFailure,
-    "CorruptedCacheException": LocalFailure,
-    "CacheNotFound": LocalFailure,
-    # the rest of huggingface_hub.errors: raised by functions that embtool does not call
-    "BucketNotFoundError": ModelNotFound,
-    "CachedRepoTreeNotFoundError": Unreachable,
-    "BucketBatchError": SourceError,
-    "JobNotFoundError": SourceError,
-    "InferenceTimeoutError": SourceError,
-    "InferenceEndpointError": SourceError,
-    "SafetensorsParsingError": FormatError,
-    "NotASafetensorsRepoError": FormatError,
-    "TextGenerationError": SourceError,
-    "DryRunError": SourceError,
-    "DDUFError": FormatError,
-    "StrictDataclassError": FormatError,
-    "CLIError": SourceError,
-    "SandboxError": SourceError,
-    # httpx and httpx2
-    "UnsupportedProtocol": FormatError,
-    "LocalProtocolError": FormatError,
-    "TooManyRedirects": FormatError,
-    "DecodingError": FormatError,
-    "InvalidURL": FormatError,
-    "TransportError": Unreachable,
-    "HTTPError": Unreachable,
-}
-"""A foreign class's name -> ours; the nearest ancestor counts."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +59,8 @@ def from_status(status: int, headers: Mapping[str, str], asked: Asked) -> Embtoo
     """
     code = headers.get("x-error-code", "")
     said = cut(headers.get("x-error-message", ""))
-    if code in CODES and not (code == "RepoNotFound" and status == UNAUTHORIZED):
+    is_odd = (code == "RepoNotFound" and status == UNAUTHORIZED) or (code == "EntryNotFound" and asked.file is None)
+    if code in CODES and not is_odd:
         return CODES[code](asked)
     if status == NOT_FOUND:
         return _from_bare_404(headers, asked)
@@ -168,25 +117,6 @@ def _from_refusal(status: int, said: str, asked: Asked) -> EmbtoolError:
     return AccessDenied(f"{asked.endpoint.shown} refuses {asked} (403){_quote(said)}", hint=hint)
 
 
-def from_foreign(error: Exception, asked: Asked) -> EmbtoolError:
-    """Translate an exception of huggingface_hub, of its HTTP library, or of the operating system.
-
-    The caller raises the result `from error`.
-    """
-    if isinstance(error, EmbtoolError):
-        return error
-    chain = [kind.__name__ for kind in type(error).__mro__]
-    response = getattr(error, "response", None)
-    if "HfHubHTTPError" in chain and response is not None:
-        return from_status(response.status_code, {k.lower(): v for k, v in response.headers.items()}, asked)
-    for name in chain:
-        if name in FOREIGN:
-            return _worded(FOREIGN[name], name, error, asked)
-    if isinstance(error, OSError):
-        return from_os_error(error, f"cannot fetch {asked}")
-    return SourceError(f"cannot fetch {asked}: {type(error).__name__}: {cut(str(error))}")
-
-
 def from_os_error(error: OSError, what: str) -> EmbtoolError:
     """Translate what the operating system said about a local file."""
     hint = "free some space, or set EMBTOOL_CACHE to a folder on another disk" if error.errno in FULL else None
@@ -195,7 +125,7 @@ def from_os_error(error: OSError, what: str) -> EmbtoolError:
 
 
 def is_transport_error(error: Exception) -> bool:
-    """Tell whether the connection failed, so that another attempt may succeed."""
+    """Return whether the connection failed, so that another attempt may succeed."""
     names = {kind.__name__ for kind in type(error).__mro__}
     return "TransportError" in names and not names & {"UnsupportedProtocol", "LocalProtocolError", "ProxyError"}
 
@@ -208,7 +138,9 @@ def network_error(error: Exception, host: str) -> EmbtoolError:
             f"cannot connect to {host}: {cut(str(error))}", hint="check the network, the proxy, HF_ENDPOINT"
         )
     if "TimeoutException" in names:
-        return Unreachable(f"{host} did not answer in time", hint="try again; HF_HUB_DOWNLOAD_TIMEOUT sets the seconds")
+        variable = "HF_HUB_ETAG_TIMEOUT" if "ConnectTimeout" in names else "HF_HUB_DOWNLOAD_TIMEOUT"
+        said = _quote(cut(str(error)))
+        return Unreachable(f"{host} did not answer in time{said}", hint=f"try again; {variable} sets the seconds")
     if "ProxyError" in names:
         return Unreachable(f"the proxy does not lead to {host}: {cut(str(error))}", hint="check HTTPS_PROXY")
     if "UnsupportedProtocol" in names:
@@ -220,26 +152,6 @@ def network_error(error: Exception, host: str) -> EmbtoolError:
 
 def _quote(said: str) -> str:
     return f": {said}" if said else ""
-
-
-def _worded(kind: type[EmbtoolError], name: str, error: Exception, asked: Asked) -> EmbtoolError:
-    if name == "OfflineModeIsEnabled":
-        return offline_error(asked)
-    if name == "LocalEntryNotFoundError":
-        return _from_cause(error, asked)
-    if name == "FileMetadataError":
-        return FormatError(f"{asked.endpoint.shown} {NOT_A_HUB}")
-    if name in ("TransportError", "HTTPError", "UnsupportedProtocol", "TooManyRedirects"):
-        return network_error(error, asked.endpoint.shown)
-    return kind(f"cannot fetch {asked}: {cut(str(error).strip()) or name}".replace("\n", " "))
-
-
-def _from_cause(error: Exception, asked: Asked) -> EmbtoolError:
-    """Say why huggingface_hub found no file: it was told not to ask, or asking failed."""
-    cause = error.__cause__
-    if isinstance(cause, Exception) and type(cause).__name__ != type(error).__name__:
-        return from_foreign(cause, asked)
-    return offline_error(asked)
 
 
 def offline_error(asked: Asked) -> EmbtoolError:

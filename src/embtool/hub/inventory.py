@@ -6,25 +6,40 @@ one file, what the hub said about a model, and what was derived from files (inde
 
 import contextlib
 import json
+import os
 import shutil
-import zlib
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from embtool.cache import LAYOUT
+from embtool.cache import LAYOUT, objection_to
 from embtool.errors import LocalFailure
-from embtool.hub.journal import BLOCK
+from embtool.hub.journal import find_damage
 from embtool.hub.lock import FileLock
-from embtool.hub.store import HUB, is_range_sound, read_json, read_small, spans
-from embtool.hub.tablefile import join_checksums, read_metadata
-from embtool.source import open_regular
+from embtool.hub.store import HUB, is_range_sound, read_record, read_small, spans
+from embtool.kept import has_named_sum, is_sealed, is_sound, read_metadata
+from embtool.places import is_folder
 
 Kind = Literal["table", "unfinished", "rows", "records", "derived"]
 """`rows` stands for headers, too."""
 
 UNFINISHED = (".part", ".journal", ".lock")
+
+ABOUT = "about.json"
+
+RANGES = ("heads", "rows")
+"""The folders of headers and rows."""
+
+SOUND: Mapping[str, Callable[[Path], bool]] = {
+    ".json": lambda path: read_record(path) is not None,
+    ".norms": is_sealed,
+    ".range": is_range_sound,
+    ".safetensors": lambda path: is_sound(path, whole=True),
+    ".sqlite": has_named_sum,
+}
+"""How a file shows that it is what was written."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +59,17 @@ class Entry:
 
 
 def entries(root: Path) -> tuple[Entry, ...]:
-    """List what the cache holds, the largest first."""
+    """List what the cache holds, the largest first.
+
+    Raises:
+        LocalFailure: it may not be read, or is not used because others could have written it.
+    """
+    try:
+        objection = objection_to(root)
+    except OSError as error:
+        raise _unreadable(root, error) from error
+    if objection is not None:
+        raise LocalFailure(f"the cache is not used: {objection}", hint="EMBTOOL_CACHE names another folder")
     layout = root / LAYOUT
     found: list[Entry] = []
     for endpoint in _folders(layout / HUB):
@@ -56,21 +81,25 @@ def entries(root: Path) -> tuple[Entry, ...]:
 
 
 def model_names(root: Path) -> set[str]:
-    """Name the models of which the cache holds anything."""
+    """Return the names of the models of which the cache holds anything."""
     return {_model_name(folder) for endpoint in _folders(root / LAYOUT / HUB) for folder in _models(endpoint)}
 
 
 def shared_names(hub_cache: Path) -> set[str]:
-    """Name the models of which huggingface_hub's cache holds a file."""
-    return {_model_name(folder) for folder in _models(hub_cache) if any(_folders(folder / "snapshots"))}
+    """Return the models of which huggingface_hub's cache holds a file."""
+    return {
+        _model_name(folder)
+        for folder in _models(Path(os.path.realpath(hub_cache)))
+        if any(_folders(folder / "snapshots"))
+    }
 
 
 def shared_snapshot(hub_cache: Path, repo_id: str, revision: str) -> Path | None:
-    """Tell where huggingface_hub's cache has the files of a revision, if it has any."""
+    """Return where huggingface_hub's cache has the files of a revision, if it has any."""
     folder = hub_cache / f"models--{repo_id.replace('/', '--')}"
     commit = read_small(folder / "refs" / revision, 100)
     snapshot = folder / "snapshots" / (revision if commit is None else commit.decode("ascii", "replace").strip())
-    return snapshot if snapshot.is_dir() else None
+    return snapshot if is_folder(snapshot) else None
 
 
 def verify(entry: Entry) -> str | None:
@@ -79,12 +108,30 @@ def verify(entry: Entry) -> str | None:
     Raises:
         LocalFailure: it cannot be read.
     """
-    if entry.kind == "table":
-        return _verify_table(entry.path)
-    if entry.kind == "rows":
-        bad = [path for path in _files(entry.path) if path.suffix == ".range" and not is_range_sound(path)]
-        return f"{len(bad)} damaged: {bad[0].name}" if bad else None
-    return None
+    wrong = None
+    if entry.kind in ("table", "unfinished"):
+        wrong = _verify_table(entry.path) if entry.kind == "table" else _verify_part(entry.path)
+    bad = [path for path in _small_files(entry) if not _is_file_sound(path)]
+    return wrong or (f"{len(bad)} damaged: {bad[0].name}" if bad else None)
+
+
+def _small_files(entry: Entry) -> Iterable[Path]:
+    """Find the small files of an entry: beside a table there is what says which file it is of."""
+    if entry.kind in ("records", "derived"):
+        return _files(entry.path)
+    folder = entry.path if entry.kind == "rows" else entry.path.parent
+    about = [folder / ABOUT] if os.path.lexists(folder / ABOUT) else []
+    return [*about, *_ranges(folder)] if entry.kind == "rows" else about
+
+
+def _is_file_sound(path: Path) -> bool:
+    """Return whether a small file is what was written; one of another version need only be a file."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        return path.name.startswith(".") or path.suffix not in SOUND or SOUND[path.suffix](path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def remove(entry: Entry) -> int:
@@ -113,10 +160,10 @@ def remove(entry: Entry) -> int:
 
 def _remove_if_empty(folder: Path) -> bool:
     """Remove a folder in which nothing is left but a description of what was there, and remains; True if it is gone."""
-    if not folder.exists():
+    if not os.path.lexists(folder):
         return True
     with contextlib.suppress(OSError):
-        if all(path.name == "about.json" or path.name.startswith(".") for path in folder.iterdir()):
+        if all(path.name == ABOUT or path.name.startswith(".") for path in folder.iterdir()):
             shutil.rmtree(folder)
             return True
     return False
@@ -129,15 +176,16 @@ def _delete(entry: Entry) -> None:
         for suffix in UNFINISHED:
             entry.path.with_suffix(suffix).unlink(missing_ok=True)
     elif entry.kind == "rows":
-        for name in ("heads", "rows"):
-            shutil.rmtree(entry.path / name, ignore_errors=True)
+        for name in RANGES:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(entry.path / name)
     else:
         shutil.rmtree(entry.path)
 
 
 def _of_content(folder: Path) -> Iterator[Entry]:
     """List what is kept of one content."""
-    known = read_json(folder / "about.json")
+    known = read_record(folder / ABOUT)
     about = known if isinstance(known, dict) else {}
     model, file = _text(about.get("model")), _text(about.get("file"))
     for start, stop, path in spans(folder, ".safetensors"):
@@ -145,10 +193,16 @@ def _of_content(folder: Path) -> Iterator[Entry]:
     for start, stop, path in spans(folder, ".part"):
         what = f"{_described(path) or f'bytes {start}-{stop}'}, not finished"
         yield Entry("unfinished", model, file, _size(path), path, what, _time(path))
-    ranges = [path for name in ("heads", "rows") for path in _files(folder / name)]
+    ranges = list(_ranges(folder))
     if ranges:
         size, newest = sum(map(_size, ranges)), max(map(_time, ranges))
         yield Entry("rows", model, file, size, folder, f"{len(ranges)} headers and rows", newest)
+
+
+def _ranges(folder: Path) -> Iterator[Path]:
+    """Find the headers and rows of one content."""
+    for name in RANGES:
+        yield from _files(folder / name)
 
 
 def _folder_entry(kind: Kind, folder: Path, model: str | None, file: str | None) -> Entry:
@@ -158,32 +212,30 @@ def _folder_entry(kind: Kind, folder: Path, model: str | None, file: str | None)
 
 
 def _verify_table(path: Path) -> str | None:
-    metadata = read_metadata(path)
-    if metadata is None:
+    head = read_metadata(path)
+    if head is None:
         return "its header cannot be read"
-    offset, about, size = metadata
     span = next((span for span in spans(path.parent, ".safetensors") if span[2] == path), None)
-    if span is None or size != offset + span[1] - span[0]:
+    if span is None or head.size != head.offset + span[1] - span[0]:
         return "it is cut"
-    if join_checksums(_block_checksums(path, offset, size)) != about.get("blocks_crc32"):
-        return "its bytes are not those that were fetched"
-    return None
+    try:
+        return None if is_sound(path, whole=True) else "its bytes are not those that were fetched"
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
-def _block_checksums(path: Path, start: int, stop: int) -> Iterator[int]:
-    with open(open_regular(path), "rb") as file:  # noqa: PTH123 - a descriptor that is known to be of a regular file
-        file.seek(start)
-        for at in range(start, stop, BLOCK):
-            try:
-                yield zlib.crc32(file.read(min(BLOCK, stop - at)))
-            except OSError as error:
-                raise LocalFailure(f"cannot read {path}: {error.strerror or error}") from error
+def _verify_part(path: Path) -> str | None:
+    start, stop = (int(number) for number in path.stem.split("-"))
+    try:
+        return find_damage(path, path.with_suffix(".journal"), stop - start)
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def _described(path: Path) -> str | None:
     """Say which tensor a table is."""
-    metadata = read_metadata(path)
-    about = metadata[1] if metadata is not None else {}
+    head = read_metadata(path)
+    about = head.about if head is not None else {}
     if "dtype" not in about:
         return None
     with contextlib.suppress(ValueError, TypeError):
@@ -201,28 +253,50 @@ def _model_name(folder: Path) -> str:
 
 
 def _folders(folder: Path) -> Iterable[Path]:
-    with contextlib.suppress(OSError):
-        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
-    return ()
+    return [Path(entry.path) for entry in _listed(folder) if entry.is_dir(follow_symlinks=False)]
 
 
-def _files(folder: Path) -> Iterable[Path]:
-    with contextlib.suppress(OSError):
-        return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return ()
+def _files(folder: Path) -> Iterator[Path]:
+    """Find what is below a folder and is none itself: files, and links and pipes in their place."""
+    for entry in _listed(folder):
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(Path(entry.path))
+        else:
+            yield Path(entry.path)
+
+
+def _listed(folder: Path) -> "list[os.DirEntry[str]]":
+    """List a folder in the order of names; nothing where there is none, or a link to one.
+
+    Raises:
+        LocalFailure: it may not be listed.
+    """
+    try:
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            return []
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> LocalFailure:
+    return LocalFailure(f"cannot read {path}: {error.strerror or error}")
 
 
 def _size(path: Path) -> int:
-    """Tell the bytes that a file takes on the disk: a partial file has holes."""
+    """Return the bytes that a file takes on the disk: a partial file has holes."""
     with contextlib.suppress(OSError):
-        status = path.stat()
+        status = path.lstat()
         return min(status.st_size, getattr(status, "st_blocks", status.st_size) * 512)
     return 0
 
 
 def _time(path: Path) -> float:
     with contextlib.suppress(OSError):
-        return path.stat().st_mtime
+        return path.lstat().st_mtime
     return 0.0
 
 

@@ -3,7 +3,8 @@
 A `Part` has its final size from the beginning and is written at offsets by several threads. A `Journal` beside it says
 which blocks of it are complete. The order makes it safe: blocks are flushed to the disk before the journal claims them.
 The journal also has its final size from the beginning and is written in place, two slots in turn, each with a checksum:
-on a full disk it can still be written, and a write that is cut short leaves the other slot.
+on a full disk it can still be written, and a write that is cut short leaves the other slot. It claims a block with the
+block's own CRC-32, so that the next run can hold what it finds against it.
 """
 
 import contextlib
@@ -11,13 +12,17 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+from embtool.cache import open_kept, read_kept
+from embtool.kept import LARGEST
 
 BLOCK = 1 << 20
 """Bytes of one block: what at most is fetched again per connection after a death; 2,500 bits for a 2.5 GB table."""
 
-MAGIC = b"EMBJRNL1"
+MAGIC = b"EMBJRNL2"
 PAGE = 4096
 """Bytes. A slot begins on a page of its own, so that writing one never touches the other."""
 
@@ -27,10 +32,7 @@ LAST = (1 << 63) - 1
 
 CHECKSUM = struct.Struct("<I")
 
-OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-
-MODE = 0o666
-"""The umask decides: caches are shared by groups (https://github.com/huggingface/huggingface_hub/pull/3714)."""
+OPEN = os.O_RDWR | os.O_CREAT
 
 
 class Part:
@@ -39,7 +41,7 @@ class Part:
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
         self.size = size
-        self._descriptor = os.open(path, OPEN, MODE)
+        self._descriptor = open_kept(path, OPEN)
         self._lock = threading.Lock()
         self._users = 0
         self._is_closing = False
@@ -111,26 +113,28 @@ class Journal:
         self._length = length
         self._sequence = 0
         self._lock = threading.Lock()
-        self._bitmap_size = (-(-length // BLOCK) + 7) // 8
-        self._slot_size = _slot_size(self._bitmap_size)
-        self._descriptor = os.open(path, OPEN, MODE)
+        self._layout = _Layout.of(length)
+        self.sums = [0] * self._layout.blocks
+        """The CRC-32 of each block that is complete; it is set before the block is claimed."""
+        self._descriptor = open_kept(path, OPEN)
         try:
-            if os.fstat(self._descriptor).st_size != 2 * self._slot_size:
+            if os.fstat(self._descriptor).st_size != 2 * self._layout.slot:
                 os.ftruncate(self._descriptor, 0)
-                write_at(self._descriptor, 0, memoryview(bytes(2 * self._slot_size)), self._lock)
+                write_at(self._descriptor, 0, memoryview(bytes(2 * self._layout.slot)), self._lock)
         except BaseException:
             os.close(self._descriptor)
             raise
 
     def load(self) -> bytearray:
         """Read the newest sound claim: a bit per block, lowest bit first; all zeros if there is none."""
-        data = read_at(self._descriptor, 0, 2 * self._slot_size, self._lock)
-        self._sequence, bitmap = _newest(data, self._slot_size, self._identity, self._length)
-        return bytearray(bitmap)
+        data = read_at(self._descriptor, 0, 2 * self._layout.slot, self._lock)
+        newest = _newest(data, self._identity, self._length)
+        self._sequence, self.sums = newest.sequence, list(newest.sums)
+        return bytearray(newest.bitmap)
 
     def clear(self) -> None:
         """Forget every claim, in both slots."""
-        empty = bytes(self._bitmap_size)
+        empty = bytes(self._layout.bitmap)
         self.save(empty)
         self.save(empty)
         sync(self._descriptor)
@@ -143,8 +147,9 @@ class Journal:
         """
         self._sequence += 1
         claim = FIELDS.pack(MAGIC, self._identity, self._length, self._sequence) + bitmap
+        claim += struct.pack(f"<{self._layout.blocks}I", *self.sums)
         claim += CHECKSUM.pack(zlib.crc32(claim))
-        slot = self._sequence % 2 * self._slot_size
+        slot = self._sequence % 2 * self._layout.slot
         write_at(self._descriptor, slot, memoryview(claim), self._lock)
 
     def close(self) -> None:
@@ -156,12 +161,32 @@ class Journal:
 
 def peek(path: Path, identity: bytes, length: int) -> bytes:
     """Read which blocks a journal claims, without taking part: for a plan, or while another process fetches."""
-    bitmap_size = (-(-length // BLOCK) + 7) // 8
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return bytes(bitmap_size)
-    return _newest(data, _slot_size(bitmap_size), identity, length)[1]
+    return _newest(read_kept(path, LARGEST) or b"", identity, length).bitmap
+
+
+def find_damage(part: Path, journal: Path, length: int) -> str | None:
+    """Hold the claims of a journal against the part, and tell what is wrong; None if all is as it was written.
+
+    Raises:
+        OSError: the part cannot be read.
+    """
+    data, layout = read_kept(journal, LARGEST) or b"", _Layout.of(length)
+    for slot in (data[: layout.slot], data[layout.slot :]):
+        if any(slot) and (_claim(slot, layout) is None or any(slot[layout.claim + CHECKSUM.size :])):
+            return "its journal is damaged"
+    newest, bad = _newest(data, None, length), 0
+    with os.fdopen(open_kept(part), "rb") as file:
+        offset = os.fstat(file.fileno()).st_size - length
+        for block, total in enumerate(newest.sums):
+            if is_claimed(newest.bitmap, block):
+                file.seek(offset + block * BLOCK)
+                bad += zlib.crc32(file.read(min(BLOCK, length - block * BLOCK))) != total
+    return f"{bad} of its blocks are damaged, and will be fetched again" if bad else None
+
+
+def is_claimed(bitmap: bytes | bytearray, block: int) -> bool:
+    """Tell whether a block is claimed."""
+    return bool(bitmap[block // 8] >> block % 8 & 1)
 
 
 def claimed_bytes(bitmap: bytes, length: int) -> int:
@@ -169,7 +194,7 @@ def claimed_bytes(bitmap: bytes, length: int) -> int:
     blocks = -(-length // BLOCK)
     count = int.from_bytes(bitmap, "little").bit_count() * BLOCK
     last = blocks - 1
-    if blocks and bitmap[last // 8] >> last % 8 & 1:
+    if blocks and is_claimed(bitmap, last):
         count -= blocks * BLOCK - length
     return count
 
@@ -210,24 +235,53 @@ def sync(descriptor: int) -> None:
     getattr(os, "fdatasync", os.fsync)(descriptor)
 
 
-def _slot_size(bitmap_size: int) -> int:
-    used = FIELDS.size + bitmap_size + CHECKSUM.size
-    return -(-used // PAGE) * PAGE
+class _Layout(NamedTuple):
+    """How large the pieces of a journal are: all but `blocks`, a count, in bytes."""
+
+    blocks: int
+    bitmap: int
+    claim: int
+    slot: int
+
+    @staticmethod
+    def of(length: int) -> "_Layout":
+        blocks = -(-length // BLOCK)
+        bitmap = (blocks + 7) // 8
+        claim = FIELDS.size + bitmap + 4 * blocks
+        return _Layout(blocks, bitmap, claim, -(-(claim + CHECKSUM.size) // PAGE) * PAGE)
 
 
-def _newest(data: bytes, slot_size: int, identity: bytes, length: int) -> tuple[int, bytes]:
-    """Find the newest of two slots that is sound and about this part: its number and its bitmap."""
-    blocks = -(-length // BLOCK)
-    bitmap_size = (blocks + 7) // 8
-    best = (0, bytes(bitmap_size))
-    if len(data) != 2 * slot_size:
+class _Claim(NamedTuple):
+    """What one slot of a journal says."""
+
+    sequence: int
+    identity: bytes
+    length: int
+    bitmap: bytes
+    sums: Sequence[int]
+
+
+def _claim(slot: bytes, layout: _Layout) -> _Claim | None:
+    """Read one slot; None if it is not what was written."""
+    claim, checksum = slot[: layout.claim], slot[layout.claim :][: CHECKSUM.size]
+    if checksum != CHECKSUM.pack(zlib.crc32(claim)) or not claim.startswith(MAGIC):
+        return None
+    _, identity, length, sequence = FIELDS.unpack_from(claim)
+    after = FIELDS.size + layout.bitmap
+    sums = struct.unpack_from(f"<{layout.blocks}I", claim, after)
+    return _Claim(sequence, identity, length, claim[FIELDS.size : after], sums)
+
+
+def _newest(data: bytes, identity: bytes | None, length: int) -> _Claim:
+    """Find the newest of two sound slots about this part (None: about any); where there is none, claim nothing."""
+    layout = _Layout.of(length)
+    best = _Claim(0, b"", length, bytes(layout.bitmap), [0] * layout.blocks)
+    if len(data) != 2 * layout.slot:
         return best
-    for slot in (data[:slot_size], data[slot_size:]):
-        end = FIELDS.size + bitmap_size
-        claim, checksum = slot[:end], slot[end : end + CHECKSUM.size]
-        magic, whose, how_long, sequence = FIELDS.unpack_from(claim)
-        if checksum != CHECKSUM.pack(zlib.crc32(claim)) or (magic, whose, how_long) != (MAGIC, identity, length):
+    for slot in (data[: layout.slot], data[layout.slot :]):
+        claim = _claim(slot, layout)
+        if claim is None or claim.length != length or identity not in (None, claim.identity):
             continue
-        if best[0] < sequence <= LAST and not int.from_bytes(claim[FIELDS.size :], "little") >> blocks:
-            best = (sequence, claim[FIELDS.size :])
+        if best.sequence < claim.sequence <= LAST and not int.from_bytes(claim.bitmap, "little") >> layout.blocks:
+            best = claim
     return best

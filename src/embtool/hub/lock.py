@@ -9,13 +9,12 @@ import os
 import sys
 from pathlib import Path
 
+from embtool.cache import open_kept
+
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
-
-MODE = 0o666
-"""The umask decides, so that a cache can be shared by a group."""
 
 HELD = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})
 """What the system answers when somebody else has the lock; any other answer means that it knows no locks."""
@@ -34,11 +33,10 @@ class FileLock:
         Raises:
             OSError: the lock file cannot be opened.
         """
-        flags = os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
         try:
-            descriptor = os.open(self.path, os.O_RDWR | flags, MODE)
+            descriptor = open_kept(self.path, os.O_RDWR | os.O_CREAT)
         except PermissionError:
-            descriptor = os.open(self.path, os.O_RDONLY)  # another user's: it can be locked all the same
+            descriptor = open_kept(self.path)  # root's: it can be locked all the same
         if not _lock(descriptor) or not self._is_still_named(descriptor):
             os.close(descriptor)
             return False
@@ -46,15 +44,15 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def _is_still_named(self, descriptor: int) -> bool:
-        """Tell whether the file that was locked is still the one that others would lock."""
+        """Return whether the file that was locked is still the one that others would lock."""
         try:
-            return os.path.samestat(os.fstat(descriptor), self.path.stat())
+            return os.path.samestat(os.fstat(descriptor), self.path.lstat())
         except OSError:
             return False
 

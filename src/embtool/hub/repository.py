@@ -1,9 +1,9 @@
 """`HubSource`: a repository of the hub as a `Source`.
 
 What is asked first decides the commit, and everything after that is asked of that commit: a branch that moves in
-between cannot mix two states of a model. Every question goes first to what is already on this machine:
-huggingface_hub's cache (a file that is whole there is read there), then embtool's own (`embtool.hub.store`), then the
-network.
+between cannot mix two states of a model. Every question goes first to what is already on this machine: the cache that
+all Hugging Face tools share (a file that is whole there is read there), then embtool's own (`embtool.hub.store`), then
+the network.
 """
 
 import dataclasses
@@ -15,16 +15,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import huggingface_hub
 from huggingface_hub import constants
 
 from embtool.cache import cache_root
-from embtool.errors import BadReference, FileNotInModel, FormatError, TooLarge, Unreachable
-from embtool.hub import small, table
+from embtool.errors import (
+    AccessDenied,
+    BadReference,
+    FileNotInModel,
+    FormatError,
+    LocalFailure,
+    TooLarge,
+    Unreachable,
+)
+from embtool.hub import table
 from embtool.hub.crew import Crew, Job, Stop
 from embtool.hub.endpoint import Credentials, Endpoint
-from embtool.hub.failures import Asked, from_foreign, offline_error
+from embtool.hub.failures import Asked, offline_error
 from embtool.hub.reference import COMMIT, Reference, check_revision, parse_reference
+from embtool.hub.shared import Copy, SharedCache, blob_name
+from embtool.hub.small import SmallFile, SmallFiles, too_large
 from embtool.hub.store import RANGE_LIMIT, FileRecord, Store, content_key
 from embtool.hub.tablefile import find
 from embtool.hub.transport import SIZE_LIMIT, Meter, Patience, RemoteFile, Transport
@@ -149,16 +158,17 @@ class HubSource(Source):
         self.notes: list[str] = []
         """What the user should know although it is no error: a token that was not sent, an answer from the cache."""
         self.endpoint = Endpoint.parse(endpoint if endpoint is not None else constants.ENDPOINT)
-        self.hub_cache = hub_cache if hub_cache is not None else Path(constants.HF_HUB_CACHE).expanduser()
+        self.hub_cache = hub_cache if hub_cache is not None else _shared_folder()
         self._store = Store(cache_root(), self.endpoint)
         self._credentials = Credentials(self.endpoint, token, self._look_up_token)
         self._transport = Transport(
             self.endpoint, self._credentials, patience if patience is not None else default_patience(), Meter(self.cost)
         )
         self._finalizer = weakref.finalize(self, self._transport.close)
+        self._shared = SharedCache(self.hub_cache, self.repo_id)
+        self._small = SmallFiles(self._store, self._shared)
         self._remotes: dict[str, RemoteFile] = {}
-        self._paths: dict[str, Path] = {}
-        self._contents: dict[str, bytes] = {}
+        self._copies: dict[str, Copy] = {}
         self._absent: set[str] = set()
         self._heads: dict[str, int] = {}
 
@@ -167,16 +177,16 @@ class HubSource(Source):
         self._transport.close()
 
     def files(self) -> tuple[str, ...]:
-        """Name every file, as the hub lists them: one request for each commit."""
+        """Return the names of all files, as the hub lists them: one request for each commit."""
         return tuple(sorted(self._listing()))
 
     def has(self, file: str) -> bool:
-        """Tell whether the model has this file: from what is known here, else by one request.
+        """Return whether the model has this file: from what is known here, else by one request.
 
         A small file is fetched: who asks for it wants to read it.
         """
-        if file in self._paths or file in self._absent:
-            return file in self._paths
+        if file in self._copies or file in self._absent:
+            return file in self._copies
         try:
             return self._look_for(file)
         except FileNotInModel:
@@ -187,11 +197,13 @@ class HubSource(Source):
             raise
 
     def _look_for(self, file: str) -> bool:
-        if self._local(file) is not None:
-            return True
         listing = self._known_listing()
         if listing is not None:
             return file in listing
+        if self.commit is not None and self._store.lacks(self.repo_id, self.commit, file):
+            return False
+        if self._local(file) is not None:
+            return True
         if file.endswith(SMALL):
             self._fetched(file, SMALL_FILE_LIMIT)
         else:
@@ -199,7 +211,7 @@ class HubSource(Source):
         return True
 
     def size(self, file: str) -> int:
-        """Tell a file's size in bytes."""
+        """Return a file's size in bytes."""
         if (local := self._local(file)) is not None:
             return local.folder.size(local.name)
         listing = self._known_listing() or {}
@@ -207,23 +219,20 @@ class HubSource(Source):
         return known if known is not None else self._resolved(file).size
 
     def read_file(self, file: str, limit: int = SMALL_FILE_LIMIT) -> bytes:
-        """Read a small file whole, from huggingface_hub's cache or into it; checked against its hash.
+        """Read a small file whole, from the shared cache or into it; checked against its hash.
 
         Raises:
             FileNotInModel: the model has no such file.
             FormatError: it is larger than `limit` bytes, or its bytes are not those that the hub has.
         """
-        if file not in self._contents:
-            self._contents[file] = small.verify(self._fetched(file, limit), file)
-        data = self._contents[file]
+        data = self._fetched(file, limit).data
         if len(data) > limit:
-            raise small.too_large(self._asked(file), limit)
+            raise too_large(self._asked(file), limit)
         return data
 
     def path(self, file: str) -> Path:
-        """Tell the local path of a small file, fetching it if need be; its bytes were checked against its hash."""
-        self.read_file(file)
-        return self._paths[file]
+        """Return the local path of a small file, fetching it if need be; its bytes were checked against its hash."""
+        return self._fetched(file, SMALL_FILE_LIMIT).path
 
     def head(self, file: str, length: int) -> bytes:
         """Read the first bytes: one request, and the question for the file's size with it."""
@@ -294,11 +303,11 @@ class HubSource(Source):
     def plan_file(self, file: str) -> Planned:
         """Say what `read_file` would fetch, without fetching."""
         try:
-            path = small.cached(self.repo_id, self._known_revision(), file, self.hub_cache)
+            copy = self._copies.get(file) or self._here(file, SMALL_FILE_LIMIT)
         except FileNotInModel:
             return Planned(file, 0, 0, 0, None)
-        if path is not None:
-            return Planned(file, 0, path.stat().st_size, 0, path)
+        if copy is not None:
+            return Planned(file, 0, len(copy.data), 0, copy.path)
         size = (self._known_listing() or {}).get(file)
         return Planned(file, 0, size, size, None)
 
@@ -325,14 +334,14 @@ class HubSource(Source):
         return Planned(file, start, stop, target.length - kept, target.path(".part") if kept else None)
 
     def weights_size(self) -> int | None:
-        """Tell the bytes of all weights, as far as that was said by something that was read."""
+        """Return the bytes of all weights, as far as that was said by something that was read."""
         listing = self._known_listing()
         if listing is not None:
             return sum(size or 0 for file, size in listing.items() if file.endswith(WEIGHTS)) or None
-        for file, data in self._contents.items():
+        for file, copy in self._copies.items():
             if file.endswith(".index.json"):
                 try:
-                    total = json.loads(data)["metadata"]["total_size"]
+                    total = json.loads(copy.data)["metadata"]["total_size"]
                 except (ValueError, KeyError, TypeError, RecursionError):
                     continue
                 if isinstance(total, int | float) and not isinstance(total, bool) and 0 < total < SIZE_LIMIT:
@@ -343,10 +352,15 @@ class HubSource(Source):
     # What is on this machine
 
     def _local(self, file: str) -> "_Whole | None":
-        """Find a file that is whole in huggingface_hub's cache, at this commit."""
+        """Find a file that is whole in the shared cache, at this commit, unless the hub said that it is another."""
         commit = self.commit or self._offline_commit()
-        path = small.cached(self.repo_id, commit, file, self.hub_cache) if commit is not None else None
-        if path is None:
+        path = self._shared.path(commit, file) if commit is not None else None
+        if commit is None or path is None:
+            return None
+        said, content = self._store.record(self.repo_id, commit, file), blob_name(path)
+        if said is not None and content and said.content not in ("", content):
+            return None
+        if said is None and not self.offline and not file.endswith(WEIGHTS):
             return None
         # The links of that cache may lead to a store that several caches share: follow them here, where it is trusted.
         real = Path(os.path.realpath(path))
@@ -373,7 +387,7 @@ class HubSource(Source):
         return data
 
     def _is_header(self, file: str, ranges: Sequence[tuple[int, int]]) -> bool:
-        """Tell whether the rest of a header is read: what begins where the head that was read ends."""
+        """Return whether the rest of a header is read: what begins where the head that was read ends."""
         return [start for start, _stop in ranges] == [self._heads.get(file)]
 
     def _known_listing(self) -> dict[str, int | None] | None:
@@ -385,7 +399,7 @@ class HubSource(Source):
     def _lacks(self, file: str) -> bool:
         """Tell, offline, whether another program has fetched the whole model, weights and all, but no such file."""
         commit = self._offline_commit() if self.offline else None
-        here = small.snapshot(self.repo_id, commit, self.hub_cache) if commit is not None else ()
+        here = self._shared.names(commit) if commit is not None else ()
         return any(name.endswith(WEIGHTS) for name in here) and file not in here
 
     def _offline_commit(self) -> str | None:
@@ -396,62 +410,64 @@ class HubSource(Source):
 
     def _remembered_commit(self) -> str | None:
         revision = str(self.revision)
-        own = self._store.commit(self.repo_id, revision)
-        if own is not None:
-            return own
-        path = self.hub_cache / f"models--{self.repo_id.replace('/', '--')}" / "refs" / revision
-        try:
-            commit = path.read_text("ascii").strip()
-        except (OSError, ValueError):
+        return self._store.commit(self.repo_id, revision) or self._shared.commit(revision)
+
+    def _here(self, file: str, limit: int) -> Copy | None:
+        """Find a small file without asking: as the endpoint has described it, or, offline, as other programs left it.
+
+        Raises:
+            FileNotInModel: it is known that the model has no such file.
+            FormatError: it is here, offline, and damaged.
+        """
+        commit = self.commit or self._offline_commit()
+        if commit is None:
             return None
-        return commit if COMMIT.fullmatch(commit) else None
+        listing = self._known_listing()
+        if self._store.lacks(self.repo_id, commit, file) or (listing is not None and file not in listing):
+            raise FileNotInModel(f"{self.repo_id} has no file {file}")
+        return self._small.said(commit, file, limit) or (self._left(commit, file, limit) if self.offline else None)
+
+    def _left(self, commit: str, file: str, limit: int) -> Copy | None:
+        """Find a small file of other programs, where the hub may not or cannot be asked about it."""
+        copy = self._small.left_by_others(commit, file, limit)
+        if copy is None and (self._shared.lacks(commit, file) or self._lacks(file)):
+            raise FileNotInModel(f"{self.repo_id} has no file {file}, as far as it is here")
+        return copy
 
     # The network
 
-    def _fetched(self, file: str, limit: int) -> Path:
-        """Bring a small file into huggingface_hub's cache, and settle the commit if this was the first question."""
+    def _fetched(self, file: str, limit: int) -> Copy:
+        """Bring a small file into the shared cache, and settle the commit if this was the first question."""
         check_file_name(file, said_by=self.name)
-        if file in self._paths:
-            return self._paths[file]
         if file in self._absent:
             raise FileNotInModel(f"{self.repo_id} has no file {file}")
-        commit = self.commit or self._offline_commit()
-        path = small.cached(self.repo_id, commit, file, self.hub_cache) if commit is not None else None
-        if path is None:
-            listing = self._known_listing()
-            if listing is not None and file not in listing:
-                raise FileNotInModel(f"{self.repo_id} has no file {file}")
-            path = self._download(file, limit)
-        commit = small.commit_of(path)
-        if commit is not None:
-            self._settle(commit)
-        self._paths[file] = path
-        return path
+        if file not in self._copies:
+            self._copies[file] = self._here(file, limit) or self._download(file, limit)
+        return self._copies[file]
 
-    def _download(self, file: str, limit: int) -> Path:
-        if self.offline:
-            if self._lacks(file):
-                raise FileNotInModel(f"{self.repo_id} has no file {file}, as far as it is here")
-            return small.from_cache(self._asked(file), self.hub_cache)
-        token = self._credentials.token()
+    def _download(self, file: str, limit: int) -> Copy:
+        self._need_network(file)
+        revision = self.commit or str(self.revision)
+        remote = SmallFile(self._transport, self.repo_id, revision, file, None)
         try:
-            found = small.download(
-                self._transport, self._asked(file), hub_cache=self.hub_cache, limit=limit, token=token
-            )
-        except FileNotInModel as error:
+            commit, copy = self._small.fetch(remote, revision, limit)
+        except FileNotInModel:
             self._absent.add(file)
-            self._settle_after_absence(error)
+            if remote.said_commit is not None:
+                self._settle(remote.said_commit)
+                self._store.keep_absence(self.repo_id, remote.said_commit, file)
             raise
-        if not found.is_fresh and self.commit is None:
-            self._note_staleness()
-        return found.path
-
-    def _settle_after_absence(self, error: FileNotInModel) -> None:
-        """Note the commit of an answer that says that a file does not exist."""
-        response = getattr(error.__cause__, "response", None)
-        commit = response.headers.get("x-repo-commit", "") if response is not None else ""
-        if COMMIT.fullmatch(commit):
-            self._settle(commit)
+        except (AccessDenied, Unreachable) as error:
+            remembered = self.commit or self._remembered_commit()
+            if remembered is None:
+                raise
+            found = self._small.said(remembered, file, limit) or self._left(remembered, file, limit)
+            if found is None:
+                raise
+            self._note_staleness(is_refused=isinstance(error, AccessDenied))
+            commit, copy = remembered, found
+        self._settle(commit)
+        return copy
 
     def _settle(self, commit: str) -> None:
         """Pin the commit; a different one later is an error."""
@@ -476,13 +492,13 @@ class HubSource(Source):
         return remote
 
     def _known_remote(self, file: str) -> RemoteFile:
-        """Give a file as the hub knows it, asking what a branch means if an earlier meaning left something here."""
+        """Return a file as the hub knows it, asking what a branch means if an earlier meaning left something here."""
         if self.commit is None and not self.offline and self._store.commit(self.repo_id, str(self.revision)):
             self._resolved(file)
         return self._remote(file)
 
     def _resolved(self, file: str) -> FileRecord:
-        """Tell what the hub says about a file; asked once for each commit."""
+        """Return what the hub says about a file; asked once for each commit."""
         return self._or_remembered(lambda: self._resolve(file))
 
     def _resolve(self, file: str) -> FileRecord:
@@ -509,8 +525,9 @@ class HubSource(Source):
             self._note_staleness()
             return ask()
 
-    def _note_staleness(self) -> None:
-        text = f"{self.endpoint.shown} did not answer: {self.repo_id} is shown as it was when last asked"
+    def _note_staleness(self, *, is_refused: bool = False) -> None:
+        did = "refuses" if is_refused else "did not answer"
+        text = f"{self.endpoint.shown} {did}: {self.repo_id} is shown as it was when last asked"
         if text not in self.notes:
             self.notes.append(text)
 
@@ -544,7 +561,7 @@ class HubSource(Source):
         return have
 
     def _listing(self) -> Collection[str]:
-        """Name the files: as the hub lists them, or, where it may not or cannot be asked, as far as they are here."""
+        """Return the names of the files: those the hub lists, or, where it cannot be asked, those in the local copy."""
         known = self._known_listing()
         if known is not None:
             return known
@@ -554,7 +571,7 @@ class HubSource(Source):
             data = self._transport.document(url, self._asked(None), LISTING_LIMIT)
         except Unreachable:
             self.commit = self.commit or self._remembered_commit()
-            here = self._known_listing() or (self.commit and small.snapshot(self.repo_id, self.commit, self.hub_cache))
+            here = self._known_listing() or (self.commit and self._shared.names(self.commit))
             if not here:
                 raise
             if not self.offline:
@@ -587,12 +604,31 @@ class HubSource(Source):
         return self._transport.asked(self.repo_id, revision, file)
 
     def _look_up_token(self) -> str | None:
+        """Find the token where `hf auth login` and the environment keep it; nobody is asked for a new one.
+
+        huggingface_hub's `get_token` would exchange and renew tokens, by requests of its own.
+        """
+        named = (os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN") or "").strip()
+        if named:
+            return named
         try:
-            return huggingface_hub.get_token()
-        except (OSError, UnicodeDecodeError):
-            raise
-        except Exception as error:
-            raise from_foreign(error, Asked(self.endpoint, self.repo_id, str(self.revision))) from error
+            return Path(constants.HF_TOKEN_PATH).read_text("utf-8")
+        except FileNotFoundError:
+            if os.environ.get("HF_OIDC_RESOURCE"):
+                self.notes.append("HF_OIDC_RESOURCE is not followed: embtool exchanges no tokens; set HF_TOKEN")
+            return None
+
+
+def _shared_folder() -> Path:
+    """Tell where the cache is that all Hugging Face tools share.
+
+    Raises:
+        LocalFailure: nobody knows.
+    """
+    folder = Path(os.path.expanduser(constants.HF_HUB_CACHE))  # noqa: PTH111 - pathlib raises where there is no home
+    if str(folder).startswith("~"):
+        raise LocalFailure("there is no home folder for the Hugging Face cache", hint="HF_HOME names a folder for it")
+    return folder
 
 
 def default_patience() -> Patience:

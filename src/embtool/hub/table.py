@@ -17,15 +17,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from embtool.cache import tag_root
+from embtool.cache import make_folder
 from embtool.errors import EmbtoolError, FormatError, LocalFailure
 from embtool.hub.crew import TICK, Crew, Job, Stop
 from embtool.hub.failures import from_os_error
-from embtool.hub.journal import BLOCK, Journal, Part, claimed_bytes, peek
+from embtool.hub.journal import BLOCK, Journal, Part, claimed_bytes, is_claimed, peek
 from embtool.hub.lock import FileLock
 from embtool.hub.store import FileRecord, Store, content_key
-from embtool.hub.tablefile import NO_CHECKSUM, find, join_checksums, make_header
+from embtool.hub.tablefile import find, make_header
 from embtool.hub.transport import RemoteFile
+from embtool.kept import NO_CHECKSUM, join_checksums, stamp
 from embtool.source import LocalRange, Progress, TensorDescription
 
 SPAN = 64 << 20
@@ -85,11 +86,11 @@ class Target:
         return hashlib.sha256(text.encode()).digest()
 
     def path(self, suffix: str) -> Path:
-        """Name one of the target's files."""
+        """Return the path of one of the target's files."""
         return self.store.content(self.key) / f"{self.start}-{self.stop}{suffix}"
 
-    def header(self, checksum: str = NO_CHECKSUM) -> bytes:
-        """Write the first bytes of the safetensors file; their length does not depend on the checksum."""
+    def header(self, checksum: str = NO_CHECKSUM, moment: int = 0) -> bytes:
+        """Write the first bytes of the safetensors file; their length depends on neither sum nor second."""
         metadata = {
             "endpoint": self.store.endpoint.shown,
             "model": self.repo_id,
@@ -99,19 +100,22 @@ class Target:
             "start": str(self.start),
             "stop": str(self.stop),
         }
-        return make_header(metadata, self.describe, self.length, checksum)
+        return make_header(metadata, self.describe, self.length, checksum, moment)
 
 
 def kept_bytes(target: Target) -> int:
-    """Tell how much of an unfinished table is there."""
-    part = target.path(".part")
-    if not part.exists() or part.stat().st_size != len(target.header()) + target.length:
+    """Return how much of an unfinished table is there."""
+    try:
+        size = target.path(".part").lstat().st_size
+    except OSError:
+        return 0
+    if size != len(target.header()) + target.length:
         return 0
     return claimed_bytes(peek(target.path(".journal"), target.identity, target.length), target.length)
 
 
 def fetch(target: Target, remote: RemoteFile, *, patience: float, progress: Progress | None) -> LocalRange:
-    """Fetch a table, or wait until another process has; `patience` in seconds, for one that shows no sign of life.
+    """Fetch a table, or wait until another process has; `patience` in seconds, for one that makes no progress.
 
     Raises:
         LocalFailure: the disk is full, the cache cannot be written, or a lock is held for ever.
@@ -119,8 +123,7 @@ def fetch(target: Target, remote: RemoteFile, *, patience: float, progress: Prog
     """
     lock = FileLock(target.path(".lock"))
     try:
-        tag_root()
-        lock.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(lock.path.parent)
         if not _acquire(lock, target, patience, progress):
             found = find(target.store.content(target.key), target.key, target.start, target.stop)
             if found is not None:
@@ -153,7 +156,7 @@ def _acquire(lock: FileLock, target: Target, patience: float, progress: Progress
             since = time.monotonic()
         if time.monotonic() - since > patience:
             raise LocalFailure(
-                f"another process holds {lock.path} and shows no sign of life",
+                f"another process holds {lock.path} and has made no progress for {patience:g} s",
                 hint="end it, or set EMBTOOL_CACHE to another folder",
             )
         time.sleep(TICK)
@@ -161,7 +164,7 @@ def _acquire(lock: FileLock, target: Target, patience: float, progress: Progress
 
 
 def _pulse(target: Target) -> int:
-    """Tell when the process that fetches last touched its journal."""
+    """Return when the process that fetches last touched its journal."""
     with contextlib.suppress(OSError):
         return target.path(".journal").stat().st_mtime_ns
     return 0
@@ -180,7 +183,6 @@ class _Fetch:
     progress: Progress | None
     received: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
-    checksums: dict[int, int] = field(default_factory=dict)
 
     def run(self) -> LocalRange:
         header = self.target.header()
@@ -210,12 +212,24 @@ class _Fetch:
         self.received = claimed_bytes(bytes(self.done), self.target.length)
         self.saved, self.saved_at, self.sync_took = bytes(self.done), time.monotonic(), 0.0
         self.measured = (time.monotonic(), time.process_time(), float(self.received))
+        self._drop_damaged()
         self._check_space()
         self.part.write(0, memoryview(header))
         try:
             Crew(self._jobs(), WORKERS, first=1, may_grow=self._is_slow).run(self._tick)
         finally:
             self._save()
+
+    def _drop_damaged(self) -> None:
+        """Take back the claims of an earlier run for blocks that are no longer what was written."""
+        for block in range(len(self.journal.sums)):
+            if is_claimed(self.done, block):
+                self._tick()
+                length = min(BLOCK, self.target.length - block * BLOCK)
+                data = self.part.read(self.offset + block * BLOCK, length)
+                if zlib.crc32(data) != self.journal.sums[block]:
+                    self.done[block // 8] &= ~(1 << block % 8)
+                    self.received -= length
 
     def _check_space(self) -> None:
         """Refuse to begin what cannot end well.
@@ -237,11 +251,11 @@ class _Fetch:
         blocks = -(-self.target.length // BLOCK)
         first = 0
         while first < blocks:
-            if self._is_done(first):
+            if is_claimed(self.done, first):
                 first += 1
                 continue
             last = first + 1
-            while last < blocks and last - first < SPAN // BLOCK and not self._is_done(last):
+            while last < blocks and last - first < SPAN // BLOCK and not is_claimed(self.done, last):
                 last += 1
             yield self._job(first * BLOCK, min(last * BLOCK, self.target.length))
             first = last
@@ -272,14 +286,11 @@ class _Fetch:
 
     def _note(self, block: int, checksum: int) -> None:
         with self.lock:
+            self.journal.sums[block] = checksum
             self.done[block // 8] |= 1 << block % 8
-            self.checksums[block] = checksum
-
-    def _is_done(self, block: int) -> bool:
-        return bool(self.done[block // 8] >> block % 8 & 1)
 
     def _is_slow(self) -> bool:
-        """Tell whether another connection could help, by what came and what it cost since this was last decided."""
+        """Return whether another connection could help, by what came and what it cost since this was last decided."""
         now = (time.monotonic(), time.process_time(), float(self.received))
         seconds, busy, received = (after - before for after, before in zip(now, self.measured, strict=True))
         if seconds < LOOK_EVERY:
@@ -288,7 +299,7 @@ class _Fetch:
         return received < FAST * seconds and busy < seconds / 2
 
     def _tick(self) -> None:
-        if self.final.exists():
+        if os.path.lexists(self.final):
             raise _Overtaken
         if self.progress is not None:
             self.progress(self.target.what, min(self.received, self.target.length), self.target.length)
@@ -296,7 +307,7 @@ class _Fetch:
             self._save()
 
     def _save(self) -> None:
-        """Claim what is complete, after it is on the disk; also the sign of life for those who wait."""
+        """Claim what is complete, after it is on the disk; also how those who wait see that it goes on."""
         with self.lock:
             done = bytes(self.done)
         began = time.monotonic()
@@ -311,35 +322,29 @@ class _Fetch:
         self.sync_took = self.saved_at - began
 
     def _seal(self) -> None:
-        """Write the final header: with the checksum of all blocks, read back where an earlier run fetched them."""
-        checksums = [self._checksum(block) for block in range(-(-self.target.length // BLOCK))]
-        self.part.write(0, memoryview(self.target.header(join_checksums(checksums))))
+        """Write the final header, with the checksum of all blocks."""
+        moment = int(time.time())
+        total = join_checksums(self.target.header(moment=moment), self.journal.sums)
+        self.part.write(0, memoryview(self.target.header(total, moment)))
         self.part.sync()
-
-    def _checksum(self, block: int) -> int:
-        known = self.checksums.get(block)
-        if known is not None:
-            return known
-        self._tick()
-        length = min(BLOCK, self.target.length - block * BLOCK)
-        return zlib.crc32(self.part.read(self.offset + block * BLOCK, length))
+        stamp(self.part.path, moment)
 
     def _finish(self) -> LocalRange:
-        """Give the finished file its name, and clear away the journal."""
+        """Rename the finished file, and clear away the journal."""
         try:
-            if not self.final.exists():
+            if not os.path.lexists(self.final):
                 self.part.path.replace(self.final)
         except FileNotFoundError:
             pass  # another process has finished the same bytes
         except PermissionError:
-            if not self.final.exists():
+            if not os.path.lexists(self.final):
                 raise
         for suffix in (".journal", ".lock"):
             with contextlib.suppress(OSError):
                 self.target.path(suffix).unlink()
         found = find(self.target.store.content(self.target.key), self.target.key, self.target.start, self.target.stop)
         if found is None:
-            raise FormatError(f"{self.final} is not what was just written to it", hint="check the disk")
+            raise FormatError(f"{self.final} does not hold what was just written to it", hint="check the disk")
         return found
 
 

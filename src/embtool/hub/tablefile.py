@@ -1,32 +1,19 @@
 """A finished table on the disk: a valid safetensors file of one tensor that says where it came from.
 
-https://github.com/huggingface/safetensors#format: eight bytes of length, that many bytes of JSON padded with spaces,
-then the tensor. `__metadata__` names the endpoint, the model, the commit, the file, the hash of its content, the bytes
-of it that these are, and a checksum of them.
+`embtool.kept` says how it is held against its sum. Besides, `__metadata__` names the endpoint, the model, the commit,
+the file, the hash of its content, and the bytes of it that these are.
 """
 
 import json
 import math
-import os
-import struct
-import zlib
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from embtool.errors import EmbtoolError
 from embtool.hub.store import spans
-from embtool.source import LocalRange, TensorDescription, open_regular
+from embtool.kept import LENGTH, NO_CHECKSUM, is_sound, read_metadata, seal_metadata
+from embtool.source import LocalRange, TensorDescription
 
 PAGE = 4096
 """Bytes. The tensor begins on a page, so that it can be mapped and read without unaligned views."""
-
-HEADER_LIMIT = 4 << 20
-"""Bytes. What `make_header` writes has one page, or a few where a name or an address is long."""
-
-LENGTH = struct.Struct("<Q")
-CHECKSUM = struct.Struct("<I")
-NO_CHECKSUM = "0" * 8
 
 BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
@@ -36,11 +23,15 @@ BITS = {
 
 
 def make_header(
-    metadata: dict[str, str], describe: TensorDescription | None, length: int, checksum: str = NO_CHECKSUM
+    metadata: dict[str, str],
+    describe: TensorDescription | None,
+    length: int,
+    checksum: str = NO_CHECKSUM,
+    moment: int = 0,
 ) -> bytes:
-    """Write the first bytes of a table of `length` bytes; how many they are does not depend on the checksum."""
+    """Write the first bytes of a table of `length` bytes; how many they are depends on neither sum nor second."""
     dtype, shape, name = "U8", [length], "table"
-    metadata = {"format": "embtool", **metadata, "blocks_crc32": checksum}
+    metadata = {"format": "embtool", **seal_metadata(checksum, moment), **metadata}
     if describe is not None:
         name = describe.name
         metadata |= {"tensor": name, "dtype": describe.dtype, "shape": json.dumps(list(describe.shape))}
@@ -63,36 +54,13 @@ def find(folder: Path, key: str, start: int, stop: int) -> LocalRange | None:
 
 
 def data_offset(path: Path, key: str, start: int, stop: int) -> int | None:
-    """Tell where the tensor begins in a finished table; None if the file is not the one its name says, or is cut."""
-    metadata = read_metadata(path)
-    if metadata is None:
+    """Return where the tensor begins in a finished table; None if it is not what its name says, or is damaged."""
+    head = read_metadata(path)
+    if head is None:
         return None
-    offset, about, size = metadata
-    fits = size == offset + stop - start
-    is_it = (about.get("content"), about.get("start"), about.get("stop")) == (key, str(start), str(stop))
-    return offset if fits and is_it else None
-
-
-def read_metadata(path: Path) -> tuple[int, dict[str, str], int] | None:
-    """Read where the tensor of a table begins, what its metadata say, and how large the file is."""
+    fits = head.size == head.offset + stop - start
+    is_it = (head.about.get("content"), head.about.get("start"), head.about.get("stop")) == (key, str(start), str(stop))
     try:
-        descriptor = open_regular(path)
-    except EmbtoolError:
+        return head.offset if fits and is_it and is_sound(path) else None
+    except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            size = os.fstat(file.fileno()).st_size
-            (length,) = LENGTH.unpack(file.read(LENGTH.size))
-            header: Any = json.loads(file.read(length)) if length < min(size, HEADER_LIMIT) else None
-        except (OSError, ValueError, struct.error, RecursionError):
-            return None
-    about = header.get("__metadata__") if isinstance(header, dict) else None
-    return (LENGTH.size + length, about, size) if isinstance(about, dict) else None
-
-
-def join_checksums(checksums: Iterable[int]) -> str:
-    """Sum a table up by the CRC-32 of its blocks, so that it can be done while they arrive in any order.
-
-    It finds rot, which is what a disk does. Somebody who can write to the cache could write the sum, too.
-    """
-    return f"{zlib.crc32(b''.join(CHECKSUM.pack(checksum) for checksum in checksums)):08x}"

@@ -37,6 +37,7 @@ from embtool.hub.failures import (
     is_transport_error,
     network_error,
 )
+from embtool.hub.line import lines
 from embtool.hub.reference import COMMIT
 from embtool.hub.store import FileRecord
 from embtool.source import Cost
@@ -46,8 +47,9 @@ T = TypeVar("T")
 HOPS = 5
 """Redirects followed for one question: the hub needs one or two."""
 
-ASIDE_LIMIT = 64 << 10
-"""Bytes of a body that nobody wants (a redirect's, an error's) which are read so that the connection can be kept."""
+ASIDE_LIMIT, ASIDE_SECONDS = 64 << 10, 1.0
+"""Bytes of a body that nobody wants (a redirect's, an error's) which are read so that the connection can be kept, and
+how long it may go on: another connection costs less."""
 
 WORTH_AN_ATTEMPT = 64 << 10
 """Bytes that must arrive before failures are forgotten: a server that sends byte by byte cannot keep us for ever."""
@@ -80,7 +82,7 @@ class Patience:
     """Before the second attempt; doubled before each further one."""
     longest_pause: float = 8
     lock: float = 60
-    """How long a process that holds a lock may show no sign of life."""
+    """How long a process that holds a lock may make no progress, in seconds."""
     longest_wait: float = 300
     """The most that a server may ask to wait; the hub's rate limits are windows of 300 seconds."""
 
@@ -121,7 +123,7 @@ class Again(Exception):
 
 @functools.cache
 def user_agent() -> str:
-    """Name this program to the server."""
+    """Return what names this program to a server."""
     try:
         return f"embtool/{version('embtool')}"
     except PackageNotFoundError:
@@ -155,20 +157,18 @@ class Transport:
             Again: the connection failed.
             FormatError: the address is not one that may be asked.
         """
-        host = _host(url)
-        response = None
         try:
             request = self._connected().build_request("GET", url, headers=self._headers(url, headers))
             self.meter.add(requests=1)
             response = self._connected().send(request, stream=True)
         except httpx2.HTTPError as error:
-            raise self._failed(error, host) from error
+            raise self._failed(error, url) from error
         except (httpx2.InvalidURL, ValueError) as error:
-            raise FormatError(f"{host} is at an address that cannot be read") from error
+            raise FormatError(f"{_host(url)} is at an address that cannot be read") from error
         try:
             yield response
         except httpx2.HTTPError as error:
-            raise self._failed(error, host) from error
+            raise self._failed(error, url) from error
         finally:
             response.close()
             self.meter.add(received=response.num_bytes_downloaded)
@@ -236,7 +236,10 @@ class Transport:
         with self._lock:
             if self._client is None:
                 patience = self.patience
+                line, others = lines(self.endpoint, patience.read)
                 self._client = httpx2.Client(
+                    transport=line,
+                    mounts=others,
                     follow_redirects=False,
                     timeout=httpx2.Timeout(
                         patience.read, connect=patience.connect, pool=patience.connect + patience.read
@@ -246,8 +249,8 @@ class Transport:
                 )
             return self._client
 
-    def _failed(self, error: httpx2.HTTPError, host: str) -> Exception:
-        failure = network_error(error, host)
+    def _failed(self, error: httpx2.HTTPError, url: str) -> Exception:
+        failure = network_error(error, self.endpoint.shown if self.endpoint.is_origin_of(url) else _host(url))
         if not is_transport_error(error):
             return failure
         return Again(failure, is_silence=isinstance(error, httpx2.TimeoutException))
@@ -307,7 +310,7 @@ class RemoteFile:
         return b"".join(self._chunks(start, stop, cancelled, may_end_early=False))
 
     def chunks(self, start: int, stop: int, cancelled: Stop) -> Generator[bytes, None, None]:
-        """Give bytes start..stop piece by piece, going on at the byte after every broken connection.
+        """Yield bytes start..stop piece by piece, going on at the byte after every broken connection.
 
         Raises:
             Unreachable: nothing more arrived after several attempts, or the server asks to wait too long.
@@ -363,7 +366,7 @@ class RemoteFile:
             if response is None:
                 if start >= stop:
                     return
-                response, url = self._follow(stack, url, start, stop)
+                response, url = self._follow(stack, url, _range_headers(start, stop))
             end = self._check(response, url, start, stop)
             left = end - start
             for chunk in response.iter_raw():
@@ -379,23 +382,24 @@ class RemoteFile:
 
     def _open(self, stack: ExitStack, start: int, stop: int) -> tuple[httpx2.Response | None, str]:
         """Find out where the bytes are; a server that sends them itself has answered with them already."""
+        headers = _range_headers(start, stop)
         if self._is_direct:
-            return self._ask(stack, start, stop)
+            return self._ask(stack, headers)
         with self._lock:
             if self._address is not None:
                 return None, self._address
             if not self._is_direct:
-                return self._ask(stack, start, stop)
-        return self._ask(stack, start, stop)
+                return self._ask(stack, headers)
+        return self._ask(stack, headers)
 
-    def _ask(self, stack: ExitStack, start: int, stop: int) -> tuple[httpx2.Response | None, str]:
+    def _ask(self, stack: ExitStack, headers: Mapping[str, str]) -> tuple[httpx2.Response | None, str]:
         """Ask the hub, following it while it leads to itself, and note what it says."""
         endpoint = self._transport.endpoint
         asked = self._transport.asked(self._repo_id, self._revision, self._file)
         url = endpoint.resolve_url(self._repo_id, self._revision, self._file)
         facts: dict[str, str] = {}
         for _ in range(HOPS):
-            response = stack.enter_context(self._transport.get(url, _range_headers(start, stop)))
+            response = stack.enter_context(self._transport.get(url, headers))
             for name in ("x-repo-commit", "x-linked-etag", "x-linked-size"):
                 if name in response.headers:
                     facts.setdefault(name, response.headers[name])
@@ -414,10 +418,10 @@ class RemoteFile:
                 return None, url
         raise FormatError(f"{self._server} redirects without end for {self._file}")
 
-    def _follow(self, stack: ExitStack, url: str, start: int, stop: int) -> tuple[httpx2.Response, str]:
+    def _follow(self, stack: ExitStack, url: str, headers: Mapping[str, str]) -> tuple[httpx2.Response, str]:
         """Ask the storage host, which may lead to another one."""
         for _ in range(HOPS):
-            response = stack.enter_context(self._transport.get(url, _range_headers(start, stop)))
+            response = stack.enter_context(self._transport.get(url, headers))
             if response.status_code not in REDIRECTS:
                 return response, url
             _drain(response)
@@ -427,12 +431,12 @@ class RemoteFile:
     def _resolve_once(self) -> None:
         with ExitStack() as stack, self._lock:
             try:
-                response, url = self._ask(stack, 0, 1)
+                response, url = self._ask(stack, _range_headers(0, 1))
             except Refused as refused:
                 raise Again(self._refused(refused)) from refused
             if self.record is None:
                 if response is None:
-                    response, url = self._follow(stack, url, 0, 1)
+                    response, url = self._follow(stack, url, _range_headers(0, 1))
                 self._check(response, url, 0, 1)
 
     def _complain(self, response: httpx2.Response, url: str, asked: Asked) -> None:
@@ -448,7 +452,7 @@ class RemoteFile:
             return
         is_hub = self._transport.endpoint.is_origin_of(url)
         if status == UNSATISFIABLE:
-            raise FormatError(f"{asked} is shorter than recorded: {_host(url)} has no such bytes")
+            raise FormatError(f"{asked} is shorter than recorded: {_host(url)} does not have these bytes")
         if status in RETRIED:
             error = from_status(status, response.headers, asked) if is_hub else _storage_error(status, url, asked)
             raise Again(error, wait_asked(response.headers))
@@ -503,7 +507,7 @@ class RemoteFile:
         commit = facts.get("x-repo-commit", "") or (self._revision if COMMIT.fullmatch(self._revision) else "")
         if not COMMIT.fullmatch(commit):
             if "x-repo-commit" in facts:
-                raise FormatError(f"{self._server} sent a commit that is none: {cut(repr(commit))}")
+                raise FormatError(f"{self._server} sent an invalid commit id: {cut(repr(commit))}")
             raise FormatError(f"{self._server} {NOT_A_HUB}")
         etag = facts.get("x-linked-etag")
         if etag is None and data is not None:
@@ -554,7 +558,7 @@ class RemoteFile:
 
 
 def wait_asked(headers: Mapping[str, str]) -> float | None:
-    """Tell how many seconds a busy server asks to be left alone; None if it does not say or says nonsense."""
+    """Return how many seconds a busy server asks to be left alone; None if it does not say or says nonsense."""
     text = headers.get("retry-after", "").strip()
     if SECONDS.fullmatch(text):
         return float(text)
@@ -581,7 +585,7 @@ def plain_etag(text: str | None, server: str) -> str:
     """
     etag = (text or "").strip().removeprefix("W/").strip('"')
     if len(etag) > ETAG_LIMIT or not etag.isascii() or not etag.isprintable():
-        raise FormatError(f"{server} sent an ETag that is none: {cut(repr(etag))}")
+        raise FormatError(f"{server} sent an invalid ETag: {cut(repr(etag))}")
     return etag
 
 
@@ -590,7 +594,7 @@ def _range_headers(start: int, stop: int) -> dict[str, str]:
 
 
 def _host(url: str) -> str:
-    """Name the host of an address, and nothing else of it: what follows may be a signature."""
+    """Return the host of an address, and nothing else of it: what follows may be a signature."""
     try:
         return cut(str(urlsplit(url).hostname or "an unnamed host"))
     except ValueError:
@@ -598,7 +602,7 @@ def _host(url: str) -> str:
 
 
 def _target(url: str, location: str | None) -> str:
-    """Tell where a redirect leads, if it may be followed."""
+    """Return where a redirect leads, if it may be followed."""
     if not location:
         raise FormatError(f"{_host(url)} redirects to nowhere")
     try:
@@ -615,10 +619,10 @@ def _target(url: str, location: str | None) -> str:
 
 def _drain(response: httpx2.Response) -> None:
     """Read the body of a redirect if it is short, so that the connection can serve the next request."""
-    left = ASIDE_LIMIT
+    left, until = ASIDE_LIMIT, time.monotonic() + ASIDE_SECONDS
     for chunk in response.iter_raw():
         left -= len(chunk)
-        if left < 0:
+        if left < 0 or time.monotonic() > until:
             return
 
 
@@ -626,7 +630,7 @@ def _number(text: str | None, host: str) -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > len(str(SIZE_LIMIT)) or int(text) > SIZE_LIMIT:
-        raise FormatError(f"{host} sent a size that is none: {cut(repr(text))}")
+        raise FormatError(f"{host} sent an invalid size: {cut(repr(text))}")
     return int(text)
 
 

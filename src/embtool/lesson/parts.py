@@ -128,7 +128,7 @@ def parse_choice(text: str, choices: Sequence[str]) -> int | None:
 
 
 def understood(question: Question, guess: str) -> bool:
-    """Tell whether a guess can be held against an answer."""
+    """Return whether a guess can be held against an answer."""
     if question.kind is Kind.OPEN:
         return True
     if question.kind is Kind.CHOICE:

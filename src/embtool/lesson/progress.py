@@ -1,6 +1,5 @@
 """What the reader has done: kept in the user's state folder, written so that no reader sees half of it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from platformdirs import user_state_path
 
 from embtool.errors import FormatError, LocalFailure
-from embtool.settings import write_json
+from embtool.settings import read_json, write_json
 
 RESET = "run `embtool learn --reset` to begin anew"
 
@@ -23,7 +22,7 @@ class Done:
 
 
 def progress_file() -> Path:
-    """Tell where progress is kept."""
+    """Return where progress is kept."""
     return user_state_path("embtool") / "lesson.json"
 
 
@@ -36,12 +35,10 @@ def read_progress() -> dict[int, Done]:
     """
     path = progress_file()
     try:
-        steps = json.loads(path.read_text("utf-8"))["steps"]
-        return {int(number): _done(entry) for number, entry in steps.items()}
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as error:
-        raise LocalFailure(f"cannot read {path}: {error.strerror or error}") from error
+        kept = read_json(path)
+        if kept is None:
+            return {}
+        return {int(number): _done(entry) for number, entry in kept["steps"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FormatError(f"{path} is not the progress of a lesson", hint=RESET) from error
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from embtool.answers.text import count, size
 from embtool.errors import TableNotFound
 from embtool.lesson.parts import Kind, Outcome, Question, Step, figure
 from embtool.lesson.subject import Subject
-from embtool.output import count, size
 from embtool.positions import Learned, NoPositions, Rope
 from embtool.rope import Frequencies, RopeSettings, frequencies, turn
 from embtool.sequence import InputSequence, cosines
@@ -58,16 +58,15 @@ def mechanism(subject: Subject) -> list[Question]:
     row = subject.first
     name, number = subject.shown(row), count(row)
     told = (
-        f"A model never sees letters. The tokenizer cuts a text into tokens, and each token is a number, its id. For "
+        "A model never sees letters. The tokenizer cuts a text into tokens, and each token is a number, its id. For "
         f"{name} in {subject.name} the number is {number}."
         if subject.token(row) is not None
         else f"A model never sees letters: a tokenizer turns text into numbers, token ids. {subject.name} has no "
         f"tokenizer here, so take an id as it is: {number}.",
         (
-            "What happens to that number? No adding, no multiplying. It says which row of a table to "
-            "read, as a house number "
-            "says where to ring (that much is a comparison). The row itself is real: a list of numbers, "
-            "learned in training."
+            "What happens to that number? No adding, no multiplying. It says which row of a table to read, as a house "
+            "number says where to ring (that much is a comparison). The row itself is real: a list of numbers, learned "
+            "in training."
         ),
     )
     return [
@@ -112,8 +111,8 @@ def _next_door(subject: Subject, row: int) -> Question:
         find,
         (
             (
-                f"Row {count(other)}{named} is next door. A cosine of 1 means that two rows point the same "
-                "way, 0 that they have nothing in common, -1 that they are opposite."
+                f"Row {count(other)}{named} is next door. A cosine of 1 means that two rows point the same way, 0 that "
+                "they have nothing in common, -1 that they are opposite."
             ),
         ),
         kind=Kind.COSINE,
@@ -130,9 +129,8 @@ def meaning(subject: Subject) -> list[Question]:
     told: tuple[str, ...] = (
         (
             "Nobody wrote these numbers. Training moved each row, a little at a time, to where it served the task. So "
-            "tokens used in the same company tend to end up with rows that point the same way. That is "
-            "what people mean by "
-            "meaning in a table; what is measured is an angle."
+            "tokens used in the same company tend to end up with rows that point the same way. That is what people "
+            "mean by meaning in a table; what is measured is an angle."
         ),
     )
     if subject.token(row) is None:
@@ -189,8 +187,8 @@ def training(subject: Subject) -> list[Question]:
             lambda: _lengths(subject, row, other),
             (
                 (
-                    "If meaning comes from training, a row that training never reached should have none. "
-                    f"Look at {name}. {why}"
+                    "If meaning comes from training, a row that training never reached should have none. Look at "
+                    f"{name}. {why}"
                 ),
             ),
             commands=(subject.command("row", subject.typed(row), f"id:{other}"),),
@@ -212,8 +210,8 @@ def _lengths(subject: Subject, row: int, other: int) -> Outcome:
     lines = [f"Half of all rows are longer than {median:.3f}; {below:.0f} % are shorter than this one."]
     if subject.model.tables.tying.verdict == "tied":
         lines.append(
-            "This table also predicts tokens, so training pushed even unread rows about: length alone "
-            "proves nothing here."
+            "This table also predicts tokens, so training pushed even unread rows about: length alone proves nothing "
+            "here."
         )
     else:
         lines.append(f"{subject.shown(row)}: {subject.length(row):.3f}. A short row is a sign, not a proof.")
@@ -226,9 +224,9 @@ def _nearest_to(subject: Subject, row: int, other: int) -> Outcome:
         f"Near row {count(other)}: {_listed(subject, found.ids.tolist(), found.scores.tolist())}.",
         f"Near {subject.shown(row)}: {_listed(subject, known.ids.tolist(), known.scores.tolist())}.",
         (
-            "Read the names, not the numbers. A row never trained keeps company by accident, or with "
-            "others like it; a trained "
-            "row keeps company by use. Were all rows shuffled, the table would have the same numbers and mean nothing."
+            "Read the names, not the numbers. A row never trained keeps company by accident, or with others like it; a "
+            "trained row keeps company by use. Were all rows shuffled, the table would have the same numbers and mean "
+            "nothing."
         ),
     )
     scores = found.scores[np.isfinite(found.scores)]
@@ -260,9 +258,8 @@ def order(subject: Subject) -> list[Question]:
             ),
             (
                 (
-                    f"Two texts: “{one.strip()}” and “{other.strip()}”. They do not say the same. Each "
-                    "token is looked up by "
-                    "itself."
+                    f"Two texts: “{one.strip()}” and “{other.strip()}”. They do not say the same. Each token is looked "
+                    "up by itself."
                 ),
             ),
             unit="rows",
@@ -322,16 +319,14 @@ def _told_of_order(subject: Subject, a: InputSequence, b: InputSequence) -> str:
         place = next(place for place, identity in enumerate(a.ids) if identity != b.ids[place])
         there = b.ids.index(a.ids[place])
         return (
-            f"This model adds a row for the position ({kind}). {subject.shown(a.ids[place])} at {place} "
-            "and the same at "
-            f"{there} have inputs with cosine {float(cosines(a.rows[place], b.rows[there])):.3f}; only a token at the "
-            "same place in both stays what it was."
+            f"This model adds a row for the position ({kind}). {subject.shown(a.ids[place])} at {place} and the same "
+            f"at {there} have inputs with cosine {float(cosines(a.rows[place], b.rows[there])):.3f}; only a token at "
+            "the same place in both stays what it was."
         )
     if kind == "rope":
         return (
-            "This model adds nothing here. Its blocks turn queries and keys by an angle for each position "
-            "(RoPE, step 6): "
-            "order comes in where tokens look at each other."
+            "This model adds nothing here. Its blocks turn queries and keys by an angle for each position (RoPE, step "
+            "6): order comes in where tokens look at each other."
         )
     if kind == "none":
         return f"Nothing was added: {_place(subject)}."
@@ -363,9 +358,8 @@ def real_table(subject: Subject) -> list[Question]:
             find,
             (
                 (
-                    f"Here is the table itself: {tensor.name} in {tensor.shard}, {count(rows)} rows of "
-                    f"{count(width)} numbers, "
-                    f"stored as {tensor.dtype.name}."
+                    f"Here is the table itself: {tensor.name} in {tensor.shard}, {count(rows)} rows of {count(width)} "
+                    f"numbers, stored as {tensor.dtype.name}."
                 ),
             ),
             unit=unit,
@@ -403,9 +397,8 @@ def _tied(subject: Subject) -> Question:
         find,
         (
             (
-                "At its other end a language model needs a table too: it scores every token by the dot "
-                "product of the last "
-                "vector with that token's row."
+                "At its other end a language model needs a table too: it scores every token by the dot product of the "
+                "last vector with that token's row."
             ),
         ),
         kind=Kind.CHOICE,
@@ -436,11 +429,9 @@ def _rotations(subject: Subject, rope: Rope) -> list[Question]:
     typed = (subject.command("rope", "--pos", str(place)),)
     told: tuple[str, ...] = (
         (
-            "By its config, this model rotates. In each head it takes channels two by two, "
-            f"{settings.pairs} pairs, and turns each pair like "
-            "the hand of a clock (the clock is a comparison, the angle is real): a step further, a bit "
-            "further round. Pair 0 is the "
-            "fastest hand."
+            f"By its config, this model rotates. In each head it takes channels two by two, {settings.pairs} pairs, "
+            "and turns each pair like the hand of a clock (the clock is a comparison, the angle is real): a step "
+            "further, a bit further round. Pair 0 is the fastest hand."
         ),
     )
     if rope.layers[0].layer_count == 0:
@@ -456,11 +447,9 @@ def _rotation_elsewhere(own: tuple[str, ...]) -> list[Question]:
     told = (
         *own,
         (
-            "Most newer models do it in another way: they rotate. In each head channels go two by two, "
-            "and each pair turns "
-            "like the hand of a clock (a comparison), by an angle for each position. These are the usual "
-            "settings, a base of "
-            "10,000 and heads of 64, and not those of your model."
+            "Most newer models do it in another way: they rotate. In each head channels go two by two, and each pair "
+            "turns like the hand of a clock (a comparison), by an angle for each position. These are the usual "
+            "settings, a base of 10,000 and heads of 64, and not those of your model."
         ),
     )
     typed = (("rope", "--pos", str(FAR), *USUAL_TYPED),)
@@ -523,16 +512,15 @@ def _distance_only(settings: RopeSettings, commands: tuple[tuple[str, ...], ...]
             (
                 f"At {QUERY} and {KEY}: {here:.6f}. At {count(QUERY + FAR)} and {count(KEY + FAR)}: {there:.6f}.",
                 (
-                    "Both hands went on by the same angle, so the angle between them stayed. The dot "
-                    "product sees the distance, "
-                    f"{QUERY - KEY}, and not the place: position became relative without a table."
+                    "Both hands went on by the same angle, so the angle between them stayed. The dot product sees the "
+                    f"distance, {QUERY - KEY}, and not the place: position became relative without a table."
                 ),
             ),
         )
 
     return Question(
-        f"A query of ones stands at {QUERY}, a key of ones at {KEY}. Move both {count(FAR)} further: their "
-        "dot product …",
+        f"A query of ones stands at {QUERY}, a key of ones at {KEY}. Move both {count(FAR)} further: their dot product "
+        "…",
         find,
         ("Attention compares a turned query with a turned key, by their dot product.",),
         kind=Kind.CHOICE,
@@ -571,15 +559,15 @@ def _learned(subject: Subject, known: Learned) -> list[Question]:
                 rows,
                 (
                     (
-                        f"So position {count(longest)}, counted from 0, has no row, and a longer text cannot "
-                        "be read at all."
+                        f"So position {count(longest)}, counted from 0, has no row, and a longer text cannot be read "
+                        "at all."
                     ),
                 ),
             ),
             (
                 (
-                    f"This model has a second table, {table.tensor.name}: a row for each position, added to "
-                    "the token's row."
+                    f"This model has a second table, {table.tensor.name}: a row for each position, added to the "
+                    "token's row."
                 ),
             ),
             unit="rows",
@@ -605,13 +593,13 @@ def teach(subject: Subject) -> list[Question]:
     command = subject.command("input", pair[0]) if found and pair is not None else subject.about("info")
     return [
         Question(
-            "A colleague asks: how does a number like "
-            f"{count(row)} become something that a model can think with? Three sentences.",
+            f"A colleague asks: how does a number like {count(row)} become something that a model can think with? "
+            "Three sentences.",
             lambda: Outcome(_taught(subject, row)),
             (
                 (
-                    "The best test is to explain it. Write as you would say it; nobody reads it but you, and "
-                    "nothing is kept."
+                    "The best test is to explain it. Write as you would say it; nobody reads it but you, and nothing "
+                    "is kept."
                 ),
             ),
             kind=Kind.OPEN,
@@ -623,11 +611,9 @@ def teach(subject: Subject) -> list[Question]:
 def _taught(subject: Subject, row: int) -> str:
     rows, width = subject.table.shape
     return (
-        f"The id {count(row)} only says which of the {count(rows)} rows to read, and that row, "
-        f"{count(width)} numbers, is "
-        "what goes into the model. The numbers were learned, so tokens used alike have rows that point "
-        "alike; a row that "
-        f"training never reached says nothing. The row does not know where its token stands: {_place(subject)}."
+        f"The id {count(row)} only says which of the {count(rows)} rows to read, and that row, {count(width)} numbers, "
+        "is what goes into the model. The numbers were learned, so tokens used alike have rows that point alike; a row "
+        f"that training never reached says nothing. The row does not know where its token stands: {_place(subject)}."
     )
 
 

@@ -6,12 +6,12 @@ from functools import cached_property
 
 import numpy as np
 
+from embtool.answers.text import abridge, brief, count
 from embtool.dtypes import Doubles
 from embtool.errors import ConfigError, EmbtoolError, FormatError, TableNotFound
 from embtool.model import Model
 from embtool.neighbors import Neighbors, nearest
 from embtool.norms import row_norms
-from embtool.output import abridge, brief, count
 from embtool.positions import Positions
 from embtool.scan import norms
 from embtool.sequence import InputSequence, SequenceTables, cosines, read_sequence
@@ -116,19 +116,19 @@ class Subject:
         return None if self.vocabulary is None else self.vocabulary.token(identity)
 
     def shown(self, identity: int) -> str:
-        """Name a row for a reader: its token, a part of a character by its bytes, padding by its number."""
+        """Return a row's name for a reader: its token, a part of a character by its bytes, padding by its number."""
         token = self.token(identity)
         if token is None:
             return f"row {count(identity)}"
         return f"<{token.bytes.hex()}>" if "\ufffd" in token.text else brief(token.text)
 
     def of_row(self, identity: int) -> str:
-        """Name a row in a sentence: that of its token, or its number."""
+        """Return a row's name in a sentence: that of its token, or its number."""
         token = self.token(identity)
         return f"row {count(identity)}" if token is None else f"the row of {self.shown(identity)}"
 
     def typed(self, identity: int) -> str:
-        """Name a row on a command line: its text where that is certain to be read as this token, else its id."""
+        """Return a row's name on a command line: its text where that is sure to be read as this token, else its id."""
         token = self.token(identity)
         if token is None or self.vocabulary is None or token.text.encode("utf-8", "replace") != token.bytes:
             return f"id:{identity}"

@@ -9,8 +9,9 @@ The floors inside, lowest first:
     entries     piece <-> id, read from tokenizer.json
     index       the same in a file, derived once, where one token is found without reading the others
     words       Vocabulary: a token by id, by text, by piece, by bytes; the tokenizers library only to split text
-    bounded     a tokenizer of the library, kept from making a text longer without end
+    ordinary    which tokenizers are bounded in time and growth, whatever the text
     splitter    what splits text where no tokenizer.json does
+    confined    a tokenizer that is not ordinary, in a process of its own, which is `child`
     spm         SentencePiece's files
     ranks       tiktoken's files
     plain       the words of static embeddings
@@ -20,17 +21,30 @@ The floors inside, lowest first:
 """
 
 from embtool.vocabulary.files import read_vocabulary
-from embtool.vocabulary.queries import POOLS, Query, mixed_words, parse_hex, parse_ids, read_queries
+from embtool.vocabulary.queries import (
+    POOLS,
+    Query,
+    Term,
+    note_of_bare,
+    parse_expression,
+    parse_hex,
+    parse_ids,
+    read_queries,
+    read_query,
+)
 from embtool.vocabulary.words import Token, Vocabulary
 
 __all__ = [
     "POOLS",
     "Query",
+    "Term",
     "Token",
     "Vocabulary",
-    "mixed_words",
+    "note_of_bare",
+    "parse_expression",
     "parse_hex",
     "parse_ids",
     "read_queries",
+    "read_query",
     "read_vocabulary",
 ]

@@ -64,3 +64,28 @@ CUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 WHOLE_WORDS_FIRST = frozenset({"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "lfm2"})
 """Where a cut-out text that is a token is that token, whatever the merges say."""
+
+EXPRESSIONS = frozenset(
+    {
+        *(cut for cuts in CUTS.values() for cut in cuts),
+        r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+        r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
+        r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
+        " ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+",
+        r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        r"\p{N}{1,3}",
+        r"\p{N}",
+        r"[0-9]",
+        r"[0-9]{3}",
+        r"\d{1,3}",
+        r"\s+",
+        r"\s",
+        r"\n+",
+        r"[\r\n]",
+        r"[\r\n]+",
+        " {2,}",
+        " +",
+    }
+)
+"""The expressions of published tokenizers: each goes over a text once, and comes back over a run of spaces at most.
+Text is cut by any other one in a process of its own."""

@@ -63,11 +63,11 @@ class Entries(ABC):
 
     @abstractmethod
     def piece(self, identity: int) -> str | None:
-        """Tell the piece of an id."""
+        """Return the piece of an id."""
 
     @abstractmethod
     def id(self, piece: str) -> int | None:
-        """Tell the id of a piece."""
+        """Return the id of a piece."""
 
     @abstractmethod
     def items(self) -> Iterable[tuple[int, str]]:
@@ -96,11 +96,11 @@ class MemoryEntries(Entries):
         return {piece: identity for identity, piece in sorted(self._pieces.items(), reverse=True)}
 
     def piece(self, identity: int) -> str | None:
-        """Tell the piece of an id."""
+        """Return the piece of an id."""
         return self._pieces.get(identity)
 
     def id(self, piece: str) -> int | None:
-        """Tell the id of a piece."""
+        """Return the id of a piece."""
         return self._ids.get(piece)
 
     def items(self) -> Iterable[tuple[int, str]]:
@@ -132,7 +132,7 @@ def _pieces(vocabulary: Any, model: Mapping[str, Any], file: str) -> tuple[dict[
     """Read the trained vocabulary: a table from pieces to ids, or Unigram's list of pieces and scores."""
     if isinstance(vocabulary, dict):
         if not all(type(identity) is int and 0 <= identity <= LARGEST_ID for identity in vocabulary.values()):
-            raise FormatError(f"{file} has a vocabulary with an id that is none")
+            raise FormatError(f"{file} has a vocabulary with an invalid id")
         unknown = model.get("unk_token")
         return (
             {identity: piece for piece, identity in vocabulary.items()},
@@ -160,7 +160,7 @@ def _added(tokens: Any, file: str) -> dict[int, Added]:
 
 
 def _faithful(state: Mapping[str, Any]) -> bool:
-    """Tell whether text is split into pieces whose bytes are the text: nothing folded, nothing put before it."""
+    """Return whether text is split into pieces whose bytes are the text: nothing folded, nothing put before it."""
     for part in parts(state.get("normalizer")):
         plain = part.get("type") == "NFC"
         spaces = part.get("type") == "Replace" and pattern(part) == " " and part.get("content") == "▁"

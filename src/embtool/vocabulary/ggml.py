@@ -46,7 +46,7 @@ class TokenizerMetadata:
     file: str
 
     def get(self, key: str, kind: type[Any] = object) -> Any:
-        """Give a value of `tokenizer.ggml.*`; None where it is absent.
+        """Return a value of `tokenizer.ggml.*`; None where it is absent.
 
         Raises:
             FormatError: it has another type.
@@ -89,12 +89,12 @@ class TokenizerMetadata:
         return values.tolist()
 
     def token(self, key: str) -> int | None:
-        """Give the id of a token with a purpose, such as `bos_token_id`, where it is one of the tokens."""
+        """Return the id of a token with a purpose, such as `bos_token_id`, where it is one of the tokens."""
         value = self.get(key, int)
         return value if value is not None and 0 <= value < len(self.get("tokens")) else None
 
     def flag(self, key: str, otherwise: bool) -> bool:  # noqa: FBT001 - reads as a table: flag(name, default)
-        """Tell whether a switch is on."""
+        """Return whether a switch is on."""
         value = self.get(key, bool)
         return otherwise if value is None else bool(value)
 
@@ -145,7 +145,7 @@ def _entries(metadata: TokenizerMetadata) -> MemoryEntries:
 
 
 def _is_added(piece: str, kind: int) -> bool:
-    """Tell whether a token stands for itself; Gemma's runs of spaces are user-defined, and spelled like others."""
+    """Return whether a token stands for itself; Gemma's runs of spaces are user-defined, and spelled like others."""
     return kind == CONTROL or (kind == USER_DEFINED and WORD not in piece)
 
 
@@ -177,7 +177,7 @@ def _tokenizer(metadata: TokenizerMetadata) -> Any:
     describe = KINDS.get(metadata.kind)
     if describe is None:
         raise NoVocabulary(
-            f"{metadata.file} has a tokenizer of kind {metadata.kind!r}, which embtool cannot split text with",
+            f"{metadata.file} has a tokenizer of the unknown kind {metadata.kind!r}, so text cannot be split",
             hint="name one token by its text, by piece: or by id:",
         )
     state = describe(metadata)
@@ -361,11 +361,11 @@ def _describe_t5(metadata: TokenizerMetadata) -> dict[str, Any]:
 
 
 def _charsmap(values: Any, file: str) -> str:
-    """Give SentencePiece's table of replacements in base64, if it is one: a trie, its length before it, then text."""
+    """Return SentencePiece's table of replacements in base64, if it is one: a trie, its length before it, then text."""
     data = values.tobytes() if getattr(values, "itemsize", 0) == 1 else b""
     length = int.from_bytes(data[:4], "little")
     if not 0 < length <= len(data) - 4 or length % 4:
-        raise FormatError(f"tokenizer.ggml.precompiled_charsmap in {file} is no table of replacements")
+        raise FormatError(f"tokenizer.ggml.precompiled_charsmap in {file} is not a table of replacements")
     return base64.b64encode(data).decode()
 
 

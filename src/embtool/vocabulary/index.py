@@ -9,7 +9,6 @@ of another version or cannot be written is passed over, and the entries are held
 import json
 import sqlite3
 import weakref
-import zlib
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embtool.cache import derived, put
+from embtool.kept import has_named_sum, named_sum
 from embtool.vocabulary.entries import LARGEST_ID, Added, Entries, MemoryEntries, Traits
 
 VERSION = 1
@@ -35,7 +35,7 @@ class DamagedIndexError(Exception):
 
 
 def _name(key: str, checksum: str) -> Path:
-    """Name the index of a tokenizer file, by the hash of the file and the checksum of the index itself."""
+    """Return the path of a tokenizer file's index, by the hash of the file and the checksum of the index itself."""
     return derived("vocabularies", key).with_suffix(f".v{VERSION}-{checksum}.sqlite")
 
 
@@ -45,11 +45,7 @@ def write_index(key: str, entries: MemoryEntries) -> bool:
         data = _database(entries)
     except (sqlite3.Error, UnicodeEncodeError):
         return False
-    return put(_name(key, f"{zlib.crc32(data):08x}"), lambda path: _write(path, data))
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
+    return put(_name(key, named_sum(data)), lambda file: file.write(data))
 
 
 def _database(entries: MemoryEntries) -> bytes:
@@ -87,7 +83,7 @@ def open_index(key: str) -> "IndexedEntries | None":
     pattern = _name(key, "*")
     try:
         for path in pattern.parent.glob(pattern.name):
-            if f"{zlib.crc32(path.read_bytes()):08x}" == path.stem.rpartition("-")[2]:
+            if has_named_sum(path):
                 return IndexedEntries(path)
     except (sqlite3.Error, DamagedIndexError, OSError):
         return None
@@ -142,12 +138,12 @@ class IndexedEntries(Entries):
             raise DamagedIndexError from error
 
     def piece(self, identity: int) -> str | None:
-        """Tell the piece of an id."""
+        """Return the piece of an id."""
         piece: str | None = _checked(self._one("SELECT piece FROM tokens WHERE id = ?", identity), str, type(None))
         return piece
 
     def id(self, piece: str) -> int | None:
-        """Tell the id of a piece."""
+        """Return the id of a piece."""
         identity: int | None = self._one("SELECT min(id) FROM tokens WHERE piece = ?", piece)
         return identity
 

@@ -1,11 +1,17 @@
-"""What a person types for a token, turned into token ids."""
+"""What a person types for a token, turned into token ids: one grammar for the shell, for files and for the library.
+
+`king` is the word as it stands inside a sentence, ` king`, where that is one token, else the bare text. A text with a
+space in it is exactly that text, and so is every text with `exact`. `id:3`, `id:0..255`, `piece:Ġking` and
+`bytes:206b696e67` name rows and tokens outright.
+"""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from embtool.errors import NoVocabulary, TokenIdOutOfRange, UnknownToken
-from embtool.vocabulary.words import Vocabulary
+from embtool.errors import InvalidArgument, NoVocabulary, TokenIdOutOfRange, UnknownToken
+from embtool.vocabulary.words import Token, Vocabulary
 
 POOLS = ("mean", "sum", "first", "last")
 """How several rows can become one vector."""
@@ -13,24 +19,34 @@ POOLS = ("mean", "sum", "first", "last")
 LONGEST_RANGE = 1 << 24
 """Ids in one `id:A..B`; no table has more rows, and a typing error must not exhaust the memory."""
 
+NUMBER = r"-?(?:\d{1,18}|\d{1,3}(?:,\d{3}){1,5})"
+"""An id as it is typed or as a table prints it: 70135 or 70,135."""
+
 
 @dataclass(frozen=True)
 class Query:
-    """What a person typed for one vector, and the rows it stands for: one, or several to be pooled.
+    """What a person typed for one vector, and the rows it stands for.
 
     Attributes:
         text: what was typed.
-        ids: the rows.
-        note: what should be said of the choice of a token.
-        word: where the text was taken as typed, the same word with a space before it, if that is a token too.
-        is_word: whether the token has a space before it, as a word inside a sentence has.
+        ids: the rows: one, several to be pooled, or none where a vector was brought.
+        token: the token of the only row; None for padding, for several rows and for a vector.
+        bare: whether the text was taken as typed because there is no whole-word form of it, though one was looked for.
+        vector: the numbers that were brought, float64 (width,).
+        note: which tokens are pooled.
     """
 
     text: str
-    ids: tuple[int, ...]
+    ids: tuple[int, ...] = ()
+    token: Token | None = None
+    bare: bool = False
+    vector: Any = None
     note: str | None = None
-    word: str | None = None
-    is_word: bool = False
+
+    @property
+    def id(self) -> int | None:
+        """The only row, or None where there are several or none."""
+        return self.ids[0] if len(self.ids) == 1 else None
 
 
 def parse_hex(text: str) -> bytes:
@@ -46,18 +62,21 @@ def parse_hex(text: str) -> bytes:
 
 
 def parse_ids(text: str) -> range | None:
-    """Parse `id:70135` or `id:0..255` into a range of ids, or return None if the text is neither.
+    """Parse `id:70135`, `id:70,135` or `id:0..255` into a range of ids; None if the text does not begin with `id:`.
 
     >>> list(parse_ids("id:3..5"))
     [3, 4, 5]
+
+    Raises:
+        UnknownToken: what follows `id:` is no number.
+        TokenIdOutOfRange: it is below 0, or the range is empty or longer than any table.
     """
     if not text.startswith("id:"):
         return None
-    matched = re.fullmatch(r"(-?\d{1,18})(?:\.\.(-?\d{1,18}))?", text.removeprefix("id:"), re.ASCII)
+    matched = re.fullmatch(rf"({NUMBER})(?:\.\.({NUMBER}))?", text.removeprefix("id:"), re.ASCII)
     if matched is None:
         raise UnknownToken(f"{text!r} is not a token id", hint="write id:70135, or id:0..255 for a range")
-    first = int(matched[1])
-    last = int(matched[2]) if matched[2] is not None else first
+    first, last = (int((number or matched[1]).replace(",", "")) for number in matched.groups())
     if first < 0:
         raise TokenIdOutOfRange(f"no row {first}: ids begin at 0")
     if last < first or last - first >= LONGEST_RANGE:
@@ -65,80 +84,122 @@ def parse_ids(text: str) -> range | None:
     return range(first, last + 1)
 
 
+def read_query(text: str, vocabulary: Vocabulary | None, *, exact: bool = False, pool: bool = False) -> Iterable[Query]:
+    """Return the queries that one typed text stands for: one, or one for each id of a range, made as it is needed.
+
+    Args:
+        text: what was typed.
+        vocabulary: the tokens that name the rows; `id:` needs none.
+        exact: take the text as typed, with no mark of a word's start put before it.
+        pool: let a text of several tokens, or a range of ids, be one query.
+
+    Raises:
+        UnknownToken: the text is no token, or several without `pool`.
+        NoVocabulary: it needs a vocabulary and there is none.
+    """
+    ids = parse_ids(text)
+    if ids is not None:
+        if pool and len(ids) > 1:
+            return (Query(text, tuple(ids)),)
+        return (Query(f"id:{identity}", (identity,), _token(vocabulary, identity)) for identity in ids)
+    if vocabulary is None:
+        raise NoVocabulary(f"the model has no tokenizer to look up {text!r}", hint="name rows by id:, such as id:70135")
+    return (_look_up(text, vocabulary, exact=exact, pool=pool),)
+
+
 def read_queries(
     texts: Iterable[str], vocabulary: Vocabulary | None, *, exact: bool = False, pool: bool = False
 ) -> Iterator[Query]:
-    """Turn what a person typed, or the lines of a file, into queries; `id:` needs no vocabulary.
-
-    Raises:
-        UnknownToken: a text is no token, or several without `pool`.
-        NoVocabulary: a text needs a vocabulary and the model has none.
-    """
+    """Yield the queries of several texts; see `read_query`."""
     for text in texts:
-        ids = parse_ids(text)
-        if ids is not None:
-            if pool and len(ids) > 1:
-                yield Query(text, tuple(ids))
-            else:
-                yield from (Query(f"id:{identity}", (identity,)) for identity in ids)
-            continue
-        if vocabulary is None:
-            raise NoVocabulary(
-                f"the model has no tokenizer to look up {text!r}", hint="name rows by id:, such as id:70135"
-            )
-        found = _look_up(text, vocabulary, exact=exact, pool=pool)
-        yield _describe(text, found, vocabulary)
+        yield from read_query(text, vocabulary, exact=exact, pool=pool)
 
 
-def mixed_words(queries: Iterable[Query]) -> str | None:
-    """Say that words with and without a space before them stand side by side, though each has both forms, or None.
-
-    >>> mixed_words([Query("king", (1,), word=" king"), Query(" man", (2,), is_word=True)])
-    "' man' has a space before it, as inside a sentence, and 'king' has none: write ' king'"
-    """
-    bare: dict[str, str] = {}
-    words: list[str] = []
-    for query in queries:
-        if query.word is not None:
-            bare[query.text] = query.word
-        elif query.is_word:
-            words.append(" " + query.text.lstrip(" "))
-    if not bare or not words:
-        return None
-    names, forms = ", ".join(map(repr, bare)), ", ".join(map(repr, bare.values()))
-    have = "has" if len(bare) == 1 else "have"
-    return f"{words[0]!r} has a space before it, as inside a sentence, and {names} {have} none: write {forms}"
+def _token(vocabulary: Vocabulary | None, identity: int) -> Token | None:
+    return vocabulary.token(identity) if vocabulary is not None else None
 
 
-def _look_up(text: str, vocabulary: Vocabulary, *, exact: bool, pool: bool) -> tuple[int, ...]:
-    """Find the id of a text, or with `pool` the ids of all its tokens."""
+def _look_up(text: str, vocabulary: Vocabulary, *, exact: bool, pool: bool) -> Query:
+    """Find the token of a text, or with `pool` all its tokens."""
     kind, _, rest = text.partition(":")
     if kind == "piece" and rest:
-        return (vocabulary.find_piece(rest).id,)
-    if kind == "bytes" and rest:
-        return (vocabulary.find_bytes(parse_hex(rest)).id,)
-    try:
-        return (vocabulary.find(text, exact=exact).id,)
-    except UnknownToken:
-        tokens = vocabulary.encode(text) if pool else []
-        if not tokens or all(token.id == vocabulary.unknown for token in tokens):
-            raise
-        return tuple(token.id for token in tokens)
+        found = vocabulary.find_piece(rest)
+    elif kind == "bytes" and rest:
+        found = vocabulary.find_bytes(parse_hex(rest))
+    else:
+        try:
+            found = vocabulary.find(text, exact=exact)
+        except UnknownToken:
+            tokens = vocabulary.encode(text) if pool else []
+            if not tokens or all(token.id == vocabulary.unknown for token in tokens):
+                raise
+            ids = tuple(token.id for token in tokens)
+            if len(ids) == 1:
+                return Query(text, ids, tokens[0])
+            return Query(text, ids, note=f"{text!r} is {len(ids)} tokens: {' + '.join(repr(t.text) for t in tokens)}")
+        return Query(text, (found.id,), found, bare=not exact and found.text == text and vocabulary.marks_words(text))
+    return Query(text, (found.id,), found)
 
 
-def _describe(text: str, ids: tuple[int, ...], vocabulary: Vocabulary) -> Query:
-    """Say which token was taken where it is not the text typed, or where the same word with a space is another."""
-    if text.startswith(("piece:", "bytes:")):
-        return Query(text, ids)
-    tokens = [token for token in map(vocabulary.token, ids) if token is not None]
-    if len(tokens) != 1:
-        return Query(text, ids, f"{text!r} is {len(tokens)} tokens: {' + '.join(repr(token.text) for token in tokens)}")
-    token = tokens[0]
-    if token.text != text:
-        read = f"{text!r} is read as the token {token.text!r} (id {token.id})"
-        return Query(text, ids, read, is_word=token.text.startswith(" "))
-    word = vocabulary.word(text)
-    if word is None:
-        return Query(text, ids, is_word=text.startswith(" "))
-    advice = f"{text!r} is id {token.id}; the word inside a sentence is {word.text!r} (id {word.id})"
-    return Query(text, ids, advice, word.text)
+def note_of_bare(queries: Iterable[Query], most: int = 5) -> str | None:
+    """Say once for a whole call which words were taken as typed, because they have no whole-word form; None if none.
+
+    Only where others have that form: of words that are all alike there is nothing to say.
+    """
+    listed = [query for query in queries if query.token is not None]
+    bare = [query.text for query in listed if query.bare]
+    if not bare or len(bare) == len(listed):
+        return None
+    names = ", ".join(map(repr, bare[:most])) + (f" and {len(bare) - most} more" if len(bare) > most else "")
+    return f"{names}: no token with a space before it, so the text is taken as typed"
+
+
+SIGNS = {"+": 1.0, "-": -1.0, "−": -1.0}
+
+
+@dataclass(frozen=True)
+class Term:
+    """A sign, +1 or -1, and what was typed for a token."""
+
+    sign: float
+    text: str
+
+
+def parse_expression(arguments: Sequence[str]) -> list[Term]:
+    """Read tokens with signs between them; a single argument is cut at its signs that have spaces on both sides.
+
+    >>> [(term.sign, term.text) for term in parse_expression(["king - man + woman"])]
+    [(1.0, 'king'), (-1.0, 'man'), (1.0, 'woman')]
+
+    Raises:
+        InvalidArgument: a sign or a token is missing.
+    """
+    split = _split(arguments[0]) if len(arguments) == 1 else list(arguments)
+    terms: list[Term] = []
+    sign: float | None = None
+    for part in split:
+        if part in SIGNS:
+            if sign is not None:
+                raise InvalidArgument(f"two signs stand side by side; the token {part} itself is piece:{part}")
+            sign = SIGNS[part]
+            continue
+        if sign is None and terms:
+            raise InvalidArgument(_missing_sign(terms[-1].text, part))
+        terms.append(Term(1.0 if sign is None else sign, part))
+        sign = None
+    if sign is not None or not terms:
+        raise InvalidArgument("the expression ends with a sign: a token is missing")
+    return terms
+
+
+def _split(text: str) -> list[str]:
+    first = re.match(r"([+−-]) +(?=\S)", text)
+    head = [] if first is None else [first[1]]
+    rest = text if first is None else text[first.end() :]
+    return head + [part for part in re.split(r"(?<=\S) +([+−-])(?: +(?=\S)| *$)", rest) if part]
+
+
+def _missing_sign(before: str, after: str) -> str:
+    if after[:1] in SIGNS:
+        return f"{after!r} has no space after its sign: write {after[:1]} {after[1:]}"
+    return f"no + or - stands between {before!r} and {after!r}; a token with a space in it needs quotes"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from embtool.errors import FormatError, MissingLibrary, NoVocabulary
+from embtool.errors import FormatError, MissingExtra, NoVocabulary
 from embtool.vocabulary.cuts import GPT4O, LLAMA3, QWEN2
 from embtool.vocabulary.entries import LARGEST_ID, Added, MemoryEntries, Traits
 from embtool.vocabulary.spelling import ByteLevel
@@ -33,7 +33,7 @@ class Flavour:
 
 
 def _llama3() -> tuple[str, ...]:
-    """Name Llama 3's 256 special tokens (https://github.com/meta-llama/llama3/blob/main/llama/tokenizer.py)."""
+    """Return Llama 3's 256 special tokens (https://github.com/meta-llama/llama3/blob/main/llama/tokenizer.py)."""
     named = ("begin_of_text", "end_of_text", "reserved_special_token_0", "reserved_special_token_1")
     more = ("reserved_special_token_2", "reserved_special_token_3", "start_header_id", "end_header_id")
     last = ("reserved_special_token_4", "eot_id", *(f"reserved_special_token_{place}" for place in range(5, 251)))
@@ -72,7 +72,7 @@ def parse_ranks(data: bytes, file: str) -> dict[bytes, int]:
         except (binascii.Error, ValueError) as error:
             raise FormatError(f"line {number:,} of {file} is not a token in base64 and its rank") from error
         if not decoded or not 0 <= value <= LARGEST_ID or decoded in ranks:
-            raise FormatError(f"line {number:,} of {file} has a token or a rank that cannot be")
+            raise FormatError(f"line {number:,} of {file} has an invalid token or rank")
         ranks[decoded] = value
     if not ranks:
         raise FormatError(f"{file} has no tokens")
@@ -82,7 +82,7 @@ def parse_ranks(data: bytes, file: str) -> dict[bytes, int]:
 
 
 def looks_like_ranks(head: bytes) -> bool:
-    """Tell tiktoken's lines from a protocol buffer by the first of them."""
+    """Return whether these are tiktoken's lines, not a protocol buffer, by the first of them."""
     token, space, rank = head.split(b"\n", 1)[0].rstrip(b"\r").partition(b" ")
     try:
         return bool(space and base64.b64decode(token, validate=True)) and rank.isdigit()
@@ -121,7 +121,7 @@ class _Splitter(Splitter):
     ) -> None:
         if flavour is None:
             raise NoVocabulary(
-                f"{file} does not say how text is cut, and {len(ranks):,} ranks are those of no known tokenizer",
+                f"{file} does not say how text is cut, and no known tokenizer has {len(ranks):,} ranks",
                 hint="name one token by its text, by piece: or by id:",
             )
         self._encoding = _encoding(ranks, special, flavour, file)
@@ -136,9 +136,8 @@ def _encoding(ranks: Mapping[bytes, int], special: Mapping[int, Added], flavour:
     try:
         from tiktoken import Encoding  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise MissingLibrary(
-            f"text is split by the tiktoken library for {file}, and it is not installed",
-            hint="pip install tiktoken, or name one token by its text, by piece: or by id:",
+        raise MissingExtra.of(
+            "tiktoken", f"splitting text for {file} needs", otherwise="name one token by its text, by piece: or by id:"
         ) from error
     names = {token.content: place for place, token in special.items()}
     return Encoding(file, pat_str=flavour.cut, mergeable_ranks=dict(ranks), special_tokens=names)

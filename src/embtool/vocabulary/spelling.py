@@ -5,15 +5,18 @@ To add a spelling: write a class with both directions and name it in `choose_spe
 
 import re
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 
 class Spelling(ABC):
     """How a tokenizer writes bytes as pieces."""
 
+    marks_words: ClassVar[bool] = True
+    """Whether a word inside a sentence has a mark of its start, a space; else the bare piece is the whole word."""
+
     @abstractmethod
     def to_bytes(self, piece: str) -> bytes:
-        """Tell which bytes a piece stands for."""
+        """Return which bytes a piece stands for."""
 
     @abstractmethod
     def to_pieces(self, text: bytes) -> tuple[str, ...]:
@@ -76,6 +79,8 @@ class Metaspace(Spelling):
 class WordPiece(Spelling):
     """A piece inside a word begins with `##`, which is kept in its text so that two tokens never look the same."""
 
+    marks_words = False
+
     def __init__(self, prefix: str = "##") -> None:
         self.prefix = prefix
 
@@ -98,6 +103,8 @@ class WordPiece(Spelling):
 class Words(Spelling):
     """A piece is a word and stands for itself, as in static embeddings."""
 
+    marks_words = False
+
     def to_bytes(self, piece: str) -> bytes:
         """Encode the word."""
         return piece.encode("utf-8", "surrogatepass")
@@ -115,7 +122,7 @@ WORDS = {"type": "Words"}
 
 
 def choose_spelling(decoder: Any, pre_tokenizer: Any) -> Spelling:
-    """Tell how a tokenizer spells from its decoder, or from its pre-tokenizer where it has no decoder.
+    """Return how a tokenizer spells, by its decoder, or by its pre-tokenizer where it has no decoder.
 
     Both are given as in tokenizer.json: a JSON object with a type, or a sequence of such.
     """

@@ -20,7 +20,7 @@ class Splitter(ABC):
         """Split a text, with nothing put around it."""
 
     def begin(self) -> list[int]:
-        """Tell what stands before a sequence: nothing, unless the file says."""
+        """Return what stands before a sequence: nothing, unless the file says."""
         return []
 
     def encode(self, text: str, *, add_special_tokens: bool = False) -> Ids:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embtool.errors import EmbtoolError, FormatError, UnknownToken
+from embtool.errors import EmbtoolError, FormatError, NoVocabulary, UnknownToken
 from embtool.vocabulary.entries import Entries
 from embtool.vocabulary.index import DamagedIndexError
 
@@ -24,6 +24,10 @@ NEAR_LENGTH = 2
 
 NEAR_ENOUGH = 0.75
 """The least likeness, as difflib measures it, of a name that is offered."""
+
+
+QUOTED = 100
+"""Characters of a text that an error quotes."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ class Vocabulary:
         except BaseException as error:
             if not is_of_library(error):
                 raise
-            raise FormatError(f"{self.file} cannot split {text!r}: {error}") from error
+            raise FormatError(f"{self.file} cannot split {_cut(text)!r}: {error}") from error
         return [token for token in map(self.token, ids) if token is not None]
 
     def encode_each(self, texts: Sequence[str]) -> list[list[int]]:
@@ -167,21 +171,55 @@ class Vocabulary:
                 raise
             raise FormatError(f"{self.file} cannot split its own tokens: {error}") from error
 
-    def find(self, text: str, *, exact: bool = False) -> Token:
-        """Find the token a person meant: the text itself, else the text with a space before it.
+    def __contains__(self, text: object) -> bool:
+        """Tell whether a text, exactly as it stands, is one token."""
+        return isinstance(text, str) and self._by_text(text) is not None
 
-        `exact` forbids the guess: the token's text must be the one typed.
+    def __getitem__(self, text: str) -> Token:
+        """Return the token whose text is exactly this one.
+
+        Raises:
+            UnknownToken: no token has this text.
+        """
+        token = self._by_text(text) if hasattr(text, "encode") else None
+        if token is None:
+            raise UnknownToken(f"no token of {self.file} has the text {text!r}")
+        return token
+
+    def __repr__(self) -> str:
+        return f"<vocabulary {self.file!r}: {len(self):,} tokens>"
+
+    def _by_text(self, text: str) -> Token | None:
+        token = self._by_bytes(text.encode("utf-8", "surrogatepass"))
+        if token is None:
+            token = self._by_piece(text)
+        return token if token is not None and token.text == text else None
+
+    def find(self, text: str, *, exact: bool = False) -> Token:
+        """Find the token a person meant: the word as it stands inside a sentence, else the text itself.
+
+        The word is the text with the vocabulary's mark of a word's start before it. `exact`, or a space in the text,
+        forbids that: the token's text must be the one typed.
 
         Raises:
             UnknownToken: the text is several tokens, or none; it lists the pieces and near names.
         """
         if not text:
             raise UnknownToken("an empty text is no token", hint="a single space is written ' ', or bytes:20")
-        for guess in (text,) if exact or text.startswith(" ") else (text, " " + text):
-            token = self._one(guess, exact=exact)
+        unsplit: NoVocabulary | None = None
+        for guess in (" " + text, text) if not exact and self.marks_words(text) else (text,):
+            try:
+                token = self._one(guess, exact=exact or " " in text)
+            except NoVocabulary as error:  # its tokens are known, but not how a text is split
+                token, unsplit = None, error
             if token is not None:
                 return token
-        raise self._unknown_token(text)
+        raise unsplit or self._unknown_token(text)
+
+    def marks_words(self, text: str) -> bool:
+        """Tell whether a text can stand inside a sentence with a mark of a word's start before it."""
+        spelling = self._entries.traits.spelling
+        return spelling.marks_words and not any(map(str.isspace, text)) and text not in self._added_by_text
 
     def find_piece(self, piece: str) -> Token:
         """Find a token by the tokenizer's own spelling, such as `Ġcat`.
@@ -195,7 +233,7 @@ class Vocabulary:
         return token
 
     def has_piece(self, piece: str) -> bool:
-        """Tell whether a token has this spelling."""
+        """Return whether a token has this spelling."""
         return self._ask(lambda entries: entries.id(piece)) is not None
 
     def find_bytes(self, data: bytes) -> Token:
@@ -278,7 +316,7 @@ class Vocabulary:
         )
 
     def _near(self, text: str) -> str | None:
-        """Name tokens that are spelled nearly like a text: a typing error away."""
+        """Return tokens that are spelled nearly like a text, a typing error away, or None."""
         wanted = text.strip().strip("Ġ▁#").casefold()
         if not wanted:
             return None
@@ -310,8 +348,13 @@ def _joined(hints: Iterable[str | None]) -> str | None:
 
 
 def is_of_library(error: BaseException) -> bool:
-    """Tell whether an error is one of the libraries that split text: a bare Exception, or a panic of Rust code."""
+    """Return whether an error is one of the libraries that split text: a bare Exception, or a panic of Rust code."""
     return not isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | MemoryError | EmbtoolError)
+
+
+def _cut(text: str) -> str:
+    """Shorten a text to what an error may quote."""
+    return text if len(text) <= QUOTED else f"{text[:QUOTED]}…"
 
 
 def _well_formed(text: str) -> str:

@@ -1,0 +1,82 @@
+"""Answers for pages: Markdown to paste into an issue, HTML for a notebook. Strings of strangers are text in both."""
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TextIO
+
+from embtool.answers.answer import Answer, Block, Failure
+from embtool.answers.terminal import shown
+from embtool.answers.text import safe
+
+MARKS = re.compile(r"([\\`*{}\[\]<>#|~&]|(?<!\w)_|_(?!\w))")
+"""Characters that Markdown of GitHub's kind would obey inside a cell."""
+
+
+def _table(block: Block) -> tuple[Sequence[str], list[list[str]]]:
+    """Return the heads and the cells of a block's table, or of its sections."""
+    if block.sections:
+        lines = [(section.title, label, held) for section in block.sections for label, held in section.lines]
+        return ("", "", ""), [[safe(text) for text in line] for line in lines]
+    heads = [column.title if column.title is not None else column.key for column in block.columns]
+    return heads, [[safe(shown(column, record)) for column in block.columns] for record in block.records]
+
+
+def _right(block: Block) -> list[bool]:
+    return [False] * 3 if block.sections else [column.right for column in block.columns]
+
+
+def write_markdown(
+    answers: Iterable[Answer | Failure],
+    stream: TextIO,
+    *,
+    header: bool,
+    many: bool,
+    blank: Answer | type[Answer] | None,
+) -> None:
+    """Write each block as a title and a table of GitHub's Markdown."""
+    del header, many, blank
+    for order, block in enumerate(_blocks(answers)):
+        if order:
+            print(file=stream)
+        if block.title is not None:
+            print(f"**{_mark(safe(block.title))}**\n", file=stream)
+        heads, lines = _table(block)
+        if heads and lines:
+            rules = ["---:" if right else "---" for right in _right(block)]
+            for cells in (map(_mark, heads), rules, *(map(_mark, line) for line in lines)):
+                print(f"| {' | '.join(cells)} |", file=stream)
+        texts = [extra.strip() for extra in block.after if isinstance(extra, str) and extra.strip()]
+        if texts:
+            print(("\n" if lines else "") + "\n".join(f"{_mark(safe(text))}  " for text in texts), file=stream)
+        stream.flush()
+
+
+def _blocks(answers: Iterable[Answer | Failure]) -> Iterator[Block]:
+    for answer in answers:
+        if isinstance(answer, Answer):
+            yield from answer.blocks()
+
+
+def _mark(text: str) -> str:
+    return MARKS.sub(r"\\\1", text)
+
+
+def to_html(answer: Answer) -> str:
+    """Return what a notebook shows of an answer."""
+    return "".join(_html(block) for block in answer.blocks())
+
+
+def _html(block: Block) -> str:
+    heads, lines = _table(block)
+    aligned = [' style="text-align:right"' if right else ' style="text-align:left"' for right in _right(block)]
+    title = f"<caption>{html.escape(safe(block.title))}</caption>" if block.title is not None else ""
+    head = "".join(f"<th{style}>{html.escape(text)}</th>" for style, text in zip(aligned, heads, strict=False))
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{style}>{html.escape(text)}</td>" for style, text in zip(aligned, line, strict=True))
+        + "</tr>"
+        for line in lines
+    )
+    below = "".join(f"<div>{html.escape(safe(text.strip()))}</div>" for text in block.after if isinstance(text, str))
+    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"

@@ -1,0 +1,245 @@
+"""Is the table healthy, and does it fit its tokenizer and its config? A linter for embedding tables.
+
+Floors, from the bottom: `subject` (a model as far as it could be opened), `rule` (what a rule is), then the rules by
+theme: `files`, `tokens`, `numbers`. To add a rule: one function under `@rule`, and in its test a model in which it
+alone finds something.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from embtool.answers import Block, Card, Column, Listing, Section, column, context, python, records, value
+from embtool.answers.text import plural
+from embtool.errors import EmbtoolError, FileNotInModel, FormatError, InvalidArgument, TableNotFound, UnsupportedFormat
+from embtool.questions.check import files, numbers, tokens
+from embtool.questions.check.rule import RULES, Finding, Rule, Severity
+from embtool.questions.check.subject import Subject, Surveys
+from embtool.table import has_too_many_rows
+
+if TYPE_CHECKING:
+    from embtool.model import Model
+
+ORDER = (Severity.INFO, Severity.WARNING, Severity.ERROR)
+
+THEMES = (files, tokens, numbers)
+"""The modules of rules, in the order in which they are run."""
+
+LACKING = {
+    "surveys": "only with --deep",
+    "base": "only with --base",
+    "vocabulary": "the model has no tokenizer",
+    "config": "the model has no config.json",
+    "positions": "the position settings cannot be read",
+}
+"""Why a rule was not looked at, by what it needs; everything else is a part of the weights."""
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class CheckAnswer(Listing[Finding]):
+    """What came of a check: the findings, the rules that were looked at, and those that were skipped."""
+
+    command = "check"
+
+    model: str = context("the model, as it was named")
+    deep: bool = value("whether the tables were read")
+    findings: tuple[Finding, ...] = records("what was found")
+    looked: tuple[str, ...] = value("the rules that were looked at")
+    skipped: tuple[str, ...] = value("the rules that were not, since the model lacks what they need")
+    notes: tuple[str, ...] = python(default=())
+    warnings: tuple[str, ...] = python(default=())
+
+    def at_least(self, level: Severity) -> list[Finding]:
+        """List the findings of this severity and above."""
+        return [found for found in self.findings if ORDER.index(found.severity) >= ORDER.index(level)]
+
+    def columns(self) -> Sequence[Column]:
+        """Return the columns, the severity first."""
+        rule, severity, *rest = super().columns()
+        return severity, rule, *rest
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield a line for each finding, and a summary."""
+        lines = [f"{found.severity:7}  {found.rule}: {found.message}" for found in self.findings]
+        yield Block(after=[*lines, self._summary()])
+
+    def _summary(self) -> str:
+        """Say how many findings there are, and how many rules were looked at."""
+        severities = [found.severity for found in self.findings]
+        counts = [
+            f"{severities.count(Severity.INFO)} info"
+            if severity is Severity.INFO
+            else plural(severities.count(severity), severity.value)
+            for severity in reversed(ORDER)
+        ]
+        nothing = "nothing found" if self.looked else "nothing looked at"
+        found = ", ".join(counts) if self.findings else nothing
+        unread = "" if self.deep else "; --deep reads the tables too"
+        return f"{self.model}: {found}; {len(self.looked)} rules looked at, {len(self.skipped)} skipped{unread}"
+
+
+@dataclass(frozen=True)
+class RuleRecord:
+    """What a rule is."""
+
+    rule: str = column("its name", style="bold")
+    severity: Severity = column("how much a finding matters")
+    deep: bool = column("whether it needs the tables", show=lambda deep: "deep" if deep else "")
+    summary: str = column("what it holds")
+    why: str = column("why that matters", terminal=False)
+
+    @classmethod
+    def of(cls, rule: Rule) -> "RuleRecord":
+        """Describe a rule."""
+        return cls(rule.name, rule.severity, rule.deep, rule.summary, rule.why)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class RulesAnswer(Listing[RuleRecord]):
+    """Every rule."""
+
+    command = "check"
+
+    rules: tuple[RuleRecord, ...] = records("the rules")
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class RuleAnswer(Card):
+    """One rule, explained."""
+
+    command = "check"
+
+    rules: tuple[RuleRecord] = value("the rule")
+
+    def to_record(self) -> dict[str, object]:
+        """Return the rule as one record."""
+        rule = self.rules[0]
+        return {
+            "rule": rule.rule,
+            "severity": rule.severity.value,
+            "deep": rule.deep,
+            "summary": rule.summary,
+            "why": rule.why,
+        }
+
+    def title(self) -> str:
+        """Return its name."""
+        return self.rules[0].rule
+
+    def sections(self) -> Sequence[Section]:
+        """Return what it holds and why."""
+        rule = self.rules[0]
+        looked = "only with --deep" if rule.deep else "always"
+        lines = [("holds", rule.summary), ("severity", rule.severity), ("looked at", looked), ("why", rule.why)]
+        return [Section("rule", lines)]
+
+
+def list_rules() -> RulesAnswer:
+    """List every rule."""
+    return RulesAnswer(tuple(map(RuleRecord.of, RULES.values())))
+
+
+def explain_rule(name: str) -> RuleAnswer:
+    """Explain a rule.
+
+    Raises:
+        InvalidArgument: there is none of this name.
+    """
+    return RuleAnswer((RuleRecord.of(find_rule(name)),))
+
+
+def find_rule(name: str) -> Rule:
+    """Find a rule by its name.
+
+    Raises:
+        InvalidArgument: there is none.
+    """
+    if name not in RULES:
+        raise InvalidArgument(f"no rule {name!r}: embtool check --rules lists them")
+    return RULES[name]
+
+
+def choose_rules(select: Iterable[str] = (), ignore: Iterable[str] = ()) -> list[Rule]:
+    """Choose the rules to look at: all, or the selected ones, without the ignored ones."""
+    wanted = {find_rule(name).name for name in select} or set(RULES)
+    unwanted = {find_rule(name).name for name in ignore}
+    return [each for each in RULES.values() if each.name in wanted - unwanted]
+
+
+def ask_check(
+    model: "Model",
+    *,
+    base: "Model | None" = None,
+    deep: bool = False,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+) -> CheckAnswer:
+    """Look at a model with every rule, or with those selected and not ignored.
+
+    A rule that needs what the model lacks, or the tables where they are not to be read, is skipped.
+
+    Raises:
+        FileNotInModel: it has neither a config nor weights nor a tokenizer.
+        UnsupportedFormat: its weights are in a format that embtool does not read.
+        InvalidArgument: there is no such rule.
+    """
+    chosen = choose_rules(select, ignore)
+    notes: list[str] = []
+    before = None if base is None else subject_of(base, notes)
+    subject = subject_of(model, notes, base=before, deep=deep)
+    looked = [each for each in chosen if each.applies(subject)]
+    skipped = [each for each in chosen if not each.applies(subject)]
+    warnings = []
+    for each in skipped if select else ():
+        why = dict.fromkeys(LACKING.get(need, "the weights are not there") for need in each.lacking(subject))
+        warnings.append(f"{each.name} was not looked at: {', '.join(why)}")
+    return CheckAnswer(
+        model=subject.name,
+        deep=deep,
+        findings=tuple(found for each in looked for found in each.check(subject)),
+        looked=tuple(each.name for each in looked),
+        skipped=tuple(each.name for each in skipped),
+        notes=tuple(notes),
+        warnings=tuple(warnings),
+    )
+
+
+def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None, deep: bool = False) -> Subject:
+    """Open a model as far as it can be opened; what it lacks is told in `notes`.
+
+    Raises:
+        FileNotInModel: it has neither a config nor weights nor a tokenizer.
+        UnsupportedFormat: its weights are in a format that embtool does not read.
+    """
+    broken: list[EmbtoolError] = []
+    checkpoint = tables = None
+    try:
+        checkpoint = model.checkpoint
+        tables = model.tables
+    except UnsupportedFormat:
+        raise
+    except TableNotFound as error:
+        notes.append(error.message)
+    except EmbtoolError as error:
+        if error.exit_status not in (FileNotInModel.exit_status, EmbtoolError.exit_status):
+            raise  # the network, or this machine: nothing is known of the model
+        broken.append(error)
+    broken += [
+        FormatError(f"{table.tensor.name} has {table.tensor.shape[0]:,} rows: no vocabulary has so many")
+        for table in (() if tables is None else tables.stored)
+        if has_too_many_rows(table)
+    ]
+    config, vocabulary = model.config, model.vocabulary_if_any
+    if config is None and vocabulary is None and checkpoint is None and not broken:
+        raise FileNotInModel(f"{model.name} has no config.json, no weights and no tokenizer: it is not a model")
+    return Subject(
+        name=model.name,
+        source=model.source,
+        config=config,
+        vocabulary=vocabulary,
+        checkpoint=checkpoint,
+        tables=tables,
+        broken=tuple(broken),
+        base=base,
+        surveys=Surveys(model.open_table) if deep else None,
+    )

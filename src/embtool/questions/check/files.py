@@ -1,0 +1,247 @@
+"""Rules about files, sizes, tying, and the model that this one was made from."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from embtool.answers.text import plural
+from embtool.categories import padding_ids
+from embtool.errors import EmbtoolError, FileNotInModel, FormatError
+from embtool.positions import Learned
+from embtool.questions.check.rule import Severity, ids_in_words, rule, some
+from embtool.questions.check.subject import Subject, Surveys
+from embtool.table import BARE_MODEL
+
+CAUSAL = re.compile(r"(ForCausalLM|LMHeadModel|ForConditionalGeneration)$")
+
+
+@rule(
+    "missing-shard",
+    Severity.ERROR,
+    "every shard that the index names is there",
+    "A checkpoint without one of its shards cannot be loaded; an upload or a download was probably cut off.",
+    needs=("checkpoint",),
+)
+def _missing_shard(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    assert subject.checkpoint is not None
+    missing = [shard for shard in subject.checkpoint.shards if not subject.source.has(shard)]
+    if missing:
+        yield f"{plural(len(missing), 'shard')} of {len(subject.checkpoint.shards)} not there: {some(missing)}", ()
+
+
+@rule(
+    "damaged-shard",
+    Severity.ERROR,
+    "every shard's header fits the file and the index",
+    "A truncated file or a header that contradicts the index gives wrong numbers or a crash in the middle of a load.",
+)
+def _damaged_shard(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    told = [error.message for error in subject.broken if isinstance(error, FormatError)]
+    for name in () if subject.checkpoint is None else subject.checkpoint.names:
+        try:
+            subject.checkpoint.tensor(name)  # type: ignore[union-attr]
+        except FileNotInModel:
+            continue  # that is a missing shard
+        except FormatError as error:
+            told.append(error.message)
+    for message in dict.fromkeys(told):
+        yield message, ()
+
+
+@rule(
+    "missing-table",
+    Severity.ERROR,
+    "there is an input table",
+    "Without a table that turns token ids into vectors nothing can be run; the tensors may have unusual names.",
+    needs=("has_input",),
+)
+def _missing_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    if subject.checkpoint is None:
+        yield "no weights here: the files that hold the tables were perhaps not uploaded", ()
+    elif not subject.has_input:
+        yield "no tensor looks like a table from token ids to vectors", ()
+
+
+@rule(
+    "tokens-beyond-table",
+    Severity.ERROR,
+    "every token id has a row",
+    "A text with such a token ends in an index error, on a GPU often without a word about why. "
+    "Tokens were added to the tokenizer and the table was not resized.",
+    needs=("vocabulary",),
+)
+def _tokens_beyond_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    assert subject.vocabulary is not None
+    said = subject.config.vocab_size if subject.config is not None else None
+    rows = subject.rows if subject.rows is not None else said
+    beyond = [] if rows is None else subject.vocabulary.ids[subject.vocabulary.ids >= rows].tolist()
+    if beyond:
+        where = "the table has" if subject.rows is not None else "the config says"
+        yield (
+            f"{plural(len(beyond), 'token')} beyond the last row, {where} {rows:,} rows: {ids_in_words(beyond)}",
+            beyond,
+        )
+
+
+@rule(
+    "padding-rows",
+    Severity.INFO,
+    "every row has a token",
+    "Rows without a token are usual: tables are padded for speed. But a model can predict such a row, and a tokenizer "
+    "that decodes it fails; and tokens added later take these rows over, with what is in them.",
+    needs=("vocabulary", "input"),
+)
+def _padding_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    assert subject.vocabulary is not None
+    assert subject.rows is not None
+    padding = padding_ids(subject.vocabulary, subject.rows)
+    if padding:
+        yield f"{plural(len(padding), 'row')} of {subject.rows:,} without a token: {ids_in_words(padding)}", padding
+
+
+@rule(
+    "vocab-size",
+    Severity.ERROR,
+    "the config's vocab_size is the number of rows",
+    "A library that makes the table by the config and then loads the tensor finds another shape, and refuses or "
+    "initialises the rest at random.",
+    needs=("config", "input"),
+)
+def _vocab_size(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    assert subject.config is not None
+    stated = subject.config.vocab_size
+    if stated is not None and stated != subject.rows:
+        yield f"vocab_size is {stated:,} in {subject.config.file}, the table has {subject.rows:,} rows", ()
+
+
+@rule(
+    "table-width",
+    Severity.ERROR,
+    "the rows are as wide as the config says",
+    "The first layer expects vectors of hidden_size numbers, or of embedding_size where rows are projected first.",
+    needs=("config", "input"),
+)
+def _table_width(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    assert subject.config is not None
+    assert subject.input is not None
+    stated = subject.config.embedding_size or subject.config.hidden_size
+    try:
+        width = subject.input.shape[1]
+    except EmbtoolError:
+        return
+    if stated is not None and width != stated:
+        yield f"the rows have {width:,} numbers, {subject.config.file} says {stated:,}", ()
+
+
+@rule(
+    "position-rows",
+    Severity.ERROR,
+    "a learned position table has a row for every position",
+    "A text as long as max_position_embeddings promises ends in an index error.",
+    needs=("config", "tables", "positions"),
+)
+def _position_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    assert subject.tables is not None
+    if not isinstance(subject.positions, Learned) or subject.positions.rows is None:
+        return
+    for table in subject.tables.stored:
+        if table.role == "position" and table.tensor.shape[0] < subject.positions.rows:
+            rows = table.tensor.shape[0]
+            yield f"{table.tensor.name} has {rows:,} rows, the config needs {subject.positions.rows:,}", ()
+
+
+@rule(
+    "tied-but-different",
+    Severity.ERROR,
+    "tables tied by the config are the same if both are stored",
+    "A library that ties them throws one of the two away, and which one differs between libraries: the model that "
+    "is run is not the model that was trained.",
+    needs=("tables",),
+)
+def _tied_but_different(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    assert subject.tables is not None
+    tying = subject.tables.tying
+    if tying.config is not True or tying.stored != "both":
+        return
+    if tying.verdict == "untied" or (subject.surveys is not None and not _identical(subject, subject.surveys)):
+        yield "the config says tied, but input and output table are stored both and differ", ()
+
+
+@rule(
+    "untied-but-identical",
+    Severity.WARNING,
+    "tables that the config says are untied differ",
+    "Two equal tables take twice the memory for nothing, and training moves them apart: the config was probably not "
+    "saved with tie_word_embeddings.",
+    deep=True,
+    needs=("tables",),
+)
+def _untied_but_identical(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    assert subject.tables is not None
+    assert subject.surveys is not None
+    tying = subject.tables.tying
+    if tying.config is not True and tying.stored == "both" and _identical(subject, subject.surveys):
+        yield "the config does not say tied, but input and output table hold the same numbers", ()
+
+
+def _identical(subject: Subject, surveys: Surveys) -> bool:
+    """Compare both stored tables by the keys of all their rows."""
+    assert subject.tables is not None
+    pair = [table for table in subject.tables.stored if table.role in ("input", "output")]
+    if len({(table.tensor.shape, table.tensor.dtype.name) for table in pair}) != 1:
+        return False
+    first, second = (surveys.of(table) for table in pair)
+    return bool((first.keys == second.keys).all())
+
+
+@rule(
+    "missing-output-table",
+    Severity.ERROR,
+    "a model that predicts tokens has an output table",
+    "The output table would be initialised at random, and the model predicts nonsense.",
+    needs=("config", "tables"),
+)
+def _missing_output_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    assert subject.config is not None
+    assert subject.tables is not None
+    architecture = subject.config.architecture or ""
+    predicts = CAUSAL.search(architecture) is not None and BARE_MODEL.search(architecture) is None
+    tying = subject.tables.tying
+    if predicts and tying.config is False and tying.stored == "input":
+        yield f"{architecture} needs an output table; none is stored, and the config says that it is not tied", ()
+
+
+@rule(
+    "shrunk-table",
+    Severity.ERROR,
+    "the table has at least as many rows as the base model's",
+    "Resizing a padded table to the number of tokens drops rows: adapters made for the base do not fit any more, and "
+    "merges and quantised files fail on the shape.",
+    needs=("base", "input"),
+)
+def _shrunk_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    assert subject.base is not None
+    before, now = subject.base.rows, subject.rows
+    if before is not None and now is not None and now < before:
+        yield f"{now:,} rows, {subject.base.name} has {before:,}: {before - now:,} were dropped", ()
+
+
+@rule(
+    "moved-token",
+    Severity.ERROR,
+    "tokens of the base model have kept their ids",
+    "A token with another id reads another row: what the base model knew of it is lost.",
+    needs=("base", "vocabulary"),
+)
+def _moved_token(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    assert subject.base is not None
+    assert subject.vocabulary is not None
+    if subject.base.vocabulary is None:
+        return
+    now = {token.piece: token.id for token in subject.vocabulary}
+    moved = [token for token in subject.base.vocabulary if now.get(token.piece, token.id) != token.id]
+    if moved:
+        names = some(repr(token.text) for token in moved)
+        yield (
+            f"{plural(len(moved), 'token')} of {subject.base.name} with another id here: {names}",
+            [now[token.piece] for token in moved],
+        )

@@ -1,0 +1,131 @@
+"""Rules about special tokens and positions: what configs and templates name."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from embtool.errors import ConfigError
+from embtool.positions import Rope, read_positions
+from embtool.questions.check.rule import Severity, rule, some
+from embtool.questions.check.subject import Subject
+
+TEMPLATE_TOKEN = re.compile(r"<\|[^|<>{}\s]{1,60}\|>")
+
+ROPE_FIELDS = ("rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor")
+
+SAME_TYPES = ({"su", "longrope"}, {"mrope", "default"})
+
+COMPARED_FIELDS = ("rope_theta", "partial_rotary_factor", "rope_type", "factor", "original_max_position_embeddings")
+
+
+@rule(
+    "special-id",
+    Severity.ERROR,
+    "the token ids that the configs name have a row and a token",
+    "Generation never stops, or begins with an index error, when the end or the beginning of a text is an id that the "
+    "table or the tokenizer does not have.",
+)
+def _special_id(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    for field_name, identity in subject.special_ids:
+        if identity < 0 or (subject.rows is not None and identity >= subject.rows):
+            yield f"{field_name} is {identity}, which is no row of the table", (identity,)
+        elif subject.vocabulary is not None and subject.vocabulary.token(identity) is None:
+            yield f"{field_name} is {identity}, which no token of {subject.vocabulary.file} has", (identity,)
+
+
+@rule(
+    "template-token",
+    Severity.WARNING,
+    "what the chat template writes as one token is one token",
+    "A marker such as <|im_start|> that the tokenizer does not know is split into ordinary pieces: the model sees "
+    "something else than it was trained on.",
+    needs=("vocabulary",),
+)
+def _template_token(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    assert subject.vocabulary is not None
+    for text in dict.fromkeys(TEMPLATE_TOKEN.findall(subject.chat_template)):
+        if not subject.vocabulary.has_piece(text):
+            yield f"the chat template writes {text}, which is not a token", ()
+
+
+@rule(
+    "rope-invalid",
+    Severity.ERROR,
+    "the position settings can be read",
+    "Settings that are missing, of a wrong type or of an unknown kind are treated as the default by some libraries and "
+    "refused by others.",
+    needs=("config",),
+)
+def _rope_invalid(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    assert subject.config is not None
+    try:
+        read_positions(subject.config)
+    except ConfigError as error:
+        yield error.message, ()
+
+
+@rule(
+    "rope-conflict",
+    Severity.ERROR,
+    "the RoPE settings do not contradict each other",
+    "Libraries read different fields: one that is stated twice with two values gives two models.",
+    needs=("config",),
+)
+def _rope_conflict(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    assert subject.config is not None
+    for name, values in _stated(subject.config.text).items():
+        distinct = {json.dumps(value) for value in values.values()}
+        if len(distinct) > 1 and set(map(str, values.values())) not in SAME_TYPES:
+            said = " and ".join(f"{json.dumps(value)[:40]} in {place}" for place, value in values.items())
+            yield f"{name} is {said}", ()
+
+
+def _stated(text: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Collect the fields that are stated in several places: for each the place and the value."""
+    found: dict[str, dict[str, Any]] = {}
+    for place in ("", "rope_parameters", "rope_scaling"):
+        fields = text.get(place) if place else text
+        if not isinstance(fields, Mapping):
+            continue
+        for name in COMPARED_FIELDS:
+            if fields.get(name) is not None and (place or name in ROPE_FIELDS):
+                found.setdefault(name, {})[f"{place or 'the config'}"] = fields[name]
+        if place and fields.get("type") is not None:
+            found.setdefault("rope_type", {})[f"{place} as type"] = fields["type"]
+    return {
+        name: {place: float(value) if type(value) is int else value for place, value in values.items()}
+        for name, values in found.items()
+        if len(values) > 1
+    }
+
+
+@rule(
+    "rope-ignored",
+    Severity.WARNING,
+    "every RoPE setting in the file has an effect",
+    "Somebody set it in the belief that it does something; other libraries may well use it.",
+    needs=("config", "positions"),
+)
+def _rope_ignored(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    if isinstance(subject.positions, Rope):
+        for note in subject.positions.notes:
+            if " is in the file, but " in note:
+                yield note, ()
+
+
+@rule(
+    "rope-unused",
+    Severity.INFO,
+    "a model without rotary positions states no RoPE settings",
+    "They are left over from a default or from another model, and mislead whoever reads the file.",
+    needs=("config", "positions"),
+)
+def _rope_unused(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+    assert subject.config is not None
+    assert subject.positions is not None
+    if isinstance(subject.positions, Rope):
+        return
+    stated = [name for name in ROPE_FIELDS if subject.config.text.get(name) is not None]
+    if stated:
+        yield f"{some(stated)} in {subject.config.file}, but positions are {subject.positions.kind}", ()

@@ -1,0 +1,258 @@
+"""Which rows moved between two models."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from embtool.answers import Block, Listing, column, context, identity, python, records, token_column, value
+from embtool.answers.text import count, fixed, plural, ranges, spelled, visible
+from embtool.errors import InvalidArgument, check_count
+from embtool.scan import Ids
+from embtool.table_diff import Moved, TableDifference, align_by_id, align_by_token, compare_tables
+from embtool.token_table import TokenTable
+from embtool.vocabulary import Token
+
+if TYPE_CHECKING:
+    from embtool.model import Model
+
+
+class Matching(StrEnum):
+    """What makes two rows counterparts."""
+
+    TOKEN = "token"  # noqa: S105 - a token of a vocabulary
+    ID = "id"
+
+
+class Status(StrEnum):
+    """What became of a row."""
+
+    CHANGED = "changed"
+    ONLY_A = "only-a"
+    ONLY_B = "only-b"
+    REASSIGNED = "reassigned"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One row that differs."""
+
+    status: Status = column("what became of it: changed, only-a, only-b or reassigned", style="cyan")
+    rank: int | None = column("place among those that changed, from 1", title="", right=True, style="dim")
+    id: int | None = identity()
+    id_b: int | None = column("its id in B", right=True, show=count)
+    token: Token | None = token_column()
+    token_b: str | None = column("its token in B, where that is another", show=visible)
+    distance: float | None = column("Euclidean distance of the two rows", right=True, show=fixed)
+    relative: float | None = column(
+        "the distance by the length of A's row", right=True, show=lambda held: f"{held:.2%}"
+    )
+    cosine: float | None = column("cosine of the two rows", right=True, show=fixed)
+    outlying: float | None = column(
+        "robust standard deviations beyond the median of those that changed",
+        right=True,
+        show=lambda held: f"{held:+.1f} sd",
+    )
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """How many rows there are of each kind."""
+
+    a: int
+    b: int
+    same: int
+    changed: int
+    only_a: int
+    only_b: int
+    reassigned: int
+    not_finite: int
+
+
+@dataclass(frozen=True)
+class Medians:
+    """How far a row that changed moved, in the median."""
+
+    relative: float | None
+    distance: float | None
+    cosine: float | None
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class DiffAnswer(Listing[Difference]):
+    """How two tables differ; `comparison` holds the figures of every row."""
+
+    command = "diff"
+
+    a: str = context("the model before")
+    b: str = context("the model after")
+    table: str = context("the role of the table")
+    by: Matching = context("what makes two rows counterparts: token or id")
+    rank: Moved = context("how far a row moved is measured by")
+    rows: RowCounts = value("how many rows are the same, changed, only here, only there")
+    median: Medians = value("how far a row that changed moved, in the median")
+    differences: tuple[Difference, ...] = records("the rows of each kind, those that moved farthest first")
+    comparison: TableDifference = python()
+    shown: tuple[Difference, ...] = python()
+    nameless: tuple[str, ...] = python(default=())
+    notes: tuple[str, ...] = python(default=())
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the rows that have a token, and what says of B only what is said of A left out."""
+        hidden = set()
+        if all(each.id_b in (None, each.id) for each in self.shown):
+            hidden.add("id_b")
+        if all(each.token_b is None for each in self.shown):
+            hidden.add("token_b")
+        columns = [each for each in self.columns() if each.terminal and each.key not in hidden]
+        listed = replace(self, differences=self.shown)
+        yield Block(self.title(), columns, listed.flat, after=[*self.nameless, *self._usual()])
+
+    def title(self) -> str:
+        """Return the counts in one sentence."""
+        found = self.rows
+        return (
+            f"{self.a} and {self.b}: {count(found.same)} rows the same, {count(found.changed)} changed, "
+            f"{count(found.only_a)} only in the first, {count(found.only_b)} only in the second, "
+            f"{count(found.reassigned)} ids with another token"
+        )
+
+    def _usual(self) -> list[str]:
+        """Say what a usual change is."""
+        lines = []
+        if self.median.relative is not None and self.median.distance is not None:
+            usual = f"{self.median.distance:.4g} in the median, {self.median.relative:.2%} of its length"
+            lines.append(f"  a row that changed moved by {usual}")
+            lines.append(f"  ranked by {self.rank}; sd is a robust standard deviation of those that changed")
+        if self.rows.not_finite:
+            lines.append(f"  rows with NaN or infinity, which come last: {count(self.rows.not_finite)}")
+        return lines
+
+
+def diff(
+    a: "Model", b: "Model", *, k: int = 10, by: str = "token", rank: str = "relative", table: str = "input"
+) -> DiffAnswer:
+    """Compare the tables of two models row by row.
+
+    Args:
+        a: the model before.
+        b: the model after.
+        k: how many rows of each kind are listed.
+        by: what makes two rows counterparts, `token` or `id`.
+        rank: how far a row moved is measured by: `relative` to its length, `distance`, or `cosine`.
+        table: the role of the table.
+
+    Raises:
+        Unlike: their rows are not of one width.
+        InvalidArgument: `k`, `by` or `rank` cannot be meant.
+        TableNotFound: one of them has no such table.
+    """
+    for name, given, kinds in (("by", by, list(Matching)), ("rank", rank, list(Moved))):
+        if given not in kinds:
+            raise InvalidArgument(f"{name} is one of {', '.join(kinds)}, not {given!r}")
+    return ask_diff(a.token_table(table), b.token_table(table), k=k, by=Matching(by), rank=Moved(rank))
+
+
+def ask_diff(
+    ours: TokenTable, theirs: TokenTable, *, k: int = 10, by: Matching = Matching.TOKEN, rank: Moved = Moved.RELATIVE
+) -> DiffAnswer:
+    """Compare two tables row by row, in one pass over both; `k` limits how many rows of each kind are listed.
+
+    Rows are matched by their tokens, or by id where a model has no tokenizer, which a note says.
+
+    Raises:
+        Unlike: their rows are not of one width.
+        InvalidArgument: `k` is below 0.
+    """
+    check_count(k, "k", 0)
+    notes: tuple[str, ...] = ()
+    if by is Matching.TOKEN and (ours.vocabulary is None or theirs.vocabulary is None):
+        without = ours if ours.vocabulary is None else theirs
+        notes = (f"nothing names the rows of {without.model}'s {without.role} table: they are matched by id",)
+        by = Matching.ID
+    sizes = ours.table.shape[0], theirs.table.shape[0]
+    if by is Matching.TOKEN and ours.vocabulary is not None and theirs.vocabulary is not None:
+        alignment = align_by_token(ours.vocabulary, sizes[0], theirs.vocabulary, sizes[1])
+    else:
+        alignment = align_by_id(*sizes)
+    found = compare_tables(ours.table, theirs.table, alignment, opener=lambda _: ours.open())
+    listed = _Listed(ours, theirs, found, rank, k)
+    named = [_named(each, alone) for each, alone in ((ours, alignment.only_a), (theirs, alignment.only_b))]
+    return DiffAnswer(
+        a=ours.model,
+        b=theirs.model,
+        table=ours.role,
+        by=by,
+        rank=rank,
+        rows=RowCounts(
+            *sizes,
+            same=int(found.same.sum()),
+            changed=len(found.changed),
+            only_a=len(alignment.only_a),
+            only_b=len(alignment.only_b),
+            reassigned=len(alignment.reassigned),
+            not_finite=int(np.isnan(found.distance[found.changed]).sum()),
+        ),
+        median=Medians(*(found.median(Moved(name)) for name in ("relative", "distance", "cosine"))),
+        differences=listed.records(alignment.only_a.tolist(), alignment.only_b.tolist()),
+        comparison=found,
+        shown=tuple(map(listed.spelled, listed.records(*named))),
+        nameless=tuple(
+            f"  only in {side}: {plural(len(rest), 'row')} without a token, {ranges(rest)}"
+            for side, alone, known in zip("AB", (alignment.only_a, alignment.only_b), named, strict=True)
+            if (rest := sorted(set(alone.tolist()) - set(known)))
+        ),
+        notes=notes,
+    )
+
+
+def _named(asked: TokenTable, alone: Ids) -> list[int]:
+    """Keep those of some rows that have a token."""
+    ids = np.empty(0, np.int64) if asked.vocabulary is None else asked.vocabulary.ids
+    kept: list[int] = np.intersect1d(alone, ids).tolist()
+    return kept
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """Describes rows that differ."""
+
+    ours: TokenTable
+    theirs: TokenTable
+    found: TableDifference
+    rank: Moved
+    k: int
+
+    def records(self, only_a: Sequence[int], only_b: Sequence[int]) -> tuple[Difference, ...]:
+        """List the rows of each kind, as many as asked."""
+        farthest = self.found.farthest(self.rank, self.k).tolist()
+        reassigned = self.found.alignment.reassigned[: self.k].tolist()
+        outlying = self.found.outlying(self.rank)
+        changed = []
+        for place, row in enumerate(farthest, 1):
+            figures = (self.found.distance, self.found.relative, self.found.cosine, outlying)
+            numbers = (float(held[row]) if np.isfinite(held[row]) else None for held in figures)
+            other = int(self.found.alignment.counterpart[row])
+            changed.append(self._row(Status.CHANGED, row, other, place, *numbers))
+        return (
+            *changed,
+            *(self._row(Status.ONLY_A, row, None) for row in only_a[: self.k]),
+            *(self._row(Status.ONLY_B, None, row) for row in only_b[: self.k]),
+            *(self._row(Status.REASSIGNED, row, row) for row in reassigned),
+        )
+
+    def _row(
+        self, status: Status, row: int | None, other: int | None, place: int | None = None, *figures: float | None
+    ) -> Difference:
+        ours = None if row is None else self.ours.token(row)
+        theirs = None if other is None else self.theirs.token(other)
+        same = ours is not None and theirs is not None and ours.bytes == theirs.bytes
+        token_b = None if theirs is None or same else theirs.text
+        return Difference(status, place, row, other, ours, token_b, *(figures or (None,) * 4))
+
+    def spelled(self, each: Difference) -> Difference:
+        """Write B's token for a reader, with bytes that are no character by their numbers."""
+        theirs = self.theirs.token(each.id_b) if each.token_b is not None and each.id_b is not None else None
+        return each if theirs is None else replace(each, token_b=spelled(theirs.text, theirs.bytes.hex()))

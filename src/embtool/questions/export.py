@@ -1,0 +1,150 @@
+"""The table in files for other tools: which rows, by which names, in which format."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from embtool.answers import Listing, column, context, python, records, value
+from embtool.answers.text import count, printable, size
+from embtool.categories import Categorizer, Category
+from embtool.errors import InvalidArgument, check_count
+from embtool.export import PROJECTOR_LIMIT, WRITERS, Export, RowName
+from embtool.questions.neighbors import Filters
+from embtool.scan import Ids
+from embtool.token_table import Reading, TokenTable
+from embtool.vocabulary import Vocabulary
+
+SUFFIXES = {
+    ".npy": "npy",
+    ".npz": "npz",
+    ".safetensors": "safetensors",
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".w2v": "word2vec",
+    ".txt": "word2vec",
+}
+"""The format that a file's name asks for."""
+
+SEED = 0
+"""Of the sample: the same rows every time."""
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """One file that was written."""
+
+    path: str = column("where it is")
+    bytes: int = column("how large it is", right=True, show=size)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class ExportAnswer(Listing[WrittenFile]):
+    """The files that were written, and what is in them."""
+
+    command = "export"
+
+    model: str = context("the model, as it was named")
+    table: str = context("the role of the table")
+    tensor: str = value("its name in the checkpoint")
+    files: tuple[WrittenFile, ...] = records("the files")
+    rows: int = value("how many rows were written")
+    width: int = value("how many numbers a row has")
+    notes: tuple[str, ...] = python(default=())
+
+
+def choose_format(kind: str | None, path: Path) -> str:
+    """Choose the format: the one named, or that of the file's name.
+
+    Raises:
+        InvalidArgument: there is no such format, or the name does not say which.
+    """
+    if kind is None:
+        kind = SUFFIXES.get(path.suffix)
+        if kind is None:
+            raise InvalidArgument(f"format is one of {', '.join(WRITERS)}; the name {path.name} does not say which")
+    if kind not in WRITERS:
+        raise InvalidArgument(f"format is one of {', '.join(WRITERS)}, not {kind}")
+    return kind
+
+
+def choose_rows(
+    asked: TokenTable,
+    kind: str,
+    *,
+    tokens: Sequence[str] = (),
+    filters: Filters | None = None,
+    sample: int | None = None,
+) -> Ids:
+    """Choose the rows that are written, by id, int64 (n,).
+
+    Args:
+        asked: the table.
+        kind: the format, which may hold so many rows only.
+        tokens: only these rows.
+        filters: only rows that pass these; a row's own query does not matter here.
+        sample: only so many, chosen at random, the same every time.
+
+    Raises:
+        InvalidArgument: no row is left, or more than the format holds.
+    """
+    kept = np.ones(asked.table.shape[0], np.bool_)
+    if tokens:
+        kept[:] = False
+        for text in tokens:
+            for query in asked.read(text, Reading()):
+                kept[list(query.ids)] = True
+    if filters is not None and filters != Filters():
+        asked.need_vocabulary()
+        allowed = filters.allowed(asked)
+        kept &= True if allowed is None else allowed
+    ids = np.flatnonzero(kept).astype(np.int64)
+    if sample is not None:
+        check_count(sample, "sample")
+    if sample is not None and len(ids) > sample:
+        ids = np.sort(np.random.default_rng(SEED).choice(ids, sample, replace=False))
+    if kind == "projector" and len(ids) > PROJECTOR_LIMIT:
+        raise InvalidArgument(
+            f"the projector shows at most {PROJECTOR_LIMIT:,} rows, not {len(ids):,}: choose with --sample or --only"
+        )
+    if not len(ids):
+        raise InvalidArgument("no row is left to write")
+    return ids
+
+
+def write_export(asked: TokenTable, ids: Ids, kind: str, path: Path) -> ExportAnswer:
+    """Write rows as float32, each with its names where the format has room for them; safetensors keeps the dtype.
+
+    A file appears under its name only when it is whole.
+
+    Raises:
+        LocalFailure: the system does not let it be written.
+        MissingExtra: the format needs a library that is not installed.
+    """
+    export = Export(asked.table, ids.tolist(), _namer(asked.vocabulary), printable, asked.model, lambda _: asked.open())
+    written = tuple(WrittenFile(str(place), place.stat().st_size) for place in WRITERS[kind](export, path))
+    rows_written, width = len(ids), asked.table.shape[1]
+    notes = (
+        *(f"wrote {file.path} ({size(file.bytes)})" for file in written),
+        f"{count(rows_written)} rows of {count(width)} numbers from {asked.table.tensor.name}",
+    )
+    return ExportAnswer(asked.model, asked.role, asked.table.tensor.name, written, rows_written, width, notes)
+
+
+def _namer(vocabulary: Vocabulary | None) -> Callable[[Sequence[int]], list[RowName]]:
+    """Make what names rows: by their tokens, or by nothing but their ids."""
+    if vocabulary is None:
+        return lambda ids: [RowName(row, None, None, None, "row") for row in ids]
+    categorizer = Categorizer(vocabulary)
+
+    def name(ids: Sequence[int]) -> list[RowName]:
+        tokens = [vocabulary.token(row) for row in ids]
+        return [
+            RowName(row, None, None, None, Category.PADDING.value)
+            if token is None
+            else RowName(row, token.piece, token.text, token.bytes.hex(), category.value)
+            for row, token, category in zip(ids, tokens, categorizer.of_rows(tokens), strict=True)
+        ]
+
+    return name

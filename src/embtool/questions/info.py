@@ -1,0 +1,270 @@
+"""What a model's embedding tables are, from its headers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from embtool.answers import Card, Section, python, value
+from embtool.answers.text import count, plural, size
+from embtool.config import Config
+from embtool.errors import EmbtoolError, FileNotInModel, MissingExtra, NoVocabulary, TableNotFound
+from embtool.questions.positions import ModelPositions, describe_positions, position_lines
+from embtool.table import EmbeddingTable, Tables
+from embtool.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from embtool.model import Model
+
+LISTED_RANGES = 8
+"""Ranges of padding rows named on a terminal; JSON has them all."""
+
+VERDICTS = {
+    "tied": "tied: the same table reads and predicts tokens",
+    "untied": "untied: one table reads tokens, another predicts them",
+    "no output table": "no output table",
+    "no input table": "no input table",
+}
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """One table: `shape` is that of its rows, `stored_shape` that of the tensor."""
+
+    role: str = value("what the table is for")
+    tensor: str = value("its name in the checkpoint")
+    file: str = value("the file it is in")
+    shape: tuple[int, ...] = value("rows and width")
+    stored_shape: tuple[int, ...] = value("the shape of what is stored")
+    dtype: str = value("how its numbers are stored")
+    bytes: int = value("how many bytes it takes")
+    bits_per_weight: float | None = value("how many bits a number takes")
+
+    @classmethod
+    def of(cls, table: EmbeddingTable) -> "TableInfo":
+        """Describe a table."""
+        tensor = table.tensor
+        try:
+            shape: tuple[int, ...] = table.shape
+        except EmbtoolError:  # not a plain matrix: listed as it is stored, refused when a row is asked for
+            shape = tensor.shape
+        bits = tensor.nbytes * 8 / math.prod(shape) if math.prod(shape) else None
+        stored = tuple(tensor.stored_shape)
+        return cls(table.role, tensor.name, tensor.shard, tuple(shape), stored, tensor.dtype.name, tensor.nbytes, bits)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Describe it for a reader; how many bits a number takes where that is no whole number of bytes."""
+        shape = " × ".join(map(count, self.shape)) or "scalar"
+        bits, packed = self.bits_per_weight, self.stored_shape != self.shape
+        known = f"   {bits:.4g} bits a number" if bits and (bits % 8 or packed) else ""
+        stored = f", stored as {' × '.join(map(count, self.stored_shape))}" if packed else ""
+        return [
+            (self.role, f"{shape}   {self.dtype}   {size(self.bytes)}{known}{stored}"),
+            ("", f"{self.tensor} in {self.file}"),
+        ]
+
+
+@dataclass(frozen=True)
+class TyingInfo:
+    """Whether input and output table are one."""
+
+    config: bool | None = value("what the config says")
+    stored: str = value("which tables are stored: input, output, both or none")
+    verdict: str = value("tied, untied, no output table or no input table")
+    origin: str | None = value("where what the config says was read: a field, or the default of the family")
+
+
+@dataclass(frozen=True)
+class VocabularyInfo:
+    """Which rows have no token, and which tokens no row."""
+
+    file: str | None = value("the tokenizer's file", optional=True)
+    rows: int | None = value("rows of the table")
+    tokens: int | None = value("how many tokens there are")
+    added: int | None = value("how many of them were added beside the trained vocabulary")
+    padding_rows: int | None = value("rows that no token has")
+    padding: tuple[tuple[int, int], ...] | None = value("ranges of rows that no token has, each [first, last]")
+    tokens_without_row: int | None = value("tokens whose ids are beyond the table", optional=True, default=None)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What reading has cost so far."""
+
+    requests: int
+    bytes: int
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class InfoAnswer(Card):
+    """What is known of a model; a part that it lacks is None."""
+
+    command = "info"
+    many_key = "models"
+    paths: ClassVar[Mapping[str, str]] = {}
+
+    model: str = value("the model, as it was named")
+    revision: str | None = value("the branch or tag that was asked for")
+    commit: str | None = value("the commit that was read")
+    architecture: str | None = value("the class that the config names")
+    model_type: str | None = value("its family")
+    hidden_size: int | None = value("how wide its hidden states are")
+    format: str | None = value("the format of its weights")
+    shards: int = value("in how many files they are")
+    tables: tuple[TableInfo, ...] = value("every table, the input table first")
+    tied: TyingInfo | None = value("whether input and output table are one")
+    vocabulary: VocabularyInfo | None = value("its tokens, held against the table's rows")
+    position: ModelPositions | None = value("how it knows the order of tokens")
+    cost: Cost = value("what reading has cost so far")
+    vocab_size: int | None = python()
+    notes: tuple[str, ...] = python(default=())
+
+    def title(self) -> str:
+        """Return its name."""
+        return self.model
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the line of TSV and CSV: the input table, or the output table where there is no other."""
+        by_role = {table.role: table for table in reversed(self.tables)}
+        table = by_role.get("input") or by_role.get("output")
+        layer = self.position.layers[0] if self.position is not None and self.position.layers else None
+        shape = (*(table.shape if table is not None else ()), None, None)
+        return {
+            **{key: getattr(self, key) for key in ("model", "commit", "architecture", "model_type")},
+            "rows": shape[0],
+            "width": shape[1],
+            **{key: getattr(table, key, None) for key in ("dtype", "bytes", "tensor")},
+            "tied": self.tied.verdict if self.tied is not None else None,
+            **{key: getattr(self.vocabulary, key, None) for key in ("tokens", "padding_rows")},
+            "position": getattr(self.position, "kind", None),
+            **{key: getattr(layer, key, None) for key in ("rope_type", "rope_theta", "head_dim", "rotary_dim")},
+            "context_length": getattr(self.position, "context_length", None),
+        }
+
+    def sections(self) -> Sequence[Section]:
+        """Return the model, its tables, its vocabulary, its positions."""
+        tables = [line for table in self.tables for line in table.lines()]
+        return [
+            Section("model", self._model_lines()),
+            Section("tables", [*tables, *self._tied_lines()] or [("none", "no weights here")]),
+            Section("vocabulary", self._vocabulary_lines()),
+            Section("position", position_lines(self.position)),
+        ]
+
+    def _model_lines(self) -> list[tuple[str, str]]:
+        lines = []
+        if self.architecture or self.model_type:
+            lines.append(("architecture", f"{self.architecture or 'not named'} ({self.model_type or 'no type'})"))
+        if self.commit is not None:
+            lines.append(("commit", f"{self.commit}{f' ({self.revision})' if self.revision else ''}"))
+        if self.format is not None:
+            lines.append(("weights", f"{self.format}, {plural(self.shards, 'file')}"))
+        return lines
+
+    def _tied_lines(self) -> list[tuple[str, str]]:
+        if self.tied is None or not self.tables:
+            return []
+        said = {True: "tied", False: "untied", None: "nothing"}[self.tied.config]
+        is_default = (self.tied.origin or "").startswith("class default")
+        says = f"config does not say, the family's default is {said}" if is_default else f"config says {said}"
+        return [("tying", VERDICTS[self.tied.verdict]), ("", f"{says}; stored: {self.tied.stored}")]
+
+    def _vocabulary_lines(self) -> list[tuple[str, str]]:
+        words = self.vocabulary
+        if words is None:
+            return [("tokens", "no tokenizer here")]
+        if words.tokens is None or words.added is None:
+            return [("tokens", "no tokenizer here; rows are named by id:")]
+        lines = [("tokens", f"{count(words.tokens)}, of which {count(words.added)} added   ({words.file})")]
+        if words.rows is None:
+            return lines
+        if words.padding_rows:
+            ranges = [f"{count(a)}–{count(b)}" if b > a else count(a) for a, b in words.padding or ()]
+            more = f" and {len(ranges) - LISTED_RANGES} more ranges" if len(ranges) > LISTED_RANGES else ""
+            shown = f"{', '.join(ranges[:LISTED_RANGES])}{more}"
+            lines.append(("padding", f"{count(words.padding_rows)} of {count(words.rows)} rows have no token: {shown}"))
+        else:
+            lines.append(("padding", "none: every row has a token"))
+        if words.tokens_without_row:
+            beyond = f"{count(words.tokens_without_row)} tokens have no row: their ids are beyond the table"
+            lines.append(("beyond", beyond))
+        if self.vocab_size is not None and self.vocab_size != words.rows:
+            lines.append(
+                ("vocab_size", f"{count(self.vocab_size)} in the config, {count(words.rows)} rows in the table")
+            )
+        return lines
+
+
+def ask_info(model: "Model") -> InfoAnswer:
+    """Put together what is known of a model, from config.json and headers; no weights are read.
+
+    Raises:
+        FileNotInModel: it has neither a config nor weights nor a tokenizer.
+    """
+    notes: list[str] = []
+    config, tables = model.config, None
+    try:
+        tables = model.tables
+    except TableNotFound as error:
+        notes.append(error.message)
+    vocabulary = None
+    try:
+        vocabulary = model.vocabulary
+    except MissingExtra as error:
+        notes.append(f"{error.message}: {error.hint}")
+    except NoVocabulary:
+        pass
+    if config is None and tables is None and vocabulary is None:
+        raise FileNotInModel(f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model")
+    if config is None:
+        notes.append(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
+    found = tables.stored if tables is not None else ()
+    position = describe_positions(model, found[0].tensor.dtype.name if found else None)
+    of_tokens = (table.tensor.shape for table in found if table.role in ("input", "output"))
+    rows = next((shape[0] for shape in of_tokens if shape), None)
+    return InfoAnswer(
+        model=model.name,
+        revision=model.source.revision,
+        commit=model.source.commit,
+        architecture=config.architecture if config is not None else None,
+        model_type=config.model_type if config is not None else None,
+        hidden_size=config.hidden_size if config is not None else None,
+        format=model.checkpoint.format if tables is not None else None,
+        shards=len(model.checkpoint.shards) if tables is not None else 0,
+        tables=tuple(map(TableInfo.of, found)),
+        tied=_tied(tables, config),
+        vocabulary=_vocabulary(vocabulary, rows),
+        position=position,
+        cost=Cost(model.source.cost.requests, model.source.cost.bytes),
+        vocab_size=config.vocab_size if config is not None else None,
+        notes=tuple(notes),
+    )
+
+
+def _tied(tables: Tables | None, config: Config | None) -> TyingInfo | None:
+    if tables is None:
+        return None
+    tying = tables.tying
+    origin = None if config is None or tying.config is None else config.origins.get("tie_word_embeddings")
+    return TyingInfo(tying.config, tying.stored, tying.verdict, origin)
+
+
+def _vocabulary(vocabulary: Vocabulary | None, rows: int | None) -> VocabularyInfo | None:
+    """Hold the vocabulary against the table: which rows no token has, and which tokens have no row."""
+    if vocabulary is None:
+        return None if rows is None else VocabularyInfo(None, rows, None, None, None, None)
+    ids = vocabulary.ids
+    edges = np.concatenate([[-1], ids[ids < (rows or 0)], [rows or 0]])
+    gaps = np.flatnonzero(np.diff(edges) > 1) if rows is not None else ()
+    padding = tuple((int(edges[gap]) + 1, int(edges[gap + 1]) - 1) for gap in gaps)
+    return VocabularyInfo(
+        file=vocabulary.file,
+        rows=rows,
+        tokens=len(ids),
+        added=vocabulary.added,
+        padding_rows=sum(last - first + 1 for first, last in padding),
+        padding=padding,
+        tokens_without_row=0 if rows is None else int((ids >= rows).sum()),
+    )

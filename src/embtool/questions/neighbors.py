@@ -1,0 +1,224 @@
+"""The nearest rows to a token or a vector, ranked."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from embtool.answers import Column, Listing, column, context, identity, python, records, token_column, value
+from embtool.answers.text import brief, count, fixed
+from embtool.dtypes import Doubles
+from embtool.errors import InvalidArgument
+from embtool.neighbors import Neighbors, nearest_each
+from embtool.scan import Mask, mean_row
+from embtool.table import TableReader
+from embtool.token_table import Reading, TokenTable
+from embtool.vocabulary import Query, Token
+
+BAR = 20
+"""Characters of the bar that shows a cosine of 1."""
+
+
+def _bar(cosine: float) -> str:
+    """Draw a cosine as a bar; a negative one has none."""
+    return "█" * round(max(0.0, cosine) * BAR)
+
+
+@dataclass(frozen=True)
+class Neighbor:
+    """One row of a ranking."""
+
+    rank: int = column("place in the ranking, from 1", title="", right=True, style="dim")
+    id: int = identity()
+    token: Token | None = token_column()
+    score: float = column(
+        "by the metric; null where a row has none",
+        right=True,
+        show=fixed,
+        also=Column("score", title="", show=_bar, machine=False, style="cyan", missing="", whole=True, worth=0),
+    )
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class NeighborsAnswer(Listing[Neighbor]):
+    """The rows nearest to one query, best first.
+
+    Rows without a score (all zero under cosine, or not finite) come last with NaN.
+    """
+
+    command = "neighbors"
+    many_key = "queries"
+    always_many = True
+    line_columns = (Column("query", terminal=False), Column("query_id", terminal=False))
+
+    model: str = context("the model, as it was named")
+    table: str = context("the role of the table whose row is the query")
+    against: str = context("the role of the table that is ranked")
+    metric: str = context("how nearness is measured: cosine, dot or euclidean")
+    query: str = value("what was typed")
+    id: int | None = value("the query's own row; null where it has none or several")
+    token: Token | None = token_column()
+    neighbors: tuple[Neighbor, ...] = records("the nearest rows, best first", default=())
+    centered: bool = python(default=False)
+    notes: tuple[str, ...] = python(default=())
+    warnings: tuple[str, ...] = python(default=())
+
+    def line(self) -> dict[str, object]:
+        """Return what stands on every line beside the record."""
+        return {**super().line(), "query": self.query, "query_id": self.id}
+
+    def columns(self) -> Sequence[Column]:
+        """Return the columns: a bar only where scores are cosines."""
+        found = super().columns()
+        return found if self.metric == "cosine" else found[:-1]
+
+    def title(self) -> str:
+        """Return what was asked."""
+        name = brief(self.token.text if self.token is not None else self.query)
+        where = f", row {count(self.id)}" if self.id is not None else ""
+        centered = ", mean removed" if self.centered else ""
+        return f"{name}{where} of {self.model}: nearest by {self.metric}{centered}, {self.against} table"
+
+    def after(self) -> Sequence[str]:
+        """Say so where nothing was found."""
+        return () if self.neighbors else ("  no row passes the filters",)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which rows may be answered: those whose token's text matches `only`, special ones, padding, the query's own."""
+
+    only: str | None = None
+    special: bool = True
+    padding: bool = True
+    own: bool = False
+
+    def allowed(self, ranked: TokenTable) -> Mask | None:
+        """Return which rows of a table may be answered: bool (rows,), or None where all may.
+
+        Raises:
+            InvalidArgument: `only` is no regular expression.
+        """
+        pattern = compile_pattern(self.only, "only")
+        if pattern is None and self.special and self.padding:
+            return None
+        vocabulary, count_of_rows = ranked.need_vocabulary(), ranked.table.shape[0]
+        allowed = np.ones(count_of_rows, np.bool_)
+        if not self.padding or pattern is not None:
+            allowed[:] = False
+            ids = vocabulary.ids if pattern is None else [each.id for each in vocabulary if pattern.search(each.text)]
+            known = np.asarray(ids, np.int64)
+            allowed[known[known < count_of_rows]] = True
+        if not self.special:
+            allowed[vocabulary.special_ids[vocabulary.special_ids < count_of_rows]] = False
+        return allowed
+
+
+def compile_pattern(pattern: str | None, name: str) -> re.Pattern[str] | None:
+    """Compile a regular expression that somebody typed.
+
+    Raises:
+        InvalidArgument: it is none.
+    """
+    try:
+        return None if pattern is None else re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise InvalidArgument(f"{name} is not a regular expression: {error}") from error
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What all queries of one run have in common; `answer` asks several in one pass over the table."""
+
+    asked: TokenTable
+    ranked: TokenTable
+    reader: TableReader
+    k: int
+    metric: str
+    reading: Reading
+    filters: Filters
+    allowed: Mask | None
+    mean: Doubles | None
+
+    def answer(self, queries: Sequence[Query]) -> list[NeighborsAnswer]:
+        """Answer queries together, in one pass over the table."""
+        own = self.filters.own or self.asked.table.tensor != self.ranked.table.tensor
+        found = nearest_each(
+            self.ranked.table,
+            [self.asked.vector(query, self.reading) for query in queries],
+            self.k,
+            metric=self.metric,
+            allowed=self.allowed,
+            exclude=[() if own else query.ids for query in queries],
+            mean=self.mean,
+            reader=self.reader,
+        )
+        return [self._describe(query, each) for query, each in zip(queries, found, strict=True)]
+
+    @property
+    def blank(self) -> NeighborsAnswer:
+        """An answer to nothing."""
+        return self._describe(Query(""), Neighbors(np.empty(0, np.int64), np.empty(0)))
+
+    def _describe(self, query: Query, found: Neighbors) -> NeighborsAnswer:
+        padding = query.id is not None and query.token is None and self.asked.vocabulary is not None
+        lost = (
+            f"rows of {self.ranked.table.tensor.name} that hold NaN or infinity, ranked last: {count(found.nonfinite)}"
+        )
+        return NeighborsAnswer(
+            model=self.ranked.model,
+            table=self.asked.role,
+            against=self.ranked.role,
+            metric=self.metric,
+            query=query.text,
+            id=query.id,
+            token=query.token,
+            neighbors=tuple(
+                Neighbor(rank, row, self.ranked.token(row), score)
+                for rank, (row, score) in enumerate(zip(found.ids.tolist(), found.scores.tolist(), strict=True), 1)
+            ),
+            centered=self.mean is not None,
+            notes=(f"row {query.id} has no token: it is padding",) if padding else (),
+            warnings=(lost,) if found.nonfinite else (),
+        )
+
+
+@contextmanager
+def open_ranking(
+    asked: TokenTable,
+    ranked: TokenTable,
+    *,
+    k: int = 10,
+    metric: str = "cosine",
+    center: bool = False,
+    reading: Reading | None = None,
+    filters: Filters | None = None,
+) -> Iterator[Ranking]:
+    """Open a table for ranking.
+
+    Args:
+        asked: the table whose rows are the queries.
+        ranked: the table whose rows are ranked.
+        k: how many rows are answered to each query.
+        metric: `cosine` and `dot` (the larger the nearer) or `euclidean` (the smaller the nearer).
+        center: remove the mean row of the ranked table from queries and rows first.
+        reading: how typed texts are read.
+        filters: which rows may be answered.
+
+    Raises:
+        InvalidArgument: a filter or a metric is none.
+    """
+    filters = filters or Filters()
+    allowed = filters.allowed(ranked)
+    with ranked.open() as reader:
+        mean = mean_row(ranked.table, reader) if center else None
+        yield Ranking(asked, ranked, reader, k, metric, reading or Reading(), filters, allowed, mean)
+
+
+def ask_neighbors(ranking: Ranking, query: str | int | Query | Doubles) -> NeighborsAnswer:
+    """Rank the rows nearest to one query: a typed text, an id, or a vector (width,)."""
+    if isinstance(query, str | int | Query):
+        return ranking.answer([ranking.asked.one(query, ranking.reading)])[0]
+    return ranking.answer([Query("vector 0", vector=np.asarray(query))])[0]

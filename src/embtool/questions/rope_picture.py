@@ -1,0 +1,94 @@
+"""What `embtool rope -o` draws: a dial for every pair, chosen from many, at every position, chosen from many."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from embtool.answers.text import abridge, count, plural, visible
+from embtool.dial import MOST_DIALS, MOST_ROWS, Hand, Head, Pair, Resting, spread, to_drawing
+from embtool.drawing import Drawing
+from embtool.questions.rope import LONGEST_NAME, RopeAnswer
+from embtool.questions.rotation import (
+    Place,
+    TurnedLayer,
+    angles_at,
+    degrees,
+    modulo,
+    numbers_of,
+    rounded,
+    tokens_per_turn,
+)
+from embtool.rope import AXES, Floats, channel_pairs, mrope_axes
+
+
+def picture_of(answer: RopeAnswer) -> Drawing:
+    """Draw every kind of layer: how far positions turn, whatever vector was turned."""
+    places = [answer.places[place] for place in spread(len(answer.places), MOST_ROWS)]
+    title = "Rotary positions"
+    title += "" if answer.model is None else f" of {abridge(visible(answer.model), LONGEST_NAME)}"
+    return to_drawing(title, [_head(answer, layer, places) for layer in answer.layers], _footer(answer, len(places)))
+
+
+def _footer(answer: RopeAnswer, drawn: int) -> str:
+    """Say how to read the dials, and what is left out."""
+    ways = {_sense(answer, layer) for layer in answer.layers}
+    way = "counter-clockwise" if ways == {1} else "clockwise" if ways == {-1} else "its own way"
+    said = [
+        f"At position 0 a hand points to the right; it turns {way}, position / (tokens per turn) times.",
+        "A tinted dial has been round at least once.",
+        f"Computed in {answer.precision}.",
+    ]
+    if drawn < len(answer.places):
+        said.insert(2, f"{count(drawn)} of {count(len(answer.places))} positions are drawn, evenly spaced.")
+    return " ".join(said)
+
+
+def _sense(answer: RopeAnswer, layer: TurnedLayer) -> int:
+    """Tell which way a position above 0 turns: 1 is counter-clockwise."""
+    return -1 if layer.layer.settings.clockwise != answer.inverse else 1
+
+
+def _head(answer: RopeAnswer, layer: TurnedLayer, places: Sequence[Place]) -> Head:
+    settings = layer.layer.settings
+    moving = np.flatnonzero(layer.inv_freq).tolist()
+    chosen = [moving[place] for place in spread(len(moving), MOST_DIALS)]
+    angles = [angles_at(place, layer.turning, settings) for place in places]
+    many = any(isinstance(place, tuple) for place in places)
+    axes = [AXES[axis] for axis in mrope_axes(settings)] if many else [""] * settings.pairs
+    waves = layer.wavelength.tolist()
+    columns: list[Pair | Resting] = [
+        Pair(number, axes[number], tokens_per_turn(waves[number]), _hands(angles, number, _sense(answer, layer)))
+        for number in chosen
+    ]
+    resting = settings.head_dim - 2 * len(moving)
+    if resting:
+        columns.append(Resting(f"{count(resting)} channels", "pass through"))
+    said = answer.remarks(layer)
+    if len(chosen) < len(moving):
+        said.append(f"{count(len(chosen))} of {count(len(moving))} pairs are drawn, evenly spaced")
+    turning = None
+    if settings.layout is not None:
+        moved = {*channel_pairs(settings)[layer.inv_freq > 0].ravel().tolist()}
+        turning = [channel in moved for channel in range(settings.head_dim)]
+    names = [", ".join(map(count, numbers_of(place))) for place in places]
+    return Head(_title(layer), names, columns, turning, said)
+
+
+def _hands(angles: Sequence[Floats], number: int, sense: int) -> list[Hand]:
+    """Return where one pair stands at every position."""
+    return [
+        Hand(
+            sense * float(each[number]),
+            degrees(float(modulo(each)[number])),
+            rounded(float(each[number]) / (2 * math.pi)),
+        )
+        for each in angles
+    ]
+
+
+def _title(layer: TurnedLayer) -> str:
+    """Name the kind of layer, where there are several."""
+    if layer.layer_type == "all":
+        return ""
+    return visible(layer.layer_type) + (f", {plural(layer.layer_count, 'layer')}" if layer.layer_count else "")

@@ -1,0 +1,135 @@
+"""The vector of a token: its numbers, its norm, and where that norm stands among all rows."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from embtool.answers import Block, Column, Listing, column, context, identity, python, records, token_column
+from embtool.answers.text import brief, count, size, spelled
+from embtool.dtypes import Doubles
+from embtool.table import EmbeddingTable
+from embtool.token_table import Reading, TokenTable
+from embtool.vocabulary import Query, Token
+
+ENDS = 4
+"""Numbers shown of each end of a row."""
+
+BINS = 24
+"""Bars of the histogram of a row's numbers."""
+
+BARS = " ▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One vector.
+
+    Attributes:
+        values: float32 (width,), or float64 where several rows were pooled.
+    """
+
+    query: str = column("what was typed", terminal=False)
+    id: int | None = identity(terminal=False)
+    token: Token | None = token_column()
+    ids: tuple[int, ...] | None = column("the rows that were pooled", terminal=False, machine=False, optional=True)
+    norm: float = column("Euclidean length of the vector", terminal=False)
+    values: Any = column("the numbers, in full precision", terminal=False, spread=0)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class RowAnswer(Listing[Row]):
+    """The vector of one query."""
+
+    command = "row"
+
+    model: str = context("the model, as it was named")
+    table: str = context("the role of the table")
+    tensor: str = context("its name in the checkpoint")
+    dtype: str = context("how its numbers are stored")
+    rows: tuple[Row, ...] = records("the vectors")
+    source: EmbeddingTable = python()
+    pool: str = python(default="mean")
+    named: bool = python(default=True)
+    norms: Doubles | None = python(default=None)
+    notes: tuple[str, ...] = python(default=())
+
+    def columns(self) -> Sequence[Column]:
+        """Return the columns: one for each number of a vector."""
+        return [
+            replace(each, spread=self.source.shape[1]) if each.spread is not None else each
+            for each in super().columns()
+        ]
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield each vector: its ends, its norm among all, the spread of its numbers."""
+        for row in self.rows:
+            yield Block(self._title(row), after=self._lines(row))
+
+    def _title(self, row: Row) -> str:
+        if row.token is not None:
+            name = brief(spelled(row.token.text, row.token.bytes.hex()))
+        else:
+            name = brief(row.query) if row.ids or not self.named else "no token (padding)"
+        place = f"{self.pool} of {len(row.ids)} rows" if row.ids else f"row {count(row.id or 0)}"
+        return f"{name}, {place} of {self.model}, {self.table} table"
+
+    def _lines(self, row: Row) -> list[str]:
+        values, width = row.values, len(row.values)
+        shown = [f"{value:+.3f}" for value in values]
+        numbers = " ".join(shown) if width <= 2 * ENDS else f"{' '.join(shown[:ENDS])} … {' '.join(shown[-ENDS:])}"
+        lines = [
+            "",
+            f"  stored   {self.dtype}, {count(width)} numbers, {size(self.source.tensor.row_bytes)}",
+            f"  in       {self.tensor}, {self.source.tensor.shard}",
+            f"  norm     {row.norm:.4f}{_place(row.norm, self.norms)}",
+            f"  numbers  {numbers}",
+        ]
+        finite = values[np.isfinite(values)].astype(np.float64)
+        if len(finite) < width:
+            lines.append(f"  broken   {count(width - len(finite))} of {count(width)} numbers are NaN or infinite")
+        if len(finite):
+            reach = float(np.abs(finite).max()) or 1.0
+            heights, _ = np.histogram(finite, BINS, (-reach, reach))
+            top = max(int(heights.max()), 1)
+            bars = "".join(
+                BARS[0 if not height else max(1, round(height / top * (len(BARS) - 1)))] for height in heights
+            )
+            lines.append(f"  spread   {-reach:+.3f} {bars} {reach:+.3f}")
+            lines.append(f"           mean {finite.mean():+.4f}, standard deviation {finite.std():.4f}")
+        return lines
+
+
+def ask_row(asked: TokenTable, query: Query, reading: Reading, norms: Doubles | None = None) -> RowAnswer:
+    """Read the row of a query, or pool several.
+
+    `norms`, float64 (rows,), are those of the whole table, for a reader who wants to know where this one stands.
+    """
+    values = asked.vector(query, reading)
+    with np.errstate(invalid="ignore", over="ignore"):  # a NaN of any kind is shown as what it is
+        norm = float(np.linalg.norm(values.astype(np.float64)))
+    ids = query.ids if len(query.ids) > 1 else None
+    return replace(
+        blank_row(asked),
+        rows=(Row(query.text, query.id, query.token, ids, norm, values),),
+        pool=reading.pool or "mean",
+        norms=norms,
+        notes=(query.note,) if query.note is not None else (),
+    )
+
+
+def blank_row(asked: TokenTable) -> RowAnswer:
+    """Return the answer to nothing."""
+    tensor = asked.table.tensor
+    named = asked.vocabulary is not None
+    return RowAnswer(asked.model, asked.role, tensor.name, tensor.dtype.name, (), asked.table, named=named)
+
+
+def _place(norm: float, norms: Doubles | None) -> str:
+    """Say where a norm stands among those of all rows."""
+    finite = norms[np.isfinite(norms)] if norms is not None and np.isfinite(norm) else np.empty(0)
+    if not len(finite):
+        return ""
+    below = float((finite < norm).mean()) * 100
+    return f"   longer than {below:.0f} % of {count(len(finite))} rows (median {np.median(finite):.4f})"

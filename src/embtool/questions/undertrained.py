@@ -1,0 +1,183 @@
+"""Tokens that training hardly touched, told from the table alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from embtool.answers import Column, Listing, column, context, identity, records, token_column, value
+from embtool.answers.text import abridge, count, fixed, visible
+from embtool.categories import Categorizer, Category
+from embtool.errors import InvalidArgument, check_count
+from embtool.table import Tying
+from embtool.token_table import Reading, TokenTable
+from embtool.undertrained import (
+    CANDIDATE_PERCENT,
+    KIND_MEANINGS,
+    Indicator,
+    Kind,
+    Reference,
+    containing,
+    find_reference,
+    percentiles_of,
+    rank_untrained,
+    untrained_scores,
+)
+from embtool.vocabulary import Token, Vocabulary
+
+AUTOMATIC = (Kind.PADDING, Kind.BYTES, Kind.NAMES)
+
+NO_OUTPUT = "there is no output table"
+
+CAUTION = "these are candidates: no model was run"
+
+WITHIN_SHOWN = 36
+"""Characters of the longer tokens named on a terminal, so that the other columns keep their width."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One row that training may hardly have touched."""
+
+    rank: int = column("place in the ranking, from 1, the least trained first", title="", right=True, style="dim")
+    id: int = identity()
+    token: Token | None = token_column()
+    category: Category = column("the kind of its token", style="cyan")
+    score: float = column("by the indicator: the smaller, the less trained it looks", right=True, show=fixed)
+    percentile: float = column("share of rows that are lower, in percent", right=True, show=lambda held: f"{held:.2f}")
+    reference: Kind | None = column("why it is a reference row, if it is one", style="dim")
+    within: tuple[str, ...] = column(
+        "longer tokens that contain it: a merge may have left it behind",
+        show=lambda tokens: abridge(", ".join(map(visible, tokens)), WITHIN_SHOWN),
+        style="dim",
+    )
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class UndertrainedAnswer(Listing[Candidate]):
+    """Candidates, the least trained first. No model was run."""
+
+    command = "undertrained"
+
+    model: str = context("the model, as it was named")
+    table: str = context("the role of the table")
+    indicator: Indicator = context("what tells: norm, or distance to the mean of the reference rows")
+    why: str = value("why this indicator")
+    verified: bool = value("whether a model was run: never")
+    reference: dict[str, int] = value("how many rows surely were never trained, by why")
+    tokens: tuple[Candidate, ...] = records("the candidates")
+
+    def columns(self) -> Sequence[Column]:
+        """Return the columns; the score is called what it is."""
+        return [
+            replace(each, title=self.indicator.value) if each.key == "score" else each for each in super().columns()
+        ]
+
+    def title(self) -> str:
+        """Return what was asked, and why by this indicator."""
+        return f"least trained rows of {self.model}, {self.table} table, by {self.indicator}: {self.why}"
+
+    def after(self) -> Sequence[str]:
+        """Say how to read it, and what the rows are compared with."""
+        named = [f"{count(number)} {KIND_MEANINGS[Kind(kind)]}" for kind, number in self.reference.items() if number]
+        return [
+            f"  the smaller the {self.indicator}, the less trained; percentile: percent of rows with a smaller one",
+            f"  reference: {', '.join(named) or 'no rows'}",
+            f"  {CAUTION}",
+        ]
+
+
+def ask_undertrained(
+    asked: TokenTable,
+    tying: Tying,
+    *,
+    k: int = 10,
+    indicator: Indicator | str | None = None,
+    reference: Sequence[str] = ("auto",),
+    percent: float = CANDIDATE_PERCENT,
+    normal: bool = False,
+    padding: bool = False,
+) -> UndertrainedAnswer:
+    """Rank the rows that training hardly touched, after Land and Bartolo, "Fishing for Magikarp" (2024).
+
+    Args:
+        asked: the table.
+        tying: whether input and output table are one, which decides what tells.
+        k: how many rows are listed.
+        indicator: `norm` or `distance`; by default what fits the table.
+        reference: rows that surely were never trained: `auto`, `padding`, `bytes`, `names`, or tokens.
+        percent: no row beyond this share of the table is listed.
+        normal: only ordinary tokens.
+        padding: rows that no token has, too.
+
+    Raises:
+        NoVocabulary: the model has no tokenizer.
+        InvalidArgument: there is no such indicator.
+    """
+    check_count(k, "k")
+    vocabulary = asked.need_vocabulary()
+    known = _reference(asked, vocabulary, reference)
+    used, why = _choose(asked, tying, indicator, known)
+    with asked.open() as reader:
+        scores = untrained_scores(asked.table, reader, used, known)
+    allowed = np.ones(len(scores), np.bool_)
+    if not padding or normal:
+        allowed[:] = False
+        allowed[vocabulary.ids[vocabulary.ids < len(scores)]] = True
+    ids = rank_untrained(scores, int(len(scores) * percent / 100), allowed).tolist()
+    entries = [vocabulary.token(row) for row in (ids if normal else ids[:k])]
+    categories = Categorizer(vocabulary).of_rows(entries)
+    kept = [
+        (row, entry, category)
+        for row, entry, category in zip(ids, entries, categories, strict=False)
+        if not normal or category is Category.NORMAL
+    ][:k]
+    longer = containing(vocabulary, [entry for _, entry, _ in kept if entry is not None])
+    percentiles = percentiles_of(scores, [row for row, _, _ in kept]).tolist()
+    candidates = tuple(
+        Candidate(
+            rank,
+            row,
+            entry,
+            category,
+            float(scores[row]),
+            percentiles[rank - 1],
+            known.kinds.get(row),
+            tuple(token.text for token in longer.get(row, [])),
+        )
+        for rank, (row, entry, category) in enumerate(kept, 1)
+    )
+    counts = {kind.value: known.count(kind) for kind in Kind}
+    return UndertrainedAnswer(asked.model, asked.role, used, why, verified=False, reference=counts, tokens=candidates)
+
+
+def _reference(asked: TokenTable, vocabulary: Vocabulary, names: Sequence[str]) -> Reference:
+    """Find the reference rows: by kind, or those given by name."""
+    kinds: set[Kind] = set()
+    given: dict[int, Kind] = {}
+    for text in names:
+        if text == "auto":
+            kinds.update(AUTOMATIC)
+        elif text in AUTOMATIC:
+            kinds.add(Kind(text))
+        else:
+            given |= {row: Kind.GIVEN for query in asked.read(text, Reading()) for row in query.ids}
+    return Reference({**find_reference(vocabulary, asked.table.shape[0], kinds).kinds, **given})
+
+
+def _choose(
+    asked: TokenTable, tying: Tying, indicator: Indicator | str | None, reference: Reference
+) -> tuple[Indicator, str]:
+    """Choose what tells an untrained row of this table, and say why."""
+    if indicator is not None:
+        if indicator not in list(Indicator):
+            raise InvalidArgument(f"indicator is one of {', '.join(Indicator)}, not {indicator!r}")
+        return Indicator(indicator), "as asked"
+    implied = tying.stored == "input" and tying.config
+    if asked.role == "input" and tying.verdict != "tied" and not implied:
+        return Indicator.NORM, NO_OUTPUT if tying.stored == "input" else "input and output table are two"
+    one = "input and output table are one" if tying.verdict == "tied" else f"{NO_OUTPUT}; it would be tied to this one"
+    why = "the table predicts tokens" if asked.role == "output" else one
+    if not reference.kinds:
+        return Indicator.NORM, f"{why}, but no row surely was never trained"
+    return Indicator.DISTANCE, why

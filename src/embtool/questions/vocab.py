@@ -1,0 +1,171 @@
+"""Search the vocabulary: by regular expression, by category, by id, or for variants of a token."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from embtool.answers import Listing, column, context, identity, python, records, token_column
+from embtool.answers.text import count
+from embtool.categories import MEANINGS, Categorizer, Category
+from embtool.errors import InvalidArgument, check_count
+from embtool.vocabulary import Token, Vocabulary, parse_ids, read_queries
+
+AT_ONCE = 4096
+"""Tokens whose categories are told together."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """One token that was looked for, or a padding row."""
+
+    id: int = identity()
+    token: Token | None = token_column("piece", "token", "bytes")
+    category: Category = column("the kind of token", style="cyan")
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class VocabAnswer(Listing[Match]):
+    """The tokens that match, in the order of ids; padding rows come last."""
+
+    command = "vocab"
+
+    model: str = context("the model, as it was named")
+    tokens: Sequence[Match] = records("what matches")
+    hidden: int = python(default=0)
+
+    def after(self) -> Sequence[str]:
+        """Say how many matches are left out."""
+        if not self.tokens:
+            return ["  nothing matches"]
+        return [f"  {count(self.hidden)} more; -k shows more of them, --tsv all"] if self.hidden else []
+
+
+@dataclass(frozen=True)
+class CategoryCount:
+    """How many of the matches are of a category."""
+
+    category: str = column("the kind of token", style="bold")
+    tokens: int = column("how many match", right=True, show=count)
+    meaning: str = column("what the category means", machine=False, style="dim")
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class VocabCounts(Listing[CategoryCount]):
+    """The matches, counted by category; the last record counts all."""
+
+    command = "vocab"
+
+    model: str = context("the model, as it was named")
+    counts: tuple[CategoryCount, ...] = records("every category, then all")
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is looked for; everything matches where nothing is said.
+
+    Attributes:
+        pattern: a regular expression that the token's text must match.
+        by_piece: match the tokenizer's own spelling instead.
+        ignore_case: let upper and lower case match.
+        categories: only these kinds.
+        ids: only these ids, such as `0..255`.
+        variants: only what differs from this token in case or in spaces around it.
+        duplicates: only tokens whose text another token has too.
+    """
+
+    pattern: str | None = None
+    by_piece: bool = False
+    ignore_case: bool = False
+    categories: frozenset[Category] = frozenset()
+    ids: str | None = None
+    variants: str | None = None
+    duplicates: bool = False
+
+    def matches(self, vocabulary: Vocabulary, padding: Sequence[int] = ()) -> Iterator[Match]:
+        """Yield every match, in the order of ids; the `padding` rows, if they are wanted, come last.
+
+        Raises:
+            InvalidArgument: the pattern is no regular expression.
+            UnknownToken: `ids` or `variants` names nothing.
+        """
+        flags = re.IGNORECASE if self.ignore_case else re.NOFLAG
+        try:
+            pattern = None if self.pattern is None else re.compile(self.pattern, flags)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise InvalidArgument(f"PATTERN is not a regular expression: {error}") from error
+        ids = None if self.ids is None else parse_ids(f"id:{self.ids}")
+        root = None if self.variants is None else root_of(_variant(self.variants, vocabulary))
+        return self._found(vocabulary, padding, pattern, ids, root)
+
+    def _found(
+        self,
+        vocabulary: Vocabulary,
+        padding: Sequence[int],
+        pattern: re.Pattern[str] | None,
+        ids: range | None,
+        root: str | None,
+    ) -> Iterator[Match]:
+        if self.categories != {Category.PADDING}:
+            found = [
+                token
+                for token in vocabulary
+                if (ids is None or token.id in ids)
+                and (root is None or root_of(token) == root)
+                and (pattern is None or pattern.search(token.piece if self.by_piece else token.text) is not None)
+            ]
+            yield from self._categorized(_doubled(found) if self.duplicates else found, Categorizer(vocabulary))
+        nameless = pattern is None and root is None and not self.duplicates
+        if nameless and (not self.categories or Category.PADDING in self.categories):
+            yield from (Match(row, None, Category.PADDING) for row in padding if ids is None or row in ids)
+
+    def _categorized(self, tokens: Sequence[Token], categorizer: Categorizer) -> Iterator[Match]:
+        """Find categories; where only some are wanted, a token that cannot be of one is not encoded."""
+        if self.categories:
+            split = self.categories & {Category.NORMAL, Category.UNREACHABLE}
+            possible = self.categories | {Category.NORMAL} if split else self.categories
+            tokens = [token for token in tokens if categorizer.by_bytes(token) in possible]
+        only_bytes = bool(self.categories) and not self.categories & {Category.NORMAL, Category.UNREACHABLE}
+        for first in range(0, len(tokens), AT_ONCE):
+            part = tokens[first : first + AT_ONCE]
+            categories = map(categorizer.by_bytes, part) if only_bytes else categorizer.each(part)
+            for token, category in zip(part, categories, strict=True):
+                if not self.categories or category in self.categories:
+                    yield Match(token.id, token, category)
+
+
+def ask_vocab(
+    model: str, vocabulary: Vocabulary, search: Search, *, padding: Sequence[int] = (), k: int | None = None
+) -> VocabAnswer:
+    """List the tokens that match, the first `k` of them."""
+    if k is not None:
+        check_count(k, "k")
+    found = list(search.matches(vocabulary, padding))
+    shown = found if k is None else found[:k]
+    return VocabAnswer(model, shown, len(found) - len(shown))
+
+
+def count_categories(model: str, vocabulary: Vocabulary, search: Search, *, padding: Sequence[int] = ()) -> VocabCounts:
+    """Count the tokens that match by category; every category is named, and the last record counts all."""
+    times = Counter(match.category for match in search.matches(vocabulary, padding))
+    counted = [CategoryCount(category.value, times[category], MEANINGS[category]) for category in Category]
+    return VocabCounts(model, (*counted, CategoryCount("all", times.total(), "")))
+
+
+def root_of(token: Token) -> str:
+    """Return what variants of a token share: its text without spaces around it, in one case."""
+    return token.bytes.decode("utf-8", "replace").strip().casefold()
+
+
+def _variant(text: str, vocabulary: Vocabulary) -> Token:
+    token = next(iter(read_queries([text], vocabulary))).token
+    if token is None:
+        raise InvalidArgument(f"variants of a row that no token has: {text}")
+    return token
+
+
+def _doubled(tokens: Sequence[Token]) -> list[Token]:
+    """Keep tokens whose text and bytes another has too, the same ones side by side."""
+    key: Callable[[Token], tuple[str, bytes]] = lambda token: (token.text, token.bytes)  # noqa: E731 - used twice
+    times = Counter(map(key, tokens))
+    return sorted((token for token in tokens if times[key(token)] > 1), key=lambda token: (*key(token), token.id))

@@ -1,0 +1,183 @@
+"""Rows of any length, from 1e-40 to 1e38: the answer is that of long double, however many queries came together."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from program import Program
+from tables import DTYPES, Doubles, on_disk
+
+from embtool.errors import EmbtoolError, InvalidArgument
+from embtool.neighbors import nearest, nearest_each
+from embtool.scan import METRICS, mean_row, norms
+from embtool.survey import distances, survey
+from embtool.table_diff import align_by_id, compare_tables
+from embtool.undertrained import UNUSED_NAMES, Kind, find_reference
+from embtool.vocabulary import Vocabulary
+from embtool.vocabulary.entries import MemoryEntries, Traits
+from embtool.vocabulary.spelling import WORDS
+
+EXPONENTS = {
+    "F64": (-40, 38),
+    "F32": (-40, 38),
+    "BF16": (-38, 38),
+    "F16": (-6, 4),
+    "F8_E4M3": (-2, 2),
+    "F8_E5M2": (-4, 4),
+}
+"""Powers of ten that rows of a dtype can have."""
+
+Long = NDArray[np.longdouble]
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[Doubles, str, int]:
+    dtype = draw(st.sampled_from(DTYPES))
+    rows, width = draw(st.integers(2, 60)), draw(st.integers(1, 40))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    least, most = EXPONENTS[dtype]
+    least, most = sorted(draw(st.tuples(st.integers(least, most), st.integers(least, most))))
+    values = random.standard_normal((rows, width)) * 10.0 ** random.integers(least, most + 1, (rows, 1))
+    if draw(st.booleans()):  # ties, and rows without a score
+        values[random.integers(rows)] = values[0]
+        values[random.integers(rows)] = random.choice([0.0, np.nan, np.inf])
+    return np.clip(values, -3e38, 3e38), dtype, draw(st.integers(1, 40))
+
+
+def oracle(held: Doubles, query: Doubles, metric: str, mean: Doubles | None) -> Long:
+    with np.errstate(all="ignore"):
+        rows, vector = held.astype(np.longdouble), query.astype(np.longdouble)
+        if mean is not None:
+            rows, vector = rows - mean, vector - mean
+        if metric == "euclidean":
+            found: Long = -np.sqrt(np.square(rows - vector).sum(axis=1))
+        else:
+            found = (rows * vector).sum(axis=1)
+        if metric == "cosine":
+            lengths = np.sqrt(np.square(rows).sum(axis=1)) * np.sqrt(np.square(vector).sum())
+            found = np.where(lengths > 0, found / lengths, np.nan)
+    return np.where(np.isfinite(held).all(axis=1), found, np.nan)
+
+
+@given(tables(), st.sampled_from(METRICS), st.booleans())
+def test_many_queries_are_answered_like_one_and_like_long_double(
+    folder: Path,
+    asked: tuple[Doubles, str, int],
+    metric: str,
+    center: bool,  # noqa: FBT001 - drawn
+) -> None:
+    values, dtype, count = asked
+    table, held = on_disk(folder, values, dtype)
+    places = [place for place in range(len(held)) if np.isfinite(held[place]).all()]
+    queries = [held[places[each % len(places)]] for each in range(count)] if places else []
+    with table.open() as reader:
+        mean = mean_row(table, reader) if center else None
+    together = nearest_each(table, queries, 5, metric=metric, mean=mean)
+    for query, found in zip(queries, together, strict=True):
+        alone = nearest(table, query, 5, metric=metric, mean=mean)
+        assert found.ids.tolist() == alone.ids.tolist(), "how many queries come together changes nothing"
+        np.testing.assert_array_equal(found.scores, alone.scores)
+        expected = oracle(held, query, metric, mean)
+        best = np.lexsort((np.arange(len(held)), np.where(np.isnan(expected), np.inf, -expected)))[: len(found.ids)]
+        sign = -1 if metric == "euclidean" else 1
+        terms = np.abs(held[best]).astype(np.longdouble).max(axis=1, initial=0) * np.abs(query).max(initial=0) + 1e-300
+        room = 1e-12 * (1.0 if metric == "cosine" else terms * held.shape[1])  # float64's own rounding of a sum
+        if metric == "euclidean":
+            room = 1e-12 * (np.abs(held[best]).max(axis=1, initial=0) + np.abs(query).max(initial=0))
+        if mean is None:
+            given_scores = np.where(np.isnan(found.scores), np.nan, sign * found.scores)
+            wanted = expected[best]
+            assert (np.isnan(given_scores) == np.isnan(wanted)).all()
+            close = np.abs(given_scores - wanted) <= room
+            assert (close | np.isnan(wanted)).all()
+
+
+@given(tables())
+def test_norms_of_any_length(folder: Path, asked: tuple[Doubles, str, int]) -> None:
+    values, dtype, _ = asked
+    table, held = on_disk(folder, values, dtype)
+    with np.errstate(all="ignore"):
+        expected = np.sqrt(np.square(held.astype(np.longdouble)).sum(axis=1))
+    finite = np.isfinite(held).all(axis=1)
+    with table.open() as reader:
+        found, surveyed = norms(table, reader), survey(table, reader).norms
+        apart = distances(table, reader, held[finite][0]) if finite.any() else None
+    for lengths in (found, surveyed):
+        np.testing.assert_allclose(lengths[finite], expected[finite].astype(np.float64), rtol=2e-6, atol=1e-44)
+    if apart is not None:
+        assert np.isfinite(apart[finite]).all()
+
+
+def test_rows_at_both_ends_of_float32_are_far_apart_and_not_lost(folder: Path) -> None:
+    here = folder / "here"
+    there = folder / "there"
+    here.mkdir(exist_ok=True)
+    there.mkdir(exist_ok=True)
+    one, _ = on_disk(here, np.full((2, 4), 3e38), "F32")
+    other, _ = on_disk(there, np.full((2, 4), -3e38), "F32")
+    found = compare_tables(one, other, align_by_id(2, 2))
+    np.testing.assert_allclose(found.distance, 12e38, rtol=1e-6)
+    np.testing.assert_allclose(found.cosine, -1.0)
+
+
+@pytest.mark.parametrize("metric", ["cos", "Dot", "", None, 3, ["cosine"]])
+def test_a_metric_that_is_none_is_refused(folder: Path, metric: object) -> None:
+    table, held = on_disk(folder, np.eye(3), "F32")
+    with pytest.raises(InvalidArgument, match="metric is one of cosine, dot, euclidean"):
+        nearest(table, held[0], metric=metric)  # type: ignore[arg-type]
+
+
+@given(
+    k=st.one_of(st.integers(-5, 0), st.floats(), st.booleans(), st.text(), st.none()),
+    vector=st.just(None) | st.text() | st.lists(st.floats() | st.text(), max_size=4),
+)
+def test_nonsense_is_an_error_of_ours_and_a_value_error(folder: Path, k: object, vector: object) -> None:
+    table, held = on_disk(folder, np.eye(3), "F32")
+    with pytest.raises(InvalidArgument) as caught:
+        nearest(table, held[0], k)  # type: ignore[arg-type]
+    assert isinstance(caught.value, ValueError)
+    with contextlib.suppress(EmbtoolError):
+        nearest(table, vector)  # type: ignore[arg-type]
+    for ids in ([k] if not isinstance(k, int) or isinstance(k, bool) or k < 0 else [[1.5]], "abc", 3):
+        with pytest.raises(EmbtoolError):
+            table.rows(ids)  # type: ignore[arg-type]
+
+
+def test_a_table_of_more_rows_than_any_vocabulary_is_refused_at_once(run: Program, tmp_path: Path) -> None:
+    rows = 1 << 31
+    header = json.dumps({"wte.weight": {"dtype": "F8_E4M3", "shape": [rows, 1], "data_offsets": [0, rows]}})
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header.encode())
+        file.truncate(8 + len(header) + rows)
+    tokens = {"version": "1.0", "model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}, "added_tokens": []}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokens))
+    for command in ("neighbors id:0 --only a", "undertrained", "norms", "row id:5", "map id:0 id:1"):
+        run(*command.split(), "-m", tmp_path).refused(6, "rows: a table has at most")
+    run("info", tmp_path).ok()
+    run("vocab", "-m", tmp_path).ok()
+    assert "no vocabulary has so many" in run("check", tmp_path).text
+
+
+def test_a_long_piece_is_no_name_of_an_unused_token() -> None:
+    assert UNUSED_NAMES.fullmatch("<|reserved_special_token_3|>")
+    words = {"<" + "unused" * (1 << 16): 0, "<unused7>": 1}
+    entries = MemoryEntries(
+        {place: piece for piece, place in words.items()}, {}, Traits(WORDS, None, None, faithful=True, composes=False)
+    )
+    vocabulary = Vocabulary("x", lambda: entries, lambda: None)
+    assert find_reference(vocabulary, 2, {Kind.NAMES}).ids == [1]
