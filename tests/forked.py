@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import builtins
 import contextlib
+import ctypes
 import errno
 import io
 import json
@@ -129,8 +130,12 @@ class Forks:
         mishap: Mishap | None = None,
         watch: bool = False,
         most_bytes: int | None = None,
+        is_mortal: bool = False,
     ) -> Ended:
-        """Run the program in a folder; with `most_bytes` a file that grows beyond them kills it, as a signal does."""
+        """Run the program in a folder; with `most_bytes` a file that grows beyond them kills it, as a signal does.
+
+        With `is_mortal` permissions hold for it even if the tests are run by root.
+        """
         job = {
             "arguments": [str(argument) for argument in arguments],
             "folder": str(folder),
@@ -139,6 +144,7 @@ class Forks:
             "mishap": None if mishap is None else asdict(mishap),
             "watch": watch,
             "most_bytes": most_bytes,
+            "is_mortal": is_mortal,
         }
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -221,6 +227,8 @@ def _be_forked(job: Mapping[str, Any], files: Sequence[int]) -> None:
 
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_FSIZE, (job["most_bytes"], job["most_bytes"]))
+        if job["is_mortal"] and os.geteuid() == 0:
+            _drop_capabilities()
         watcher = _Watcher(files[3], job["mishap"], watch=job["watch"])
         from embtool.cli import run  # noqa: PLC0415 - after the environment is there
 
@@ -239,6 +247,14 @@ def _be_forked(job: Mapping[str, Any], files: Sequence[int]) -> None:
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         os._exit(status)
+
+
+def _drop_capabilities() -> None:
+    """Give up what makes root more than an owner of files (capabilities(7)); the interpreter's own stay readable."""
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # the third version of the call, this process
+    nothing = (ctypes.c_uint32 * 6)()
+    if ctypes.CDLL(None, use_errno=True).capset(header, nothing):
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 def _run(arguments: list[str], run: Callable[[list[str]], int]) -> int:

@@ -6,6 +6,7 @@ It is kept in the user's configuration folder, written so that a reader never se
 import contextlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,15 @@ BUNDLED = "mini"
 
 def settings_file() -> Path:
     """Return where the choice is kept."""
-    return user_config_path("embtool") / "settings.json"
+    return user_file(user_config_path, "settings.json")
+
+
+def user_file(folder: Callable[[str], Path], name: str) -> Path:
+    """Name a file in a folder of the user's; the path is not absolute where there is no home folder."""
+    try:
+        return folder("embtool") / name
+    except RuntimeError:
+        return Path("~", name)
 
 
 def saved_model() -> str | None:

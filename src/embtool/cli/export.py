@@ -19,7 +19,9 @@ def run(
         str, typer.Argument(metavar="MODEL", autocompletion=completion.models, help="A folder, a file or a repository.")
     ],
     *,
-    out: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to; for projector a folder.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="Where to; for projector a folder.", readable=False)
+    ],
     kind: Annotated[
         str | None,
         typer.Option(

@@ -27,7 +27,10 @@ def run(
     npy: Annotated[
         Path | None,
         typer.Option(
-            "--npy", metavar="FILE", help="Write the rows as a numpy file, float32 (tokens, width); - is stdout."
+            "--npy",
+            metavar="FILE",
+            help="Write the rows as a numpy file, float32 (tokens, width); - is stdout.",
+            readable=False,
         ),
     ] = None,
     force: Force = False,

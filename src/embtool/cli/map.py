@@ -36,7 +36,8 @@ def run(
     tokens: Texts = None,
     *,
     out: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write a picture: .png, .svg or .html.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write a picture: .png, .svg or .html.", readable=False),
     ] = None,
     force: Force = False,
     basis: Annotated[

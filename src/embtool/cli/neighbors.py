@@ -48,7 +48,10 @@ def run(
         bool, typer.Option("--all", help="Ask for every row of the table, in the order of ids; the same as id:0..LAST.")
     ] = False,
     vector: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Query with numbers: npy, JSON or the TSV of `row`; - is stdin.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Query with numbers: npy, JSON or the TSV of `row`; - is stdin.", readable=False
+        ),
     ] = None,
     center: Annotated[
         bool, typer.Option("--center", help="Remove the table's mean row from query and rows first.")

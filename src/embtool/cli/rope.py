@@ -116,7 +116,8 @@ def run(
     rotation: RotationOptions,
     settings: SettingsOptions,
     out: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Draw the dials of --pos: .svg or .png.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Draw the dials of --pos: .svg or .png.", readable=False),
     ] = None,
     force: Force = False,
     token: TokenOptions,

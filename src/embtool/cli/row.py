@@ -31,7 +31,10 @@ def run(
     npy: Annotated[
         Path | None,
         typer.Option(
-            "--npy", help="Write the rows as a numpy file, float32 (tokens, width); - is stdout.", metavar="FILE"
+            "--npy",
+            help="Write the rows as a numpy file, float32 (tokens, width); - is stdout.",
+            metavar="FILE",
+            readable=False,
         ),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Write the rows to stdout as little-endian float32.")] = False,

@@ -7,7 +7,7 @@ from pathlib import Path
 from platformdirs import user_state_path
 
 from embtool.errors import FormatError, LocalFailure
-from embtool.settings import read_json, write_json
+from embtool.settings import read_json, user_file, write_json
 
 RESET = "run `embtool learn --reset` to begin anew"
 
@@ -23,7 +23,7 @@ class Done:
 
 def progress_file() -> Path:
     """Return where progress is kept."""
-    return user_state_path("embtool") / "lesson.json"
+    return user_file(user_state_path, "lesson.json")
 
 
 def read_progress() -> dict[int, Done]:
