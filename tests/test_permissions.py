@@ -234,7 +234,9 @@ def test_nobody_asks_pathlib_whether_something_is_there() -> None:
     found = []
     for path in Path(embtool.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            called = node.func if isinstance(node, ast.Call) else None
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func
             if (
                 isinstance(called, ast.Attribute)
                 and called.attr in asked

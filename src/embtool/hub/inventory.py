@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from embtool.cache import LAYOUT, objection_to
+from embtool.cache import LAYOUT, NotOurs, objection_to
 from embtool.errors import LocalFailure
 from embtool.hub.journal import find_damage
 from embtool.hub.lock import FileLock
@@ -130,6 +130,8 @@ def _is_file_sound(path: Path) -> bool:
         if not stat.S_ISREG(path.lstat().st_mode):
             return False
         return path.name.startswith(".") or path.suffix not in SOUND or SOUND[path.suffix](path)
+    except NotOurs:
+        return False
     except OSError as error:
         raise _unreadable(path, error) from error
 

@@ -188,7 +188,7 @@ class _Fetch:
         header = self.target.header()
         self.offset = len(header)
         self.final = self.target.path(".safetensors")
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(FileNotFoundError, PermissionError):
             self.final.unlink()  # one that was cut or is not what its name says; a sound one would have been found
         self.part = Part(self.target.path(".part"), self.offset + self.target.length)
         try:
