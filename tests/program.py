@@ -21,6 +21,17 @@ from embtool.cli import run as run_command
 UNSET = ("FORCE_COLOR", "TERM", "LINES", "PYTHONIOENCODING", "HF_TOKEN", "HF_ENDPOINT", "HF_HUB_CACHE")
 
 
+def is_almighty() -> bool:
+    """Tell whether permissions mean nothing to this process: it is root, and has root's capabilities."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return False
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return True
+    return f"CapEff:\t{'0' * 16}" not in status
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a run of the program came to."""
