@@ -145,9 +145,7 @@ class TestToken:
         with pytest.raises(SourceError):
             case.source(offline=True).read_file("config.json")
 
-    @pytest.mark.skipif(
-        os.name == "nt" or is_almighty(), reason="root reads everything; .ci/run has a run without that"
-    )
+    @pytest.mark.skipif(os.name == "nt" or is_almighty(), reason="root reads everything; .ci/run runs it without")
     def test_in_a_file_that_cannot_be_read(self, case: Case) -> None:
         (case.folder / "token").write_text("hf_x")
         (case.folder / "token").chmod(0)
