@@ -34,8 +34,8 @@ MODEL_COMMANDS = (
     "row a -m {0}",
     "similarity a b -m {0}",
     "calc a + b -m {0}",
-    "odd a b c -m {0}",
-    "analogy questions.txt -m {0}",
+    "similarity a b c -m {0}",
+    "calc --questions questions.txt -m {0}",
     "map a b c -m {0}",
     "undertrained -m {0}",
     "vocab --counts -m {0}",
@@ -63,7 +63,7 @@ WRITERS = (
     "rope -m small --pos 0..3 -o {0}.svg",
 )
 
-READERS = ("neighbors --vector {0} -m small", "analogy {0} -m small", "rope --vector {0} --pos 1 -m small")
+READERS = ("neighbors --vector {0} -m small", "calc --questions {0} -m small", "rope --vector {0} --pos 1 -m small")
 
 
 class Desk:

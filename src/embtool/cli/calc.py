@@ -80,6 +80,7 @@ def run(
             metavar="FILE",
             help="Answer an analogy test in word2vec's format, and count what is right; - is stdin.",
             rich_help_panel=TEST,
+            readable=False,
         ),
     ] = None,
     each: Annotated[
