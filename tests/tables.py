@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from small_models import safetensors
 
 from embtool.formats.safetensors import open_file
+from embtool.metric import Metric
 from embtool.source import Folder
 from embtool.table import EmbeddingTable
 
@@ -65,7 +66,7 @@ def on_disk(folder: Path, values: Doubles, dtype: str) -> tuple[EmbeddingTable, 
     return EmbeddingTable("input", checkpoint.tensor("e.weight"), checkpoint), held
 
 
-def scores(rows: Doubles, query: Doubles, metric: str, mean: Doubles | None = None) -> Doubles:
+def scores(rows: Doubles, query: Doubles, metric: Metric, mean: Doubles | None = None) -> Doubles:
     """Score rows in float64; NaN where there is no score."""
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
     wide, vector = np.where(finite[:, None], rows, 0), query
@@ -78,7 +79,7 @@ def scores(rows: Doubles, query: Doubles, metric: str, mean: Doubles | None = No
     return np.where(finite, found, np.nan)
 
 
-def ranked(found: Doubles, k: int, metric: str, allowed: NDArray[np.bool_] | None = None) -> list[int]:
+def ranked(found: Doubles, k: int, metric: Metric, allowed: NDArray[np.bool_] | None = None) -> list[int]:
     """Sort all rows by score, ties by id, those without one last; give the first k."""
     ids = np.arange(len(found)) if allowed is None else np.flatnonzero(allowed)
     order = np.lexsort((ids, found[ids] if metric == "euclidean" else -found[ids]))

@@ -11,6 +11,8 @@ from program import Answer, Program
 from small_models import END_OF_TEXT, PADDING, config, table, texts, tokenizer_json, write_single
 from tables import ranked, scores
 
+from embtool.metric import Metric
+
 WORDS = texts()
 KING = WORDS.index(" king")
 
@@ -21,7 +23,7 @@ def ids(answer: Answer) -> list[int]:
 
 
 def expected(
-    query: Any, k: int, metric: str = "cosine", without: tuple[int, ...] = (), kind: str = "input"
+    query: Any, k: int, metric: Metric = "cosine", without: tuple[int, ...] = (), kind: str = "input"
 ) -> list[int]:
     rows = table(kind)
     allowed = np.ones(len(rows), np.bool_)
@@ -58,7 +60,7 @@ def test_the_keys_of_the_contract(run: Program) -> None:
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
-def test_the_nearest_rows_are_those_of_a_full_sort(run: Program, metric: str) -> None:
+def test_the_nearest_rows_are_those_of_a_full_sort(run: Program, metric: Metric) -> None:
     answer = ask(run, "king", "--metric", metric, "-k", "400")
     assert ids(answer) == expected(table("input")[KING], 400, metric, (KING,))
     (query,) = answer.document["queries"]

@@ -17,8 +17,9 @@ from program import Program
 from tables import DTYPES, Doubles, on_disk
 
 from embtool.errors import EmbtoolError, InvalidArgument
+from embtool.metric import METRICS, Metric
 from embtool.neighbors import nearest, nearest_each
-from embtool.scan import METRICS, mean_row, norms
+from embtool.scan import mean_row, norms
 from embtool.survey import distances, survey
 from embtool.table_diff import align_by_id, compare_tables
 from embtool.undertrained import UNUSED_NAMES, Kind, find_reference
@@ -59,7 +60,7 @@ def tables(draw: st.DrawFn) -> tuple[Doubles, str, int]:
     return np.clip(values, -3e38, 3e38), dtype, draw(st.integers(1, 40))
 
 
-def oracle(held: Doubles, query: Doubles, metric: str, mean: Doubles | None) -> Long:
+def oracle(held: Doubles, query: Doubles, metric: Metric, mean: Doubles | None) -> Long:
     with np.errstate(all="ignore"):
         rows, vector = held.astype(np.longdouble), query.astype(np.longdouble)
         if mean is not None:
@@ -78,7 +79,7 @@ def oracle(held: Doubles, query: Doubles, metric: str, mean: Doubles | None) -> 
 def test_many_queries_are_answered_like_one_and_like_long_double(
     folder: Path,
     asked: tuple[Doubles, str, int],
-    metric: str,
+    metric: Metric,
     center: bool,  # noqa: FBT001 - drawn
 ) -> None:
     values, dtype, count = asked

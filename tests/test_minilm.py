@@ -13,6 +13,7 @@ from program import Program
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
+from embtool.metric import Metric
 from embtool.model import Model, open_model
 from embtool.neighbors import nearest_each
 
@@ -47,7 +48,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield open_model(FOLDER)
 
 
-def brute_force(rows: Doubles, query: Doubles, metric: str) -> Doubles:
+def brute_force(rows: Doubles, query: Doubles, metric: Metric) -> Doubles:
     """Score every row; the larger the nearer."""
     if metric == "euclidean":
         return -np.asarray(np.linalg.norm(rows - query, axis=1))
@@ -82,7 +83,9 @@ def test_info_names_its_three_tables(run: Program) -> None:
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
 @pytest.mark.parametrize("word", QUERIES)
-def test_neighbors_equal_brute_force(run: Program, rows: Doubles, library: Tokenizer, word: str, metric: str) -> None:
+def test_neighbors_equal_brute_force(
+    run: Program, rows: Doubles, library: Tokenizer, word: str, metric: Metric
+) -> None:
     identity = id_of(word, library)
     answer = run("neighbors", f"id:{identity}", "-m", FOLDER, "--json", "-k", "25", "--metric", metric).ok()
     (query,) = answer.document["queries"]

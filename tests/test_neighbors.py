@@ -16,15 +16,16 @@ from tables import DTYPES, Doubles, on_disk, ranked, scores
 
 from embtool import scan
 from embtool.errors import FormatError
+from embtool.metric import METRICS, Metric
 from embtool.neighbors import nearest, nearest_each, score_rows
-from embtool.scan import METRICS, find_candidates, make_scorer, mean_row
+from embtool.scan import find_candidates, make_scorer, mean_row
 from embtool.table import EmbeddingTable
 
 WHOLE = st.integers(-3, 3).map(float)
 """Numbers whose sums of products are exact in float64, and which tie often."""
 
 
-Question = tuple[Doubles, Doubles, str, str, int, NDArray[np.bool_] | None, tuple[int, ...]]
+Question = tuple[Doubles, Doubles, Metric, str, int, NDArray[np.bool_] | None, tuple[int, ...]]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def without(allowed: NDArray[np.bool_] | None, exclude: tuple[int, ...], rows: i
 
 
 def agree(
-    ids: NDArray[np.int64], given: Doubles, expected: Doubles, k: int, metric: str, mask: NDArray[np.bool_]
+    ids: NDArray[np.int64], given: Doubles, expected: Doubles, k: int, metric: Metric, mask: NDArray[np.bool_]
 ) -> None:
     """Hold that an answer is that of a full sort: the same scores in the same order, ties and unscored rows by id."""
     best = ranked(expected, k, metric, mask)
@@ -104,7 +105,7 @@ def test_with_the_mean_removed_too(folder: Path, question: Question) -> None:
 def test_numbers_of_any_size_are_ranked_exactly(
     folder: Path,
     dtype: str,
-    metric: str,
+    metric: Metric,
     seed: int,
     exponent: int,
     mixed: bool,  # noqa: FBT001 - drawn, not passed
@@ -164,7 +165,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[EmbeddingTable, Dou
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_threads_and_blocks_do_not_change_a_result(
-    large: tuple[EmbeddingTable, Doubles], metric: str, monkeypatch: pytest.MonkeyPatch
+    large: tuple[EmbeddingTable, Doubles], metric: Metric, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table, held = large
     query = held[3] * 0.7
@@ -233,7 +234,7 @@ def test_a_query_holds_no_copy_of_the_table(large: tuple[EmbeddingTable, Doubles
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_nan_of_e4m3_hides_no_row(tmp_path: Path, metric: str) -> None:
+def test_nan_of_e4m3_hides_no_row(tmp_path: Path, metric: Metric) -> None:
     values = np.random.default_rng(8).standard_normal((40, 6))
     values[10:30, 2] = np.nan
     table, held = on_disk(tmp_path, values, "F8_E4M3")
@@ -248,7 +249,7 @@ def test_nan_of_e4m3_hides_no_row(tmp_path: Path, metric: str) -> None:
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_zero_rows_and_rows_that_are_not_finite(tmp_path: Path, metric: str, dtype: str) -> None:
+def test_zero_rows_and_rows_that_are_not_finite(tmp_path: Path, metric: Metric, dtype: str) -> None:
     values = np.array([[1.0, 0], [0, 0], [np.nan, 1], [2, 0], [0, 0], [1, np.inf], [-1, 1]])
     table, _ = on_disk(tmp_path, values, dtype)
     found = nearest(table, np.array([2.0, 0]), 9, metric=metric)
@@ -357,7 +358,9 @@ def test_a_row_has_a_cosine_of_one_to_itself() -> None:
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("dtype", ["F32", "BF16", "F16"])
-def test_a_broken_row_hides_no_other(tmp_path: Path, metric: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_row_hides_no_other(
+    tmp_path: Path, metric: Metric, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A row of NaN has neither score nor slack: it must not raise the floor above the others."""
     monkeypatch.setattr(scan, "PRUNE_AT", 0)
     values = np.random.default_rng(5).integers(-64, 64, (40, 30)) / 16

@@ -14,8 +14,9 @@ from tables import DTYPES, Doubles, on_disk, ranked, scores, stored
 
 from embtool import scan
 from embtool.dtypes import DTYPES as KNOWN
+from embtool.metric import METRICS, Metric
 from embtool.neighbors import nearest
-from embtool.scan import FLUSHED, KERNELS, METRICS, ROOT_ERROR, ROUNDING, Scores, find_candidates, make_scorer
+from embtool.scan import FLUSHED, KERNELS, ROOT_ERROR, ROUNDING, Scores, find_candidates, make_scorer
 from embtool.table import EmbeddingTable, TableReader
 
 WIDTH = 24
@@ -46,7 +47,7 @@ def whole_bytes(data: bytes, rows: int) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_score_is_off_by_no_more_than_its_slack_and_the_slack_is_small(
     dtype: str,
-    metric: str,
+    metric: Metric,
     count: int,
     exact_query: bool,  # noqa: FBT001 - a parameter of the test
     centered: bool,  # noqa: FBT001 - as above
@@ -352,7 +353,7 @@ def random_table(tmp_path_factory: pytest.TempPathFactory) -> tuple[EmbeddingTab
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_pass_finds_few_rows_more_than_are_asked_for(
     random_table: tuple[EmbeddingTable, Doubles],
-    metric: str,
+    metric: Metric,
     count: int,
     k: int,
     masked: bool,  # noqa: FBT001 - a parameter of the test

@@ -191,11 +191,3 @@ class TokenIdOutOfRange(EmbtoolError, IndexError):
     """There is no row with this token id."""
 
     exit_status = 3
-
-
-def check_count(number: object, name: str, least: int = 1) -> None:
-    """Raise InvalidArgument unless a number is an integer of at least `least`."""
-    if isinstance(number, bool) or not hasattr(number, "__index__"):
-        raise InvalidArgument(f"{name} is a whole number, not {number!r}")
-    if number.__index__() < least:
-        raise InvalidArgument(f"{name} is at least {least}, not {number}")

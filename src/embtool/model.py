@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from embtool.arguments import checked
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config, parse_config_text
 from embtool.dtypes import Doubles, Floats
@@ -39,6 +40,7 @@ from embtool.formats import (
     open_file,
     whole_tables,
 )
+from embtool.metric import Metric
 from embtool.places import is_folder, is_there
 from embtool.positions import Positions, Rope, read_positions
 from embtool.settings import BUNDLED
@@ -83,6 +85,7 @@ FILE_LIKE = (*OPENERS, ".index.json", *PICKLES)
 """Ends of references that name a file, which no repository's name has."""
 
 
+@checked
 class Model:
     """One model: its config, vocabulary, tables and positions, each read when first asked for.
 
@@ -247,7 +250,7 @@ class Model:
         k: int = 10,
         *,
         table: str = "input",
-        metric: str = "cosine",
+        metric: Metric = "cosine",
         include_inputs: bool = False,
         normalize: bool = True,
         exact: bool = False,
@@ -366,7 +369,7 @@ class Model:
         *tokens: str | int,
         basis: "Basis" = "tokens",
         neighbors: int = 0,
-        metric: str = "cosine",
+        metric: Metric = "cosine",
         table: str = "input",
         exact: bool = False,
         pool: str | None = None,
@@ -390,7 +393,7 @@ class Model:
         *,
         table: str = "input",
         against: str | None = None,
-        metric: str = "cosine",
+        metric: Metric = "cosine",
         center: bool = False,
         filters: "Filters | None" = None,
         exact: bool = False,
@@ -511,7 +514,7 @@ class Model:
     def similarity(
         self,
         *tokens: str | int,
-        metric: str = "cosine",
+        metric: Metric = "cosine",
         table: str = "input",
         exact: bool = False,
         pool: str | None = None,
@@ -615,6 +618,7 @@ class Model:
         return positions
 
 
+@checked
 def open_model(
     reference: str | Path = BUNDLED,
     *,

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embtool.arguments import check_count, check_numbers, checked, quoted
 from embtool.dtypes import Doubles, Floats
-from embtool.errors import FormatError, InvalidArgument, check_count
-from embtool.scan import Candidates, Ids, Mask, check_metric, find_candidates, in_parts, make_scorer, read_rows
+from embtool.errors import FormatError, InvalidArgument
+from embtool.metric import Metric, check_metric
+from embtool.scan import Candidates, Ids, Mask, find_candidates, in_parts, make_scorer, read_rows
 from embtool.table import EmbeddingTable, TableReader
 
 RESCORED_BYTES = 64 << 20
@@ -40,12 +42,13 @@ class Neighbors:
     zero: int = 0
 
 
+@checked
 def nearest(
     table: EmbeddingTable,
     vector: Floats | Doubles,
     k: int = 10,
     *,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
     allowed: Mask | None = None,
     exclude: Sequence[int] = (),
     mean: Doubles | None = None,
@@ -79,12 +82,13 @@ def nearest(
     ]
 
 
+@checked
 def nearest_each(
     table: EmbeddingTable,
     vectors: Sequence[Floats | Doubles] | Floats | Doubles,
     k: int = 10,
     *,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
     allowed: Mask | None = None,
     exclude: Sequence[Sequence[int]] | None = None,
     mean: Doubles | None = None,
@@ -107,7 +111,10 @@ def nearest_each(
             )
     queries = np.stack([check_vector(vector, table) for vector in vectors]) if len(vectors) else np.empty((0, 0))
     if mean is not None:
+        mean = check_vector(mean, table)
         queries -= mean
+    if allowed is not None and not _is_mask(allowed, table.shape[0]):
+        raise InvalidArgument(f"allowed is a truth value for each of {table.shape[0]:,} rows, not {quoted(allowed)}")
     excluded = exclude if exclude is not None else [()] * len(queries)
     if len(excluded) != len(queries):
         raise InvalidArgument(f"exclude lists the ids for each of {len(queries)} vectors, not for {len(excluded)}")
@@ -118,13 +125,14 @@ def nearest_each(
     return found
 
 
+def _is_mask(allowed: object, rows: int) -> bool:
+    return isinstance(allowed, np.ndarray) and allowed.dtype == np.bool_ and allowed.shape == (rows,)
+
+
 def check_vector(vector: Floats | Doubles, table: EmbeddingTable) -> Doubles:
     """Return a query as float64 (width,), or raise FormatError."""
-    try:
-        with np.errstate(invalid="ignore"):  # a signalling NaN, which is refused below
-            given = np.ascontiguousarray(vector, np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidArgument(f"a vector is an array of numbers, not {type(vector).__name__}") from error
+    with np.errstate(invalid="ignore"):  # a signalling NaN, which is refused below
+        given = np.ascontiguousarray(check_numbers(vector, "a vector"), np.float64)
     query, width = given.reshape(-1), table.shape[1]
     if query.size != width and given.ndim > 1 and len(given) != 1:
         shape = " × ".join(map(str, given.shape))
@@ -138,7 +146,7 @@ def check_vector(vector: Floats | Doubles, table: EmbeddingTable) -> Doubles:
     return query
 
 
-def score_rows(rows: Floats | Doubles, query: Doubles, metric: str) -> Doubles:
+def score_rows(rows: Floats | Doubles, query: Doubles, metric: Metric) -> Doubles:
     """Score rows, (n, width), against a query, (width,), in float64: the definition of every metric.
 
     Sums run along each row by itself, never through a matrix product, whose rounding depends on where in the matrix a
@@ -165,7 +173,7 @@ class _Ranking:
     table: EmbeddingTable
     reader: TableReader
     k: int
-    metric: str
+    metric: Metric
     allowed: Mask | None
     mean: Doubles | None
 

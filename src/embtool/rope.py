@@ -22,7 +22,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from embtool.errors import ConfigError, UnsupportedRope
+from embtool.arguments import check_numbers
+from embtool.errors import ConfigError, InvalidArgument, UnsupportedRope
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -547,6 +548,8 @@ def frequencies(
     Raises:
         ConfigError: The settings give frequencies that are not finite.
     """
+    if precision not in _NUMBERS:
+        raise InvalidArgument(f"precision is one of {', '.join(_NUMBERS)}, not {precision!r}")
     with np.errstate(over="ignore", divide="ignore", invalid="ignore", under="ignore"):
         inv_freq, factor = ROPE_TYPES[settings.rope_type](settings, sequence_length, _NUMBERS[precision])
     if not np.isfinite(inv_freq).all():
@@ -618,7 +621,9 @@ def rotate(
     Raises:
         ConfigError: The layout is not known, or x has another width.
     """
-    position = np.asarray(positions)
+    position = check_numbers(positions, "a position")
+    if not np.isfinite(position).all():
+        raise InvalidArgument("a position is finite")
     length = _reach(position) if sequence_length is None else sequence_length
     turning = frequencies(settings, length, precision)
     return turn(x, turning.angles(position), settings, turning.attention_factor, inverse=inverse)
@@ -688,7 +693,7 @@ def turn(
         attention_factor: The a above.
         inverse: Turn the other way and divide by a.
     """
-    vectors = np.asarray(x)
+    vectors = check_numbers(x, "a vector")
     if vectors.shape[-1:] != (settings.head_dim,):
         raise ConfigError(
             f"a vector of {vectors.shape[-1] if vectors.ndim else 1} numbers does not fit head_dim {settings.head_dim}"

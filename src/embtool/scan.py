@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embtool.dtypes import Bytes, Doubles, DType, Floats
-from embtool.errors import InvalidArgument
+from embtool.metric import Metric
 from embtool.table import EmbeddingTable, TableReader
 
 Ids = NDArray[np.int64]
@@ -74,14 +74,6 @@ PRUNE_AT = 4096
 PRUNE_ALL_AT = 1 << 18
 """Candidates a thread collects for all queries together before it does so."""
 
-METRICS = ("cosine", "dot", "euclidean")
-
-
-def check_metric(metric: str) -> None:
-    """Raise InvalidArgument unless this is a metric."""
-    if metric not in METRICS:
-        raise InvalidArgument(f"metric is one of {', '.join(METRICS)}, not {metric!r}")
-
 
 @dataclass(frozen=True)
 class Scores:
@@ -107,7 +99,7 @@ class Candidates:
     nonfinite: Ids
 
 
-def make_scorer(dtype: DType, queries: Doubles, metric: str, mean: Doubles | None = None) -> Scorer:
+def make_scorer(dtype: DType, queries: Doubles, metric: Metric, mean: Doubles | None = None) -> Scorer:
     """Choose how a table of this dtype is scored against queries, (q, width), from which `mean` is removed already.
 
     One query is scored on the rows as they are stored, at the speed of reading them. Many are a matrix product; they
@@ -132,7 +124,7 @@ def find_candidates(
     queries: int,
     k: int,
     *,
-    metric: str,
+    metric: Metric,
     allowed: Mask | None = None,
     centered: bool = False,
     block_bytes: int = BLOCK_BYTES,
@@ -357,7 +349,7 @@ class _StoredScorer:
     """Scores rows as they are stored against one query, with NumKong's kernels."""
 
     stored: _Stored
-    metric: str
+    metric: Metric
 
     def score(self, stored: Bytes) -> Scores:
         query, error, norm = self.stored.queries, self.stored.errors, self.stored.norms
@@ -379,7 +371,7 @@ class _PackedScorer:
     """Scores rows as they are stored against many queries, packed once for NumKong's matrix kernels."""
 
     stored: _Stored
-    metric: str
+    metric: Metric
 
     @cached_property
     def _packed(self) -> Any:
@@ -407,7 +399,7 @@ class _DecodedScorer:
 
     dtype: DType
     queries: Floats
-    metric: str
+    metric: Metric
     mean: Doubles | None
     norms: Doubles = field(init=False)
     transposed: Floats = field(init=False)
@@ -432,7 +424,7 @@ class _DecodedScorer:
 
 
 def _from_dots(
-    metric: str, dots: Floats, lengths: Reals, norms: Doubles, errors: Doubles, width: int, shift: float = 0.0
+    metric: Metric, dots: Floats, lengths: Reals, norms: Doubles, errors: Doubles, width: int, shift: float = 0.0
 ) -> Scores:
     """Make scores of dot products, (n, q), of rows of these lengths, (n,), and queries of these norms, (q,).
 
@@ -496,7 +488,7 @@ class _Collector:
     """
 
     def __init__(
-        self, queries: int, k: int, metric: str, row: Callable[[int], Floats], allowed: Mask | None, *, zeros: bool
+        self, queries: int, k: int, metric: Metric, row: Callable[[int], Floats], allowed: Mask | None, *, zeros: bool
     ) -> None:
         self.k = k
         self.metric = metric

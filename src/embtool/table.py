@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embtool.arguments import check_count
 from embtool.checkpoint import Checkpoint, TensorInfo
 from embtool.config import Config
 from embtool.dtypes import Bytes, Floats
-from embtool.errors import FormatError, InvalidArgument, TableNotFound, TokenIdOutOfRange, check_count
+from embtool.errors import FormatError, InvalidArgument, TableNotFound, TokenIdOutOfRange
 from embtool.source import Progress, RangeReader
 
 TABLE_NAMES: dict[str, tuple[str, ...]] = {
@@ -151,7 +152,7 @@ class EmbeddingTable:
 
     def check(self, ids: Iterable[int]) -> None:
         """Raise TokenIdOutOfRange unless every id is a row of this table, InvalidArgument unless all are integers."""
-        if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__"):
+        if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__") or getattr(ids, "ndim", 1) == 0:
             raise InvalidArgument(f"a list of token ids is wanted, such as [3, 5], not {ids!r}")
         rows = self.shape[0]
         for row in ids:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embtool.arguments import check_numbers
 from embtool.arithmetic import pool
 from embtool.dtypes import Doubles, Floats
 from embtool.errors import InvalidArgument, NoVocabulary, UnknownToken
@@ -98,7 +99,7 @@ class TokenTable:
         """
         if isinstance(asked, Query):
             return asked
-        queries = list(self.read(f"id:{asked}" if isinstance(asked, int) else asked, reading))
+        queries = list(self.read(f"id:{asked}" if isinstance(asked, int | np.integer) else asked, reading))
         if len(queries) != 1:
             raise InvalidArgument(f"{asked!r} is {len(queries)} rows: pool mean makes one vector of them")
         return queries[0]
@@ -106,6 +107,6 @@ class TokenTable:
     def vector(self, query: Query, reading: Reading) -> Floats | Doubles:
         """Return the vector of a query: its row, float32 (width,), or several pooled, or the one brought, float64."""
         if query.vector is not None:
-            return np.asarray(query.vector, np.float64)
+            return check_numbers(query.vector, "a vector").astype(np.float64)
         rows = self.table.rows(query.ids)
         return pool(rows, reading.pool or "mean") if len(query.ids) > 1 else rows[0]

@@ -12,6 +12,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from embtool.arguments import checked
 from embtool.errors import ConfigError, NoRope
 from embtool.rope import Floats, Frequencies, Precision, RopeSettings, frequencies, rotate
 
@@ -59,6 +60,7 @@ class Scheme:
     notes: tuple[str, ...] = ()
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Rope(Scheme):
     """Queries and keys are rotated by an angle that grows with the position.

@@ -9,6 +9,7 @@ from embtool.answers import Listing, column, context, identity, python, records,
 from embtool.answers.text import count, fixed, visible
 from embtool.arithmetic import Analogy, combine, parse_analogies
 from embtool.errors import UnknownToken
+from embtool.metric import Metric
 from embtool.neighbors import nearest_each
 from embtool.table import TableReader
 from embtool.token_table import Reading, TokenTable
@@ -59,7 +60,7 @@ class AnalogyAnswer(Listing[Tally]):
 
     model: str = context("the model, as it was named")
     table: str = context("the role of the table")
-    metric: str = context("cosine")
+    metric: Metric = context("cosine")
     file: str = context("the file of questions")
     sections: tuple[Tally, ...] = value("each section")
     total: Tally = value("all questions")
@@ -85,7 +86,7 @@ class AnsweredQuestions(Listing[Answered]):
 
     model: str = context("the model, as it was named")
     table: str = context("the role of the table")
-    metric: str = context("cosine")
+    metric: Metric = context("cosine")
     file: str = context("the file of questions")
     questions: tuple[Answered, ...] = records("every question")
     notes: tuple[str, ...] = python(default=())

@@ -9,9 +9,9 @@ from embtool.answers import Column, Listing, context, identity, python, records,
 from embtool.answers.text import brief
 from embtool.arithmetic import add_up, combine
 from embtool.dtypes import Doubles
+from embtool.metric import Metric, check_metric
 from embtool.neighbors import nearest
 from embtool.questions.neighbors import Neighbor
-from embtool.scan import check_metric
 from embtool.table import TableReader
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Term, Token, note_of_bare, parse_expression
@@ -45,7 +45,7 @@ class CalcAnswer(Listing[Neighbor]):
 
     model: str = context("the model, as it was named")
     table: str = context("the role of the table")
-    metric: str = context("how nearness is measured: cosine, dot or euclidean")
+    metric: Metric = context("how nearness is measured: cosine, dot or euclidean")
     normalized: bool = context("whether rows were scaled to length 1 before they were added")
     query: str = value("the expression")
     terms: tuple[CalcTerm, ...] = value("its terms", default=())
@@ -85,7 +85,7 @@ class Calculator:
     asked: TokenTable
     reader: TableReader
     k: int = 10
-    metric: str = "cosine"
+    metric: Metric = "cosine"
     reading: Reading = Reading()
     include_inputs: bool = False
     normalize: bool = True

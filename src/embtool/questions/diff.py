@@ -9,7 +9,8 @@ import numpy as np
 
 from embtool.answers import Block, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.text import count, fixed, plural, ranges, spelled, visible
-from embtool.errors import InvalidArgument, check_count
+from embtool.arguments import check_count, checked
+from embtool.errors import InvalidArgument
 from embtool.scan import Ids
 from embtool.table_diff import Moved, TableDifference, align_by_id, align_by_token, compare_tables
 from embtool.token_table import TokenTable
@@ -131,6 +132,7 @@ class DiffAnswer(Listing[Difference]):
         return lines
 
 
+@checked
 def diff(
     a: "Model", b: "Model", *, k: int = 10, by: str = "token", rank: str = "relative", table: str = "input"
 ) -> DiffAnswer:

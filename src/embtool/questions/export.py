@@ -8,8 +8,9 @@ import numpy as np
 
 from embtool.answers import Listing, column, context, python, records, value
 from embtool.answers.text import count, printable, size
+from embtool.arguments import check_count
 from embtool.categories import Categorizer, Category
-from embtool.errors import InvalidArgument, check_count
+from embtool.errors import InvalidArgument
 from embtool.export import PROJECTOR_LIMIT, WRITERS, Export, RowName
 from embtool.questions.neighbors import Filters
 from embtool.scan import Ids

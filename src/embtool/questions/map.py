@@ -12,12 +12,13 @@ import numpy as np
 from embtool.answers import Block, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.terminal import MACHINE_WIDTH, encodable, make_console
 from embtool.answers.text import abridge, brief, plural, spelled, visible
+from embtool.arguments import check_count
 from embtool.dtypes import Doubles
-from embtool.errors import FormatError, InvalidArgument, check_count
+from embtool.errors import FormatError, InvalidArgument
+from embtool.metric import Metric, check_metric
 from embtool.neighbors import nearest_each
 from embtool.picture import Picture, Point, to_lines
 from embtool.projection import DIMENSIONS, Projection, project_on_own, project_on_table
-from embtool.scan import check_metric
 from embtool.survey import principal_axes, probe_for, survey
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token
@@ -118,7 +119,7 @@ def ask_map(
     *,
     basis: Basis = "tokens",
     neighbors: int = 0,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
 ) -> MapAnswer:
     """Project the rows of queries, and `neighbors` of the nearest rows of each, on two principal components.
 
@@ -171,7 +172,7 @@ class _Gathered:
             if query.id not in self.seen:
                 self._take(query, None, None)
 
-    def add_neighbors(self, each: int, metric: str) -> None:
+    def add_neighbors(self, each: int, metric: Metric) -> None:
         """Take in the nearest rows of each."""
         own = [query.ids if query.id is not None else () for query, _, _ in self.entries]
         answers = nearest_each(self.asked.table, self.vectors, each, metric=metric, exclude=own)

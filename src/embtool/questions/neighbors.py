@@ -9,8 +9,10 @@ import numpy as np
 
 from embtool.answers import Column, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.text import brief, count, fixed
+from embtool.arguments import check_numbers, checked
 from embtool.dtypes import Doubles
 from embtool.errors import InvalidArgument
+from embtool.metric import Metric
 from embtool.neighbors import Neighbors, nearest_each
 from embtool.scan import Mask, mean_row
 from embtool.table import TableReader
@@ -56,7 +58,7 @@ class NeighborsAnswer(Listing[Neighbor]):
     model: str = context("the model, as it was named")
     table: str = context("the role of the table whose row is the query")
     against: str = context("the role of the table that is ranked")
-    metric: str = context("how nearness is measured: cosine, dot or euclidean")
+    metric: Metric = context("how nearness is measured: cosine, dot or euclidean")
     query: str = value("what was typed")
     id: int | None = value("the query's own row; null where it has none or several")
     token: Token | None = token_column()
@@ -86,6 +88,7 @@ class NeighborsAnswer(Listing[Neighbor]):
         return () if self.neighbors else ("  no row passes the filters",)
 
 
+@checked
 @dataclass(frozen=True)
 class Filters:
     """Which rows may be answered: those whose token's text matches `only`, special ones, padding, the query's own."""
@@ -136,7 +139,7 @@ class Ranking:
     ranked: TokenTable
     reader: TableReader
     k: int
-    metric: str
+    metric: Metric
     reading: Reading
     filters: Filters
     allowed: Mask | None
@@ -191,7 +194,7 @@ def open_ranking(
     ranked: TokenTable,
     *,
     k: int = 10,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
     center: bool = False,
     reading: Reading | None = None,
     filters: Filters | None = None,
@@ -221,4 +224,4 @@ def ask_neighbors(ranking: Ranking, query: str | int | Query | Doubles) -> Neigh
     """Rank the rows nearest to one query: a typed text, an id, or a vector (width,)."""
     if isinstance(query, str | int | Query):
         return ranking.answer([ranking.asked.one(query, ranking.reading)])[0]
-    return ranking.answer([Query("vector 0", vector=np.asarray(query))])[0]
+    return ranking.answer([Query("vector 0", vector=check_numbers(query, "a vector"))])[0]

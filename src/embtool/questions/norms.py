@@ -8,8 +8,9 @@ import numpy as np
 
 from embtool.answers import Card, Listing, Section, column, context, identity, python, records, token_column, value
 from embtool.answers.text import brief, count, fixed, plural, spelled
+from embtool.arguments import check_count
 from embtool.dtypes import Doubles
-from embtool.errors import InvalidArgument, check_count
+from embtool.errors import InvalidArgument
 from embtool.norms import row_norms
 from embtool.statistics import PERCENTILES, Lengths, TableStatistics, describe_table, extremes, standing
 from embtool.survey import survey

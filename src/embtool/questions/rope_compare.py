@@ -10,6 +10,7 @@ import numpy as np
 from embtool.answers import Block, Column, Listing, column, plain, python, records, value
 from embtool.answers.fields import record_of
 from embtool.answers.text import abridge, count, ranges
+from embtool.arguments import checked
 from embtool.positions import LayerRope
 from embtool.questions.positions import setting
 from embtool.questions.rope import LONGEST_NAME, SHOWN_PAIRS, ends
@@ -97,6 +98,7 @@ class RopeComparison(Listing[ComparedField]):
             yield Block(f"A: {names[0]}   B: {names[1]}{kind}", SHOWN, records)
 
 
+@checked
 def compare_rope(
     a: "Model", b: "Model", *, length: int | None = None, precision: Precision = "float64"
 ) -> RopeComparison:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from embtool.answers import column, identity, inline, python, token_column, value
+from embtool.arguments import check_numbers
 from embtool.dtypes import Doubles
 from embtool.errors import ConfigError, InvalidArgument
 from embtool.positions import UNKNOWN_LAYOUT, LayerRope
@@ -136,16 +137,16 @@ def vectors_of(
         InvalidArgument: two of these are named, or the numbers are no vectors.
         UnknownToken: one is no token.
     """
-    if tokens and vector is not None:
+    if len(tokens) and vector is not None:
         raise InvalidArgument("a vector is what is turned: name no tokens beside it")
-    if tokens:
+    if len(tokens):
         asked, reading = model.token_table(), reading or Reading()
         queries = [asked.one(token, reading) for token in tokens]
         return [replace(query, vector=asked.vector(query, reading)) for query in queries]
     if vector is None or (isinstance(vector, str) and vector == "ones"):
         return None if vector is None else "ones"
-    numbers = np.atleast_2d(np.asarray(vector))
-    if numbers.dtype.kind not in "iuf" or numbers.ndim > 2:  # noqa: PLR2004 - vectors, and their numbers
+    numbers = np.atleast_2d(check_numbers(vector, "a vector"))
+    if numbers.ndim > 2:  # noqa: PLR2004 - vectors, and their numbers
         raise InvalidArgument("a vector is an array of numbers, (width,) or (vectors, width), or ones")
     return [Query(f"vector {place}", vector=each) for place, each in enumerate(numbers)]
 

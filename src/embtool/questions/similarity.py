@@ -23,8 +23,8 @@ from embtool.answers import (
 from embtool.answers.text import brief, fixed, spelled, visible
 from embtool.arithmetic import belonging
 from embtool.errors import FormatError, InvalidArgument
+from embtool.metric import METRICS, Metric, check_metric
 from embtool.neighbors import score_rows
-from embtool.scan import METRICS, check_metric
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token
 
@@ -81,7 +81,7 @@ class SimilarityAnswer(Listing[Pair]):
     dot: Matrix = value("dot product of each with each")
     euclidean: Matrix = value("distance of each from each")
     pairs: tuple[Pair, ...] = records("every pair once, in the order typed", in_document=False)
-    metric: str = python(default="cosine")
+    metric: Metric = python(default="cosine")
     notes: tuple[str, ...] = python(default=())
 
     @property
@@ -113,7 +113,7 @@ class SimilarityAnswer(Listing[Pair]):
 
 
 def ask_similarity(
-    asked: TokenTable, queries: Sequence[Query], reading: Reading, metric: str = "cosine"
+    asked: TokenTable, queries: Sequence[Query], reading: Reading, metric: Metric = "cosine"
 ) -> SimilarityAnswer:
     """Compare every pair of queries; `metric` is the one whose matrix a terminal shows.
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from embtool.answers import Column, Listing, column, context, identity, records, token_column, value
 from embtool.answers.text import abridge, count, fixed, visible
+from embtool.arguments import check_count
 from embtool.categories import Categorizer, Category
-from embtool.errors import InvalidArgument, check_count
+from embtool.errors import InvalidArgument
 from embtool.table import Tying
 from embtool.token_table import Reading, TokenTable
 from embtool.undertrained import (

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from embtool.answers import Listing, column, context, identity, python, records, token_column
 from embtool.answers.text import count
+from embtool.arguments import check_count, checked
 from embtool.categories import MEANINGS, Categorizer, Category
-from embtool.errors import InvalidArgument, check_count
+from embtool.errors import InvalidArgument
 from embtool.vocabulary import Token, Vocabulary, parse_ids, read_queries
 
 AT_ONCE = 4096
@@ -60,6 +61,7 @@ class VocabCounts(Listing[CategoryCount]):
     counts: tuple[CategoryCount, ...] = records("every category, then all")
 
 
+@checked
 @dataclass(frozen=True)
 class Search:
     """What is looked for; everything matches where nothing is said.

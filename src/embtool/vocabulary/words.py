@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from embtool.arguments import check_count, checked
 from embtool.errors import EmbtoolError, FormatError, NoVocabulary, UnknownToken
 from embtool.vocabulary.entries import Entries
 from embtool.vocabulary.index import DamagedIndexError
@@ -49,6 +50,7 @@ class Token:
     special: bool = False
 
 
+@checked
 class Vocabulary:
     """The tokens of one tokenizer: a sequence in the order of ids, and the ways to find one.
 
@@ -248,7 +250,7 @@ class Vocabulary:
         return token
 
     def beginning(self, data: bytes, most: int) -> list[Token]:
-        """List the first tokens, in the order of ids, whose bytes begin so."""
+        """List the first tokens, `most` of them, in the order of ids, whose bytes begin so."""
         found = {
             token.id: token
             for piece in self._entries.traits.spelling.to_pieces(data)
@@ -258,7 +260,9 @@ class Vocabulary:
         return [found[identity] for identity in sorted(found)]
 
     def beginning_piece(self, piece: str, most: int) -> list[Token]:
-        """List the first tokens, in the order of ids, whose piece begins so."""
+        """List the first tokens, `most` of them, in the order of ids, whose piece begins so."""
+        check_count(most, "most", 0)
+        most = min(most, len(self))
         return [self._make(*entry) for entry in self._ask(lambda entries: entries.beginning(piece, most))]
 
     def word(self, text: str) -> Token | None:
