@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_models import WIDTH
 
 import embtool
 from embtool.answers import Answer
@@ -17,7 +18,6 @@ from embtool.arguments import checked
 from embtool.errors import EmbtoolError, InvalidArgument
 from embtool.positions import Rope
 
-WIDTH = 128
 ODD: list[Any] = [
     None,
     True,
@@ -52,18 +52,18 @@ ODD: list[Any] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def mini() -> embtool.Model:
-    return embtool.open_model("mini")
+@pytest.fixture
+def model(models: Path) -> embtool.Model:
+    return embtool.open_model(models / "small")
 
 
-def sensible(mini: embtool.Model, name: str) -> Any:
+def sensible(model: embtool.Model, name: str) -> Any:
     """Return what can be meant by an argument that has no default."""
-    head = mini.rope.settings.head_dim
+    head = model.rope.settings.head_dim
     return {
-        "a": mini,
-        "b": mini,
-        "table": mini.input_table,
+        "a": model,
+        "b": model,
+        "table": model.input_table,
         "vectors": [np.ones(WIDTH)],
         "vector": np.ones(WIDTH),
         "query": "king",
@@ -99,24 +99,24 @@ METHODS = [
 FUNCTIONS = ["diff", "compare_rope", "nearest", "open_model", "Filters", "Search"]
 
 
-def public(mini: embtool.Model, name: str) -> Callable[..., Any]:
+def public(model: embtool.Model, name: str) -> Callable[..., Any]:
     """Return a function that a program can call, or a method of a part of a model."""
     kind, _, method = name.rpartition(".")
-    parts = {"Model": mini, "EmbeddingTable": mini.input_table, "Vocabulary": mini.vocabulary, "Rope": mini.rope}
+    parts = {"Model": model, "EmbeddingTable": model.input_table, "Vocabulary": model.vocabulary, "Rope": model.rope}
     function: Callable[..., Any] = getattr(parts[kind] if kind else embtool, method)
     return function
 
 
 @pytest.mark.parametrize("name", METHODS + FUNCTIONS)
 def test_whatever_is_given_there_is_an_answer_or_an_error_by_name(
-    mini: embtool.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    model: embtool.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    function = public(mini, name)
+    function = public(model, name)
     parameters = inspect.signature(function).parameters.values()
     needed = [each for each in parameters if each.default is each.empty and each.kind is not each.VAR_POSITIONAL]
-    given = {each.name: sensible(mini, each.name) for each in needed}
+    given = {each.name: sensible(model, each.name) for each in needed}
     for parameter in parameters:
         for odd in ODD:
             rest = ("king", odd) if any(each.kind is each.VAR_POSITIONAL for each in parameters) else ()
@@ -149,16 +149,16 @@ WRONG: dict[str, Callable[[embtool.Model], Any]] = {
 
 
 @pytest.mark.parametrize("words", WRONG)
-def test_what_makes_no_sense_is_a_value_error_of_embtools_own(mini: embtool.Model, words: str) -> None:
+def test_what_makes_no_sense_is_a_value_error_of_embtools_own(model: embtool.Model, words: str) -> None:
     with pytest.raises(InvalidArgument, match=words) as caught:
-        WRONG[words](mini)
+        WRONG[words](model)
     assert isinstance(caught.value, ValueError)
 
 
-def test_whole_numbers_of_numpy_are_whole_numbers(mini: embtool.Model) -> None:
-    assert mini.row(np.int64(5)).to_dict() == mini.row(5).to_dict()  # type: ignore[arg-type]
-    assert len(mini.neighbors("king", k=np.int8(3))) == 3  # type: ignore[arg-type]
-    assert mini.neighbors(np.int64(5), k=3).to_dict() == mini.neighbors(5, k=3).to_dict()  # type: ignore[arg-type]
+def test_whole_numbers_of_numpy_are_whole_numbers(model: embtool.Model) -> None:
+    assert model.row(np.int64(5)).to_dict() == model.row(5).to_dict()  # type: ignore[arg-type]
+    assert len(model.neighbors("king", k=np.int8(3))) == 3  # type: ignore[arg-type]
+    assert model.neighbors(np.int64(5), k=3).to_dict() == model.neighbors(5, k=3).to_dict()  # type: ignore[arg-type]
 
 
 def test_an_annotation_that_is_not_understood_is_an_error_at_once() -> None:
