@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
+import pkgutil
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +20,26 @@ from numpy.typing import NDArray
 from program import Program
 from tables import DTYPES, Doubles, on_disk
 
+import embtool
+from embtool.arithmetic import combine
 from embtool.errors import EmbtoolError, InvalidArgument
 from embtool.metric import METRICS, Metric
-from embtool.neighbors import nearest, nearest_each
+from embtool.neighbors import nearest, nearest_each, score_rows
 from embtool.scan import mean_row, norms
+from embtool.sequence import cosines
+from embtool.statistics import describe_table
 from embtool.survey import distances, survey
+from embtool.table import EmbeddingTable
 from embtool.table_diff import align_by_id, compare_tables
-from embtool.undertrained import UNUSED_NAMES, Kind, find_reference
+from embtool.undertrained import (
+    UNUSED_NAMES,
+    Indicator,
+    Kind,
+    Reference,
+    find_reference,
+    rank_untrained,
+    untrained_scores,
+)
 from embtool.vocabulary import Vocabulary
 from embtool.vocabulary.entries import MemoryEntries, Traits
 from embtool.vocabulary.spelling import WORDS
@@ -182,3 +199,109 @@ def test_a_long_piece_is_no_name_of_an_unused_token() -> None:
     )
     vocabulary = Vocabulary("x", lambda: entries, lambda: None)
     assert find_reference(vocabulary, 2, {Kind.NAMES}).ids == [1]
+
+
+def scaled_alike(folder: Path, dtype: str, width: int, exponent: int) -> list[EmbeddingTable]:
+    """Write a table, and the same one times a power of two that its dtype holds."""
+    values = np.random.default_rng(width).integers(-9, 10, (60, width)) / 4.0
+    values[7] = 0
+    tables = []
+    for name, scale in (("one", 0), ("other", exponent)):
+        (folder / name).mkdir()
+        tables.append(on_disk(folder / name, np.ldexp(values, scale), dtype)[0])
+    return tables
+
+
+@pytest.mark.parametrize("width", [6, 1030])
+@pytest.mark.parametrize("exponent", [-120, -62, -30, 30, 62, 100])
+@pytest.mark.parametrize("dtype", ["F32", "BF16"])
+def test_statistics_know_no_scale(tmp_path: Path, dtype: str, width: int, exponent: int) -> None:
+    plain, far = scaled_alike(tmp_path, dtype, width, exponent)
+    with plain.open() as reader:
+        one, near = describe_table(plain, reader), distances(plain, reader, np.ones(width))
+    with far.open() as reader:
+        two, away = describe_table(far, reader), distances(far, reader, np.ldexp(np.ones(width), exponent))
+    assert one.axes is not None
+    assert two.axes is not None
+    np.testing.assert_array_equal(two.norms, np.ldexp(one.norms, exponent))
+    np.testing.assert_allclose(away, np.ldexp(near, exponent), rtol=1e-5)
+    np.testing.assert_allclose(two.axes.variances, np.ldexp(one.axes.variances, 2 * exponent), rtol=1e-3)
+    for name in ("mean_share", "average_cosine", "effective_rank", "leading_shares"):
+        np.testing.assert_allclose(getattr(two, name), getattr(one, name), rtol=1e-3, err_msg=name)
+
+
+@pytest.mark.parametrize("exponent", [-140, -62, 62, 124])
+def test_differences_know_no_scale(tmp_path: Path, exponent: int) -> None:
+    random = np.random.default_rng(0)
+    values = random.integers(-6, 7, (30, 4)) / 1.0
+    other = np.where(random.random((30, 4)) < 0.3, -values, values)
+    found = []
+    for scale in (0, exponent):
+        tables = []
+        for name, rows in (("a", values), ("b", other)):
+            (tmp_path / f"{name}{scale}").mkdir()
+            tables.append(on_disk(tmp_path / f"{name}{scale}", np.ldexp(rows, scale), "F32")[0])
+        found.append(compare_tables(tables[0], tables[1], align_by_id(30, 30)))
+    one, two = found
+    np.testing.assert_allclose(two.distance, np.ldexp(one.distance, exponent), rtol=1e-12)
+    np.testing.assert_allclose(two.cosine, one.cosine, rtol=1e-12)
+    np.testing.assert_allclose(two.relative, one.relative, rtol=1e-12)
+
+
+@pytest.mark.parametrize("exponent", [-140, -62, 62, 120])
+def test_expressions_and_cosines_know_no_scale(exponent: int) -> None:
+    rows = np.random.default_rng(5).standard_normal((3, 8))
+    far = np.ldexp(rows, exponent)
+    np.testing.assert_allclose(combine(far, [1, -1, 1]), combine(rows, [1, -1, 1]), rtol=1e-12)
+    np.testing.assert_allclose(cosines(far, far[::-1]), cosines(rows, rows[::-1]), rtol=1e-12)
+    np.testing.assert_allclose(score_rows(far, far[0], "cosine"), score_rows(rows, rows[0], "cosine"), rtol=1e-12)
+
+
+@pytest.mark.parametrize("exponent", [-100, 100])
+def test_what_is_undertrained_knows_no_scale(tmp_path: Path, exponent: int) -> None:
+    plain, far = scaled_alike(tmp_path, "F32", 6, exponent)
+    reference = Reference(dict.fromkeys((3, 5, 7), Kind.PADDING))
+    for indicator in Indicator:
+        with plain.open() as one, far.open() as two:
+            near, away = (untrained_scores(*pair, indicator, reference) for pair in ((plain, one), (far, two)))
+        np.testing.assert_array_equal(rank_untrained(near, 60), rank_untrained(away, 60), str(indicator))
+
+
+EVIL = (
+    "a",
+    "1",
+    ".",
+    "-",
+    "_",
+    ",",
+    "a.",
+    "1,",
+    "a-",
+    "vision_",
+    "<unused",
+    "<|",
+    "\\u002",
+    " :",
+    "0x",
+    '"',
+    "\\",
+    "[0",
+)
+
+
+def patterns() -> dict[str, re.Pattern[Any]]:
+    """List the expressions that embtool's modules keep by name."""
+    names = [module.name for module in pkgutil.walk_packages(embtool.__path__, "embtool.")]
+    modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
+    values = [value for module in modules for value in vars(module).values()]
+    return {repr(value.pattern): value for value in values if isinstance(value, re.Pattern)}
+
+
+@pytest.mark.parametrize("pattern", patterns().values(), ids=lambda pattern: repr(pattern.pattern)[:40])
+def test_no_expression_takes_long_over_a_long_text(pattern: re.Pattern[Any]) -> None:
+    """One whose steps grow with the square of the length would need hours for these, and run into the time limit."""
+    for evil in EVIL:
+        text = evil * (1 << 19) + "!"
+        given: Any = text.encode() if isinstance(pattern.pattern, bytes) else text
+        pattern.fullmatch(given)
+        pattern.match(given)

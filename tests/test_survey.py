@@ -130,9 +130,15 @@ def test_there_are_no_axes_where_nothing_varies(tmp_path: Path) -> None:
     table, _ = on_disk(tmp_path, np.ones((9, 4)), "F32")
     with table.open() as reader:
         assert principal_axes(table, reader, survey(table, reader), 2) is None
-    table, _ = on_disk(tmp_path, np.full((9, 4), 3e38) * np.arange(9)[:, None] / 9, "F32")
+
+
+def test_rows_at_the_end_of_float32_have_axes(tmp_path: Path) -> None:
+    table, held = on_disk(tmp_path, np.full((9, 4), 3e38) * np.arange(9)[:, None] / 9, "F32")
     with table.open() as reader:
-        assert principal_axes(table, reader, survey(table, reader), 2) is None
+        axes = principal_axes(table, reader, survey(table, reader), 1)
+    assert axes is not None
+    np.testing.assert_allclose(axes.directions, [[0.5] * 4], rtol=1e-6)
+    np.testing.assert_allclose(axes.variances, 4 * held[:, 0].var(), rtol=1e-6)
 
 
 def test_distances_with_and_without_an_axis(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ A pass reads each block once, in bounded memory, and adds up in float64 in a fix
 the same digits on every run. Rows that are not finite take no part in sums; they are listed.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,9 @@ EXACT_WIDTH = 1024
 PROBES = 48
 """Random directions from which the leading axes of a wide table are found: twice as many as are told, and more (Halko,
 Martinsson and Tropp 2011, https://doi.org/10.1137/090771806)."""
+
+FREE_EXPONENT = 20
+"""Rows of an average length of 2^±20 have float32 products of full precision, even where single rows are far longer."""
 
 DEFLATED = 4
 """Leading axes whose squares are counted by themselves before the others' are estimated: few, because axes found from
@@ -67,6 +71,17 @@ class Survey:
     def finite(self) -> int:
         """How many rows are finite."""
         return len(self.norms) - len(self.nonfinite)
+
+    @property
+    def exponent(self) -> int:
+        """The power of two by which rows are of length 1 on average; 0 where float32 holds their products anyhow."""
+        mean = float(np.sqrt(np.nanmean(np.square(self.norms)))) if self.finite else 0.0
+        exponent = -int(np.frexp(mean)[1])
+        return exponent if abs(exponent) > FREE_EXPONENT else 0
+
+    def scaled(self, exponent: int) -> "Survey":
+        """Return what would have been found of rows times 2^exponent; the product is left as it is."""
+        return replace(self, norms=np.ldexp(self.norms, exponent), mean=np.ldexp(self.mean, exponent))
 
 
 @dataclass
@@ -101,10 +116,12 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
         sums.rows += rows.sum(axis=0, dtype=np.float64)
         sums.units += inverse @ rows.astype(np.float64)
         if sums.product is not None and probe is not None:
-            with np.errstate(all="ignore"):  # beyond float32: the spectrum says so
+            with np.errstate(all="ignore"):  # beyond float32: `principal_axes` makes it again
                 sums.product += rows.T @ (rows @ probe)
 
     lanes = scan_in_order(reader, start, visit, block_bytes=SURVEY_BYTES)
+    with np.errstate(all="ignore"):  # `principal_axes` makes it again
+        product = None if probe is None else np.sum([_product(lane) for lane in lanes], axis=0)
     lost = ~np.isfinite(squares)
     finite = int(count - lost.sum())
     zero = squares == 0
@@ -115,7 +132,7 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
         keys=keys,
         mean=np.sum([lane.rows for lane in lanes], axis=0) / max(finite, 1),
         mean_unit=np.sum([lane.units for lane in lanes], axis=0) / max(finite - int(zero.sum()), 1),
-        product=None if probe is None else np.sum([_product(lane) for lane in lanes], axis=0),
+        product=product,
     )
 
 
@@ -124,11 +141,11 @@ def _product(sums: _Sums) -> Doubles:
     return sums.product
 
 
-def multiply(table: EmbeddingTable, reader: TableReader, basis: Floats) -> Doubles:
-    """Compute XᵀXB over all finite rows X for a basis B, float32 (width, n): float64 (width, n)."""
+def multiply(table: EmbeddingTable, reader: TableReader, basis: Floats, exponent: int = 0) -> Doubles:
+    """Compute XᵀXB over all finite rows X, times 2^exponent, for a basis B, float32 (width, n): float64 (width, n)."""
 
     def visit(total: Doubles, _: int, stored: Bytes) -> None:
-        rows = _finite_rows(table, stored)
+        rows = _finite_rows(table, stored, exponent)
         with np.errstate(all="ignore"):  # beyond float32: the spectrum says so
             total += rows.T @ (rows @ basis)
 
@@ -137,18 +154,22 @@ def multiply(table: EmbeddingTable, reader: TableReader, basis: Floats) -> Doubl
     return total
 
 
-def _finite_rows(table: EmbeddingTable, stored: Bytes) -> Floats:
+def _finite_rows(table: EmbeddingTable, stored: Bytes, exponent: int) -> Floats:
     rows = table.tensor.dtype.to_float32(stored)
     finite = np.isfinite(rows).all(axis=1)
-    return rows if finite.all() else rows[finite]
+    rows = rows if finite.all() else rows[finite]
+    return np.ldexp(rows, exponent) if exponent else rows
 
 
-def gram(table: EmbeddingTable, reader: TableReader, basis: Floats | None = None) -> Doubles:
-    """Compute (XB)ᵀXB over all finite rows X for a basis B, float32 (width, n): float64 (n, n); without one, XᵀX."""
+def gram(table: EmbeddingTable, reader: TableReader, basis: Floats | None = None, exponent: int = 0) -> Doubles:
+    """Compute (XB)ᵀXB over all finite rows X, times 2^exponent, for a basis B, float32 (width, n): float64 (n, n).
+
+    Without a basis, XᵀX.
+    """
     size = table.shape[1] if basis is None else basis.shape[1]
 
     def visit(total: Doubles, _: int, stored: Bytes) -> None:
-        rows = _finite_rows(table, stored)
+        rows = _finite_rows(table, stored, exponent)
         with np.errstate(all="ignore"):  # beyond float32: the spectrum says so
             seen = rows if basis is None else rows @ basis
             total += seen.T @ seen
@@ -194,23 +215,28 @@ def principal_axes(table: EmbeddingTable, reader: TableReader, found: Survey, mo
     never too much; where variances fall off slowly, the last ones told are a few percent too low. The sum of squares is
     that of the first axes, and Hutchinson's estimate for the others; it was a few percent off at most.
 
-    Returns None where numbers are too large for float32 products, or no two rows differ.
+    Rows of any length are first made of length 1 on average, by a power of two, as float32 could not hold the products.
+
+    Returns None where no two rows differ, or a row is too long for all that.
     """
-    count = max(found.finite, 1)
+    exponent, count = found.exponent, max(found.finite, 1)
+    found = found.scaled(exponent)
     total = float(np.nansum(np.square(found.norms))) / count - float(np.square(found.mean).sum())
-    probe = probe_for(table)
-    spread = None if probe is None or found.product is None else _spread(found, found.product, probe)
+    probe, product = probe_for(table), found.product
+    if probe is not None and product is not None and exponent:
+        product = multiply(table, reader, probe, exponent)
+    spread = None if probe is None or product is None else _spread(found, product, probe)
     if spread is None:
-        basis, moment = np.eye(table.shape[1]), gram(table, reader)
+        basis, moment = np.eye(table.shape[1]), gram(table, reader, exponent=exponent)
     else:
         if not np.isfinite(spread).all():
             return None
         first = np.linalg.qr(spread)[0]
-        again = _spread(found, multiply(table, reader, first.astype(np.float32)), first)
+        again = _spread(found, multiply(table, reader, first.astype(np.float32), exponent), first)
         if not np.isfinite(again).all():
             return None
         basis = np.linalg.qr(np.hstack([first, again]))[0]
-        moment = gram(table, reader, basis.astype(np.float32))
+        moment = gram(table, reader, basis.astype(np.float32), exponent)
     if not np.isfinite(moment).all() or not np.isfinite(total):
         return None
     inside = found.mean @ basis
@@ -224,7 +250,14 @@ def principal_axes(table: EmbeddingTable, reader: TableReader, found: Survey, mo
         leading = directions[:DEFLATED]
         rest = spread - leading.T @ (variances[:DEFLATED, None] * (leading @ probe))
         squares = float(np.square(variances[:DEFLATED]).sum() + np.square(rest).sum() / PROBES)
-    return Axes(variances[:most], directions[:most], total, squares, exact=spread is None)
+    back = -2 * exponent
+    return Axes(
+        np.ldexp(variances[:most], back),
+        directions[:most],
+        math.ldexp(total, back),
+        math.ldexp(squares, 2 * back),
+        exact=spread is None,
+    )
 
 
 def _spread(found: Survey, product: Doubles, directions: Floats | Doubles) -> Doubles:

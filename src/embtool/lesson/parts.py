@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from embtool.lesson.subject import Subject
 
-NUMBER = re.compile(r"([-+]?(?:\d[\d,_]*\.?\d*|[.,]\d+)(?:[eE][-+]?\d+)?)(k\b)?")
+NUMBER = re.compile(r"([-+]?(?:\d[\d,_]*(?:\.\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?)(k\b)?")
 THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 
 EXACT, CLOSE = 1.02, 1.25
