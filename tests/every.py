@@ -40,7 +40,12 @@ EVERY: dict[str, tuple[str, ...]] = {
         "export MODEL -o OUT/table.w2v",
         "export MODEL -f projector -o OUT/projector",
     ),
-    "rope": ("rope -m MODEL", "rope id:3 --pos 3 -m MODEL", "rope compare MODEL OTHER", "rope --relative 7 3 -m MODEL"),
+    "rope": (
+        "rope -m MODEL",
+        "rope MODEL --token id:3 --pos 3",
+        "rope compare MODEL OTHER",
+        "rope --relative 7 3 -m MODEL",
+    ),
     "input": ("input king -m MODEL", "input king --against queen -m MODEL", "input king --npy OUT/in.npy -m MODEL"),
     "learn": ("learn 1 -m MODEL", "learn all -m MODEL", "learn"),
     "schema": ("schema", "schema info"),

@@ -215,13 +215,13 @@ def test_a_cache_that_others_may_write_is_not_used_and_that_is_said_once(desk: D
     root = desk.folder / "loose"
     root.mkdir()
     root.chmod(mode)
-    answer = desk.run("norms king -m local", EMBTOOL_CACHE=str(root)).ok()
+    answer = desk.run("norms local --token king", EMBTOOL_CACHE=str(root)).ok()
     (note,) = [line for line in answer.of("note") if "cache" in line]
     assert "others may write" in note
     assert list(root.iterdir()) == []
     assert "others may write" in desk.run("cache ls", EMBTOOL_CACHE=str(root)).refused(7)
     root.chmod(0o755)
-    assert "cache" not in desk.run("norms king -m local", EMBTOOL_CACHE=str(root)).ok().errors
+    assert "cache" not in desk.run("norms local --token king", EMBTOOL_CACHE=str(root)).ok().errors
     assert list(root.iterdir()) != []
 
 
@@ -229,7 +229,7 @@ def test_a_folder_in_which_nobody_may_touch_anothers_files_will_do(desk: Desk) -
     root = desk.folder / "sticky"
     root.mkdir()
     root.chmod(0o1777)
-    desk.run("norms king -m local", EMBTOOL_CACHE=str(root)).ok()
+    desk.run("norms local --token king", EMBTOOL_CACHE=str(root)).ok()
     assert (root / "v1").stat().st_mode & 0o777 == 0o755
 
 
@@ -253,7 +253,7 @@ def test_a_cache_of_another_user_is_not_used(desk: Desk, monkeypatch: pytest.Mon
             os.chown(path, 12345, 12345)
     if not is_almighty():
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    for line in ("norms king -m local", "row king -m local"):
+    for line in ("norms local --token king", "row king -m local"):
         (note,) = [line for line in desk.run(line).ok().of("note") if "cache" in line]
         assert "belongs to another user" in note
     assert "belongs to another user" in desk.run("cache verify").refused(7)
@@ -287,11 +287,11 @@ def test_a_link_to_the_cache_is_the_users_own_choice_or_not_used(desk: Desk) -> 
     (desk.folder / "real").mkdir()
     link = desk.folder / "link"
     link.symlink_to("real")
-    desk.run("norms king -m local", EMBTOOL_CACHE=str(link)).ok()
+    desk.run("norms local --token king", EMBTOOL_CACHE=str(link)).ok()
     assert (desk.folder / "real" / "v1" / "norms").is_dir()
     if is_almighty():
         os.chown(link, 12345, 12345, follow_symlinks=False)
-        answer = desk.run("norms king -m local", EMBTOOL_CACHE=str(link)).ok()
+        answer = desk.run("norms local --token king", EMBTOOL_CACHE=str(link)).ok()
         assert any("belongs to another user" in note for note in answer.of("note"))
 
 

@@ -26,7 +26,7 @@ CASES: dict[str, tuple[list[str], str]] = {
     "neighbors-centered": (["neighbors", "king", "--center", "-m", "small/"], "neighbors king --metric dot"),
     "rope": (["rope", "-m", "small/"], "rope --pos 1000 -m small/"),
     "rope-pos": (["rope", "--pos", "5", "-m", "small/"], "rope --relative 7 3 -m small/"),
-    "rope-token": (["rope", " king", "--pos", "5", "-m", "small/"], "rope --relative 7 3 -m small/"),
+    "rope-token": (["rope", "small/", "--token", " king", "--pos", "5"], "rope --relative 7 3 -m small/"),
     "rope-relative": (["rope", "--relative", "9", "2", "-m", "small/"], "rope --pos 1000 -m small/"),
     "rope-typed": (["rope", "--theta", "500000", "--dim", "8", "--pos", "4"], "--theta 500000.0 --dim 8"),
     "rope-compare": (["rope", "compare", "small/", "tied/"], "rope --pos 1000 -m small/"),

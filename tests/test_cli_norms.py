@@ -56,7 +56,7 @@ def test_the_shortest_and_longest_rows_are_named(run: Program) -> None:
 
 
 def test_where_a_token_stands(run: Program) -> None:
-    cells = run("norms", " king", "id:0", "-m", "small/").ok().cells
+    cells = run("norms", "small/", "--token", " king", "--token", "id:0").ok().cells
     assert cells[0] == ["query", "id", "piece", "token", "bytes", "norm", "percentile", "shorter"]
     norms = lengths()
     king = norms[texts().index(" king")]
@@ -116,7 +116,7 @@ def test_library_functions(small: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
-    [(("king", "--list"), 2, "name no tokens"), (("king queen", "--pool", "mean"), 2, "one row")],
+    [(("--token", "king", "--list"), 2, "name no tokens"), (("--token", "king queen", "--pool", "mean"), 2, "one row")],
 )
 def test_norms_refuses(run: Program, arguments: tuple[str, ...], status: int, words: str) -> None:
     run("norms", *arguments, "-m", "small/").refused(status, words)

@@ -232,9 +232,9 @@ def test_a_vector_from_a_file_or_a_pipe_is_cut_into_heads(run: Program, tmp_path
 
 
 def test_a_tokens_row_is_cut_into_heads_and_called_an_illustration(run: Program) -> None:
-    answer = run("rope", *SMALL, "strawberry", "--pos", "3", "--exact", "--json")
+    answer = run("rope", *SMALL, "--token", "strawberry", "--pos", "3", "--exact", "--json")
     assert answer.status == 3
-    answer = run("rope", *SMALL, "strawberry", "--pos", "3", "--json").ok()
+    answer = run("rope", *SMALL, "--token", "strawberry", "--pos", "3", "--json").ok()
     assert [line for line in answer.of("note") if "illustration" in line] == [
         "a model turns queries and keys inside each head, never a row: a row cut into heads is an illustration"
     ]
@@ -281,7 +281,9 @@ def test_length_chooses_the_long_list(run: Program, configs: Any) -> None:
 # --- Only the distance counts -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("what", [(), ("--vector", "ones"), ("king", "queen"), ("king",)])
+@pytest.mark.parametrize(
+    "what", [(), ("--vector", "ones"), ("--token", "king", "--token", "queen"), ("--token", "king")]
+)
 def test_the_dot_product_depends_on_the_distance(run: Program, what: tuple[str, ...]) -> None:
     document = run("rope", *SMALL, *what, "--relative", "7", "3", "--json").ok().document
     dots = document["layers"][0]["relative"]
@@ -337,10 +339,10 @@ def test_models_with_other_layer_types(run: Program, configs: Any) -> None:
         (("--dim", "4", "--theta", "0"), 2, "--theta must be a finite number above 0"),
         (("--inverse", *SMALL), 2, "say where the vector stands: --pos N"),
         (("--pos", "1", "--relative", "7", "3", *SMALL), 2, "leave out --pos"),
-        (("--dim", "4", *SMALL), 2, "leave out -m"),
-        (("--dim", "4", "king", "--pos", "1"), 2, "no model to look tokens up in"),
-        (("king", *SMALL), 2, "say where the vector stands: --pos N"),
-        (("king", *SMALL, "--pos", "1", "--vector", "ones"), 2, "name no tokens beside it"),
+        (("--dim", "4", *SMALL), 2, "leave it out"),
+        (("--dim", "4", "--token", "king", "--pos", "1"), 2, "no model to look tokens up in"),
+        (("--token", "king", *SMALL), 2, "say where the vector stands: --pos N"),
+        (("--token", "king", *SMALL, "--pos", "1", "--vector", "ones"), 2, "name no tokens beside it"),
         (("--vector", "no-such-file", "--pos", "1", *SMALL), 3, "no such file: no-such-file"),
         (("--length", "0", *SMALL), 2, "--length"),
         (("-m", "gpt2/"), 3, "gpt2/ has no rotary positions: it has a learned table"),
@@ -401,9 +403,12 @@ def test_the_library_gives_the_documents_of_the_command(run: Program, models: Pa
     cases: list[tuple[Answer, tuple[str, ...]]] = [
         (model.rope_table(), ()),
         (model.rope_table([0, 1000], precision="float32", length=4000), ("--pos", "0", "--pos", "1000")),
-        (model.rope_table(np.arange(2), [" king"], inverse=True), (" king", "--pos", "0..1", "--inverse")),
+        (model.rope_table(np.arange(2), [" king"], inverse=True), ("--token", " king", "--pos", "0..1", "--inverse")),
         (model.rope_table([3], vector="ones", layout="interleaved"), ("--vector", "ones", "--pos", "3")),
-        (model.rope_relative(7, 3, ["king", " queen"]), ("king", " queen", "--relative", "7", "3")),
+        (
+            model.rope_relative(7, 3, ["king", " queen"]),
+            ("--token", "king", "--token", " queen", "--relative", "7", "3"),
+        ),
     ]
     more = [(), ("--precision", "float32", "--length", "4000"), (), ("--layout", "interleaved"), ()]
     for (answer, arguments), others in zip(cases, more, strict=True):

@@ -32,10 +32,9 @@ REFUSED = {
     "a base": (("rope", "--theta", "big", "--dim", "8"), "--theta is a number, not 'big'"),
     "a metric": (("calc", "king", "--metric", "x"), "--metric is cosine, dot or euclidean, not 'x'"),
     "two letters swapped": (("neighbors", "king", "--tpo", "3"), "did you mean --top? embtool neighbors --help"),
-    "a model as an option": (("info", "-m", "mini"), "info takes the model as its argument: embtool info mini"),
-    "its long form": (("check", "--model", "x"), "check takes the model as its argument: embtool check x"),
-    "two models": (("diff", "-m", "mini"), "diff takes the model as its argument: embtool diff MODEL MODEL"),
-    "a credential": (("neighbors", "--token", "king", *MINI), "--token is a credential of the hub"),
+    "one model for two": (("diff", "-m", "mini"), "embtool diff A B"),
+    "two models for one": (("norms", "mini", "-m", "mini"), "embtool norms MODEL"),
+    "a credential": (("neighbors", "--token", "king", *MINI), "the hub's credential is --hub-token"),
 }
 
 
@@ -43,6 +42,32 @@ REFUSED = {
 def test_wrong_usage_is_told_in_plain_words(run: Program, case: str) -> None:
     arguments, words = REFUSED[case]
     run(*arguments, stdin=b"").refused(2, words)
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "meant"),
+    [
+        ("neighbors small/ -k 2", 3, "a model is named with -m: embtool neighbors -k 2 -m small/"),
+        ("norms king", 5, "a token is named with --token: embtool norms --token king"),
+        ("rope king --pos 5", 5, "a token is named with --token: embtool rope --token king --pos 5"),
+        ("info king", 5, "info takes a model; the row of a token: embtool row king"),
+        ("info smal", 5, "did you mean ./small?"),
+    ],
+)
+def test_a_model_for_a_token_and_a_token_for_a_model(run: Program, line: str, status: int, meant: str) -> None:
+    answer = run(*line.split(), env={"HF_HUB_OFFLINE": "1"})
+    answer.refused(status)
+    assert meant in answer.errors
+
+
+@pytest.mark.parametrize("command", ["info", "check", "norms", "undertrained", "rope", "learn"])
+def test_commands_about_models_take_one_either_way(run: Program, command: str) -> None:
+    named, by_option, by_default = (
+        run(command, *words, "--json", env={"EMBTOOL_MODEL": model})
+        for words, model in ((("small/",), "tied/"), (("-m", "small/"), "tied/"), ((), "small/"))
+    )
+    assert named.out == by_option.out == by_default.out
+    assert named.document["model"] == "small/"
 
 
 def test_a_group_without_a_command_shows_its_commands(run: Program) -> None:
@@ -70,7 +95,7 @@ def test_a_help_screen_is_clean(run: Program, command: tuple[str, ...]) -> None:
 
 
 def test_options_of_the_hub_are_still_there(run: Program) -> None:
-    assert {"--revision", "--offline", "--token", "--max-bytes", "--dry-run", "-m"} <= options_in_help(run, "row")
+    assert {"--revision", "--offline", "--hub-token", "--max-bytes", "--dry-run", "-m"} <= options_in_help(run, "row")
 
 
 RUN = [

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,15 @@ def test_a_path_that_is_not_text_is_kept(run: Program, tmp_path: Path, small: Pa
     answer = run("row", "id:3", "--json").ok()
     assert answer.document["model"] == place
     assert run("row", "id:3", "-f", "table").ok().out
+
+
+def test_what_is_no_model_is_not_kept(run: Program, tmp_path: Path) -> None:
+    run("use", tmp_path).refused(3, "is not a model")
+    assert run("use", "--json").ok().document["model"] == "mini"
+
+
+def test_a_choice_that_is_gone_says_how_to_forget_it(run: Program, tmp_path: Path, small: Path) -> None:
+    copy = shutil.copytree(small, tmp_path / "copy")
+    run("use", copy).ok()
+    shutil.rmtree(copy)
+    run("row", "id:3").refused(3, "no such file or folder", "embtool use --clear")

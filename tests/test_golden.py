@@ -61,7 +61,7 @@ CASES: dict[str, dict[str, tuple[list[str], tuple[str, ...]]]] = {
     },
     "norms": {
         "table": (["norms", "-k", "3", "-m", "small/"], FORMATS),
-        "tokens": (["norms", " king", "!", "-m", "small/"], FORMATS),
+        "tokens": (["norms", "small/", "--token", " king", "--token", "!"], FORMATS),
         "list": (["norms", "--list", "-m", "bert/"], FORMATS),
     },
     "undertrained": {
@@ -83,7 +83,7 @@ CASES: dict[str, dict[str, tuple[list[str], tuple[str, ...]]]] = {
         "settings": (["rope", "--theta", "10000", "--dim", "6", "--layout", "interleaved"], FORMATS),
         "position": (["rope", "--pos", "12", "-m", "small/"], FORMATS),
         "positions": (["rope", "--pos", "-2..6", "--dim", "4"], FORMATS),
-        "token": (["rope", " king", "--pos", "2500", "-m", "small/"], FORMATS),
+        "token": (["rope", "small/", "--token", " king", "--pos", "2500"], FORMATS),
         "back": (
             ["rope", "--vector", "ones", "--pos", "3", "--inverse", "--precision", "float32", "--dim", "4"],
             FORMATS,

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from small_models import WIDTH, bfloat16, safetensors, table, texts
+from small_models import WIDTH, bfloat16, safetensors, table, texts, write_single
 from sources import Memory
 
 import embtool
@@ -268,3 +269,22 @@ def test_rows_are_asked_for_by_a_list() -> None:
     table: Any = open_model("mini").input_table
     with pytest.raises(InvalidArgument, match=r"a list of token ids is wanted, such as \[3, 5\], not 5"):
         table.rows(5)
+
+
+@pytest.mark.parametrize("name", ["small", "small/tokenizer.json", "renamed.json"])
+def test_the_tokenizer_can_be_elsewhere(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write_single(
+        tmp_path / "bare", {"model.embed_tokens.weight": ("F32", (320, 16), np.ones((320, 16), "<f4").tobytes())}
+    )
+    shutil.copytree(models / "small", tmp_path / "small")
+    shutil.copy(models / "small" / "tokenizer.json", tmp_path / "renamed.json")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NoVocabulary):
+        _ = open_model("bare").vocabulary
+    model = open_model("bare", tokenizer=name)
+    assert model.vocabulary.find("king") == open_model("small").vocabulary.find("king")
+    assert model.neighbors("king", k=1)[0].id is not None
+    with pytest.raises(ModelNotFound):
+        _ = open_model("bare", tokenizer="./nowhere").vocabulary

@@ -40,7 +40,7 @@ MODEL_COMMANDS = (
     "undertrained -m {0}",
     "vocab --counts -m {0}",
     "norms -m {0}",
-    "norms a -m {0}",
+    "norms {0} --token a",
     "tokens ab -m {0}",
     "input ab -m {0}",
     "rope -m {0}",
@@ -148,7 +148,7 @@ def test_a_file_that_may_not_be_read(desk: Desk, line: str, place: str) -> None:
 
 @pytest.mark.parametrize("place", ["closed", "closed/below", LONG])
 def test_a_cache_that_may_not_be_used_is_passed_over(desk: Desk, place: str) -> None:
-    for line in ("norms king -m small", "row king -m small", "tokens king -m small"):
+    for line in ("norms small --token king", "row king -m small", "tokens king -m small"):
         assert desk.run(line, EMBTOOL_CACHE=desk.folder / place).status == 0
 
 

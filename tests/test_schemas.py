@@ -23,7 +23,7 @@ LIVE: dict[str, list[str]] = {
     "input-bundled": ["input", "king and queen", "-m", "mini"],
     "rope-bundled": ["rope", "--pos", "1000", "-m", "mini"],
     "rope-relative": ["rope", "--relative", "7", "3", "-m", "mini"],
-    "rope-token": ["rope", " king", "--pos", "5", "-m", "small/"],
+    "rope-token": ["rope", "small/", "--token", " king", "--pos", "5"],
     "norms-bare": ["norms", "-m", "bare/"],
     "norms-list": ["norms", "--list", "-m", "small/"],
     "row-bare": ["row", "id:3", "-m", "bare/"],

@@ -5,9 +5,12 @@ reads nothing; each part (config, vocabulary, checkpoint, tables, positions) is 
 model without one part still answers what the others can.
 """
 
+import functools
 import os
 import re
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -47,7 +50,7 @@ from embtool.settings import BUNDLED
 from embtool.source import CONFIG_LIMIT, Confirm, Folder, Progress, Source
 from embtool.table import EmbeddingTable, TableReader, Tables, find_tables
 from embtool.token_table import Reading, TokenTable
-from embtool.vocabulary import Vocabulary, read_vocabulary
+from embtool.vocabulary import Vocabulary, read_vocabulary, read_vocabulary_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,9 +99,17 @@ class Model:
         source: where its bytes are; `source.cost` counts the requests and bytes that reading has cost so far.
     """
 
-    def __init__(self, source: Source, file: str | None = None, *, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        file: str | None = None,
+        *,
+        progress: Progress | None = None,
+        words: Callable[[], Vocabulary] | None = None,
+    ) -> None:
         self.source = source
         self._file = file
+        self._words = words
         self._progress = progress
 
     def __enter__(self) -> Self:
@@ -155,6 +166,8 @@ class Model:
             NoVocabulary: it has no tokenizer that embtool reads.
             FormatError: its tokenizer cannot be read.
         """
+        if self._words is not None:
+            return self._words()
         if self._file is not None and self._described is not None:
             own = self._described.read_vocabulary()
             if own is not None:
@@ -623,6 +636,7 @@ def open_model(
     reference: str | Path = BUNDLED,
     *,
     revision: str | None = None,
+    tokenizer: str | Path | None = None,
     offline: bool = False,
     token: str | None = None,
     max_bytes: int | None = None,
@@ -635,6 +649,7 @@ def open_model(
     Args:
         reference: `mini`, a folder, a `.safetensors` file or its index, a `.gguf` file, or a Hugging Face repository.
         revision: a branch, tag or commit of a repository.
+        tokenizer: where its vocabulary is instead of in the model: a folder, a tokenizer's file, or another model.
         offline: answer from what is cached, ask nobody.
         token: who asks; by default huggingface_hub's, as `HF_TOKEN` or `hf auth login` set it.
         max_bytes: the most bytes that one question may fetch, unless `confirm` allows more; by default 4 GB.
@@ -647,31 +662,64 @@ def open_model(
         ModelNotFound: there is no such file or folder. Whether there is a repository is seen when it is first read.
         UnsupportedFormat: the file named is of a kind that embtool does not read.
     """
+    reach = Reach(revision, offline, token, max_bytes, progress, confirm, plan_only)
+    words = None if tokenizer is None else functools.partial(_vocabulary_of, tokenizer, replace(reach, revision=None))
+    source, file = _find(reference, reach)
+    return Model(source, file, progress=progress, words=words)
+
+
+def is_model(path: Path) -> bool:
+    """Return whether something local can be opened as a model: a file of a kind that is, or a folder with its files."""
+    try:
+        source, file = _find(path, Reach())
+        names = source.files() if file is None else (file,)
+    except EmbtoolError:
+        return False
+    return any(name in (CONFIG, "tokenizer.json") or name.endswith(tuple(OPENERS)) for name in names)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How a model is reached, where it is not on this machine; `open_model` says what each is."""
+
+    revision: str | None = None
+    offline: bool = False
+    token: str | None = None
+    max_bytes: int | None = None
+    progress: Progress | None = None
+    confirm: Confirm | None = None
+    plan_only: bool = False
+
+
+def _find(reference: str | Path, reach: Reach) -> tuple[Source, str | None]:
+    """Find where a model is, and which file of that it is, if it is one."""
     text = str(reference)
     if not text:
         raise BadReference("the name of a model is empty")
     if text == BUNDLED and not isinstance(reference, Path):
-        return Model(Folder(bundled_folder(), BUNDLED), progress=progress)
+        return Folder(bundled_folder(), BUNDLED), None
     is_hub = text.startswith("hf://") and not isinstance(reference, Path)
     is_path = isinstance(reference, Path) or (not is_hub and (PATH_LIKE.search(text) or text.endswith(FILE_LIKE)))
     if not is_hub and _is_there(path := _expand(text), is_path=bool(is_path)):
-        return _open_path(path, text, progress)
+        if is_folder(path):
+            return Folder(path, text), None
+        source: Source = Folder(path.parent, text, named=path.name)
+        return source, check_named_file(source, path.name)
     if is_path:
         raise ModelNotFound(f"no such file or folder: {text}")
     from embtool.hub import HubSource  # noqa: PLC0415 - the network stack is loaded only where a hub model is named
 
-    source = HubSource(
-        text,
-        revision,
-        offline=offline,
-        token=token,
-        max_bytes=max_bytes,
-        progress=progress,
-        confirm=confirm,
-        plan_only=plan_only,
-    )
-    file = None if source.file is None else check_named_file(source, source.file)
-    return Model(source, file, progress=progress)
+    source = HubSource(text, **vars(reach))
+    return source, None if source.file is None else check_named_file(source, source.file)
+
+
+def _vocabulary_of(reference: str | Path, reach: Reach) -> Vocabulary:
+    """Read the tokenizer that is named beside a model: a file of one, or that of a folder or of another model."""
+    path = _expand(str(reference))
+    if is_there(path) and not is_folder(path) and not path.name.endswith(tuple(OPENERS)):
+        return read_vocabulary_file(Folder(path.parent, str(reference), named=path.name), path.name)
+    source, file = _find(reference, reach)
+    return Model(source, file).vocabulary
 
 
 def bundled_folder() -> Path:
@@ -695,11 +743,3 @@ def _is_there(path: Path, *, is_path: bool) -> bool:
         if is_path or os.access(os.curdir, os.X_OK):
             raise
         return False
-
-
-def _open_path(path: Path, name: str, progress: Progress | None) -> Model:
-    """Open a local folder or file."""
-    if is_folder(path):
-        return Model(Folder(path, name), progress=progress)
-    source = Folder(path.parent, name, named=path.name)
-    return Model(source, check_named_file(source, path.name), progress=progress)

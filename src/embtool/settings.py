@@ -19,6 +19,9 @@ from embtool.replacing import flush, replacing
 SETTINGS_LIMIT = 1 << 20
 """Bytes of a small file of the user's: settings, or the progress of a lesson."""
 
+SAVED = "saved by `embtool use`"
+"""Why a model is asked that nobody named."""
+
 MODEL_VARIABLE = "EMBTOOL_MODEL"
 BUNDLED = "mini"
 
@@ -109,5 +112,5 @@ def choose_model() -> tuple[str, str]:
         return named, f"from {MODEL_VARIABLE}"
     saved = saved_model()
     if saved is not None:
-        return saved, "saved by `embtool use`"
+        return saved, SAVED
     return BUNDLED, "bundled with embtool; name another with -m"

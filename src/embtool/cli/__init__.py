@@ -220,9 +220,10 @@ def _call(arguments: list[str], command: Any = None) -> int:
         command = command or typer.main.get_command(app)
         result = command.main(arguments, prog_name="embtool", standalone_mode=False)
     except EmbtoolError as error:
-        from embtool.cli.usage import glued_option  # noqa: PLC0415 - only where something went wrong
+        from embtool.cli.usage import glued_option, meant  # noqa: PLC0415 - only where something went wrong
 
-        report(error, hint=glued_option(arguments, "m") if isinstance(error, SourceError) else None)
+        glued = glued_option(arguments, "m") if isinstance(error, SourceError) else None
+        report(error, hint=glued or meant(arguments, error))
         return error.exit_status
     except typer.TyperException as error:
         return _refuse(error, arguments)

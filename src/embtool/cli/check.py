@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from embtool.cli import completion
-from embtool.cli.options import OutputOptions, SourceOptions
+from embtool.cli.options import ModelName, ModelOptions, OutputOptions
 from embtool.questions.check import ask_check, explain_rule, list_rules
 from embtool.questions.check.rule import RULES, Severity
 
@@ -16,10 +16,7 @@ Names = list[str] | None
 
 
 def run(
-    model: Annotated[
-        str | None,
-        typer.Argument(metavar="MODEL", autocompletion=completion.models, help="A folder, a file or a repository."),
-    ] = None,
+    named: ModelName = None,
     *,
     deep: Annotated[
         bool, typer.Option("--deep", help="Read the tables too, not only headers and small files.")
@@ -58,7 +55,7 @@ def run(
         ),
     ] = None,
     rules: Annotated[bool, typer.Option("--rules", help="List every rule.")] = False,
-    source: SourceOptions,
+    model: ModelOptions,
     output: OutputOptions,
 ) -> None:
     """Check that a model's table is healthy and fits its tokenizer and config, for people and for CI.
@@ -72,10 +69,8 @@ def run(
     if rules:
         output.emit(list_rules())
         return
-    if model is None:
-        raise typer.BadParameter("name a MODEL, such as: embtool check ./my-finetune")
-    before = None if base is None else source.open_named(base)
-    report = ask_check(source.open_named(model), base=before, deep=deep, select=_split(select), ignore=_split(ignore))
+    before = None if base is None else model.open_named(base)
+    report = ask_check(model.open(named), base=before, deep=deep, select=_split(select), ignore=_split(ignore))
     output.emit(report)
     if report.at_least(level):
         raise typer.Exit(FOUND)

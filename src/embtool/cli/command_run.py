@@ -6,6 +6,7 @@ command has ended, the run says on stderr what its sources have to say: notes, a
 """
 
 import contextlib
+import difflib
 import os
 import re
 import sys
@@ -17,14 +18,20 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from embtool.answers import Format, Listing, column, emit, records
-from embtool.answers.text import count, plural, size
+from embtool.answers.text import count, plural, safe, size
 from embtool.cli.messages import note
 from embtool.errors import EmbtoolError, SourceError
+from embtool.model import is_model
+from embtool.places import is_there
+from embtool.settings import BUNDLED
 from embtool.source import NotFetched, Source
 
 if TYPE_CHECKING:
     from embtool.answers.terminal import Bar
     from embtool.hub import HubSource
+
+NEAR = 0.75
+"""How alike a name must be to the one typed (difflib's ratio): a letter wrong or missing in a short word."""
 
 LIMIT_VARIABLE = "EMBTOOL_MAX_BYTES"
 
@@ -87,11 +94,28 @@ class CommandRun:
 
     def confirm(self, what: str, nbytes: int) -> bool:
         """Ask a person whether so much may be fetched; nobody is asked where nobody is."""
-        if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+        if not self._is_watched():
             return False
         note(f"{what}: {size(nbytes)} would be fetched")
-        print("Fetch it? [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201 - a question is no result
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        return self._ask("Fetch it? [y/N] ") in ("y", "yes")
+
+    def meant(self, reference: str) -> str:
+        """Return the model that was meant: a person who mistyped the name of a folder here is asked before a hub is."""
+        near = near_folder(reference)
+        if near is None or not self._is_watched():
+            return reference
+        wants_near = self._ask(f"There is no {reference} here. Did you mean {near}? [Y/n] ") in ("", "y", "yes")
+        return near if wants_near else reference
+
+    @staticmethod
+    def _ask(question: str) -> str:
+        print(safe(question), end="", file=sys.stderr, flush=True)  # noqa: T201 - a question is no result
+        return sys.stdin.readline().strip().lower()
+
+    @staticmethod
+    def _is_watched() -> bool:
+        """Return whether a person can be asked."""
+        return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
     def end_progress(self) -> None:
         """Take the bar away."""
@@ -171,9 +195,22 @@ def hint_mistyped_path(error: EmbtoolError, source: Source | None) -> None:
         return
     if source.local or source.commit is not None or "://" in source.name:
         return
-    taken = f"there is no file or folder {source.name!r} here, so it was taken for a repository of the hub"
+    near = near_folder(source.name)
+    meant = "" if near is None else f"; did you mean {near}?"
+    taken = f"there is no file or folder {source.name!r} here, so it was taken for a repository of the hub{meant}"
     if taken not in (error.hint or ""):
         error.hint = f"{taken}; {error.hint}" if error.hint else taken
+
+
+def near_folder(reference: str) -> str | None:
+    """Return the model in the working folder whose name is nearly the one typed, where there is none of that name."""
+    if "/" in reference or os.sep in reference or reference == BUNDLED:
+        return None
+    with contextlib.suppress(OSError, EmbtoolError):
+        if not is_there(Path(reference)):
+            names = [entry.name for entry in os.scandir() if is_model(Path(entry.name))]
+            return next((f"./{name}" for name in difflib.get_close_matches(reference, names, 1, NEAR)), None)
+    return None
 
 
 def _plan(command: Callable[[], Any], run: CommandRun, output_format: Format | None, *, header: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from embtool.cli import completion
-from embtool.cli.options import OutputOptions, SourceOptions, TableName, Top, find_table
+from embtool.cli.options import ModelOptions, OutputOptions, TableName, Top, find_table
 from embtool.questions.diff import Matching, ask_diff
 from embtool.table_diff import Moved
 
@@ -14,13 +14,10 @@ FOUND = 1
 
 
 def run(
-    a: Annotated[
-        str,
-        typer.Argument(
-            metavar="A", autocompletion=completion.models, help="The model before: a folder, a file or a repository."
-        ),
-    ],
-    b: Annotated[str, typer.Argument(metavar="B", autocompletion=completion.models, help="The model after.")],
+    typed: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="A B", autocompletion=completion.models, help="The model before, and the one after."),
+    ] = None,
     *,
     top: Top = 10,
     by: Annotated[Matching, typer.Option(help="Match rows by token, or by id.")] = Matching.TOKEN,
@@ -31,7 +28,7 @@ def run(
         bool, typer.Option("--exit-code", help="End with status 1 if there is any difference, as git does.")
     ] = False,
     table: TableName = "input",
-    source: SourceOptions,
+    model: ModelOptions,
     output: OutputOptions,
 ) -> None:
     """Compare the tables of two models, row by row: a base and its fine-tune, or an original and a quantised copy.
@@ -40,7 +37,10 @@ def run(
     token; then the rows that moved farthest, and how far that is beyond the median of all that changed, in robust
     standard deviations (sd). -k limits each kind.
     """
-    first, second = source.open_named(a), source.open_named(b)
+    names = [*(typed or ()), *(model.models or ())]
+    if len(names) != len("AB"):
+        raise typer.BadParameter("name two models, A and B")
+    first, second = map(model.open_named, names)
     found = ask_diff(find_table(first, table), find_table(second, table), k=top, by=by, rank=rank)
     output.emit(found)
     if exit_code and found.comparison.differs:

@@ -7,7 +7,7 @@ import typer
 
 from embtool.cli import completion
 from embtool.cli.messages import note
-from embtool.cli.options import SourceOptions, TableName, find_table
+from embtool.cli.options import ModelName, ModelOptions, TableName, find_table
 from embtool.cli.writing import Force, check_free
 from embtool.export import WRITERS
 from embtool.questions.export import choose_format, choose_rows, write_export
@@ -15,9 +15,7 @@ from embtool.questions.neighbors import Filters
 
 
 def run(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", autocompletion=completion.models, help="A folder, a file or a repository.")
-    ],
+    named: ModelName = None,
     *,
     out: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="Where to; for projector a folder.", readable=False)
@@ -48,7 +46,7 @@ def run(
     ] = None,
     force: Force = False,
     table: TableName = "input",
-    source: SourceOptions,
+    model: ModelOptions,
 ) -> None:
     """Write a table for other tools: numpy, safetensors, Parquet, CSV, TensorFlow's projector, word2vec text.
 
@@ -59,10 +57,10 @@ def run(
     """
     used = choose_format(kind, out)
     check_free(out, force=force, wants_folder=used == "projector")
-    asked = find_table(source.open_named(model), table)
+    asked = find_table(model.open(named), table)
     filters = Filters(only, special=not no_special, padding=not no_padding)
     ids = choose_rows(asked, used, tokens=rows or (), filters=filters, sample=sample)
-    if source.run.dry_run:
+    if model.run.dry_run:
         with asked.open():
             return
     for text in write_export(asked, ids, used, out).notes:

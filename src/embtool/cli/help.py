@@ -26,7 +26,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "check": ("embtool check mini", "embtool check --explain tokens-beyond-table"),
     "diff": ("embtool diff mini mini", "embtool diff mini mini --exit-code"),
-    "norms": ("embtool norms -k 1", "embtool norms king the"),
+    "norms": ("embtool norms -k 1", "embtool norms --token king --token the"),
     "undertrained": ("embtool undertrained -k 5",),
     "export": (
         "embtool export mini --rows id:0..255 -o bytes.npy",

@@ -11,7 +11,7 @@ from embtool.cli.command_run import hint_mistyped_path
 from embtool.cli.explanations import explain_info
 from embtool.cli.lines import read_lines
 from embtool.cli.messages import report
-from embtool.cli.options import ExplainOptions, OutputOptions, SourceOptions
+from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions
 from embtool.errors import EmbtoolError
 from embtool.hub.crew import in_order
 from embtool.model import Model
@@ -24,12 +24,12 @@ SIDE_BY_SIDE = 6
 
 
 def run(
-    models: Annotated[
+    typed: Annotated[
         list[str] | None,
         typer.Argument(metavar="MODEL...", autocompletion=completion.models, help="Models; - reads them from stdin."),
     ] = None,
     *,
-    source: SourceOptions,
+    model: ModelOptions,
     output: OutputOptions,
     explain: ExplainOptions,
 ) -> None:
@@ -38,15 +38,17 @@ def run(
     Shape, dtype, size and file of every table; whether input and output are tied; which rows no token has; how
     positions work; the context length.
     """
-    if not models:
-        raise typer.BadParameter("name a MODEL, such as: embtool info mini")
-    names = list(read_lines()) if models == ["-"] else models
+    asked = [*(typed or ()), *(model.models or ())]
+    names = list(read_lines()) if asked == ["-"] else asked
+    default = None if names else model.open()
+    if default is not None:
+        names = [default.name]
     failed: list[str] = []
     opened: dict[str, Model] = {}
 
     def look(name: str) -> InfoAnswer | EmbtoolError:
         try:
-            opened[name] = source.open_named(name)
+            opened[name] = default or model.open_named(name)
             return ask_info(opened[name])
         except EmbtoolError as error:
             hint_mistyped_path(error, getattr(opened.get(name), "source", None))
@@ -66,6 +68,6 @@ def run(
     alone = None if len(names) > 1 else next(answers())
     output.emit(alone if isinstance(alone, Answer) else answers(), blank=InfoAnswer)
     if explain.explain:
-        explain_info(next(opened[name] for name in names if name not in failed), source.reached).show(output.format)
+        explain_info(next(opened[name] for name in names if name not in failed), model.reached).show(output.format)
     if failed:
         raise typer.Exit(NOT_FOUND)

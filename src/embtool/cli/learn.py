@@ -50,12 +50,12 @@ ASIDES = {
 
 
 def run(
-    step: Annotated[
-        str | None,
+    words: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="STEP",
+            metavar="STEP MODEL",
             autocompletion=completion.choices(*(str(step.number) for step in STEPS), EVERY, *(s.name for s in STEPS)),
-            help="A step, 1 to 7, or all; without it the steps are listed.",
+            help="A step, 1 to 7, or all; without it the steps are listed. And a model.",
         ),
     ] = None,
     *,
@@ -71,28 +71,30 @@ def run(
     """
     if reset:
         forget()
-    chosen = _steps(step)
-    if output.asked is Format.JSON:
-        output.emit(write_script(Subject(model.open(), model.reached), chosen or STEPS, read_progress()))
-    elif not chosen:
-        named = ("-m", model.models[0]) if model.models else ()
-        output.emit(list_steps(STEPS, read_progress(), named))
-    elif output.asked not in (None, Format.TABLE):
-        output.emit(write_script(Subject(model.open(), model.reached), chosen, read_progress()))
+    chosen, named = _steps(words or ())
+    if not chosen and output.asked is not Format.JSON:
+        shown = [*([] if named is None else [named]), *(model.models or ())]
+        output.emit(list_steps(STEPS, read_progress(), tuple(shown)))
+        return
+    subject = Subject(model.open(named), model.reached)
+    if output.asked not in (None, Format.TABLE):
+        output.emit(write_script(subject, chosen or STEPS, read_progress()))
     elif sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
-        _Walk(Subject(model.open(), model.reached), Page()).all(chosen)
+        _Walk(subject, Page()).all(chosen)
     else:
-        _print(Subject(model.open(), model.reached), chosen)
+        _print(subject, chosen)
 
 
-def _steps(text: str | None) -> tuple[Step, ...]:
-    """Find the steps asked for; none where the list is."""
-    if text is None:
-        return ()
-    found = STEPS if text == EVERY else tuple(step for step in STEPS if text in (str(step.number), step.name))
-    if not found:
-        raise typer.BadParameter(f"there is no step {text!r}: name one of 1 to {len(STEPS)}, or {EVERY}")
-    return found
+def _steps(words: Sequence[str]) -> tuple[tuple[Step, ...], str | None]:
+    """Read which steps are asked for, none where the list is, and of which model."""
+    steps = {EVERY: STEPS} | {name: (step,) for step in STEPS for name in (str(step.number), step.name)}
+    chosen = next((steps[word] for word in words if word in steps), ())
+    others = [word for word in words if word not in steps]
+    if len(words) - len(others) > 1 or len(others) > 1:
+        raise typer.BadParameter("name one step, and one model")
+    if others and not chosen and others[0].isdecimal():
+        raise typer.BadParameter(f"there is no step {others[0]!r}: name one of 1 to {len(STEPS)}, or {EVERY}")
+    return chosen, others[0] if others else None
 
 
 # --- for readers ------------------------------------------------------------------------------------------------------
@@ -171,7 +173,7 @@ class _Walk:
         self.page.gap()
         if last is STEPS[-1]:
             self.page.say("That was the last step. The same lesson on another model tells another story:")
-            self.page.line(f"  $ {shell(['learn', EVERY, '-m', 'MODEL'])}", "cyan")
+            self.page.line(f"  $ {shell(['learn', EVERY, 'MODEL'])}", "cyan")
             return
         command = self.subject.command("learn", str(last.number + 1))
         self.page.line(f"Next: {shell(command)}", "cyan")

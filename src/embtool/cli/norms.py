@@ -5,14 +5,24 @@ from typing import Annotated
 import typer
 
 from embtool.cli.batch import Batch
-from embtool.cli.options import ModelOptions, OutputOptions, TableName, Texts, TokenOptions, Top, find_table
+from embtool.cli.options import (
+    ModelName,
+    ModelOptions,
+    OutputOptions,
+    TableName,
+    TokenOptions,
+    TokensAsked,
+    Top,
+    find_table,
+)
 from embtool.norms import row_norms
 from embtool.questions.norms import TokenNormsAnswer, ask_norms, ask_row_norms, ask_token_norms
 
 
 def run(
-    tokens: Texts = None,
+    named: ModelName = None,
     *,
+    tokens: TokensAsked = None,
     top: Top = 10,
     listing: Annotated[bool, typer.Option("--list", help="List every row with its norm instead.")] = False,
     spectrum: Annotated[
@@ -27,11 +37,11 @@ def run(
 
     The mean row and its share of all squared lengths; the average cosine of two rows; the effective rank, which is the
     participation ratio of the variances along the principal axes; rows that are zero, not finite, or the same bit by
-    bit. With a TOKEN: where its row's norm stands among all.
+    bit. With --token: where its row's norm stands among all.
     """
     if tokens and listing:
         raise typer.BadParameter("--list shows every row: name no tokens beside it")
-    asked = find_table(model.open(), table)
+    asked = find_table(model.open(named), table)
     if tokens:
         batch = Batch(tokens, token, asked)
         norms = row_norms(asked.table)

@@ -20,8 +20,9 @@ from embtool.cli import completion
 from embtool.cli.command_run import CommandRun, call, read_limit
 from embtool.cli.help import HUB
 from embtool.cli.messages import note, warn
+from embtool.errors import EmbtoolError
 from embtool.model import Model, open_model
-from embtool.settings import choose_model
+from embtool.settings import SAVED, choose_model
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import POOLS
 
@@ -180,12 +181,12 @@ class SourceOptions:
     offline: Annotated[
         bool, typer.Option("--offline", help="Answer from what is cached; ask nobody.", rich_help_panel=HUB)
     ] = False
-    token: Annotated[
+    hub_token: Annotated[
         str | None,
         typer.Option(
             metavar="HF_TOKEN",
-            help="Credential of the hub, not a token of the vocabulary. Better: the variable HF_TOKEN or "
-            "`hf auth login`, which others on this machine cannot see.",
+            help="Credential of the hub. Better: the variable HF_TOKEN or `hf auth login`, which others on this "
+            "machine cannot see.",
             rich_help_panel=HUB,
         ),
     ] = None
@@ -209,13 +210,24 @@ class SourceOptions:
         revision = () if self.revision is None else ("--revision", self.revision)
         return (*revision, *(("--offline",) if self.offline else ()))
 
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|FILE",
+            autocompletion=completion.models,
+            help="Take the vocabulary from here instead: a folder, a tokenizer.json, or another model.",
+            rich_help_panel="Model",
+        ),
+    ] = None
+
     def open_named(self, reference: str) -> Model:
         """Open a model by name."""
         model = open_model(
-            reference,
+            self.run.meant(reference),
+            tokenizer=self.tokenizer,
             revision=self.revision,
             offline=self.offline,
-            token=self.token,
+            token=self.hub_token,
             max_bytes=read_limit(self.max_bytes),
             progress=self.run.progress,
             confirm=self.run.confirm,
@@ -228,7 +240,7 @@ class SourceOptions:
 
 @dataclass(frozen=True)
 class ModelOptions(SourceOptions):
-    """Which model is asked."""
+    """Which model is asked: of a command about tokens, by -m."""
 
     models: Annotated[
         list[str] | None,
@@ -242,19 +254,26 @@ class ModelOptions(SourceOptions):
         ),
     ] = None
 
-    def open(self) -> Model:
-        """Open the model named, or the default one with a note that says which and why.
+    def open(self, named: str | None = None) -> Model:
+        """Open the model named here or by -m, or the default one with a note that says which and why.
 
         Raises:
             BadParameter: two are named; `king -man -m MODEL` is read as that, and must not be answered for king alone.
         """
-        if self.models:
-            if len(self.models) > 1:
-                raise typer.BadParameter(f"-m names one model, not {' and '.join(map(repr, self.models))}")
-            return self.open_named(self.models[0])
+        names = [*([] if named is None else [named]), *(self.models or ())]
+        if len(names) > 1:
+            option = "-m names one model" if named is None else "one model is asked"
+            raise typer.BadParameter(f"{option}, not {' and '.join(map(repr, names))}")
+        if names:
+            return self.open_named(names[0])
         reference, why = choose_model()
         note(f"model {reference} ({why})")
-        return self.open_named(reference)
+        try:
+            return self.open_named(reference)
+        except EmbtoolError as error:
+            if why == SAVED:
+                error.hint = f"{reference} is the default that was saved: `embtool use --clear` forgets it"
+            raise
 
 
 @dataclass(frozen=True)
@@ -306,6 +325,24 @@ TableName = Annotated[
         autocompletion=completion.tables,
         help="The table asked: input, output, position, or a tensor's name.",
         rich_help_panel="Model",
+    ),
+]
+ModelName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MODEL",
+        autocompletion=completion.models,
+        help="A folder, a .safetensors or .gguf file, word vectors, a Hugging Face repository, or mini.",
+    ),
+]
+TokensAsked = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--token",
+        metavar="TOKEN",
+        autocompletion=completion.tokens,
+        help="A token, id:N or id:A..B; again for more; - reads them from stdin.",
+        rich_help_panel="Tokens",
     ),
 ]
 Top = Annotated[int, typer.Option("-k", "--top", min=1, help="How many results.")]

@@ -13,7 +13,7 @@ from embtool.answers.text import count, unescape
 from embtool.cli import completion
 from embtool.cli.batch import Batch
 from embtool.cli.explanations import explain_rope
-from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, Texts, TokenOptions
+from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, TokenOptions, TokensAsked
 from embtool.cli.pictures import drawer
 from embtool.cli.reading import read_input
 from embtool.cli.writing import Force, write
@@ -111,8 +111,14 @@ class SettingsOptions:
 
 
 def run(
-    tokens: Texts = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL | compare A B", autocompletion=completion.models, help="The model, or two to compare."
+        ),
+    ] = None,
     *,
+    tokens: TokensAsked = None,
     rotation: RotationOptions,
     settings: SettingsOptions,
     out: Annotated[
@@ -128,7 +134,7 @@ def run(
     """Show how rotary positions turn a vector: frequencies, wavelengths, and with --pos the angles.
 
     Without --pos: how fast each pair of channels turns. With --pos: how far each has turned there, and a vector before
-    and after. Without a TOKEN or --vector that vector points along the first channel of each pair, so that what comes
+    and after. Without --token or --vector that vector points along the first channel of each pair, so that what comes
     out is cos and sin. `embtool rope compare A B` sets two models side by side.
 
     With -o a picture: every pair is a hand on a dial, and a row of dials shows how far each has turned at a position;
@@ -140,11 +146,14 @@ def run(
     turns = bool(tokens) or rotation.vector is not None or rotation.relative is not None
     if draw is not None and (turns or not places):
         raise typer.BadParameter("-o draws how far positions turn: name --pos, and no token, --vector or --relative")
-    if tokens and tokens[0] == "compare" and not places and rotation.relative is None:
-        _compare(tokens[1:], rotation.manner, model, output, explain)
+    named, others = (names[0] if names else None), (names or [])[1:]
+    if named == "compare":
+        _compare([*others, *(model.models or ())], rotation.manner, model, output, explain)
         return
+    if others:
+        raise typer.BadParameter("one model is asked; two: embtool rope compare A B")
     _check_options(tokens, rotation, places)
-    rotary, opened = _asked(settings, model)
+    rotary, opened = _asked(settings, named, model)
     vectors = _vectors(tokens, rotation.vector, token, opened)
     answer: RopeAnswer | RelativeAnswer
     if rotation.relative is not None:
@@ -169,7 +178,7 @@ def _compare(
     names: Sequence[str], manner: Manner, model: ModelOptions, output: OutputOptions, explain: ExplainOptions
 ) -> None:
     """Set two models side by side."""
-    if model.models or len(names) != len("AB"):
+    if len(names) != len("AB"):
         raise typer.BadParameter("compare takes two models: embtool rope compare A B")
     one, other = map(model.open_named, names)
     output.emit(compare_rope(one, other, length=manner.length, precision=manner.precision))
@@ -217,14 +226,14 @@ def _check_options(tokens: Sequence[str] | None, rotation: RotationOptions, plac
         raise typer.BadParameter("--vector is what is turned: name no tokens beside it")
 
 
-def _asked(options: SettingsOptions, model: ModelOptions) -> tuple[Rotary, Model | None]:
+def _asked(options: SettingsOptions, named: str | None, model: ModelOptions) -> tuple[Rotary, Model | None]:
     """Take the settings typed, or those of the model."""
     layout: Layout | None = None if options.layout is None else options.layout.value
     if options.theta is None and options.dim is None:
-        opened = model.open()
+        opened = model.open(named)
         return rotary_of(opened, layout), opened
-    if model.models:
-        raise typer.BadParameter("--theta and --dim need no model: leave out -m")
+    if named or model.models:
+        raise typer.BadParameter("--theta and --dim need no model: leave it out")
     if options.dim is None:
         raise typer.BadParameter("--theta needs --dim, the channels of a head")
     try:

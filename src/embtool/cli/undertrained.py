@@ -7,12 +7,13 @@ import typer
 from embtool.answers import Format
 from embtool.cli.explanations import About, explain_undertrained
 from embtool.cli.messages import note
-from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, TableName, Top, find_table
+from embtool.cli.options import ExplainOptions, ModelName, ModelOptions, OutputOptions, TableName, Top, find_table
 from embtool.questions.undertrained import CAUTION, ask_undertrained
 from embtool.undertrained import CANDIDATE_PERCENT, Indicator
 
 
 def run(
+    named: ModelName = None,
     *,
     top: Top = 10,
     indicator: Annotated[
@@ -44,7 +45,7 @@ def run(
     never trained: those without a token, bytes that UTF-8 never uses, names such as <|reserved_special_token_3|>. These
     are candidates: no model is run, and only a prompt can show whether a model cannot repeat a token.
     """
-    opened = model.open()
+    opened = model.open(named)
     asked = find_table(opened, table)
     found = ask_undertrained(
         asked,

@@ -1,18 +1,25 @@
 """Wrong usage in plain words: one line that names the option, the wish and the value, and a hint that helps."""
 
+import contextlib
 import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from enum import Enum
-from itertools import pairwise
+from pathlib import Path
 
 import typer
 
 from embtool.answers.text import shell
 from embtool.cli.typer_internals import bounds, rejected_value, value_type
+from embtool.errors import EmbtoolError, SourceError, UnknownToken
+from embtool.model import is_model, open_model
+from embtool.settings import BUNDLED, choose_model
 
-MODEL_FIRST = ("info", "check", "diff", "export", "use")
-"""Commands that are about models: they take them as arguments."""
+MODEL_FIRST = ("info", "check", "diff", "export", "norms", "undertrained", "rope", "learn", "use")
+"""Commands that are about models: they take them as arguments, and tokens with --token."""
+
+WITH_TOKEN = ("norms", "rope")
+"""Those of them that take a token."""
 
 
 MOVED = {"odd": "similarity", "analogy": "calc --questions"}
@@ -52,15 +59,34 @@ def hint(error: typer.TyperException, arguments: Sequence[str], command: str) ->
     subtracted = None if glued is None else glued_option(arguments, glued[1])
     if subtracted is not None:
         return subtracted
-    if command in MODEL_FIRST and option in ("-m", "--model"):
-        named = [after for word, after in pairwise(arguments) if word == option]
-        models = "MODEL MODEL" if command == "diff" else named[0] if named else "MODEL"
-        return f"{command} takes the model as its argument: embtool {command} {models}"
-    if "no TOKEN given" in error.message and any(word.split("=")[0] == "--token" for word in arguments):
-        return f"--token is a credential of the hub; a token of the vocabulary is an argument: embtool {command} TOKEN"
+    if option == "--token":
+        token = "it takes none" if command in MODEL_FIRST else f"an argument: embtool {command} TOKEN"
+        return f"the hub's credential is --hub-token; a token of the vocabulary is {token}"
+    if "two models" in error.message or "one model" in error.message:
+        return f"embtool {command} A B" if command == "diff" else f"embtool {command} MODEL"
     full = f"embtool {command} --help" if command else "embtool --help"
     near = sorted(getattr(error, "possibilities", None) or (), key=lambda name: -_likeness(option, name))
     return f"did you mean {near[0]}? {full} lists all options" if near else full
+
+
+def meant(arguments: Sequence[str], error: EmbtoolError) -> str | None:
+    """Recognise a model typed where a token stands, or a token where a model stands: return the command line meant."""
+    command, *words = arguments
+    typed = [word for word in words if not word.startswith("-")]
+    if isinstance(error, UnknownToken) and command not in MODEL_FIRST and not {"-m", "--model"}.intersection(words):
+        unknown = [word for word in typed if repr(word) in error.message]
+        model = next((word for word in unknown if word == BUNDLED or is_model(Path(word))), None)
+        if model is not None:
+            rest = list(words)
+            rest.remove(model)
+            return f"a model is named with -m: {shell([command, *rest, '-m', model])}"
+    if isinstance(error, SourceError) and command in MODEL_FIRST and typed and "/" not in typed[0]:
+        with contextlib.suppress(EmbtoolError):
+            open_model(choose_model()[0], offline=True).vocabulary.find(typed[0])
+            if command in WITH_TOKEN:
+                return f"a token is named with --token: {shell([command, '--token', *words])}"
+            return f"{command} takes a model; the row of a token: {shell(['row', typed[0]])}"
+    return None
 
 
 def glued_option(arguments: Sequence[str], letter: str) -> str | None:

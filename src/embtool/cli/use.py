@@ -11,6 +11,7 @@ import typer
 from embtool.answers import Card, Section, value
 from embtool.cli import completion
 from embtool.cli.options import OutputOptions
+from embtool.errors import EmbtoolError, MissingExtra, ModelNotFound, NoVocabulary, TableNotFound
 from embtool.model import open_model
 from embtool.settings import BUNDLED, choose_model, save_model, settings_file
 
@@ -58,8 +59,19 @@ def run(
 
 
 def _checked(model: str) -> str:
-    """Open the model once, so that a mistyped name is not saved; a local path is saved whole."""
+    """Open the model once, so that what is none is not saved; a local path is saved whole."""
     opened = open_model(model)
+    errors: list[EmbtoolError] = []
+    for part in ("tables", "vocabulary", "config"):
+        try:
+            if getattr(opened, part) is not None:
+                break
+        except (TableNotFound, NoVocabulary, MissingExtra) as error:
+            errors.append(error)
+    else:
+        raise ModelNotFound(f"{model} is not a model: it has neither tables nor a tokenizer nor a config") from errors[
+            0
+        ]
     if opened.source.local and model != BUNDLED:
         return str(Path(os.path.expanduser(model)).absolute())  # noqa: PTH111 - `~` stays where nobody has it
     return model

@@ -20,7 +20,7 @@ The floors inside, lowest first:
     queries     what a person types, turned into ids
 """
 
-from embtool.vocabulary.files import read_vocabulary
+from embtool.vocabulary.files import read_vocabulary, read_vocabulary_file
 from embtool.vocabulary.queries import (
     POOLS,
     Query,
@@ -47,4 +47,5 @@ __all__ = [
     "read_queries",
     "read_query",
     "read_vocabulary",
+    "read_vocabulary_file",
 ]

@@ -63,6 +63,19 @@ def read_vocabulary(source: Source) -> Vocabulary:
     )
 
 
+def read_vocabulary_file(source: Source, file: str) -> Vocabulary:
+    """Read one file of a tokenizer, whatever it is called: a tokenizer.json, a list of words, or a binary model.
+
+    Raises:
+        FormatError: it is none of these.
+    """
+    if file == "vocab.json" and source.has("merges.txt"):
+        return _from_built(_from_merges(source), file)
+    if file == "vocab.txt":
+        return _from_built(_from_words(source), file)
+    return _from_json(source.read_file(file), file) if file.endswith(".json") else _from_model(source, file)
+
+
 QUICK_BYTES = 2 << 20
 """The largest tokenizer.json whose entries are derived in well under a second."""
 
@@ -81,16 +94,16 @@ def read_quickly(folder: Path) -> Vocabulary | None:
     return _from_json(data)
 
 
-def _from_json(data: bytes) -> Vocabulary:
+def _from_json(data: bytes, file: str = TOKENIZER) -> Vocabulary:
     """Read tokenizer.json: its entries from the index of its content, which is written at the first time."""
     key = hashlib.sha256(data).hexdigest()
 
     def parse() -> MemoryEntries:
-        entries = parse_tokenizer(decode_json(data, TOKENIZER), TOKENIZER)
+        entries = parse_tokenizer(decode_json(data, file), file)
         write_index(key, entries)
         return entries
 
-    return Vocabulary(TOKENIZER, parse, loader(data, TOKENIZER), quick=lambda: open_index(key))
+    return Vocabulary(file, parse, loader(data, file), quick=lambda: open_index(key))
 
 
 def loader(data: bytes, file: str) -> Callable[[], Any]:
