@@ -7,6 +7,7 @@ Floors, from the bottom: `text` (strings made safe), `fields` (what a field says
 documents), then `machine`, `terminal`, `markup` and `schema`, each one way to show an answer.
 """
 
+import functools
 import sys
 from collections.abc import Callable, Iterable
 from enum import StrEnum
@@ -73,12 +74,13 @@ def _write_table(
     header: bool,
     many: bool,
     blank: Answer | type[Answer] | None,
+    whole: bool = False,
 ) -> None:
     from embtool.answers.terminal import make_console, print_blocks  # noqa: PLC0415 - machine formats need no rich
 
     del many, blank
     blocks = (block for answer in answers if isinstance(answer, Answer) for block in answer.blocks())
-    print_blocks(blocks, make_console(stream), stream, header=header)
+    print_blocks(blocks, make_console(stream), stream, header=header, whole=whole)
 
 
 def _write_markdown(
@@ -111,12 +113,15 @@ def emit(
     header: bool = True,
     blank: Answer | type[Answer] | None = None,
     stream: TextIO | None = None,
+    whole: bool = False,
 ) -> None:
     """Print an answer, or several of one kind as they come; each is flushed.
 
     A single `Answer` is one document; an iterable is what several questions gave, however many those are. `blank` is an
-    answer without records, from which the head is taken where nothing was answered.
+    answer without records, from which the head is taken where nothing was answered. With `whole` a table keeps every
+    column and text, however wide it becomes.
     """
+    render = functools.partial(_write_table, whole=True) if whole and output_format is Format.TABLE else None
     many = not isinstance(answers, Answer)
     several = [answers] if isinstance(answers, Answer) else answers
-    RENDERERS[output_format](several, stream or sys.stdout, header=header, many=many, blank=blank)
+    (render or RENDERERS[output_format])(several, stream or sys.stdout, header=header, many=many, blank=blank)

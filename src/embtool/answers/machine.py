@@ -2,15 +2,22 @@
 
 import csv
 import json
+import re
+import unicodedata
 from collections.abc import Iterable
 from itertools import chain
 from typing import Any, TextIO
 
 from embtool.answers.answer import Answer, Failure, document
 from embtool.answers.fields import plain
-from embtool.answers.text import printable
+from embtool.answers.text import MOST_MARKS, printable
 
 Answers = Iterable[Answer | Failure]
+
+FLAT_LIST = re.compile(r"\[\n[^\[\]{}]*\]")
+"""A list of numbers or texts, an element a line: a real line break stands in no text."""
+
+BEYOND_ASCII = re.compile(r"[^\x00-\x7e]+")
 
 
 def to_json(value: Any) -> str:
@@ -24,7 +31,30 @@ def write_json(
     """Write one document; what failed is not in it, since everything in it has one shape."""
     del header
     answered = [answer for answer in answers if isinstance(answer, Answer)]
-    print(to_json(document(answered, many=many, blank=blank)), file=stream)
+    said = document(answered, many=many, blank=blank)
+    print(to_readable_json(plain(said), stream.encoding) if stream.isatty() else to_json(said), file=stream)
+
+
+def to_readable_json(value: Any, encoding: str) -> str:
+    """Write a plain value as JSON for a reader: indented, lists of numbers on one line, letters where that is safe."""
+    indented = json.dumps(value, indent=2, ensure_ascii=not is_unicode(encoding), allow_nan=False)
+    flat = FLAT_LIST.sub(lambda found: " ".join(found[0].split()).replace("[ ", "[").replace(" ]", "]"), indented)
+    return BEYOND_ASCII.sub(lambda found: escaped(found[0]), flat)
+
+
+def is_unicode(encoding: str) -> bool:
+    """Return whether an encoding has every character."""
+    return encoding.lower().replace("-", "") == "utf8"
+
+
+def escaped(text: str) -> str:
+    """Write characters beyond ASCII for JSON: letters themselves, and escapes for what a terminal would obey."""
+    marks, result = 0, []
+    for character in text:
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        is_safe = character.isprintable() and marks <= MOST_MARKS
+        result.append(character if is_safe else json.dumps(character)[1:-1])
+    return "".join(result)
 
 
 def write_jsonl(

@@ -77,15 +77,17 @@ def _encodes(text: str, encoding: str) -> bool:
     return True
 
 
-def print_blocks(blocks: Iterable[Block], console: "Console", stream: TextIO, *, header: bool = True) -> None:
-    """Print blocks, an empty line between them; each is flushed as it comes."""
+def print_blocks(
+    blocks: Iterable[Block], console: "Console", stream: TextIO, *, header: bool = True, whole: bool = False
+) -> None:
+    """Print blocks, an empty line between them; each is flushed as it comes. `whole` cuts no column and no text."""
     for order, block in enumerate(blocks):
         if order:
             console.print()
         if block.title is not None:
             _print_hanging(block.title, 0 if block.sections else 2, console, stream, style="bold")
         if block.records and block.columns:
-            _Grid(block.columns, block.records, console, stream, header=header).print()
+            _Grid(block.columns, block.records, console, stream, header=header, whole=whole).print()
         _print_sections(block.sections, console, stream)
         for extra in block.after:
             if isinstance(extra, str):
@@ -113,12 +115,16 @@ class _Grid:
         stream: TextIO,
         *,
         header: bool,
+        whole: bool,
     ) -> None:
         from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - as above
 
         self._console = console
         self._stream = stream
         self._header = header
+        self._whole = whole
+        self._width = sys.maxsize if whole else console.width
+        self._is_cut = False
         self._measure, self._resize = cell_len, set_cell_size
         self._columns = columns
         titles = [column.title if column.title is not None else column.key for column in columns]
@@ -133,7 +139,7 @@ class _Grid:
 
     def _cell(self, column: Column, record: Mapping[str, Any]) -> str:
         """Return what a cell shows; dials as points of the compass where the stream lacks arrows."""
-        text = shown(column, record)
+        text = shown(column, record, whole=self._whole)
         if not column.machine and COMPASS.keys() >= set(text) and not _encodes(ARROWS, _encoding(self._stream)):
             return " ".join(COMPASS[arrow] for arrow in text)
         return self._text(text)
@@ -152,12 +158,12 @@ class _Grid:
     def _choose(self) -> tuple[list[int], int]:
         """Choose the places of the columns that fit, the worthiest first and one at least, and the gap between them."""
         for gap in GAPS:
-            if self._needs(self._full, gap) <= self._console.width:
+            if self._needs(self._full, gap) <= self._width:
                 return list(range(len(self._columns))), gap
         kept: list[int] = []
         for place in sorted(range(len(self._columns)), key=lambda place: -self._columns[place].worth):
             wanted = [*kept, place]
-            if not kept or self._needs([self._least[each] for each in wanted], gap) <= self._console.width:
+            if not kept or self._needs([self._least[each] for each in wanted], gap) <= self._width:
                 kept = wanted
         return sorted(kept), gap
 
@@ -167,7 +173,7 @@ class _Grid:
     def _share(self) -> list[int]:
         """Give each column that is kept its width: the widest texts shrink first."""
         widths = [self._full[place] for place in self._kept]
-        over = self._needs(widths, self._gap) - self._console.width
+        over = self._needs(widths, self._gap) - self._width
         for _ in range(over):
             soft = [each for each, place in enumerate(self._kept) if widths[each] > self._least[place]]
             if not soft:
@@ -190,8 +196,10 @@ class _Grid:
         if left_out:
             named = ", ".join(left_out[:MOST_NAMED])
             more = f" and {count(len(left_out) - MOST_NAMED)} more" if len(left_out) > MOST_NAMED else ""
-            note = f"  no room for {named}{more}: a wider terminal shows more, -f tsv all"
+            note = f"  no room for {named}{more}: a wider terminal shows more, --no-truncate or -f tsv all"
             _print_hanging(note, 2, self._console, self._stream)
+        elif self._is_cut:
+            _print_hanging("  texts are cut: --no-truncate shows them whole", 2, self._console, self._stream)
 
     def _line(self, cells: Sequence[str], styles: Sequence[str]) -> None:
         from rich.text import Text  # noqa: PLC0415 - as above
@@ -208,6 +216,7 @@ class _Grid:
     def _cut(self, text: str, width: int) -> str:
         if self._measure(text) <= width:
             return text
+        self._is_cut = True
         mark = self._text("…")
         return self._resize(text, width - len(mark)).rstrip() + mark
 
@@ -243,7 +252,7 @@ def _indent(line: str) -> int:
     return len(found[0]) if found is not None and found[0] != line else 0
 
 
-def shown(column: Column, record: Mapping[str, Any]) -> str:
+def shown(column: Column, record: Mapping[str, Any], *, whole: bool = False) -> str:
     """Return what a cell shows of a record."""
     if column.key not in record:
         return ""
@@ -252,7 +261,8 @@ def shown(column: Column, record: Mapping[str, Any]) -> str:
         return column.missing
     if column.key == "token" and isinstance(value, str):
         value = spelled(value, record.get("bytes"))
-    return abridge(column.show(value) if column.show is not None else str(value))
+    text = column.show(value) if column.show is not None else str(value)
+    return text if whole else abridge(text)
 
 
 def _print_sections(sections: Sequence[Section], console: "Console", stream: TextIO) -> None:

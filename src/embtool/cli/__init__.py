@@ -22,7 +22,7 @@ import typer.core
 
 from embtool import __version__
 from embtool.cache import refusal
-from embtool.cli.messages import complain, note, report
+from embtool.cli.messages import complain, hush, note, report
 from embtool.cli.typer_internals import ASKED, pass_texts
 from embtool.errors import EmbtoolError, LocalFailure, SourceError
 
@@ -158,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run the program and return its exit status; every error a user can cause ends here."""
     pass_texts()
+    hush()
     _leave_threads_to_passes()
     os.environ["RUST_BACKTRACE"] = "0"  # a panic of a library is an error of one line
     _prepare_streams()

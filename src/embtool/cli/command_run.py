@@ -19,7 +19,7 @@ import typer
 
 from embtool.answers import Format, Listing, column, emit, records
 from embtool.answers.text import count, plural, safe, size
-from embtool.cli.messages import note
+from embtool.cli.messages import is_hushed, note
 from embtool.errors import EmbtoolError, SourceError
 from embtool.model import is_model
 from embtool.places import is_there
@@ -84,6 +84,8 @@ class CommandRun:
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Show how far something long is, on a terminal only; the bar goes when it is done."""
+        if is_hushed():
+            return
         if self._bar is None:
             from embtool.answers.terminal import Bar  # noqa: PLC0415 - only where something takes long
 

@@ -7,7 +7,7 @@ import typer
 
 from embtool.cli import completion
 from embtool.cli.messages import note
-from embtool.cli.options import ModelName, ModelOptions, TableName, find_table
+from embtool.cli.options import ModelName, ModelOptions, Quiet, TableName, find_table
 from embtool.cli.writing import Force, check_free
 from embtool.export import WRITERS
 from embtool.questions.export import choose_format, choose_rows, write_export
@@ -44,6 +44,7 @@ def run(
     sample: Annotated[
         int | None, typer.Option(min=1, help="Only so many, chosen at random, the same every time.")
     ] = None,
+    quiet: Quiet = False,
     force: Force = False,
     table: TableName = "input",
     model: ModelOptions,
@@ -55,6 +56,7 @@ def run(
     is whole. Parquet opens in DuckDB and pandas, word2vec text in gensim, the projector's folder on
     https://projector.tensorflow.org.
     """
+    del quiet  # `expand` has seen to it
     used = choose_format(kind, out)
     check_free(out, force=force, wants_folder=used == "projector")
     asked = find_table(model.open(named), table)

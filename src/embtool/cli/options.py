@@ -19,7 +19,7 @@ from embtool.answers import Answer, Failure, Format, emit
 from embtool.cli import completion
 from embtool.cli.command_run import CommandRun, call, read_limit
 from embtool.cli.help import HUB
-from embtool.cli.messages import note, warn
+from embtool.cli.messages import hush, note, warn
 from embtool.errors import EmbtoolError
 from embtool.model import Model, open_model
 from embtool.settings import SAVED, choose_model
@@ -55,6 +55,8 @@ def expand(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def invoke(**values: Any) -> Any:
         run = CommandRun(dry_run=bool(values.get("dry_run")))
+        if values.get("quiet"):
+            hush(is_quiet=True)
         bundled = {
             name: bundle(
                 **{part.name: run if part.name == RUN else values.pop(part.name) for part in fields(bundle)},
@@ -73,6 +75,11 @@ def expand(command: Callable[..., Any]) -> Callable[..., Any]:
     vars(invoke)["__signature__"] = inspect.Signature(parameters)
     del vars(invoke)["__wrapped__"]
     return invoke
+
+
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", help="Tell errors only: no notes, no warnings.", rich_help_panel="Output")
+]
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,12 @@ class OutputOptions:
     )
     no_header: Annotated[
         bool, typer.Option("--no-header", help="Leave out the line of column names.", rich_help_panel="Output")
+    ] = False
+
+    quiet: Quiet = False
+    no_truncate: Annotated[
+        bool,
+        typer.Option("--no-truncate", help="Show a table whole, however wide it becomes.", rich_help_panel="Output"),
     ] = False
 
     @property
@@ -152,9 +165,9 @@ class OutputOptions:
             for _ in with_notes():  # all there is to say
                 pass
             if not only_notes:
-                emit(answers, self.format, header=not self.no_header)
+                emit(answers, self.format, header=not self.no_header, whole=self.no_truncate)
         else:
-            emit(with_notes(), self.format, header=not self.no_header, blank=blank)
+            emit(with_notes(), self.format, header=not self.no_header, blank=blank, whole=self.no_truncate)
 
 
 @dataclass(frozen=True)
