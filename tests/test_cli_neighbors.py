@@ -12,6 +12,7 @@ from small_models import END_OF_TEXT, PADDING, config, table, texts, tokenizer_j
 from tables import ranked, scores
 
 from embtool.metric import Metric
+from embtool.model import open_model
 
 WORDS = texts()
 KING = WORDS.index(" king")
@@ -218,3 +219,39 @@ def test_a_model_without_a_tokenizer(run: Program) -> None:
     (query,) = run("neighbors", f"id:{KING}", "-m", "bare/", "--json").ok().document["queries"]
     assert [found["id"] for found in query["neighbors"]] == expected(table("input")[KING], 10, without=(KING,))
     assert query["neighbors"][0]["token"] is None
+
+
+def test_whole_words_only(run: Program) -> None:
+    vocabulary = open_model("mini").vocabulary
+    found = ids(run("neighbors", "cat", "-m", "mini", "-k", "300", "--words", "--json"))
+    everything = ids(run("neighbors", "cat", "-m", "mini", "-k", "32000", "--json"))
+    words = [row for row in everything if (token := vocabulary.token(row)) is not None and vocabulary.is_word(token)]
+    assert found == words[:300]
+    assert len(words) < len(everything) - 1000
+    assert "erpillar" not in {token.text for token in map(vocabulary.token, found) if token is not None}
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+def test_variants_are_left_out(run: Program, metric: str) -> None:
+    vocabulary = open_model("mini").vocabulary
+    options = ("-m", "mini", "--metric", metric, "--include-self")
+    everything = ids(run("neighbors", "Python", "--json", *options, "-k", "32000"))
+    expected: dict[str, int] = {}
+    for row in everything:
+        token = vocabulary.token(row)
+        expected.setdefault(str(row) if token is None else token.text.strip().casefold(), row)
+    assert (
+        ids(run("neighbors", "Python", "--json", *options, "-k", "200", "--distinct")) == list(expected.values())[:200]
+    )
+    without_own = [row for root, row in expected.items() if root != "python"]
+    found = run("neighbors", "Python", "--json", *options[:-1], "-k", "200", "--distinct")
+    assert ids(found) == without_own[:200]
+
+
+def test_variants_are_left_out_to_the_last_row(run: Program) -> None:
+    everything = ask(run, "king", "-k", "400", "--distinct")
+    roots = [
+        found["token"].strip().casefold() for found in everything.document["queries"][0]["neighbors"] if found["token"]
+    ]
+    assert len(roots) == len(set(roots)) > 50
+    assert "king" not in roots

@@ -9,6 +9,7 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Sequence
+from decimal import Decimal
 
 from embtool.checkpoint import runs
 
@@ -110,6 +111,23 @@ def abridge(text: str, longest: int = LONGEST_CELL) -> str:
 def brief(text: str | None) -> str:
     """Write a token for a title: visible, and never longer than a cell."""
     return abridge(visible(text))
+
+
+THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
+POWER = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,15})?[eE]\+?[0-9]{1,2}")
+
+
+def plain_number(text: str) -> str:
+    """Return a number as it is printed (1,000) or said (1e6) as its digits; any other text as it is.
+
+    >>> plain_number("248,320"), plain_number("1e6"), plain_number("1,00")
+    ('248320', '1000000', '1,00')
+    """
+    if THOUSANDS.fullmatch(text):
+        return text.replace(",", "")
+    if POWER.fullmatch(text) and Decimal(text) == int(Decimal(text)):
+        return str(int(Decimal(text)))
+    return text
 
 
 def count(number: int) -> str:

@@ -60,6 +60,17 @@ def run(
         str | None,
         typer.Option(metavar="REGEX", help="Answer only tokens whose text matches.", rich_help_panel=FILTERS),
     ] = None,
+    words: Annotated[
+        bool, typer.Option("--words", help="Answer whole words only, no parts of words.", rich_help_panel=FILTERS)
+    ] = False,
+    distinct: Annotated[
+        bool,
+        typer.Option(
+            "--distinct",
+            help="Leave out what differs only in case or spaces from the query or from a row before.",
+            rich_help_panel=FILTERS,
+        ),
+    ] = False,
     no_special: Annotated[
         bool, typer.Option("--no-special", help="Leave out special tokens.", rich_help_panel=FILTERS)
     ] = False,
@@ -88,7 +99,9 @@ def run(
         raise typer.BadParameter("--all asks for every row: name no tokens beside it")
     typed = [f"id:0..{asked.table.shape[0] - 1}"] if every else tokens
     batch = None if vector is not None else Batch(typed, token, asked)
-    filters = Filters(only, special=not no_special, padding=not no_padding, own=include_self)
+    filters = Filters(
+        only, special=not no_special, padding=not no_padding, own=include_self, words=words, distinct=distinct
+    )
     with open_ranking(
         asked, ranked, k=top, metric=metric.value, center=center, reading=token.reading, filters=filters
     ) as ranking:

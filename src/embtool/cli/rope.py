@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from embtool.answers.text import count, unescape
+from embtool.answers.text import count, plain_number, unescape
 from embtool.cli import completion
 from embtool.cli.batch import Batch
 from embtool.cli.explanations import explain_rope
@@ -33,9 +33,10 @@ from embtool.vocabulary import Query
 MOST_POSITIONS = 10_000
 """Positions in one call: a typing error in a range must not exhaust the memory."""
 
-NUMBER = r"-?[0-9]{1,40}"
+NUMBER = r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,40}|[0-9]{1,9}e[0-9]{1,2})"
 RANGE = re.compile(rf"({NUMBER})\.\.({NUMBER})")
-PLACE = re.compile(rf"{NUMBER}(?:,{NUMBER},{NUMBER})?")
+PLACE = re.compile(NUMBER)
+THREE = re.compile(r"-?[0-9]{1,40}(?:,-?[0-9]{1,40}){2}")
 
 TYPED = {"head_dim": "--dim", "rotary_dim": "--dim", "rope_theta": "--theta"}
 """The options that settings are typed as."""
@@ -154,6 +155,8 @@ def run(
         raise typer.BadParameter("one model is asked; two: embtool rope compare A B")
     _check_options(tokens, rotation, places)
     rotary, opened = _asked(settings, named, model)
+    if any(layer.settings.mrope_section is not None for layer in rotary.layers):
+        places = _places(rotation.pos, axes=True)
     vectors = _vectors(tokens, rotation.vector, token, opened)
     answer: RopeAnswer | RelativeAnswer
     if rotation.relative is not None:
@@ -196,19 +199,21 @@ def _retyped(rotary: Rotary, settings: SettingsOptions, model: ModelOptions) -> 
     return (*theta, "--dim", str(settings.dim), *layout)
 
 
-def _places(texts: Sequence[str] | None) -> list[Place]:
-    """Read every --pos."""
+def _places(texts: Sequence[str] | None, *, axes: bool = False) -> list[Place]:
+    """Read every --pos; 5,100,200 is one number, unless tokens have positions along three `axes`."""
     places: list[Place] = []
     for text in texts or ():
         matched = RANGE.fullmatch(text)
         if matched is not None:
-            first, last = map(int, matched.groups())
+            first, last = (int(plain_number(end)) for end in matched.groups())
             if last < first or last - first >= MOST_POSITIONS:
                 raise typer.BadParameter(f"--pos {text} is not a range of 1 to {count(MOST_POSITIONS)} positions")
             places += range(first, last + 1)
-        elif PLACE.fullmatch(text):
-            first, *others = map(int, text.split(","))
-            places.append((first, others[0], others[1]) if others else first)
+        elif PLACE.fullmatch(text) and not (axes and THREE.fullmatch(text)):
+            places.append(int(plain_number(text)))
+        elif THREE.fullmatch(text):
+            time, height, width = map(int, text.split(","))
+            places.append((time, height, width))
         else:
             raise typer.BadParameter(f"--pos is a position, a range A..B or three positions T,H,W, not {text!r}")
     if len(places) > MOST_POSITIONS:

@@ -90,8 +90,15 @@ class _Seam:
         return lambda: _Direct(parameter, self._check)
 
 
+NUMBERS = (int, float, tuple[int, int])
+"""The types of values that are understood as they are printed: 1,000."""
+
+
 class _Direct:
-    """Stands where typer keeps a parameter's check, and asks the real one only about what needs it."""
+    """Stands where typer keeps a parameter's check, and asks the real one only about what needs it.
+
+    Numbers are understood as they are printed.
+    """
 
     def __init__(self, parameter: Any, check: Callable[[Any], Any]) -> None:
         self._parameter = parameter
@@ -107,6 +114,10 @@ class _Direct:
             return value
         if several and wanted == list[str] and all(type(entry) is str for entry in value):
             return list(value)
+        if wanted in NUMBERS:
+            from embtool.answers.text import plain_number  # noqa: PLC0415 - numpy comes with it
+
+            value = plain_number(value) if isinstance(value, str) else [*map(plain_number, value)]
         return self._check(self._parameter).coerce(value, param=param, ctx=ctx)
 
 

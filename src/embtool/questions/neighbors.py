@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,10 @@ from embtool.neighbors import Neighbors, nearest_each
 from embtool.scan import Mask, mean_row
 from embtool.table import TableReader
 from embtool.token_table import Reading, TokenTable
-from embtool.vocabulary import Query, Token
+from embtool.vocabulary import Query, Token, root_of
+
+MORE = 4
+"""How many times more rows are ranked at a time where variants are left out."""
 
 BAR = 20
 """Characters of the bar that shows a cosine of 1."""
@@ -91,12 +94,23 @@ class NeighborsAnswer(Listing[Neighbor]):
 @checked
 @dataclass(frozen=True)
 class Filters:
-    """Which rows may be answered: those whose token's text matches `only`, special ones, padding, the query's own."""
+    """Which rows may be answered.
+
+    Attributes:
+        only: only tokens whose text matches this regular expression.
+        special: special tokens too.
+        padding: rows that no token has, too.
+        own: the query's own rows too.
+        words: only whole words, such as ` king`, no parts of words.
+        distinct: one of the variants of a token in case and spaces, and none of the query's.
+    """
 
     only: str | None = None
     special: bool = True
     padding: bool = True
     own: bool = False
+    words: bool = False
+    distinct: bool = False
 
     def allowed(self, ranked: TokenTable) -> Mask | None:
         """Return which rows of a table may be answered: bool (rows,), or None where all may.
@@ -105,13 +119,16 @@ class Filters:
             InvalidArgument: `only` is no regular expression.
         """
         pattern = compile_pattern(self.only, "only")
-        if pattern is None and self.special and self.padding:
+        if pattern is None and self.special and self.padding and not self.words:
             return None
         vocabulary, count_of_rows = ranked.need_vocabulary(), ranked.table.shape[0]
         allowed = np.ones(count_of_rows, np.bool_)
-        if not self.padding or pattern is not None:
+        if not self.padding or pattern is not None or self.words:
             allowed[:] = False
-            ids = vocabulary.ids if pattern is None else [each.id for each in vocabulary if pattern.search(each.text)]
+            ids = vocabulary.ids
+            if pattern is not None or self.words:
+                found = (each for each in vocabulary if pattern is None or pattern.search(each.text))
+                ids = np.array([each.id for each in found if not self.words or vocabulary.is_word(each)], np.int64)
             known = np.asarray(ids, np.int64)
             allowed[known[known < count_of_rows]] = True
         if not self.special:
@@ -146,19 +163,45 @@ class Ranking:
     mean: Doubles | None
 
     def answer(self, queries: Sequence[Query]) -> list[NeighborsAnswer]:
-        """Answer queries together, in one pass over the table."""
+        """Answer queries together, in one pass over the table; with `distinct`, in as many as it takes."""
+        if not self.filters.distinct:
+            return [self._describe(*each) for each in zip(queries, self._nearest(queries, self.k), strict=True)]
+        answers: dict[int, NeighborsAnswer] = {}
+        most, waiting = self.k, list(range(len(queries)))
+        while waiting:
+            most = min(MORE * most, self.reader.row_count)
+            for place, found in zip(waiting, self._nearest([queries[place] for place in waiting], most), strict=True):
+                kept = self._distinct(queries[place], found)
+                if len(kept.ids) == self.k or len(found.ids) < most or most == self.reader.row_count:
+                    answers[place] = self._describe(queries[place], kept)
+            waiting = [place for place in waiting if place not in answers]
+        return [answers[place] for place in range(len(queries))]
+
+    def _nearest(self, queries: Sequence[Query], most: int) -> list[Neighbors]:
         own = self.filters.own or self.asked.table.tensor != self.ranked.table.tensor
-        found = nearest_each(
+        return nearest_each(
             self.ranked.table,
             [self.asked.vector(query, self.reading) for query in queries],
-            self.k,
+            most,
             metric=self.metric,
             allowed=self.allowed,
             exclude=[() if own else query.ids for query in queries],
             mean=self.mean,
             reader=self.reader,
         )
-        return [self._describe(query, each) for query, each in zip(queries, found, strict=True)]
+
+    def _distinct(self, query: Query, found: Neighbors) -> Neighbors:
+        """Keep the first k rows that are no variants of the query or of a row before them."""
+        own = () if self.filters.own or self.asked.vocabulary is None else query.ids
+        seen = {root_of(token) for token in map(self.asked.token, own) if token is not None}
+        kept: list[int] = []
+        for place, row in enumerate(found.ids.tolist()):
+            token = self.ranked.token(row)
+            root = root_of(token) if token is not None else str(row)
+            if root not in seen and len(kept) < self.k:
+                seen.add(root)
+                kept.append(place)
+        return replace(found, ids=found.ids[kept], scores=found.scores[kept])
 
     @property
     def blank(self) -> NeighborsAnswer:

@@ -10,7 +10,7 @@ from embtool.answers.text import count
 from embtool.arguments import check_count, checked
 from embtool.categories import MEANINGS, Categorizer, Category
 from embtool.errors import InvalidArgument
-from embtool.vocabulary import Token, Vocabulary, parse_ids, read_queries
+from embtool.vocabulary import Token, Vocabulary, parse_ids, read_queries, root_of
 
 AT_ONCE = 4096
 """Tokens whose categories are told together."""
@@ -152,11 +152,6 @@ def count_categories(model: str, vocabulary: Vocabulary, search: Search, *, padd
     times = Counter(match.category for match in search.matches(vocabulary, padding))
     counted = [CategoryCount(category.value, times[category], MEANINGS[category]) for category in Category]
     return VocabCounts(model, (*counted, CategoryCount("all", times.total(), "")))
-
-
-def root_of(token: Token) -> str:
-    """Return what variants of a token share: its text without spaces around it, in one case."""
-    return token.bytes.decode("utf-8", "replace").strip().casefold()
 
 
 def _variant(text: str, vocabulary: Vocabulary) -> Token:

@@ -32,7 +32,7 @@ from embtool.vocabulary.queries import (
     read_queries,
     read_query,
 )
-from embtool.vocabulary.words import Token, Vocabulary
+from embtool.vocabulary.words import Token, Vocabulary, root_of
 
 __all__ = [
     "POOLS",
@@ -48,4 +48,5 @@ __all__ = [
     "read_query",
     "read_vocabulary",
     "read_vocabulary_file",
+    "root_of",
 ]

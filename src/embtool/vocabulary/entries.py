@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embtool.errors import FormatError
-from embtool.vocabulary.spelling import Spelling, choose_spelling, parts, pattern
+from embtool.vocabulary.spelling import END_MARKED, Spelling, choose_spelling, parts, pattern
 
 LARGEST_ID = (1 << 32) - 1
 """Token ids are 32-bit in the tokenizers library."""
@@ -118,8 +118,11 @@ def parse_tokenizer(state: Mapping[str, Any], file: str) -> MemoryEntries:
     if not isinstance(model, dict):
         raise FormatError(f"{file} has no model: it is not a tokenizer")
     pieces, unknown = _pieces(model.get("vocab"), model, file)
+    suffix, decoder = model.get("end_of_word_suffix"), state.get("decoder")
+    if isinstance(suffix, str) and suffix:
+        decoder = {"type": END_MARKED, "suffix": suffix, "decoder": decoder}
     traits = Traits(
-        decoder=state.get("decoder"),
+        decoder=decoder,
         pre_tokenizer=state.get("pre_tokenizer"),
         unknown=unknown,
         faithful=_faithful(state),

@@ -14,6 +14,10 @@ class Spelling(ABC):
     marks_words: ClassVar[bool] = True
     """Whether a word inside a sentence has a mark of its start, a space; else the bare piece is the whole word."""
 
+    def to_word(self, text: str) -> str:
+        """Write a text as the word that it is inside a sentence."""
+        return f" {text}" if self.marks_words else text
+
     @abstractmethod
     def to_bytes(self, piece: str) -> bytes:
         """Return which bytes a piece stands for."""
@@ -100,6 +104,30 @@ class WordPiece(Spelling):
         return piece
 
 
+class EndMarked(Spelling):
+    """The last piece of a word ends with `</w>`, which stands for a space behind it, as in CLIP and OpenAI-GPT."""
+
+    def __init__(self, inner: Spelling, suffix: str) -> None:
+        self.inner = inner
+        self.suffix = suffix
+
+    def to_word(self, text: str) -> str:
+        """Put the space behind."""
+        return f"{text} "
+
+    def to_bytes(self, piece: str) -> bytes:
+        """Read the mark as a space."""
+        if piece.endswith(self.suffix) and piece != self.suffix:
+            return self.inner.to_bytes(piece.removesuffix(self.suffix)) + b" "
+        return self.inner.to_bytes(piece)
+
+    def to_pieces(self, text: bytes) -> tuple[str, ...]:
+        """Write a space at the end as the mark."""
+        if text.endswith(b" "):
+            return tuple(piece + self.suffix for piece in self.inner.to_pieces(text[:-1]))
+        return self.inner.to_pieces(text)
+
+
 class Words(Spelling):
     """A piece is a word and stands for itself, as in static embeddings."""
 
@@ -120,19 +148,26 @@ class Words(Spelling):
 WORDS = {"type": "Words"}
 """How a decoder is described that leaves words as they are; no tokenizer.json has one."""
 
+PLAIN: dict[Any, type[Spelling]] = {WORDS["type"]: Words, "ByteLevel": ByteLevel}
+"""Spellings without settings, by the type of the component."""
+
+END_MARKED = "EndMarked"
+"""How a decoder is described whose pieces bear the mark of a word's end that the model names."""
+
 
 def choose_spelling(decoder: Any, pre_tokenizer: Any) -> Spelling:
     """Return how a tokenizer spells, by its decoder, or by its pre-tokenizer where it has no decoder.
 
     Both are given as in tokenizer.json: a JSON object with a type, or a sequence of such.
     """
+    if isinstance(decoder, dict) and decoder.get("type") == END_MARKED:
+        inner = choose_spelling(decoder.get("decoder"), pre_tokenizer)
+        return EndMarked(inner if isinstance(inner, ByteLevel) else Words(), text(decoder.get("suffix"), "</w>"))
     for component in (decoder, pre_tokenizer):
         for part in parts(component):
             kind = part.get("type")
-            if kind == WORDS["type"]:
-                return Words()
-            if kind == "ByteLevel":
-                return ByteLevel()
+            if kind in PLAIN:
+                return PLAIN[kind]()
             if kind == "WordPiece":
                 return WordPiece(text(part.get("prefix"), "##"))
             if kind == "Metaspace":

@@ -31,6 +31,13 @@ QUOTED = 100
 """Characters of a text that an error quotes."""
 
 
+JOINTS = dict.fromkeys(map(ord, "'\u2019-_"))
+"""What can stand inside a word beside letters."""
+
+UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+"""How Unicode begins the names of letters of scripts that write words without spaces, or that vocabularies cut so."""
+
+
 @dataclass(frozen=True)
 class Token:
     """One entry of the vocabulary.
@@ -48,6 +55,11 @@ class Token:
     text: str
     bytes: bytes
     special: bool = False
+
+
+def root_of(token: Token) -> str:
+    """Return what variants of a token share: its text without spaces around it, in one case."""
+    return token.bytes.decode("utf-8", "replace").strip().casefold()
 
 
 @checked
@@ -200,7 +212,7 @@ class Vocabulary:
     def find(self, text: str, *, exact: bool = False) -> Token:
         """Find the token a person meant: the word as it stands inside a sentence, else the text itself.
 
-        The word is the text with the vocabulary's mark of a word's start before it. `exact`, or a space in the text,
+        The word is the text with the vocabulary's mark of a word's start, or end. `exact`, or a space in the text,
         forbids that: the token's text must be the one typed.
 
         Raises:
@@ -209,7 +221,8 @@ class Vocabulary:
         if not text:
             raise UnknownToken("an empty text is no token", hint="a single space is written ' ', or bytes:20")
         unsplit: NoVocabulary | None = None
-        for guess in (" " + text, text) if not exact and self.marks_words(text) else (text,):
+        word = self._entries.traits.spelling.to_word(text)
+        for guess in (word, text) if not exact and self.marks_words(text) else (text,):
             try:
                 token = self._one(guess, exact=exact or " " in text)
             except NoVocabulary as error:  # its tokens are known, but not how a text is split
@@ -219,9 +232,18 @@ class Vocabulary:
         raise unsplit or self._unknown_token(text)
 
     def marks_words(self, text: str) -> bool:
-        """Tell whether a text can stand inside a sentence with a mark of a word's start before it."""
+        """Return whether a text can stand inside a sentence with a mark of a word's start or end."""
         spelling = self._entries.traits.spelling
         return spelling.marks_words and not any(map(str.isspace, text)) and text not in self._added_by_text
+
+    def is_word(self, token: Token) -> bool:
+        """Return whether a token is a whole word: letters, as they stand inside a sentence, not a part of a word."""
+        core = token.text.strip(" ")
+        letters = core.translate(JOINTS)
+        if not letters.isalpha() or not core[0].isalpha():
+            return False
+        is_marked = token.text == self._entries.traits.spelling.to_word(core)
+        return is_marked or (token.text == core and unicodedata.name(core[0], "").startswith(UNSPACED))
 
     def find_piece(self, piece: str) -> Token:
         """Find a token by the tokenizer's own spelling, such as `Ġcat`.
@@ -266,8 +288,9 @@ class Vocabulary:
         return [self._make(*entry) for entry in self._ask(lambda entries: entries.beginning(piece, most))]
 
     def word(self, text: str) -> Token | None:
-        """Find the token of a text with a space before it, as a word inside a sentence has, if there is one."""
-        return None if text.startswith(" ") else self._by_bytes(b" " + text.encode("utf-8", "surrogatepass"))
+        """Find the token that a text is as a word inside a sentence, if there is one."""
+        word = self._entries.traits.spelling.to_word(text)
+        return None if text.startswith(" ") else self._by_bytes(word.encode("utf-8", "surrogatepass"))
 
     def _by_bytes(self, data: bytes) -> Token | None:
         added = self._added_by_text.get(data.decode("utf-8", "surrogateescape"))
