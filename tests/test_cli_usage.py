@@ -101,7 +101,7 @@ def test_options_of_the_hub_are_still_there(run: Program) -> None:
 RUN = [
     (name, example)
     for name, examples in EXAMPLES.items()
-    for example in examples
+    for example in (each.line for each in examples)
     if not name.startswith(("cache", "learn", "use"))
 ]
 
@@ -124,12 +124,21 @@ def test_the_examples_of_the_help_screens_run(tmp_path: Path, name: str, example
 
 @pytest.mark.parametrize("command", ["neighbors", "row", "rope", "calc", "vocab", "diff", "export", "check", "map"])
 def test_commands_with_many_options_have_examples(command: str) -> None:
-    assert len(EXAMPLES[command]) >= 2
+    assert len(EXAMPLES[command]) == 3
+
+
+@pytest.mark.parametrize("name", ["", *EXAMPLES])
+def test_the_short_help_begins_with_examples_and_fits_a_small_terminal(run: Program, name: str) -> None:
+    lines = run(*name.split(), "-h", env={"COLUMNS": "80"}).ok().text.rstrip("\n").split("\n")
+    if EXAMPLES.get(name, True):
+        assert len(lines) < 24
+        assert all(len(line) <= 80 for line in lines)
+        assert (lines[0][:2], lines[1][:8]) == ("# ", "embtool ") or "|" in lines[1] or "$(" in lines[1]
+        assert "--help" in " ".join(lines[-2:])
 
 
 def test_the_flagship_example_is_about_words(run: Program) -> None:
-    (example, *_) = EXAMPLES["calc"]
-    answer = run(*shlex.split(example)[1:], *MINI, "--json").ok()
+    answer = run(*shlex.split(EXAMPLES["calc"][0].line)[1:], *MINI, "--json").ok()
     assert answer.document["queries"][0]["neighbors"][0]["piece"] == "Ġqueen"
     assert answer.errors == ""
 

@@ -10,6 +10,7 @@ here.
 import contextlib
 import errno
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -132,7 +133,7 @@ def _version(value: bool) -> None:  # noqa: FBT001 - the signature typer calls
 
 
 app = typer.Typer(
-    cls=_Group, no_args_is_help=False, add_completion=True, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=_Group, no_args_is_help=False, add_completion=True, context_settings={"help_option_names": ["--help", "-h"]}
 )
 
 
@@ -213,8 +214,8 @@ def _complete(arguments: list[str]) -> int:
 
 def _call(arguments: list[str], command: Any = None) -> int:
     """Run the program and turn its errors into lines and statuses; with nothing to do, it says what it can."""
-    if not arguments:
-        return _offer_help([])
+    if not arguments or ("-h" in arguments and _print_short_help(arguments)):
+        return 0 if arguments else _offer_help([])
     if arguments[0] == "help":
         arguments = [*arguments[1:], "--help"]
     try:
@@ -237,6 +238,27 @@ def _call(arguments: list[str], command: Any = None) -> int:
         if (reason := refusal()) is not None:
             note(f"the cache is not used: {reason}; EMBTOOL_CACHE names another folder")
     return result if isinstance(result, int) else 0
+
+
+def _print_short_help(arguments: list[str]) -> bool:
+    """Print the short help of the command that is named before `-h`; where there is none of it, return False."""
+    from embtool.cli import help as texts  # noqa: PLC0415 - only where it is asked for
+
+    words = [word for word in arguments[: arguments.index("-h")] if not word.startswith("-")]
+    width = shutil.get_terminal_size().columns
+    if not words:
+        panels: dict[str, list[str]] = {}
+        for name, (panel, _) in COMMANDS.items():
+            panels.setdefault(panel, []).append(name)
+        print(texts.short_root(panels, width))  # noqa: T201 - the answer
+        return True
+    name = " ".join(words[:2]) if " ".join(words[:2]) in texts.EXAMPLES else words[0]
+    if not texts.EXAMPLES.get(name):
+        return False
+    command = _load(words[0])
+    command = getattr(command, "commands", {}).get(name.partition(" ")[2], command)
+    print(texts.short_help(command, name, width))  # noqa: T201 - the answer
+    return True
 
 
 def _refuse(error: typer.TyperException, arguments: list[str]) -> int:

@@ -1,49 +1,144 @@
 """What `--help` says beside the docstrings: examples, and the values of options in words a reader knows."""
 
+import textwrap
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from embtool.cli.typer_internals import show_argument_as, value_type
 
 HUB = "Hub"
 """The panel of the options that only matter for a repository; it comes last."""
 
-EXAMPLES: dict[str, tuple[str, ...]] = {
-    "info": ("embtool info mini",),
-    "tokens": ("embtool tokens 'the pod restarts the node'",),
-    "vocab": ("embtool vocab '^ straw'", "embtool vocab --counts"),
-    "row": ("embtool row strawberry", "embtool row king queen --npy two.npy"),
+
+class Example(NamedTuple):
+    """A command line that shows a command at work, and what it is for."""
+
+    why: str
+    line: str
+
+
+EXAMPLES: dict[str, tuple[Example, ...]] = {
+    "info": (
+        Example("tables, tying, tokens, positions of the bundled model", "embtool info mini"),
+        Example("one record for each of several models", "embtool info mini mini --jsonl"),
+        Example("what was read, by which formula, and what to ask next", "embtool info mini --explain"),
+    ),
+    "tokens": (
+        Example("a text as the model sees it", "embtool tokens 'the pod restarts the node'"),
+        Example("each line of a pipe is a text", "printf '%s\\n' one two | embtool tokens - --tsv"),
+        Example("with what the tokenizer puts around a text", "embtool tokens 'the pod' --special --json"),
+    ),
+    "vocab": (
+        Example("tokens that begin a word with straw", "embtool vocab '^ straw'"),
+        Example("how many tokens of which kind", "embtool vocab --counts"),
+        Example("the same word in other cases and with other spaces", "embtool vocab --variants king"),
+    ),
+    "row": (
+        Example("the vector of a word, and how long it is among all", "embtool row strawberry"),
+        Example("rows by their numbers, every digit", "embtool row id:0..3 --tsv"),
+        Example("two rows for numpy", "embtool row king queen --npy two.npy"),
+    ),
     "neighbors": (
-        "embtool neighbors strawberry -k 5",
-        "embtool neighbors king queen -k 3 --center",
-        "printf '%s\\n' king pod | embtool neighbors - -k 2 --tsv",
+        Example("the five rows nearest to a word", "embtool neighbors strawberry -k 5"),
+        Example(
+            "whole words only, no variants, without what all rows share",
+            "embtool neighbors king queen -k 3 --words --distinct --center",
+        ),
+        Example("a query a line", "printf '%s\\n' king pod | embtool neighbors - -k 2 --tsv"),
     ),
-    "similarity": ("embtool similarity king queen", "embtool similarity breakfast lunch dinner kubernetes"),
-    "calc": ("embtool calc king - man + woman -k 3", "embtool calc Paris - France + Italy -k 3"),
+    "similarity": (
+        Example("how alike are two words?", "embtool similarity king queen"),
+        Example("all pairs, and which belongs least", "embtool similarity breakfast lunch dinner kubernetes"),
+        Example("the pairs for a program", "embtool similarity king queen man --csv"),
+    ),
+    "calc": (
+        Example("the old question", "embtool calc king - man + woman -k 3"),
+        Example("and its sister", "embtool calc Paris - France + Italy -k 3"),
+        Example("rows at the lengths that they have", "embtool calc king - man + woman -k 3 --no-normalize"),
+    ),
     "map": (
-        "embtool map king queen apple cherry pod node",
-        "embtool map king queen apple --neighbors 3 -o map.svg",
+        Example("six words on a plane", "embtool map king queen apple cherry pod node"),
+        Example("with their neighbours, as a picture", "embtool map king queen apple --neighbors 3 -o map.svg"),
+        Example("the coordinates", "embtool map king queen apple --tsv"),
     ),
-    "check": ("embtool check mini", "embtool check --explain tokens-beyond-table"),
-    "diff": ("embtool diff mini mini", "embtool diff mini mini --exit-code"),
-    "norms": ("embtool norms -k 1", "embtool norms --token king --token the"),
-    "undertrained": ("embtool undertrained -k 5",),
+    "check": (
+        Example("headers and small files", "embtool check mini"),
+        Example("the tables too", "embtool check mini --deep"),
+        Example("what a rule holds, and why it matters", "embtool check --explain tokens-beyond-table"),
+    ),
+    "diff": (
+        Example("which rows moved", "embtool diff mini mini"),
+        Example("for CI: status 1 where anything differs", "embtool diff mini mini --exit-code"),
+        Example("by id, the farthest in plain distance first", "embtool diff mini mini --by id --rank distance"),
+    ),
+    "norms": (
+        Example("how long the rows are, and what they have in common", "embtool norms -k 1"),
+        Example("where two words stand among all", "embtool norms --token king --token the"),
+        Example("every row's norm", "embtool norms mini --list --csv"),
+    ),
+    "undertrained": (
+        Example("candidates for glitch tokens", "embtool undertrained -k 5"),
+        Example("only tokens that a text can contain", "embtool undertrained -k 5 --normal"),
+        Example("told by another measure", "embtool undertrained -k 5 --indicator distance"),
+    ),
     "export": (
-        "embtool export mini --rows id:0..255 -o bytes.npy",
-        "embtool export mini --rows id:0..255 -o bytes.csv",
+        Example(
+            "rows for numpy, with a file of names beside them", "embtool export mini --rows id:0..255 -o bytes.npy"
+        ),
+        Example("a table for a spreadsheet", "embtool export mini --rows id:0..255 -o bytes.csv"),
+        Example("for gensim: KeyedVectors.load_word2vec_format", "embtool export mini --rows id:256..511 -o words.txt"),
     ),
-    "rope": ("embtool rope --theta 10000 --dim 8", "embtool rope --theta 10000 --dim 8 --pos 100"),
-    "input": ("embtool input 'the pod restarts' -m mini",),
-    "learn": ("embtool learn",),
-    "schema": ("embtool schema use",),
+    "rope": (
+        Example("how fast each pair of channels turns", "embtool rope --theta 10000 --dim 8"),
+        Example("how far each has turned at a position", "embtool rope --theta 10000 --dim 8 --pos 100"),
+        Example("that only the distance counts", "embtool rope mini --relative 7 3"),
+    ),
+    "input": (
+        Example("what the first block reads", "embtool input 'the pod restarts' -m mini"),
+        Example("does another order give other rows?", "embtool input 'the pod restarts' --against 'restarts the pod'"),
+        Example("the rows for numpy", "embtool input 'the pod restarts' --npy input.npy"),
+    ),
+    "learn": (
+        Example("the seven steps, and which are done", "embtool learn"),
+        Example("the first of them", "embtool learn 1"),
+        Example("the whole way, on a model of yours", "embtool learn all ./my-model"),
+    ),
+    "schema": (
+        Example("every document there is", "embtool schema"),
+        Example("the JSON Schema of one", "embtool schema use"),
+        Example("of one command's records", "embtool schema neighbors"),
+    ),
     "cache": (),
-    "cache ls": ("embtool cache ls", "embtool cache ls org/name"),
-    "cache rm": ("embtool cache rm org/name", "embtool cache rm --unfinished"),
-    "cache path": ("embtool cache path", "du -sh $(embtool cache path)"),
-    "cache verify": ("embtool cache verify",),
-    "use": ("embtool use mini",),
+    "cache ls": (
+        Example("what is kept, and how large it is", "embtool cache ls"),
+        Example("of one repository", "embtool cache ls org/name"),
+    ),
+    "cache rm": (
+        Example("forget a repository", "embtool cache rm org/name"),
+        Example("what was begun and never finished", "embtool cache rm --unfinished"),
+    ),
+    "cache path": (
+        Example("where it is", "embtool cache path"),
+        Example("how large that is", "du -sh $(embtool cache path)"),
+    ),
+    "cache verify": (Example("is all of it what was written?", "embtool cache verify"),),
+    "use": (
+        Example("ask this model from now on", "embtool use mini"),
+        Example("which one is asked?", "embtool use"),
+        Example("forget the choice", "embtool use --clear"),
+    ),
 }
 """Command lines that show each command on the bundled model; the pages print what they print."""
+
+FIRST = (
+    Example("the nearest rows to a word", "embtool neighbors strawberry"),
+    Example("the same on a model of yours", "embtool neighbors strawberry -m FOLDER"),
+    Example("what a model's tables are, from its headers", "embtool info FOLDER"),
+)
+
+SHORT_LINES = 23
+"""Lines of the short help: a small terminal shows them and the prompt below."""
 
 LONG_CHOICE = 26
 """Characters of a list of choices beyond which a narrow terminal breaks it, and it must not break inside a word."""
@@ -52,7 +147,7 @@ LONG_CHOICE = 26
 def tidy(command: Any, context: Any, name: str) -> None:
     """Make a command's help readable: flags without a type, values by a letter, examples, the hub's options last."""
     if EXAMPLES[name]:
-        command.epilog = "\n\n".join(("Examples:", *EXAMPLES[name]))
+        command.epilog = "\n\n".join(("Examples:", *(example.line for example in EXAMPLES[name])))
     command.get_help_option(context).metavar = ""
     for parameter in command.params:
         if parameter.param_type_name == "argument":
@@ -78,3 +173,50 @@ def _value(option: Any) -> str:
         choices = [choice.value for choice in kind]
         return ("|" if len("|".join(choices)) <= LONG_CHOICE else " | ").join(choices)
     return "N" if kind is int else "X" if kind is float else "TEXT"
+
+
+def short_help(command: Any, name: str, width: int) -> str:
+    """Write the short help of a command: examples, what it answers, and its own options as far as lines allow."""
+    usage = " ".join(["Usage:", "embtool", *name.split(), *_usage(command)])
+    lines = [line for example in EXAMPLES.get(name, ()) for line in (f"# {example.why}", example.line)]
+    summary = textwrap.wrap((command.help or "").split("\n\n", 1)[0], width)
+    options = [each for each in command.params if each.param_type_name != "argument" and _is_own(each)]
+    shown = [(_option(each), each.help or "") for each in options]
+    room = SHORT_LINES - len(lines) - len(summary) - len(("", "", "", "usage", "last"))
+    last = f"embtool {name} --help tells everything"
+    if len(shown) > room:
+        last, shown = f"{last}; not here: {' '.join(option.split()[0] for option, _ in shown[room:])}", shown[:room]
+    indent = max((len(option) for option, _ in shown), default=0) + 2
+    told = [_clipped(f"{option:<{indent}}{text}", width) for option, text in shown]
+    parts = [*(_clipped(line, width) for line in lines), "", *summary, "", usage, *told, "", _clipped(last, width)]
+    return "\n".join(parts)
+
+
+def _usage(command: Any) -> list[str]:
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    return [each.metavar or each.name.upper() for each in arguments]
+
+
+def _option(option: Any) -> str:
+    """Write an option with its value: -k N."""
+    value = "" if option.is_flag else f" {option.metavar or _value(option)}"
+    name: str = min(option.opts, key=len)
+    return name + value if len(value) < LONG_CHOICE else name
+
+
+def _is_own(option: Any) -> bool:
+    """Return whether an option is of the command itself, and not one that most commands have."""
+    return getattr(option, "rich_help_panel", None) not in (HUB, "Output", "Tokens", "Model") and option.name != "help"
+
+
+def _clipped(line: str, width: int) -> str:
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def short_root(panels: Mapping[str, Sequence[str]], width: int) -> str:
+    """Write the short help of the program: examples, and the commands by what they are for."""
+    lines = [line for example in FIRST for line in (f"# {example.why}", example.line)]
+    indent = max(map(len, panels)) + 2
+    named = [f"{panel:<{indent}}{' '.join(names)}" for panel, names in panels.items()]
+    last = ["embtool COMMAND -h is short, embtool COMMAND --help whole; embtool --help says what each answers"]
+    return "\n".join([*lines, "", "Usage: embtool COMMAND ...", "", *named, "", *textwrap.wrap(last[0], width)])
