@@ -104,8 +104,9 @@ def _print(subject: Subject, steps: Sequence[Step]) -> None:
     """Print the script of the lesson with its answers."""
     page = Page()
     for step in steps:
+        questions = step.make(subject)  # before its head: a model that lacks what it needs has no such step
         _head(page, step, subject)
-        for question in (*((step.recall,) if step.recall is not None else ()), *step.make(subject)):
+        for question in (*((step.recall,) if step.recall is not None else ()), *questions):
             _ask(page, question)
             _reveal(page, question, "")
         sys.stdout.flush()
@@ -180,13 +181,14 @@ class _Walk:
 
     def _step(self, step: Step) -> None:
         """Walk one step and keep that it was done."""
+        questions = step.make(self.subject)
         _head(self.page, step, self.subject)
         verdicts: list[bool | None] = []
         if step.recall is not None and any(number < step.number for number in read_progress()):
             self.page.gap()
             self.page.say("First, do you remember?", "dim")
             verdicts.append(self._question(step.recall))
-        verdicts += [self._question(question) for question in step.make(self.subject)]
+        verdicts += [self._question(question) for question in questions]
         counted = [verdict for verdict in verdicts if verdict is not None]
         done = Done(self.subject.model.name, sum(counted), len(counted))
         save_progress({**read_progress(), step.number: done})

@@ -2,17 +2,20 @@
 
 import contextlib
 import re
+import shlex
 from collections.abc import Sequence
-from difflib import SequenceMatcher
+from difflib import SequenceMatcher, get_close_matches
 from enum import Enum
 from pathlib import Path
 
 import typer
 
 from embtool.answers.text import shell
+from embtool.cli import COMMANDS
 from embtool.cli.typer_internals import bounds, rejected_value, value_type
 from embtool.errors import EmbtoolError, SourceError, UnknownToken
 from embtool.model import is_model, open_model
+from embtool.places import is_file
 from embtool.settings import BUNDLED, choose_model
 
 MODEL_FIRST = ("info", "check", "diff", "export", "norms", "undertrained", "rope", "learn", "use")
@@ -21,6 +24,25 @@ MODEL_FIRST = ("info", "check", "diff", "export", "norms", "undertrained", "rope
 WITH_TOKEN = ("norms", "rope")
 """Those of them that take a token."""
 
+
+HABITS = {"-n": "-k", "--topn": "-k", "--limit": "-k", "-V": "--version", "-v": "--version", "-w": "--words"}
+HABITS |= {
+    "-w": "--words",
+    "version": "--version",
+    "show": "info",
+    "ls": "cache ls",
+    "list": "vocab",
+    "encode": "tokens",
+}
+HABITS |= dict.fromkeys(("nn", "knn", "most_similar", "most-similar"), "neighbors")
+"""What users of other tools type, and what it is here."""
+
+CHOICE_REFUSED = re.compile(
+    r"Invalid value for '(?:-\w' / ')?(--\S+)': Value error, (.*) is not one of (.*)", re.DOTALL
+)
+
+NEAR = 0.6
+"""How alike two names must be (difflib's ratio) for one to be offered for the other."""
 
 MOVED = {"odd": "similarity", "analogy": "calc --questions"}
 """Commands of 0.1.0 that are another one's now."""
@@ -46,6 +68,10 @@ def moved(arguments: Sequence[str]) -> tuple[str, str] | None:
 def sentence(error: typer.TyperException) -> str:
     """Write a usage error as one lower-case line without a full stop."""
     text = _wish(error) or error.format_message().removeprefix("Invalid value: ")
+    several = CHOICE_REFUSED.fullmatch(text)
+    if several is not None:
+        *others, last = several[3].replace("'", "").rstrip(".").split(", ")
+        text = f"{several[1]} is {', '.join(others)} or {last}, not {several[2]}"
     if getattr(error, "possibilities", None):
         text = error.message
     text = " ".join(text.split()).rstrip(".")
@@ -65,8 +91,19 @@ def hint(error: typer.TyperException, arguments: Sequence[str], command: str) ->
     if "two models" in error.message or "one model" in error.message:
         return f"embtool {command} A B" if command == "diff" else f"embtool {command} MODEL"
     full = f"embtool {command} --help" if command else "embtool --help"
-    near = sorted(getattr(error, "possibilities", None) or (), key=lambda name: -_likeness(option, name))
-    return f"did you mean {near[0]}? {full} lists all options" if near else full
+    if not command and option in ("-m", "--model", "--json", "-f", "--format", "-k", "-q"):
+        named = next((word for word in arguments if word in COMMANDS), "COMMAND")
+        return f"options stand after the command: embtool {named} {option} ..."
+    if command == "export" and "'-o'" in error.format_message() and len(arguments) > len(("export", "MODEL")):
+        return f"did you mean -o {arguments[-1]}?"
+    if command:
+        near = max(getattr(error, "possibilities", None) or [""], key=lambda name: _likeness(option, name))
+        near = HABITS.get(option) or (near if _likeness(option, near) >= NEAR else "")
+    else:
+        near = HABITS.get(arguments[0], "")
+        begun = [name for name in COMMANDS if name.startswith(arguments[0])]
+        near = near or next(iter([*begun, *get_close_matches(arguments[0], COMMANDS, 1, NEAR)]), "")
+    return f"did you mean {near}? {full} lists all" if near else full
 
 
 def meant(arguments: Sequence[str], error: EmbtoolError) -> str | None:
@@ -80,6 +117,13 @@ def meant(arguments: Sequence[str], error: EmbtoolError) -> str | None:
             rest = list(words)
             rest.remove(model)
             return f"a model is named with -m: {shell([command, *rest, '-m', model])}"
+        glued = next((word for word in unknown if command == "calc" and re.search(r"\w[+-]\w", word)), None)
+        if glued is not None:
+            apart = re.sub(r"(?<=\w)([+-])(?=\w)", r" \1 ", glued)
+            return f"put spaces around + and -: {shell([command, apart])}"
+        file = next((word.removeprefix("@") for word in unknown if is_file(Path(word.removeprefix("@")))), None)
+        if file is not None:
+            return f"a file of tokens, one a line, is read from stdin: {shell([command, '-'])} < {shlex.quote(file)}"
     if isinstance(error, SourceError) and command in MODEL_FIRST and typed and "/" not in typed[0]:
         with contextlib.suppress(EmbtoolError):
             open_model(choose_model()[0], offline=True).vocabulary.find(typed[0])
@@ -100,6 +144,7 @@ def glued_option(arguments: Sequence[str], letter: str) -> str | None:
 
 def _likeness(typed: str, name: str) -> float:
     """Tell how near a name is to what was typed: two letters swapped are nearest."""
+    typed, name = typed.strip("-"), name.strip("-")
     same_letters = 1.0 if sorted(typed) == sorted(name) else 0.0
     return same_letters + SequenceMatcher(None, typed, name).ratio()
 

@@ -81,7 +81,11 @@ def check_named_file(source: Source, file: str) -> str:
         return file
     if file.endswith(PICKLES):
         raise refuse_pickle(source.name, file)
-    raise UnsupportedFormat(f"{source.name} is not a model: embtool opens folders, *{', *'.join(OPENERS)} files")
+    folder = source.name.removesuffix(file).rstrip("/")
+    hint = f"did you mean its folder, {folder}?" if file.endswith((".json", ".model", "vocab.txt")) and folder else None
+    raise UnsupportedFormat(
+        f"{source.name} is not a model: embtool opens folders, *{', *'.join(OPENERS)} files", hint=hint
+    )
 
 
 def _sniff(source: Source, file: str) -> Callable[[Source, str], Checkpoint] | None:

@@ -25,6 +25,7 @@ SUFFIXES = {
     ".csv": "csv",
     ".w2v": "word2vec",
     ".txt": "word2vec",
+    ".vec": "word2vec",
 }
 """The format that a file's name asks for."""
 
@@ -64,7 +65,8 @@ def choose_format(kind: str | None, path: Path) -> str:
     if kind is None:
         kind = SUFFIXES.get(path.suffix)
         if kind is None:
-            raise InvalidArgument(f"format is one of {', '.join(WRITERS)}; the name {path.name} does not say which")
+            told = f"the name {path.name} does not say which; one that ends in {', '.join(SUFFIXES)} does"
+            raise InvalidArgument(f"format is one of {', '.join(WRITERS)}; {told}")
     if kind not in WRITERS:
         raise InvalidArgument(f"format is one of {', '.join(WRITERS)}, not {kind}")
     return kind
@@ -127,7 +129,7 @@ def write_export(asked: TokenTable, ids: Ids, kind: str, path: Path) -> ExportAn
     written = tuple(WrittenFile(str(place), place.stat().st_size) for place in WRITERS[kind](export, path))
     rows_written, width = len(ids), asked.table.shape[1]
     notes = (
-        *(f"wrote {file.path} ({size(file.bytes)})" for file in written),
+        *(f"wrote {file.path} ({kind}, {size(file.bytes)})" for file in written),
         f"{count(rows_written)} rows of {count(width)} numbers from {asked.table.tensor.name}",
     )
     return ExportAnswer(asked.model, asked.role, asked.table.tensor.name, written, rows_written, width, notes)

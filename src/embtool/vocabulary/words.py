@@ -330,16 +330,16 @@ class Vocabulary:
         """Say what the tokenizer makes of a text that is not one token."""
         tokens = self.encode(text)
         if not tokens or all(token.id == self.unknown for token in tokens):
-            hints = (_quoted(text), self._near(text))
+            hints = (_quoted(text), _numbered(text), self._near(text))
             return UnknownToken(f"{text!r} is not a token of {self.file}", hint=_joined(hints))
-        listed = " + ".join(repr(token.text) for token in tokens[:LISTED_PIECES])
+        listed = " + ".join(map(_shown, tokens[:LISTED_PIECES]))
         more = f" + {len(tokens) - LISTED_PIECES} more" if len(tokens) > LISTED_PIECES else ""
         if len(tokens) == 1:
             return UnknownToken(f"{text!r} is not a token; the nearest reading is {listed}")
         pooled = "one vector of them is their rows' mean (--pool mean)"
         return UnknownToken(
             f"{text!r} is {len(tokens)} tokens: {listed}{more}",
-            hint=_joined((_quoted(text), self._near(text), pooled)),
+            hint=_joined((_quoted(text), _numbered(text), self._near(text), pooled)),
         )
 
     def _near(self, text: str) -> str | None:
@@ -367,6 +367,19 @@ def _quoted(text: str) -> str | None:
     if bare[:1] and bare[0] in QUOTES and bare[-1] in QUOTES:
         bare = bare.strip(QUOTES)
     return f"quotes and commas are part of the text; did you mean {bare}" if bare.strip() and bare != text else None
+
+
+def _numbered(text: str) -> str | None:
+    """Say how a row is named by its number, where a number was typed."""
+    digits = text.replace(",", "")
+    return f"a row by its number is id:{digits}" if digits.isdecimal() and digits.isascii() else None
+
+
+def _shown(token: Token) -> str:
+    """Quote a token's text, or its bytes where they are a part of a character."""
+    if "\ufffd" in token.text:
+        return "".join(f"<{byte:02X}>" for byte in token.bytes)
+    return repr(token.text)
 
 
 def _joined(hints: Iterable[str | None]) -> str | None:
