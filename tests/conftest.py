@@ -6,6 +6,7 @@ Command lines run in the folder `models`, so they name a model as a person would
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,12 @@ SLOW = frozenset(
     for name in ("completion", "confined", "crash", "fuzz", "limits", "load", "packaging", "sandbox", "strangers")
 )
 """Files whose tests take many processes, or long; of each function the first case is run with the others."""
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C end the programs that tests start, though a shell that put the tests in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
