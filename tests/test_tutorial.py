@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import lookalike
 import numpy as np
 import pytest
 
 import embtool
+from embtool.lesson import stand_ins
 from embtool.positions import Learned, Rope
 
 ROOT = Path(__file__).parent.parent
@@ -21,7 +21,7 @@ REAL = ROOT.parent / "shared" / "real" / "configs"
 @pytest.fixture(scope="module")
 def lookalikes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lookalikes")
-    for name, make in lookalike.MODELS.items():
+    for name, make in stand_ins.MODELS.items():
         (folder / name).mkdir()
         make(folder / name)
     return folder

@@ -13,6 +13,7 @@ from embtool.answers import Format
 from embtool.answers.terminal import Page
 from embtool.answers.text import shell
 from embtool.cli import completion
+from embtool.cli.messages import note
 from embtool.cli.options import ModelOptions, OutputOptions
 from embtool.lesson import (
     STEPS,
@@ -60,6 +61,10 @@ def run(
     ] = None,
     *,
     reset: Annotated[bool, typer.Option("--reset", help="Forget which steps are done.")] = False,
+    stand_ins: Annotated[
+        bool,
+        typer.Option("--stand-ins", help="Make the models of the tutorial in this folder, or those named, instead."),
+    ] = False,
     model: ModelOptions,
     output: OutputOptions,
 ) -> None:
@@ -71,6 +76,12 @@ def run(
     """
     if reset:
         forget()
+    if stand_ins:
+        from embtool.lesson.stand_ins import make_stand_ins  # noqa: PLC0415 - rare
+
+        for made in make_stand_ins(words or ()):
+            note(f"made {made}")
+        return
     chosen, named = _steps(words or ())
     if not chosen and output.asked is not Format.JSON:
         shown = [*([] if named is None else [named]), *(model.models or ())]

@@ -1,19 +1,19 @@
-"""Make stand-ins for models that are too large, or too far away, to show on a page: `python tools/lookalike.py`.
+"""Stand-ins for models that are too large, or too far away, to show on a page.
 
 Each is a folder that embtool opens as it opens the real thing. What is real in them and what is made up is said below,
-and where they are shown. `python tools/lookalike.py tuned` makes only that one; without a name all are made, here.
+and in the tutorial, which shows them.
 """
 
 import json
 import shutil
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 
-import embtool
-from embtool.model import bundled_folder
+from embtool.errors import InvalidArgument, LocalFailure
+from embtool.model import bundled_folder, open_model
 
 POSITIONS = 1024
 """How far GPT-2 reads, and so how many rows its position table has."""
@@ -27,7 +27,7 @@ def gpt2_like(folder: Path) -> None:
 
     GPT-2 learned its position table. This one is drawn, smooth, so that places side by side have similar rows.
     """
-    model = embtool.open_model("mini")
+    model = open_model("mini")
     rows, width = model.input_table.shape
     chance = np.random.default_rng(2)
     turns = np.outer(np.arange(POSITIONS) / POSITIONS, WAVES) * 2 * np.pi
@@ -57,7 +57,7 @@ def tuned(folder: Path) -> None:
     Every 32nd row has moved a little, that of strawberry half the way to pod; the rows without a token are cut off;
     the config stretches positions by four; and all is stored in float32, in twice as many bytes.
     """
-    model = embtool.open_model("mini")
+    model = open_model("mini")
     chance, size = np.random.default_rng(3), len(model.vocabulary.ids)
     tables = {}
     for table in (model.input_table, model.output_table):
@@ -82,7 +82,21 @@ def write(path: Path, settings: dict[str, object]) -> None:
 
 MODELS = {"gpt2-like": gpt2_like, "qwen3.6-settings": qwen36_settings, "tuned": tuned}
 
-if __name__ == "__main__":
-    for name in sys.argv[1:] or MODELS:
-        Path(name).mkdir(exist_ok=True)
-        MODELS[name](Path(name))
+
+def make_stand_ins(names: Sequence[str] = ()) -> list[str]:
+    """Make stand-ins in the working folder, all or those named, and return their names.
+
+    Raises:
+        InvalidArgument: there is none of that name.
+        LocalFailure: the folder cannot be written.
+    """
+    unknown = [name for name in names if name not in MODELS]
+    if unknown:
+        raise InvalidArgument(f"there is no stand-in {unknown[0]!r}: they are {', '.join(MODELS)}")
+    for name in names or MODELS:
+        try:
+            Path(name).mkdir(exist_ok=True)
+            MODELS[name](Path(name))
+        except OSError as error:
+            raise LocalFailure(f"cannot make {name}: {error.strerror or error}") from error
+    return list(names or MODELS)
