@@ -21,8 +21,9 @@ from program import Program
 from small_models import END_OF_TEXT, SPACED, config, float32, table, texts, tokenizer_json, write_single
 
 from embtool.errors import FormatError
-from embtool.picture import Box, Picture, Point, columns, place_labels, to_lines, to_page
+from embtool.picture import Box, Picture, Point, columns, place_labels, to_page
 from embtool.projection import project_on_own, project_on_table
+from embtool.questions.map_lines import draw
 from embtool.survey import Axes
 
 WORDS = [f" {word}" for word in SPACED]
@@ -79,45 +80,64 @@ def point(name: str, x: float, y: float, parent: int | None = None) -> Point:
     return Point(name, "id 1", x, y, parent)
 
 
+def drawn(points: list[Point], width: int, height: int) -> list[str]:
+    """Draw points and return the lines without their styles."""
+    lines = draw(Picture("", "", points), width, height)
+    return [line if isinstance(line, str) else "".join(text for text, _ in line) for line in lines]
+
+
 def test_a_picture_of_characters() -> None:
-    picture = Picture("t", "c", [point("left", -1, 0), point("right", 1, 0), point("up", 0, 0.5, 0)])
-    lines = to_lines(picture, 30, 9)
-    assert len(lines) == 9
-    assert lines[4] == "  • left                  • right"[: len(lines[4])]
-    assert "up" in "".join(lines[:4])
-    assert "·" in "".join(lines[:4])
+    lines = drawn([point("left", -1, 0), point("right", 1, 0), point("up", 0, 0.5, 0)], 30, 9)
+    assert len(lines) <= 9
+    assert re.fullmatch(r" +• left +(• right|right •)", lines[-1])
+    assert re.fullmatch(r" +· up", lines[0])
 
 
 @given(
     st.lists(
         st.tuples(st.text("aé日本🙂\u0301", min_size=1, max_size=6), st.floats(-3, 3), st.floats(-3, 3)),
         min_size=1,
-        max_size=12,
-    )
+        max_size=14,
+    ),
+    st.sampled_from([50, 80, 120]),
 )
-def test_lines_are_never_too_wide(points: list[tuple[str, float, float]]) -> None:
-    lines = to_lines(Picture("", "", [point(*entry) for entry in points]), 40, 12)
-    assert all(columns(line) <= 40 for line in lines[:12])
+def test_every_name_is_shown_whole_and_no_line_is_too_wide(points: list[tuple[str, float, float]], width: int) -> None:
+    lines = drawn([point(*entry) for entry in points], width, 16)
+    picture = [line for line in lines if not line.startswith("  ") or "•" in line]
+    assert all(columns(line) <= width for line in picture)
     assert all(line == line.rstrip() for line in lines)
     text = "\n".join(lines)
     for name, _, _ in points:
         assert name in text
 
 
-def test_points_that_touch_get_keys_and_a_legend() -> None:
-    points = [point("far", 0, 0), point("one", 9.99, 5), point("same", 10, 5), point("beside", 9.7, 5)]
-    lines = to_lines(Picture("", "", points), 40, 12)
-    drawn, legend = lines[:12], lines[12:]
-    assert sum(line.count("•") for line in drawn) == 1
-    assert "• far" in "\n".join(drawn)
-    assert legend == ["", "  1 one, same   2 beside"]
-    assert [line for line in drawn if "21" in line]
+def test_names_have_blanks_around_them_and_colours_of_their_query() -> None:
+    points = [
+        point(name, x, y) for name, x, y in (("far", 0, 0), ("one", 9.99, 5), ("same", 10, 5), ("beside", 9.7, 5))
+    ]
+    near = [point("near one", 9.9, 5.1, 1), point("near far", 0.1, 0.1, 0)]
+    lines = [line for line in draw(Picture("", "", [*points, *near]), 60, 14) if not isinstance(line, str)]
+    styles = {text.strip(" •·┄"): style for line in lines for text, style in line if text.strip(" •·┄")}
+    assert {name for name in styles} == {each.name for each in [*points, *near]}
+    assert styles["near one"] == styles["one"] != styles["far"] == styles["near far"]
+    text = "\n".join("".join(span for span, _ in line) for line in lines)
+    assert sum(text.count(sign) for sign in "•·") == len(points) + len(near)
+    for name in ("one", "same", "beside", "far"):
+        assert re.search(rf"(^|[ ┄]){name}($|[ ┄])", text, re.MULTILINE)
 
 
-def test_more_points_than_keys_are_counted() -> None:
-    crowd = [point("x", place % 20, place // 20) for place in range(100)]
-    lines = to_lines(Picture("", "", crowd), 40, 12)
-    assert "points without a name" in lines[-1]
+def test_a_flat_picture_has_few_lines_and_the_same_ones_again() -> None:
+    points = [point(f"w{place}", place, 0) for place in range(5)]
+    assert drawn(points, 80, 40) == drawn(points, 80, 40)
+    assert len(drawn(points, 80, 40)) == 1
+
+
+def test_more_points_than_a_picture_holds_are_listed() -> None:
+    crowd = [point(f"w{place}", place % 20, place // 20) for place in range(100)]
+    lines = drawn([*crowd, point("child", 0, 0, 7)], 40, 12)
+    assert "too many names" in lines[0]
+    assert "  • w7: child" in lines
+    assert all(f"w{place}" in "\n".join(lines) for place in range(100))
 
 
 def test_columns_of_a_terminal() -> None:

@@ -1,15 +1,13 @@
-"""Points with names, drawn: as characters, as shapes for a PNG or SVG, as a page that zooms.
+"""Points with names, drawn: as shapes for a PNG or SVG, as a page that zooms.
 
 Names come ready to be shown on one line; what a page obeys is escaped here. Labels are placed beside their points so
 that none covers another or comes so near another point that it could be taken for its name. A label for which there is
-no room is left out of a picture, and its point stays; among characters, a key stands for the point and a legend names
-it.
+no room is left out, and its point stays.
 """
 
 import html
 import json
 import re
-import string
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,9 +23,6 @@ CHARACTER_ASPECT = 2.0
 
 MARGIN = 0.08
 """The share of the picture left free on each side."""
-
-KEYS = string.digits[1:] + string.ascii_letters
-"""What stands for a point whose name is in the legend."""
 
 WIDTH, HEIGHT = 960, 720
 EDGE = 32
@@ -135,17 +130,17 @@ def _spots(mark: Box, size: tuple[float, float], gap: float) -> Iterator[Box]:
         yield Box(left, top, width, height)
 
 
-def _fit(points: Sequence[Point], width: float, height: float) -> list[tuple[float, float]]:
-    """Scale points into a frame, equally along both axes, y downwards."""
+def fit(points: Sequence[Point], width: float, height: float, *, is_equal: bool = True) -> list[tuple[float, float]]:
+    """Scale points into a frame, equally along both axes or each by itself, y downwards."""
     xs, ys = [point.x for point in points], [point.y for point in points]
     spread_x, spread_y = max(xs) - min(xs), max(ys) - min(ys)
     room_x, room_y = width * (1 - 2 * MARGIN), height * (1 - 2 * MARGIN)
     scales = [room / spread for room, spread in ((room_x, spread_x), (room_y, spread_y)) if spread > 0]
     scale = min(scales, default=1.0)
+    scale_x, scale_y = (scale, scale) if is_equal else (room_x / (spread_x or 1), room_y / (spread_y or 1))
     middle_x, middle_y = (max(xs) + min(xs)) / 2, (max(ys) + min(ys)) / 2
-    return [
-        (width / 2 + (x - middle_x) * scale, height / 2 - (y - middle_y) * scale) for x, y in zip(xs, ys, strict=True)
-    ]
+    across = [width / 2 + (x - middle_x) * scale_x for x in xs]
+    return [*zip(across, (height / 2 - (y - middle_y) * scale_y for y in ys), strict=True)]
 
 
 # --- characters -------------------------------------------------------------------------------------------------------
@@ -162,73 +157,13 @@ def _columns(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in WIDE else 1
 
 
-def to_lines(picture: Picture, width: int, height: int) -> list[str]:
-    """Draw a picture with characters: so many columns and lines, and below them the names that have no room beside."""
-    placed = _fit(picture.points, width, height * CHARACTER_ASPECT)
-    cells: dict[tuple[int, int], list[Point]] = {}
-    for (x, y), point in zip(placed, picture.points, strict=True):
-        cell = min(max(int(x), 0), width - 1), min(max(int(y / CHARACTER_ASPECT), 0), height - 1)
-        cells.setdefault(cell, []).append(point)
-    marks = [Box(x, y, 1, 1) for x, y in cells]
-    held = list(cells.values())
-    sizes = [
-        (columns(points[0].name), 1) if len(points) == 1 and _alone(mark, marks) else None
-        for mark, points in zip(marks, held, strict=True)
-    ]
-    labels = place_labels(marks, sizes, Box(0, 0, width, height), 1, (1, 1))
-    grid = [[" "] * width for _ in range(height)]
-    keys, legend, unnamed = iter(KEYS), [], 0
-    for mark, points, label in zip(marks, held, labels, strict=True):
-        sign = "•" if any(point.parent is None for point in points) else "·"
-        if label is not None:
-            _write(grid[int(label.top)], int(label.left), points[0].name)
-        elif (key := next(keys, None)) is not None:
-            legend.append(f"{key} {', '.join(point.name for point in points)}")
-            sign = key
-        else:
-            unnamed += len(points)
-        grid[int(mark.top)][int(mark.left)] = sign
-    legend += [f"and {unnamed} points without a name"] if unnamed else []
-    return ["".join(line).rstrip() for line in grid] + ([""] if legend else []) + _packed(legend, width)
-
-
-def _alone(mark: Box, marks: Sequence[Box]) -> bool:
-    """Return whether no other mark touches this one, be it at a corner."""
-    return sum(mark.grown(0.5, 0.5).meets(other) for other in marks) == 1
-
-
-def _packed(entries: Sequence[str], width: int) -> list[str]:
-    """Put entries on as few lines as they need."""
-    lines: list[str] = []
-    for entry in entries:
-        longer = f"{lines[-1]}   {entry}" if lines else ""
-        if lines and columns(longer) <= width:
-            lines[-1] = longer
-        else:
-            lines.append(f"  {entry}")
-    return lines
-
-
-def _write(line: list[str], column: int, text: str) -> None:
-    """Write a text into the cells of a line; what has no width joins the character before it."""
-    for character in text:
-        wide = _columns(character)
-        if wide == 0:
-            line[max(column - 1, 0)] += character
-            continue
-        line[column] = character
-        if wide == 2:  # noqa: PLR2004 - a character of two columns leaves no cell for another
-            line[column + 1] = ""
-        column += wide
-
-
 # --- PNG and SVG ------------------------------------------------------------------------------------------------------
 
 
 def to_drawing(picture: Picture) -> Drawing:
     """Draw a picture with shapes, which `drawing` writes as SVG or PNG."""
     frame = Box(EDGE, TITLE_ROOM, WIDTH - 2 * EDGE, HEIGHT - TITLE_ROOM - CAPTION_ROOM)
-    placed = [(frame.left + x, frame.top + y) for x, y in _fit(picture.points, frame.width, frame.height)]
+    placed = [(frame.left + x, frame.top + y) for x, y in fit(picture.points, frame.width, frame.height)]
     lines, discs, names = [], [], []
     for spot, point in zip(placed, picture.points, strict=True):
         main = point.parent is None

@@ -35,7 +35,8 @@ class Block:
     columns: Sequence[Column] = ()
     records: Records = ()
     sections: Sequence[Section] = ()
-    after: Sequence["str | RenderableType"] = ()
+    after: Sequence["str | tuple[tuple[str, str], ...] | RenderableType"] = ()
+    """Lines: texts that are wrapped, texts with their styles that are not, or what rich can draw."""
 
 
 class Answer:

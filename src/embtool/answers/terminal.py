@@ -29,7 +29,7 @@ MOST_NAMED = 6
 """Columns named among those for which a terminal has no room; of more, the first."""
 
 ORNAMENTS = {"␣": "_", "×": "x", "…": "...", "·": "-", "–": "-", "─": "-", "→": "->", "≥": ">=", "█": "#", "•": "o"}
-ORNAMENTS |= {"“": '"', "”": '"', "‖": "|", "√": "sqrt", "₀": "0", "₁": "1", "²": "^2"}
+ORNAMENTS |= {"“": '"', "”": '"', "┄": ".", "‖": "|", "√": "sqrt", "₀": "0", "₁": "1", "²": "^2"}
 ORNAMENTS |= zip("▁▂▃▄▅▆▇", ".:-=+*%", strict=True)
 """Characters of this program's own that a stream may lack, and what stands for them then."""
 
@@ -92,6 +92,8 @@ def print_blocks(
         for extra in block.after:
             if isinstance(extra, str):
                 _print_hanging(extra, _indent(extra), console, stream)
+            elif isinstance(extra, tuple):
+                _print_line(_assembled(extra, stream), console)
             else:
                 console.print(extra)
         stream.flush()
@@ -222,6 +224,12 @@ class _Grid:
 
     def _print(self, line: "str | Text") -> None:
         _print_line(line, self._console)
+
+
+def _assembled(spans: Iterable[tuple[str, str]], stream: TextIO) -> "Text":
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    return Text.assemble(*((encodable(safe(text), stream), style) for text, style in spans))
 
 
 def _print_line(line: "str | Text", console: "Console") -> None:

@@ -28,6 +28,7 @@ from embtool.cli.typer_internals import ASKED, pass_texts
 from embtool.errors import EmbtoolError, LocalFailure, SourceError
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "learn": ("Learn", "A lesson in seven steps: guess, then see it measured on your own model."),
     "info": ("Look", "Tables, tying, vocabulary and positions of a model, from its headers."),
     "tokens": ("Look", "Text to token ids."),
     "vocab": ("Look", "Search the vocabulary."),
@@ -43,8 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("Table", "The table for other tools: numpy, safetensors, Parquet, CSV, projector, word2vec."),
     "rope": ("Position", "How rotary positions turn a vector: frequencies, wavelengths, angles."),
     "input": ("Position", "The sequence that the first block reads: token row and position."),
-    "learn": ("Learn", "A lesson in seven steps: guess, then see it measured on your own model."),
-    "schema": ("Learn", "The JSON Schema of what a command prints."),
+    "schema": ("Set up", "The JSON Schema of what a command prints."),
     "cache": ("Set up", "What was fetched and derived: list, check, remove."),
     "use": ("Set up", "Choose the default model."),
 }
@@ -201,11 +201,15 @@ def _is_about_completion(arguments: list[str]) -> bool:
 def _complete(arguments: list[str]) -> int:
     """Answer a shell that asks what can be typed, or print or install its script."""
     from embtool.cli import shells  # noqa: PLC0415 - only where a shell asks
+    from embtool.cli.typer_internals import shell_name  # noqa: PLC0415 - as above
 
     command = typer.main.get_command(app)
     if ASKED in os.environ:
         return shells.answer(command)
     shells.take_over()
+    if ASKED not in os.environ and arguments[1:] and arguments[1] != shell_name():
+        complain("error", f"this shell is {shell_name() or 'unknown'}: run it in {arguments[1]}")
+        return USAGE
     if unknown := shells.unknown_shell():
         complain("error", f"completion is for {', '.join(shells.SHELLS)}, and this shell is {unknown}")
         return USAGE

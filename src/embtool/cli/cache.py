@@ -24,9 +24,7 @@ app = typer.Typer(add_completion=False, help="List, check and remove what embtoo
 
 Models = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="MODEL...", autocompletion=completion.kept_models, help="Models, as org/name. Default: everything."
-    ),
+    typer.Argument(metavar="MODEL...", autocompletion=completion.kept_models, help="Models, as org/name."),
 ]
 
 
@@ -92,6 +90,7 @@ class VerifyAnswer(Listing[CheckedEntry]):
 def ls(models: Models = None, *, output: OutputOptions) -> None:
     """List what is kept: tables, unfinished tables, headers and rows, records, and what was derived from files.
 
+    Without a MODEL all of it.
     Whole files are not here but in the cache that all Hugging Face tools share: `hf cache ls`.
     """
     found = _chosen(models)
@@ -106,7 +105,7 @@ def rm(
     unfinished: Annotated[bool, typer.Option("--unfinished", help="Remove only tables that are not finished.")] = False,
     output: OutputOptions,
 ) -> None:
-    """Remove what is kept of models; it is fetched again when it is wanted again."""
+    """Remove what is kept of models, or with --all everything; it is fetched again when it is wanted again."""
     if not models and not everything and not unfinished:
         raise typer.BadParameter("name a MODEL, or say --all or --unfinished")
     if models and everything:

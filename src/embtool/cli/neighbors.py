@@ -39,6 +39,7 @@ def run(
     against: Annotated[
         str | None,
         typer.Option(
+            metavar="input|output",
             autocompletion=completion.tables,
             help="Rank this table's rows instead: input or output.",
             rich_help_panel="Model",

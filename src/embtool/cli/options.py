@@ -304,6 +304,7 @@ class TokenOptions:
     pool: Annotated[
         str | None,
         typer.Option(
+            metavar="|".join(POOLS),
             autocompletion=completion.choices(*POOLS),
             help="Make one vector of a text of several tokens: mean, sum, first or last.",
             rich_help_panel="Tokens",

@@ -13,7 +13,7 @@ import typer
 from embtool.answers.text import shell
 from embtool.cli import COMMANDS
 from embtool.cli.typer_internals import bounds, rejected_value, value_type
-from embtool.errors import EmbtoolError, SourceError, UnknownToken
+from embtool.errors import AccessDenied, EmbtoolError, ModelNotFound, UnknownToken, Unreachable
 from embtool.model import is_model, open_model
 from embtool.places import is_file
 from embtool.settings import BUNDLED, choose_model
@@ -124,7 +124,12 @@ def meant(arguments: Sequence[str], error: EmbtoolError) -> str | None:
         file = next((word.removeprefix("@") for word in unknown if is_file(Path(word.removeprefix("@")))), None)
         if file is not None:
             return f"a file of tokens, one a line, is read from stdin: {shell([command, '-'])} < {shlex.quote(file)}"
-    if isinstance(error, SourceError) and command in MODEL_FIRST and typed and "/" not in typed[0]:
+    if (
+        isinstance(error, ModelNotFound | Unreachable | AccessDenied)
+        and command in MODEL_FIRST
+        and typed
+        and "/" not in typed[0]
+    ):
         with contextlib.suppress(EmbtoolError):
             open_model(choose_model()[0], offline=True).vocabulary.find(typed[0])
             if command in WITH_TOKEN:

@@ -27,7 +27,7 @@ def run(
     ignore_case: Annotated[bool, typer.Option("-i", "--ignore-case", help="Let upper and lower case match.")] = False,
     category: Annotated[
         list[Category] | None,
-        typer.Option(help="Only this kind: normal, byte, partial, special, added, unreachable, padding."),
+        typer.Option(help="Only this kind; again for more."),
     ] = None,
     identity: Annotated[
         str | None, typer.Option("--id", metavar="A..B", help="Only these ids, such as 0..255.")

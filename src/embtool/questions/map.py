@@ -17,8 +17,9 @@ from embtool.dtypes import Doubles
 from embtool.errors import FormatError, InvalidArgument
 from embtool.metric import Metric, check_metric
 from embtool.neighbors import nearest_each
-from embtool.picture import Picture, Point, to_lines
+from embtool.picture import Picture, Point
 from embtool.projection import DIMENSIONS, Projection, project_on_own, project_on_table
+from embtool.questions.map_lines import draw
 from embtool.survey import principal_axes, probe_for, survey
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token
@@ -108,8 +109,8 @@ class MapAnswer(Listing[MapPoint]):
         width, height = max(make_console(sys.stdout).width - 1, LEAST_WIDTH), max(lines - LINES_KEPT, LEAST_HEIGHT)
         picture = self.picture()
         shown = [Point(encodable(each.name, sys.stdout), "", each.x, each.y, each.parent) for each in picture.points]
-        drawn = to_lines(Picture(picture.title, picture.caption, shown), width, min(height, width // 2))
-        yield Block(picture.title, after=[*drawn, "", f"  {picture.caption}"])
+        drawn = draw(Picture(picture.title, picture.caption, shown), width, height)
+        yield Block(picture.title, after=["", *drawn, "", f"  {picture.caption}"])
 
 
 def ask_map(
