@@ -118,7 +118,7 @@ def test_names_have_blanks_around_them_and_colours_of_their_query() -> None:
     near = [point("near one", 9.9, 5.1, 1), point("near far", 0.1, 0.1, 0)]
     lines = [line for line in draw(Picture("", "", [*points, *near]), 60, 14) if not isinstance(line, str)]
     styles = {text.strip(" •·┄"): style for line in lines for text, style in line if text.strip(" •·┄")}
-    assert {name for name in styles} == {each.name for each in [*points, *near]}
+    assert set(styles) == {each.name for each in [*points, *near]}
     assert styles["near one"] == styles["one"] != styles["far"] == styles["near far"]
     text = "\n".join("".join(span for span, _ in line) for line in lines)
     assert sum(text.count(sign) for sign in "•·") == len(points) + len(near)

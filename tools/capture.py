@@ -11,8 +11,8 @@ from show import ROOT, run
 COMMAND = "embtool neighbors strawberry"
 FONTS = 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace'
 UNUSED = r'@font-face {.*?}|<!--.*?-->|<defs>.*?</defs>| clip-path="[^"]*"|<text [^>]*>\n</text>'
-BAR = r'<text class="([^"]*)" x="([^"]*)" y="([^"]*)" textLength="([^"]*)">█+</text>'
-"""A bar of full blocks, as rich writes it."""
+BAR = r'<text class="([^"]*)" x="([^"]*)" y="([^"]*)" textLength="([^"]*)">(█*[▏▎▍▌▋▊▉]?)</text>'
+"""A bar of blocks and a last eighth, as rich writes it."""
 
 
 def screen() -> str:
@@ -32,7 +32,9 @@ def screen() -> str:
 
 def _bar(found: re.Match[str]) -> str:
     """Draw a bar as a rectangle: how high a full block is differs from font to font, and bars would touch."""
-    css, x, baseline, width = found.groups()
+    css, x, baseline, room, drawn = found.groups()
+    eighths = sum(8 if block == "█" else " ▏▎▍▌▋▊▉".index(block) for block in drawn)
+    width = f"{float(room) / max(len(drawn), 1) * eighths / 8:g}"
     return f'<rect class="{css}" x="{x}" y="{float(baseline) - 13:g}" width="{width}" height="13" rx="1"/>\n'
 
 

@@ -46,10 +46,17 @@ def write_markdown(
             rules = ["---:" if right else "---" for right in _right(block)]
             for cells in (map(_mark, heads), rules, *(map(_mark, line) for line in lines)):
                 print(f"| {' | '.join(cells)} |", file=stream)
+        if drawn := _drawn(block):
+            print("```text", *drawn, "```", sep="\n", file=stream)
         texts = [extra.strip() for extra in block.after if isinstance(extra, str) and extra.strip()]
         if texts:
             print(("\n" if lines else "") + "\n".join(f"{_mark(safe(text))}  " for text in texts), file=stream)
         stream.flush()
+
+
+def _drawn(block: Block) -> list[str]:
+    """Return the lines that are drawn with characters, without their colours."""
+    return [safe("".join(text for text, _ in extra)) for extra in block.after if isinstance(extra, tuple)]
 
 
 def _blocks(answers: Iterable[Answer | Failure]) -> Iterator[Block]:
@@ -79,4 +86,6 @@ def _html(block: Block) -> str:
         for line in lines
     )
     below = "".join(f"<div>{html.escape(safe(text.strip()))}</div>" for text in block.after if isinstance(text, str))
-    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"
+    drawn = _drawn(block)
+    picture = f"<pre>{html.escape(chr(10).join(drawn))}</pre>" if drawn else ""
+    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{picture}{below}"

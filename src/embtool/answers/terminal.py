@@ -31,6 +31,7 @@ MOST_NAMED = 6
 ORNAMENTS = {"␣": "_", "×": "x", "…": "...", "·": "-", "–": "-", "─": "-", "→": "->", "≥": ">=", "█": "#", "•": "o"}
 ORNAMENTS |= {"“": '"', "”": '"', "┄": ".", "‖": "|", "√": "sqrt", "₀": "0", "₁": "1", "²": "^2"}
 ORNAMENTS |= zip("▁▂▃▄▅▆▇", ".:-=+*%", strict=True)
+ORNAMENTS |= zip("▏▎▍▌▋▊▉", (".", ".", ":", ":", "+", "+", "+"), strict=True)
 """Characters of this program's own that a stream may lack, and what stands for them then."""
 
 COMPASS = dict(zip(ARROWS, ("E", "NE", "N", "NW", "W", "SW", "S", "SE"), strict=True))

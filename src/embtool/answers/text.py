@@ -113,6 +113,19 @@ def brief(text: str | None) -> str:
     return abridge(visible(text))
 
 
+EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def bar(share: float, width: int) -> str:
+    """Draw a share of 1 as a bar of at most `width` characters, to an eighth of one; what is above 0 is seen.
+
+    >>> bar(0.5, 3), bar(0.001, 3), bar(0, 3)
+    ('█▌', '▏', '')
+    """
+    eighths = max(round(min(max(share, 0.0), 1.0) * width * 8), 1 if share > 0 else 0)
+    return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
+
+
 THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
 POWER = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,15})?[eE]\+?[0-9]{1,2}")
 

@@ -207,7 +207,7 @@ def _complete(arguments: list[str]) -> int:
     if ASKED in os.environ:
         return shells.answer(command)
     shells.take_over()
-    if ASKED not in os.environ and arguments[1:] and arguments[1] != shell_name():
+    if ASKED not in os.environ and arguments[1:] and arguments[1] in shells.SHELLS and arguments[1] != shell_name():
         complain("error", f"this shell is {shell_name() or 'unknown'}: run it in {arguments[1]}")
         return USAGE
     if unknown := shells.unknown_shell():

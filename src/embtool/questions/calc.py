@@ -53,10 +53,6 @@ class CalcAnswer(Listing[Neighbor]):
     inputs_left_out: bool = python(default=True)
     notes: tuple[str, ...] = python(default=())
 
-    def columns(self) -> Sequence[Column]:
-        """Return the columns; no bar: scores of sums are not held against 1."""
-        return super().columns()[:-1]
-
     def title(self) -> str:
         """Return what was asked."""
         formula = _formula((term.sign, term.shown) for term in self.terms)

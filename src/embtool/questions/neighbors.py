@@ -1,5 +1,6 @@
 """The nearest rows to a token or a vector, ranked."""
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from embtool.answers import Column, Listing, column, context, identity, python, records, token_column, value
-from embtool.answers.text import brief, count, fixed
+from embtool.answers.text import bar, brief, count, fixed
 from embtool.arguments import check_numbers, checked
 from embtool.dtypes import Doubles
 from embtool.errors import InvalidArgument
@@ -22,13 +23,11 @@ from embtool.vocabulary import Query, Token, root_of
 MORE = 4
 """How many times more rows are ranked at a time where variants are left out."""
 
-BAR = 20
-"""Characters of the bar that shows a cosine of 1."""
+BAR = 16
+"""Characters of the longest bar."""
 
-
-def _bar(cosine: float) -> str:
-    """Draw a cosine as a bar; a negative one has none."""
-    return "█" * round(max(0.0, cosine) * BAR)
+BELOW = 0.15
+"""How far below the last score bars begin, as a share of the scores' range: so that its bar is seen, too."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,6 @@ class Neighbor:
         "by the metric; null where a row has none",
         right=True,
         show=fixed,
-        also=Column("score", title="", show=_bar, machine=False, style="cyan", missing="", whole=True, worth=0),
     )
 
 
@@ -75,9 +73,23 @@ class NeighborsAnswer(Listing[Neighbor]):
         return {**super().line(), "query": self.query, "query_id": self.id}
 
     def columns(self) -> Sequence[Column]:
-        """Return the columns: a bar only where scores are cosines."""
-        found = super().columns()
-        return found if self.metric == "cosine" else found[:-1]
+        """Return the columns, and a bar that shows the differences of the scores, where these are cosines."""
+        scores = [each.score for each in self.neighbors if math.isfinite(each.score)]
+        least, most = min(scores, default=0.0), max(scores, default=0.0)
+        if self.metric != "cosine" or most == least:
+            return super().columns()
+        low = least - BELOW * (most - least)
+        drawn = Column(
+            "score",
+            title=f"{low:.2f} to {most:.2f}",
+            show=lambda score: bar((score - low) / (most - low), BAR),
+            machine=False,
+            style="cyan",
+            missing="",
+            whole=True,
+            worth=0,
+        )
+        return [*super().columns(), drawn]
 
     def title(self) -> str:
         """Return what was asked."""

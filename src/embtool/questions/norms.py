@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from embtool.answers import Card, Listing, Section, column, context, identity, python, records, token_column, value
-from embtool.answers.text import brief, count, fixed, plural, spelled
+from embtool.answers.text import bar, brief, count, fixed, plural, spelled
 from embtool.arguments import check_count
 from embtool.dtypes import Doubles
 from embtool.errors import InvalidArgument
@@ -17,10 +17,10 @@ from embtool.survey import survey
 from embtool.token_table import TokenTable
 from embtool.vocabulary import Query, Token
 
-BINS = 16
+BINS = 12
 """Bars of the histogram."""
 
-BAR = 40
+BAR = 22
 """Characters of its longest bar."""
 
 LISTED = 20
@@ -159,10 +159,10 @@ class NormsAnswer(Card):
         histogram = [Section("histogram", _histogram(self.statistics.norms))] if self.norm is not None else []
         return [
             Section("norms", self._length_lines()),
-            *histogram,
-            *(Section(title, [(fixed(row.norm), self._name(row.id)) for row in part]) for title, part in self._ends()),
             Section("in common", self._common_lines()),
             Section("odd rows", self._odd_lines()),
+            *(Section(title, [(fixed(row.norm), self._name(row.id)) for row in part]) for title, part in self._ends()),
+            *histogram,
         ]
 
     def _ends(self) -> Iterator[tuple[str, Sequence[RowNorm]]]:
@@ -177,12 +177,15 @@ class NormsAnswer(Card):
     def _length_lines(self) -> list[tuple[str, str]]:
         if self.norm is None:
             return [("none", "no row is finite")]
-        parts = [f"{part} %  {held:.4f}" for part, held in self.norm.percentiles.items()]
+        parts = [*self.norm.percentiles.items()]
+        lines = [parts[at : at + 3] for at in range(0, len(parts), 3)]
         return [
             ("mean", f"{self.norm.mean:.4f}, standard deviation {self.norm.deviation:.4f}"),
             ("range", f"{self.norm.least:.4f} to {self.norm.greatest:.4f}"),
-            ("percentiles", "   ".join(parts[:5])),
-            ("", "   ".join(parts[5:])),
+            *(
+                (", ".join(str(part) for part, _ in line) + " %", "  ".join(f"{held:.4f}" for _, held in line))
+                for line in lines
+            ),
         ]
 
     def _common_lines(self) -> list[tuple[str, str]]:
@@ -203,6 +206,8 @@ class NormsAnswer(Card):
 
     def _odd_lines(self) -> list[tuple[str, str]]:
         same = self.duplicates
+        if not (same.rows or self.zero.count or self.nonfinite.count):
+            return [("none", "no row is zero, not finite, or the same as another")]
         identical = f"{plural(same.rows, 'row')} in {plural(same.groups, 'group')}" if same.rows else "none"
         return [
             ("zero", self._some(self.zero)),
@@ -291,10 +296,11 @@ def _histogram(norms: Doubles) -> list[tuple[str, str]]:
     finite = norms[np.isfinite(norms)]
     least, greatest = float(finite.min()), float(finite.max())
     if greatest - least <= BINS * np.spacing(greatest):  # equal but for rounding: there is nothing to divide
-        return [(fixed(least), f"{'█' * BAR} {count(len(finite))}")]
+        return [(fixed(least), f"{count(len(finite))} {bar(1, BAR)}")]
     heights, edges = np.histogram(finite, BINS)
     most = int(heights.max())
+    digits = len(count(most))
     return [
-        (f"{edge:.4f}", f"{'█' * -(-BAR * int(height) // most)} {count(int(height))}".strip())
+        (f"{edge:.4f}", f"{count(int(height)):>{digits}} {bar(int(height) / most, BAR)}".rstrip())
         for height, edge in zip(heights, edges[:-1], strict=True)
     ]

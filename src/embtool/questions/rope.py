@@ -10,7 +10,7 @@ import numpy as np
 
 from embtool.answers import Block, Column, Listing, column, context, inline, python, records, value
 from embtool.answers.fields import columns_of, record_of
-from embtool.answers.text import abridge, count, dial, ranges, visible
+from embtool.answers.text import abridge, bar, count, dial, ranges, visible
 from embtool.questions.positions import closing, layer_lines
 from embtool.questions.rotation import (
     HeadOf,
@@ -124,15 +124,15 @@ class RopeAnswer(Listing[PairRow]):
         records = []
         for pair in pairs:
             wave = pair.wavelength
-            bar = "█" * max(1, round(BAR * math.log1p(wave) / math.log1p(longest))) if wave else "stands still"
+            drawn = bar(math.log1p(wave) / math.log1p(longest), BAR) if wave else "stands still"
             turns = None if wave is None else (self.context_length or 0) / wave
-            records.append({**record_of(pair), "in_context": turns, "bar": bar})
+            records.append({**record_of(pair), "in_context": turns, "bar": drawn})
         legend = "inv_freq: radians per token; wavelength: tokens per turn"
         shown = [*columns_of(Pair)[:-1], replace(columns_of(Pair)[-1], worth=2)]
         if self.context_length:
             legend += "; in context: turns"
             shown.append(Column("in_context", title="in context", right=True, show=rounded))
-        shown.append(Column("bar", title="", style="cyan", whole=True, worth=0, machine=False))
+        shown.append(Column("bar", title="log wavelength", style="cyan", whole=True, worth=0, machine=False))
         return Block(self._title(layer), shown, _shortened(records), after=self._after(layer, legend))
 
     def _turned(self, layer: TurnedLayer) -> Iterator[Block]:
