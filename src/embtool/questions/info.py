@@ -9,7 +9,7 @@ import numpy as np
 
 from embtool.answers import Card, Section, python, value
 from embtool.answers.text import count, percent, plural, size
-from embtool.errors import EmbtoolError, FileNotInModel, MissingExtra, NoVocabulary, TableNotFound
+from embtool.errors import EmbtoolError, FileNotInModel, MissingExtra, NoVocabulary, TableNotFound, told_of
 from embtool.questions.positions import ModelPositions, describe_positions, position_lines
 from embtool.questions.size import ConfigTable, Totals, weigh
 from embtool.table import EmbeddingTable, Tying
@@ -264,7 +264,8 @@ def ask_info(model: "Model") -> InfoAnswer:
     totals = None
     if tables is not None:
         try:
-            totals = weigh(model.checkpoint, tables.checkpoint)
+            with told_of(model.name):
+                totals = weigh(model.checkpoint, tables.checkpoint)
         except EmbtoolError as error:
             notes.append(f"parameters are not counted: {error.message}")
     found = tables.stored if tables is not None else ()

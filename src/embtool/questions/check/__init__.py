@@ -192,14 +192,15 @@ def ask_check(
     subject = subject_of(model, notes, base=before, deep=deep)
     looked = [each for each in chosen if each.applies(subject)]
     skipped = [each for each in chosen if not each.applies(subject)]
-    warnings = []
+    findings = tuple(found for each in looked for found in each.check(subject))
+    warnings = list(subject.unreadable.values())
     for each in skipped if select else ():
         why = dict.fromkeys(LACKING.get(need, "the weights are not there") for need in each.lacking(subject))
         warnings.append(f"{each.name} was not looked at: {', '.join(why)}")
     return CheckAnswer(
         model=subject.name,
         deep=deep,
-        findings=tuple(found for each in looked for found in each.check(subject)),
+        findings=findings,
         looked=tuple(each.name for each in looked),
         skipped=tuple(each.name for each in skipped),
         unread=tuple(each.name for each in skipped if each.lacking(subject) == ["surveys"]),
