@@ -326,9 +326,43 @@ def test_a_finding_on_a_terminal(run: Program, tmp_path: Path) -> None:
     write_llama(tmp_path / "model")
     drop_token(tmp_path / "model")
     answer = run("check", tmp_path / "model", "-f", "table").ok()
-    assert f"padding-rows: 1 row of {ROWS} without a token: ids {ROWS - 3}" in answer.text
+    assert f"info       padding-rows   1 row of {ROWS} without a token: ids {ROWS - 3}" in answer.text
     assert "1 info" in " ".join(answer.text.split())
-    assert "--deep reads the tables too" in answer.text
+
+
+def test_what_only_a_whole_table_tells_is_said_to_be_unknown(run: Program, tmp_path: Path) -> None:
+    write_llama(tmp_path / "model")
+    document = run("check", tmp_path / "model", "--json").ok().document
+    deep = {rule.name for rule in RULES.values() if rule.deep and "base" not in rule.needs}
+    assert set(document["unread"]) == deep
+    assert deep <= set(document["skipped"])
+    shown = " ".join(run("check", tmp_path / "model", "-f", "table").ok().text.split())
+    assert f"not looked at without --deep: {', '.join(document['unread'])}" in shown
+    read = run("check", tmp_path / "model", "--deep", "--json").ok().document
+    assert read["unread"] == []
+    assert "without --deep" not in run("check", tmp_path / "model", "--deep", "-f", "table").ok().text
+    (only,) = run("check", tmp_path / "model", "--select", "zero-rows", "--json").ok().document["unread"]
+    assert only == "zero-rows"
+
+
+COLOURED = {"NO_COLOR": "", "FORCE_COLOR": "1", "TERM": "xterm"}
+
+
+def test_severities_have_colours(run: Program) -> None:
+    listed = run("check", "--rules", "-f", "table", env=COLOURED).ok().text
+    for seen in ("\x1b[1;31merror", "\x1b[33mwarning", "\x1b[2minfo"):
+        assert seen in listed
+    assert "\x1b[2minfo" in run("check", "mini", "-f", "table", env=COLOURED).ok().text
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "120"])
+def test_summaries_of_rules_are_wrapped_and_never_cut(run: Program, columns: str) -> None:
+    listed = run("check", "--rules", "-f", "table", env={"COLUMNS": columns}).ok().text
+    assert "…" not in listed
+    assert all(len(line) <= int(columns) for line in listed.splitlines())
+    together = " ".join(line.split("  ")[-1].strip() for line in listed.splitlines())
+    for rule in RULES.values():
+        assert rule.summary in together
 
 
 @pytest.mark.parametrize(

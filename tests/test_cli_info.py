@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from program import Program
+from safetensors.numpy import save_file
 from small_models import PADDING, WIDTH, bfloat16, config, table, texts, tokenizer_json, write_json, write_single
+
+from embtool import open_model
 
 ROWS = len(texts()) + PADDING
 
@@ -131,3 +139,126 @@ def test_a_checkpoint_without_tensors(run: Program, tmp_path: Path) -> None:
     write_json(tmp_path / "m" / "config.json", config())
     assert run("info", tmp_path / "m", "--json").ok().document["tables"] == []
     run("row", "id:0", "-m", tmp_path / "m").refused(3, "input table")
+
+
+def _totals(run: Program, name: Path) -> dict[str, object]:
+    totals: dict[str, object] = run("info", name, "--json").ok().document["totals"]
+    return totals
+
+
+def _write(folder: Path, tensors: dict[str, NDArray[Any]], **settings: Any) -> None:
+    folder.mkdir()
+    write_json(folder / "config.json", config(**settings))
+    save_file(tensors, folder / "model.safetensors")
+
+
+def test_parameters_are_those_of_every_shard_and_no_weight_is_read(run: Program, tmp_path: Path) -> None:
+    (tmp_path / "cut").mkdir()
+    write_json(tmp_path / "cut" / "config.json", config())
+    index = {"model.embed_tokens.weight": "a.safetensors", "model.layers.0.w": "b.safetensors"}
+    write_json(tmp_path / "cut" / "model.safetensors.index.json", {"weight_map": index})
+    save_file({"model.embed_tokens.weight": np.ones((ROWS, WIDTH), np.float16)}, tmp_path / "cut" / "a.safetensors")
+    save_file({"model.layers.0.w": np.ones((3, 5, 7), np.float32)}, tmp_path / "cut" / "b.safetensors")
+    whole = run("info", tmp_path / "cut", "--json").ok().document
+    assert whole["totals"] == {"parameters": ROWS * WIDTH + 105, "bytes": ROWS * WIDTH * 2 + 420, "uncounted": 0}
+    (table,) = whole["tables"]
+    assert table["parameters_share"] == pytest.approx(ROWS * WIDTH / (ROWS * WIDTH + 105))
+    assert table["bytes_share"] == pytest.approx(ROWS * WIDTH * 2 / (ROWS * WIDTH * 2 + 420))
+    assert whole["cost"]["bytes"] < ROWS * WIDTH
+    (tmp_path / "cut" / "b.safetensors").unlink()
+    alone = run("info", tmp_path / "cut", "--json").ok()
+    assert alone.document["totals"] is None
+    assert alone.document["tables"][0]["shape"] == [ROWS, WIDTH]
+    assert "parameters are not counted" in alone.errors
+
+
+def test_what_is_no_parameter_is_not_counted(run: Program, tmp_path: Path) -> None:
+    tensors: dict[str, NDArray[Any]] = {
+        "wte.weight": np.ones((ROWS, WIDTH), np.float32),
+        "h.0.attn.bias": np.ones((1, 1, 32, 32), np.float32),
+        "h.0.attn.masked_bias": np.ones((), np.float32),
+        "h.0.attn.c_attn.bias": np.ones(48, np.float32),
+        "embeddings.position_ids": np.ones((1, 32), np.int64),
+    }
+    _write(tmp_path / "masks", tensors, model_type="gpt2")
+    assert _totals(run, tmp_path / "masks")["parameters"] == ROWS * WIDTH + 48
+
+
+def test_packed_tensors_count_what_they_stand_for_or_are_said_to_be_unknown(run: Program, tmp_path: Path) -> None:
+    fp8: dict[str, NDArray[Any]] = {
+        "model.embed_tokens.weight": np.ones((ROWS, WIDTH), np.float16),
+        "model.layers.0.mlp.weight": np.ones((128, 32), np.int8),
+        "model.layers.0.mlp.weight_scale": np.ones((128, 1), np.float32),
+        "model.layers.0.awq.qweight": np.ones((64, 8), np.int32),
+        "model.layers.0.awq.qzeros": np.ones((1, 8), np.int32),
+        "model.layers.0.awq.scales": np.ones((1, 64), np.float16),
+        "experts.gate_up_proj_blocks": np.ones((2, 4, 3, 16), np.uint8),
+        "experts.gate_up_proj_scales": np.ones((2, 4, 3), np.uint8),
+    }
+    packing = {"quant_method": "awq", "bits": 4}
+    _write(tmp_path / "packed", fp8, quantization_config=packing)
+    known = ROWS * WIDTH + 128 * 32 + 64 * 64 + 2 * 4 * 3 * 32
+    assert _totals(run, tmp_path / "packed") == {
+        "parameters": known,
+        "bytes": sum(t.nbytes for t in fp8.values()),
+        "uncounted": 0,
+    }
+    unknown = {**fp8, "model.layers.1.mlp.weight": np.ones((512, 1), np.uint8)}
+    _write(tmp_path / "unknown", unknown, quantization_config=packing)
+    assert (_totals(run, tmp_path / "unknown")["parameters"], _totals(run, tmp_path / "unknown")["uncounted"]) == (
+        None,
+        1,
+    )
+    shown = " ".join(run("info", tmp_path / "unknown", "-f", "table").ok().text.split())
+    assert "how many parameters is not known: 1 tensor packed in a way that embtool does not know" in shown
+    assert "of the bytes" in shown
+    assert "of the parameters" not in shown
+
+
+@pytest.mark.parametrize(
+    ("settings", "line", "nbytes"),
+    [
+        ({"dtype": "bfloat16"}, "248,320 × 5,120, 2.54 GB each in BF16", 2_542_796_800),
+        ({"torch_dtype": "float32", "tie_word_embeddings": True}, "248,320 × 5,120, 5.09 GB in F32", 5_085_593_600),
+        ({}, "248,320 × 5,120; its dtype is not given", None),
+        ({"dtype": "bfloat16", "quantization_config": {}}, "248,320 × 5,120, 2.54 GB each in BF16", 2_542_796_800),
+    ],
+)
+def test_a_config_alone_says_how_large_the_table_is(
+    run: Program, tmp_path: Path, settings: dict[str, Any], line: str, nbytes: int | None
+) -> None:
+    (tmp_path / "alone").mkdir()
+    write_json(tmp_path / "alone" / "config.json", config(vocab_size=248_320, hidden_size=5120, **settings))
+    assert f"by its config {line}" in run("info", tmp_path / "alone", "-f", "table").ok().text
+    document = run("info", tmp_path / "alone", "--json").ok().document
+    assert (document["by_config"]["rows"], document["by_config"]["width"]) == (248_320, 5120)
+    assert document["by_config"]["bytes"] == nbytes
+    assert (document["tables"], document["totals"], document["tied"]) == ([], None, None)
+
+
+REAL = Path(os.environ.get("EMBTOOL_TEST_REAL", "/nowhere")) / "configs"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="EMBTOOL_TEST_REAL names no folder of real configs")
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("qwen3.5-27b", (5120, 64, 24, 4, 256)),
+        ("qwen2.5-0.5b", (896, 24, 14, 2, 64)),
+        ("deepseek-v3", (7168, 61, 128, None, 192)),
+        ("glm-4-9b-chat", (4096, 40, 32, 2, 128)),
+        ("gemma-4-26b-a4b", (2816, 30, 16, None, None)),
+        ("t5-small", (512, 6, 8, None, 64)),
+    ],
+)
+def test_the_sizes_of_real_models(run: Program, name: str, facts: tuple[int | None, ...]) -> None:
+    document = run("info", str(REAL / name), "--json").ok().document
+    assert tuple(document[key] for key in ("hidden_size", "layers", "heads", "key_value_heads", "head_dim")) == facts
+
+
+@pytest.mark.parametrize("name", ["small", "tied", "gpt2"])
+def test_tying_is_told_in_the_same_words_everywhere(run: Program, name: str) -> None:
+    sentence = open_model(run.folder / name).tables.tying.sentence
+    assert sentence in run("info", f"{name}/", "-f", "table").ok().text
+    assert sentence in run("undertrained", "-m", f"{name}/", "--json").ok().document["why"]
+    assert sentence[1:] in json.dumps(run("learn", "5", "-m", f"{name}/", "--json").ok().document)

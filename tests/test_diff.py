@@ -26,8 +26,11 @@ from small_models import (
 )
 from tables import on_disk
 
+from embtool.answers.fields import columns_of
+from embtool.answers.terminal import shown
 from embtool.errors import Unlike
 from embtool.model import open_model
+from embtool.questions.diff import Difference
 from embtool.table_diff import NOWHERE, Alignment, Moved, align_by_id, align_by_token, compare_tables
 
 INPUT = "model.embed_tokens.weight"
@@ -194,18 +197,52 @@ def test_rows_in_any_order_and_in_many_blocks(tmp_path: Path) -> None:
     assert found.differs
 
 
-def test_rows_that_are_not_finite_come_last(tmp_path: Path, run: Program) -> None:
+def test_rows_that_are_not_finite_come_first(tmp_path: Path, run: Program) -> None:
     before, after = table("input"), moved(table("input"))
-    after[50, 0] = np.nan
+    after[50, 0], after[70, 3] = np.nan, np.inf
+    before[60, 1] = before[70, 3] = -np.inf
+    after[80] = before[80]
+    before[80, 2] = after[80, 2] = np.nan
     write(tmp_path / "a", before)
     write(tmp_path / "b", after)
-    records = run("diff", tmp_path / "a", tmp_path / "b", "-k", str(ROWS), "--jsonl").ok().records
-    last = [record["id"] for record in records[-2:]]
-    assert set(last) == {50, texts().index("!")}
-    assert (
-        "rows with NaN or infinity, which come last: 1"
-        in run("diff", tmp_path / "a", tmp_path / "b", "-f", "table").ok().text
-    )
+    pair = ("diff", tmp_path / "a", tmp_path / "b")
+    records = run(*pair, "-k", str(ROWS), "--jsonl").ok().records
+    assert [(record["id"], record["not_finite"]) for record in records[:3]] == [(50, "b"), (60, "a"), (70, "both")]
+    assert {record[key] for record in records[:3] for key in ("distance", "relative", "cosine", "outlying")} == {None}
+    assert {record["not_finite"] for record in records[3:]} == {None}
+    assert [record["rank"] for record in records] == [*range(1, len(records) + 1)]
+    assert all(record["distance"] is not None for record in records[3:])
+    assert records[-1]["id"] == texts().index("!"), "a row of zeros has no relative distance"
+    assert 80 not in {record["id"] for record in records}, "the same NaN in both is no change"
+    assert [record["id"] for record in run(*pair, "-k", "2", "--jsonl").ok().records] == [50, 60]
+    text = run(*pair, "-f", "table").ok().text
+    for word in ("NaN or infinity in A", "NaN or infinity in B", "NaN or infinity in both", "which come first: 3"):
+        assert word in text
+    red = run(*pair, "-f", "table", env={"NO_COLOR": "", "FORCE_COLOR": "1", "TERM": "xterm"}).ok().text
+    assert "\x1b[1;31mNaN or infinity in B" in red
+
+
+def test_figures_beyond_reading_are_capped_for_people_only(tmp_path: Path, run: Program) -> None:
+    before = table("input")
+    after = before * 1.25
+    after[50] = before[50] * 2.0**60
+    write(tmp_path / "a", before)
+    write(tmp_path / "b", after)
+    pair = ("diff", tmp_path / "a", tmp_path / "b", "-k", "1")
+    (record,) = run(*pair, "--jsonl").ok().records
+    assert record["outlying"] is None or record["outlying"] > 1e6
+    assert record["relative"] == pytest.approx(2.0**60 - 1)
+    text = run(*pair, "-f", "table").ok().text
+    assert "> 10,000%" in text
+    (line,) = (line for line in text.splitlines() if line.startswith(" changed "))
+    assert len(line) < 100
+    (column,) = (each for each in columns_of(Difference) if each.key == "outlying")
+    assert [shown(column, {"outlying": held}) for held in (400024649.2, 1000.0, 2.25, -5e9)] == [
+        "> 1,000 sd",
+        "+1000.0 sd",
+        "+2.2 sd",
+        "< -1,000 sd",
+    ]
 
 
 def test_refusals(tmp_path: Path, run: Program) -> None:
@@ -219,7 +256,7 @@ def test_refusals(tmp_path: Path, run: Program) -> None:
     assert answer.document["by"] == "id"
     assert any("matched by id" in line for line in answer.of("note"))
     run("diff", "small/", "mini").refused(2, "rows of 16 numbers", "and of 128", "do not compare")
-    run("diff", "small/").refused(2, "missing argument")
+    run("diff", "small/").refused(2, "name two models")
     run("diff", "small/", "only-config/").refused(3, "only-config")
 
 
@@ -234,4 +271,6 @@ def _unchanged(nothing: Any) -> Any:
 
     zeros = np.zeros(2)
     same = np.ones(2, np.bool_)
-    return TableDifference(Alignment(np.arange(2), nothing, nothing, nothing), same, zeros, zeros, zeros + 1)
+    return TableDifference(
+        Alignment(np.arange(2), nothing, nothing, nothing), same, zeros, zeros, zeros + 1, ~same, ~same
+    )

@@ -30,7 +30,7 @@ COMMAND_LINE = "  $ embtool "
 """How a line begins that is to be copied, and is whole, however long."""
 
 CUT_NUMBER = re.compile(r"(?:^|\s)[-+<]?\d[\d,.]*…(?:\s|$)")
-NOTE = re.compile(r"no room for (.*?): a wider terminal shows more, -f tsv all")
+NOTE = re.compile(r"no room for (.*?): a wider terminal shows more, --no-truncate or -f tsv all")
 MORE = re.compile(r" and [\d,]+ more$")
 RULE = re.compile(r" ─+")
 
@@ -47,14 +47,20 @@ def places(models: Path, tmp_path: Path) -> dict[str, str | list[str]]:
 
 
 def tables(text: str) -> list[tuple[list[str], list[list[str]], str]]:
-    """Give the tables of an output: the headings, the cells of each row, and what follows."""
+    """Give the tables of an output: the headings, the cells of each row, and what follows.
+
+    A line that has only the last column goes on with the text of the line before.
+    """
     found = []
     printed = text.split("\n")
     for place, line in enumerate(printed):
         if RULE.fullmatch(line):
             end = printed.index("", place)
-            rows = [re.split(r" {2,}", row.strip()) for row in printed[place + 1 : end]]
-            found.append((re.split(r" {2,}", printed[place - 1].strip()), rows, " ".join(printed[end:])))
+            heads = re.split(r" {2,}", printed[place - 1].strip())
+            last = printed[place - 1].rindex(heads[-1]) if len(heads) > 1 else 0
+            whole = [row for row in printed[place + 1 : end] if not last or row[:last].strip()]
+            rows = [re.split(r" {2,}", row.strip()) for row in whole]
+            found.append((heads, rows, " ".join(printed[end:])))
     return found
 
 

@@ -68,6 +68,9 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "max_target_positions": "max_position_embeddings",
         "seq_length": "max_position_embeddings",
         "model_max_length": "max_position_embeddings",
+        "num_kv_heads": "num_key_value_heads",
+        "n_kv_heads": "num_key_value_heads",
+        "multi_query_group_num": "num_key_value_heads",
         "kv_channels": "head_dim",
         "attention_head_dim": "head_dim",
         "d_kv": "head_dim",
@@ -270,6 +273,7 @@ class Config:
         embedding_size: The width of a row, where the table is narrower than the model (ALBERT, ELECTRA, OPT-350m).
         num_hidden_layers: Layers of the (decoder) stack.
         num_attention_heads: Query heads per layer.
+        num_key_value_heads: Key and value heads per layer, where the file says so, in one number for all layers.
         head_dim: Channels of one head; for latent attention those of its rotary part.
         max_position_embeddings: The context length in tokens.
         tie_word_embeddings: Whether input and output table are one tensor, as the config has it.
@@ -296,6 +300,7 @@ class Config:
     embedding_size: int | None
     num_hidden_layers: int | None
     num_attention_heads: int | None
+    num_key_value_heads: int | None
     head_dim: int | None
     max_position_embeddings: int | None
     tie_word_embeddings: bool | None
@@ -310,6 +315,27 @@ class Config:
     def fields(self) -> Fields:
         """The language model's part of the file, for reading more of it."""
         return Fields(self.text, self.file, self.text_path, self.spelled)
+
+    @property
+    def query_dim(self) -> int | None:
+        """Channels of one query head: for latent attention all, not only those that turn; None where layers differ."""
+        rotary, rest = (_whole(self.text.get(key)) for key in ("qk_rope_head_dim", "qk_nope_head_dim"))
+        if rotary and rest is not None:
+            return rotary + rest
+        if rotary or (self.family.latent and rotary is None):
+            return None
+        other = _whole(self.text.get("global_head_dim")) or self.family.global_head_dim
+        return self.head_dim if other in (None, self.head_dim) else None
+
+    @property
+    def packing(self) -> Mapping[str, Any]:
+        """What the file says about packed weights: `quantization` (MLX), or `quantization_config` (transformers)."""
+        for section in (self.raw, self.text):
+            for key in ("quantization", "quantization_config", "compression_config"):
+                if isinstance(section.get(key), Mapping):
+                    found: Mapping[str, Any] = section[key]
+                    return found
+        return MappingProxyType({})
 
     @property
     def class_default(self) -> str:
@@ -385,6 +411,7 @@ def parse_config(raw: object, *, file: str = "config.json", spelled: Mapping[str
         text=text.mapping,
         spelled=top.spelled,
         **sizes,
+        num_key_value_heads=reader.key_value_heads(),
         head_dim=reader.head_dim(sizes["hidden_size"], sizes["num_attention_heads"]),
         tie_word_embeddings=reader.tied(top_type),
         embedding_scale=reader.embedding_scale(sizes["hidden_size"]),
@@ -476,6 +503,18 @@ class _Reader:
     def _remember(self, name: str, value: Value, origin: str) -> Value:
         self.origins[name] = NOT_IN_FILE if value is None else origin
         return value
+
+    def key_value_heads(self) -> int | None:
+        """Key and value heads; None where the file does not say, or counts them layer by layer."""
+        said = self.text.mapping
+        if said.get("multi_query") is True and said.get("new_decoder_architecture") is not True:  # Falcon, StarCoder
+            return self._remember("num_key_value_heads", 1, self.text.name("multi_query"))
+        found = self._find("num_key_value_heads", self.text) or ""
+        stated = _whole(said.get(found))
+        unused = found == "multi_query_group_num" and said.get("multi_query_attention") is False
+        unused |= not {"kv_lora_rank", "num_global_key_value_heads"}.isdisjoint(said)  # one vector for all; two counts
+        known = stated is not None and 0 < stated <= LARGEST and not unused
+        return self._remember("num_key_value_heads", stated if known else None, self.text.name(found))
 
     def head_dim(self, hidden_size: int | None, heads: int | None) -> int | None:
         """Channels of one head: stated, assumed by the class, or the width divided by the heads."""

@@ -30,6 +30,9 @@ them passes them through `embtool.answers.text.safe` first.
       TokenIdOutOfRange        no such row (also an IndexError)
 """
 
+import contextlib
+import re
+from collections.abc import Iterator
 from types import MappingProxyType
 from typing import ClassVar, Self
 
@@ -191,3 +194,25 @@ class TokenIdOutOfRange(EmbtoolError, IndexError):
     """There is no row with this token id."""
 
     exit_status = 3
+
+
+MODEL_FILE = re.compile(
+    r"(?<![\w./-])(?!tokenizer\.ggml)[\w./-]+\.(json|safetensors|gguf|model|txt|tiktoken)(?![\w./-])"
+)
+"""The name of a model's file in a message."""
+
+
+@contextlib.contextmanager
+def told_of(model: str) -> Iterator[None]:
+    """Say in the message of what does not parse whose file it is: several models can be read at once."""
+    try:
+        yield
+    except (FormatError, ConfigError) as error:
+        if f" of {model}" not in error.message and not error.message.startswith(model):
+            error.message = MODEL_FILE.sub(lambda file: _whose(file[0], model), error.message, count=1)
+            error.args = (error.message,)
+        raise
+
+
+def _whose(file: str, model: str) -> str:
+    return model if model.endswith(file) else f"{file} of {model}"

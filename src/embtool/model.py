@@ -33,6 +33,7 @@ from embtool.errors import (
     NoVocabulary,
     TableNotFound,
     UnsupportedFormat,
+    told_of,
 )
 from embtool.formats import (
     OPENERS,
@@ -139,13 +140,14 @@ class Model:
         Raises:
             ConfigError: the file is there but cannot be read.
         """
-        if self._file is not None and self._described is not None:
-            return self._described.read_config()
-        try:
-            data = self.source.read_file(CONFIG, CONFIG_LIMIT)
-        except FileNotInModel:
-            return self._described.read_config() if self._described is not None else None
-        return parse_config_text(data, file=CONFIG)
+        with told_of(self.name):
+            if self._file is not None and self._described is not None:
+                return self._described.read_config()
+            try:
+                data = self.source.read_file(CONFIG, CONFIG_LIMIT)
+            except FileNotInModel:
+                return self._described.read_config() if self._described is not None else None
+            return parse_config_text(data, file=CONFIG)
 
     @cached_property
     def _described(self) -> SelfDescribing | None:
@@ -168,17 +170,18 @@ class Model:
         """
         if self._words is not None:
             return self._words()
-        if self._file is not None and self._described is not None:
-            own = self._described.read_vocabulary()
-            if own is not None:
+        with told_of(self.name):
+            if self._file is not None and self._described is not None:
+                own = self._described.read_vocabulary()
+                if own is not None:
+                    return own
+            try:
+                return read_vocabulary(self.source)
+            except (NoVocabulary, MissingExtra):
+                own = self._described.read_vocabulary() if self._described is not None else None
+                if own is None:
+                    raise
                 return own
-        try:
-            return read_vocabulary(self.source)
-        except (NoVocabulary, MissingExtra):
-            own = self._described.read_vocabulary() if self._described is not None else None
-            if own is None:
-                raise
-            return own
 
     @property
     def vocabulary_if_any(self) -> Vocabulary | None:
@@ -200,7 +203,8 @@ class Model:
             UnsupportedFormat: its weights are in a format that embtool does not read.
             TableNotFound: it has no weights.
         """
-        return open_checkpoint(self.source) if self._file is None else open_file(self.source, self._file)
+        with told_of(self.name):
+            return open_checkpoint(self.source) if self._file is None else open_file(self.source, self._file)
 
     @cached_property
     def tables(self) -> Tables:
@@ -210,7 +214,8 @@ class Model:
             UnsupportedFormat: its weights are in a format that embtool does not read.
             TableNotFound: it has no weights.
         """
-        return find_tables(whole_tables(self.checkpoint, self.config), self.config)
+        with told_of(self.name):
+            return find_tables(whole_tables(self.checkpoint, self.config), self.config)
 
     @property
     def input_table(self) -> EmbeddingTable:
@@ -613,7 +618,8 @@ class Model:
         """
         if self.config is None:
             raise ConfigError(f"{self.name} has no {CONFIG}: nothing says how it knows positions")
-        return read_positions(self.config)
+        with told_of(self.name):
+            return read_positions(self.config)
 
     @property
     def rope(self) -> Rope:

@@ -93,6 +93,9 @@ OTHER_TOWERS = re.compile(
 BARE_MODEL = re.compile(r"(?<!LMHead)Model$")
 """Architectures without a head, such as BertModel or GPT2Model, but not GPT2LMHeadModel."""
 
+PREDICTS = re.compile(r"(ForCausalLM|LMHeadModel|ForConditionalGeneration)$")
+"""Architectures that predict tokens, and so have an output table, be it the input table again."""
+
 PLAUSIBLE_ROWS = 0.1
 """Rows and vocab_size differ by padding and by added tokens; never by more than a tenth in the models studied."""
 
@@ -305,12 +308,42 @@ class _Watched:
 class Tying:
     """Whether input and output table are one: what the config says, what is stored, and the verdict.
 
-    `stored` is "input", "output", "both" or "none"; `verdict` is "tied", "untied" or "no output table".
+    Attributes:
+        config: what the config says, or the class where the file is silent; None where neither does.
+        stored: "input", "output", "both" or "none".
+        verdict: "tied", "untied", "no output table" or "no input table".
+        origin: where what the config says was read: a field, or the default of the family.
     """
 
     config: bool | None
     stored: str
     verdict: str
+    origin: str | None = None
+
+    @property
+    def would_be_tied(self) -> bool:
+        """Whether the input table is stored alone, in a model whose output table, if it had one, would be the same."""
+        return self.verdict == "no output table" and self.stored == "input" and bool(self.config)
+
+    @property
+    def says(self) -> str:
+        """What the config says, as a clause."""
+        said = {True: "tied", False: "untied", None: "nothing"}[self.config]
+        if (self.origin or "").startswith("class default"):
+            return f"config does not say, the family's default is {said}"
+        return f"config says {said}"
+
+    @property
+    def sentence(self) -> str:
+        """Whether the two are one, in the words that every answer uses."""
+        if self.would_be_tied:
+            return "no output table: this one only reads, and a model that predicts tokens would use it for both"
+        return {
+            "tied": "tied: the same table reads and predicts tokens",
+            "untied": "untied: one table reads tokens, another predicts them",
+            "no output table": "no output table: nothing here predicts tokens",
+            "no input table": "no input table: nothing here reads tokens",
+        }[self.verdict]
 
 
 @dataclass(frozen=True)
@@ -373,7 +406,7 @@ def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
         found += [EmbeddingTable(role, tensor, checkpoint) for tensor in _others(checkpoint, names, role)]
     order = list(TABLE_NAMES)
     found.sort(key=lambda table: order.index(table.role))
-    return Tables(checkpoint.source.name, tuple(found), _tying(found, config), checkpoint)
+    return Tables(checkpoint.source.name, tuple(found), decide_tying(found, config), checkpoint)
 
 
 def _best(checkpoint: Checkpoint, names: Sequence[str], role: str, vocab_size: int | None) -> TensorInfo | None:
@@ -421,19 +454,20 @@ ENDS = frozenset(_ends(end)["." in end] for ends in TABLE_NAMES.values() for end
 """What the name of a table ends in, whatever its role: a million other names are passed over quickly."""
 
 
-def _tying(found: Sequence[EmbeddingTable], config: Config | None) -> Tying:
+def decide_tying(found: Sequence[EmbeddingTable], config: Config | None) -> Tying:
     """Decide whether input and output table are one; where both are stored, the tensors are believed."""
     said = config.tie_word_embeddings if config is not None else None
+    origin = None if config is None or said is None else config.origins.get("tie_word_embeddings")
     by_role = {table.role: table for table in found if table.role in ("input", "output")}
     stored = "both" if len(by_role) > 1 else next(iter(by_role), "none")
     if stored == "both":
         same = said is not False and _same(by_role["input"], by_role["output"])
-        return Tying(said, stored, "tied" if same else "untied")
+        return Tying(said, stored, "tied" if same else "untied", origin)
     architecture = config.architecture if config is not None else None
     bare = architecture is not None and BARE_MODEL.search(architecture) is not None
     if stored == "none" or said is False or said is None or (bare and stored == "input"):
-        return Tying(said, stored, "no output table" if stored in ("none", "input") else "no input table")
-    return Tying(said, stored, "tied")
+        return Tying(said, stored, "no output table" if stored in ("none", "input") else "no input table", origin)
+    return Tying(said, stored, "tied", origin)
 
 
 def _same(one: EmbeddingTable, other: EmbeddingTable) -> bool:

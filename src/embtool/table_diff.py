@@ -111,6 +111,8 @@ class TableDifference:
         distance: The Euclidean distance of the two: float64; NaN where one is not finite.
         relative: The distance by the length of A's row.
         cosine: The cosine of the two.
+        broken_a: Whether A's row holds NaN or infinity, where the two differ.
+        broken_b: Whether B's does.
     """
 
     alignment: Alignment
@@ -118,6 +120,8 @@ class TableDifference:
     distance: Doubles
     relative: Doubles
     cosine: Doubles
+    broken_a: Mask
+    broken_b: Mask
 
     @property
     def changed(self) -> Ids:
@@ -150,10 +154,14 @@ class TableDifference:
         return (self.measure(by) - middle) / (spread if spread > 0 else np.nan)
 
     def farthest(self, by: Moved, count: int) -> Ids:
-        """List ids of A, those that moved farthest first, ties by id; rows without such a figure come last."""
+        """List ids of A, the worst first: rows with NaN or infinity, then those that moved farthest; ties by id.
+
+        Rows without such a figure, since a length is zero, come last.
+        """
         ids = self.changed
         score = self.measure(by)[ids]
-        order = np.argsort(np.where(np.isfinite(score), -score, np.inf), kind="stable")
+        worst = np.where((self.broken_a | self.broken_b)[ids], -np.inf, np.inf)
+        order = np.argsort(np.where(np.isfinite(score), -score, worst), kind="stable")
         best: Ids = ids[order][:count]
         return best
 
@@ -183,6 +191,7 @@ def compare_tables(
     rows = a.shape[0]
     same = np.zeros(rows, np.bool_)
     distance, relative, cosine = (np.full(rows, np.nan) for _ in range(3))
+    broken_a, broken_b = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
     alike = a.tensor.dtype.name == b.tensor.dtype.name
 
     with opener(a) as reader_a, b.open() as reader_b:
@@ -202,11 +211,12 @@ def compare_tables(
                 ids, ours, theirs = ids[~equal], ours[~equal], theirs[~equal]
             if len(ids):
                 left, right = a.tensor.dtype.to_float32(ours), b.tensor.dtype.to_float32(theirs)
-                same[ids] = (left == right).all(axis=1)
+                same[ids] = ((left == right) | (np.isnan(left) & np.isnan(right))).all(axis=1)
+                broken_a[ids], broken_b[ids] = (~np.isfinite(side).all(axis=1) for side in (left, right))
                 distance[ids], relative[ids], cosine[ids] = _apart(left, right)
 
         scan(reader_a, lambda: None, visit, block_bytes=block_bytes)
-    return TableDifference(alignment, same, distance, relative, cosine)
+    return TableDifference(alignment, same, distance, relative, cosine, broken_a, broken_b)
 
 
 def _apart(left: Floats, right: Floats) -> tuple[Doubles, Doubles, Doubles]:

@@ -34,7 +34,7 @@ class Column:
     """One column: the record's `key`, its `title` on a terminal, and how the terminal abridges a value.
 
     With `spread`, the value is a list of that many numbers, which fill columns v0, v1, ... of TSV and CSV. `missing` is
-    what a terminal shows where there is no value.
+    what a terminal shows where there is no value. A `style` can depend on the value. `prose` is wrapped, not cut.
 
     Where a terminal is too narrow, texts are cut; numbers (`right`) and what is `whole` never are. If that is not
     enough, columns are left out: those of the least `worth` first, and of equals the last.
@@ -46,11 +46,12 @@ class Column:
     right: bool = False
     terminal: bool = True
     machine: bool = True
-    style: str = ""
+    style: str | Callable[[Any], str] = ""
     spread: int | None = None
     missing: str = "–"
     whole: bool = False
     worth: int = 1
+    prose: bool = False
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO
 
 from embtool.answers.answer import Answer, Block, Section
@@ -133,6 +134,7 @@ class _Grid:
         titles = [column.title if column.title is not None else column.key for column in columns]
         self._titles = [self._text(title) for title in titles]
         self._cells = [[self._cell(column, record) for record in records] for column in columns]
+        self._styles = [[styled(column, record) for record in records] for column in columns]
         self._full, self._least = self._extents()
         self._kept, self._gap = self._choose()
         self._widths = self._share()
@@ -191,9 +193,10 @@ class _Grid:
         if self._header:
             self._line([self._titles[place] for place in self._kept], ["dim"] * len(columns))
             self._print(self._text(" " + "─" * (self._needs(self._widths, self._gap) - 1)))
-        styles = [column.style for column in columns]
-        for cells in zip(*(self._cells[place] for place in self._kept), strict=True):
-            self._line(cells, styles)
+        shown, styles = ([held[place] for place in self._kept] for held in (self._cells, self._styles))
+        for cells, looks in zip(zip(*shown, strict=True), zip(*styles, strict=True), strict=True):
+            for line in zip_longest(*map(self._wrapped, self._kept, cells, self._widths), fillvalue=""):
+                self._line(line, looks)
         self._console.print()
         left_out = [column.name for place, column in enumerate(self._columns) if place not in self._kept]
         if left_out:
@@ -215,6 +218,14 @@ class _Grid:
             line.append(blank if self._columns[place].right else "").append(shown, style)
             line.append("" if self._columns[place].right else blank)
         self._print(line)
+
+    def _wrapped(self, place: int, text: str, width: int) -> list[str]:
+        """Return the lines of a cell: several where it is prose that is longer than its column."""
+        if not self._columns[place].prose or self._measure(text) <= width:
+            return [text]
+        from rich.text import Text  # noqa: PLC0415 - as above
+
+        return [line.plain.rstrip() for line in Text(text).wrap(self._console, width)]
 
     def _cut(self, text: str, width: int) -> str:
         if self._measure(text) <= width:
@@ -271,7 +282,12 @@ def shown(column: Column, record: Mapping[str, Any], *, whole: bool = False) -> 
     if column.key == "token" and isinstance(value, str):
         value = spelled(value, record.get("bytes"))
     text = column.show(value) if column.show is not None else str(value)
-    return text if whole else abridge(text)
+    return text if whole or column.prose else abridge(text)
+
+
+def styled(column: Column, record: Mapping[str, Any]) -> str:
+    """Return how a cell looks."""
+    return column.style if isinstance(column.style, str) else column.style(record.get(column.key))
 
 
 def _print_sections(sections: Sequence[Section], console: "Console", stream: TextIO) -> None:

@@ -185,6 +185,18 @@ def fixed(value: float) -> str:
     return f"{value:.4f}"
 
 
+def percent(share: float) -> str:
+    """Write a share for a reader: 52 %, 0.87 %; never 0 or 100 % of what is not none or all.
+
+    >>> percent(0.516), percent(0.00874), percent(0.9996), percent(1.0)
+    ('52 %', '0.87 %', '99.96 %', '100 %')
+    """
+    hundredths = share * 100
+    if not 1 <= hundredths <= 99:  # noqa: PLR2004 - where whole percents would say none or all
+        return f"{hundredths:.2g} %" if hundredths < 1 else f"{min(hundredths, 99.99) if share < 1 else 100:.4g} %"
+    return f"{hundredths:.0f} %"
+
+
 def plural(number: int, noun: str) -> str:
     """Write a count and its noun: 1 row, 2,000 rows."""
     return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"

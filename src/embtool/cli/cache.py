@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from embtool.answers import Column, Listing, column, inline, records
+from embtool.answers import Column, Listing, column, inline, python, records
 from embtool.answers.text import count, size
 from embtool.cache import cache_root
 from embtool.cli import completion
@@ -28,6 +28,25 @@ Models = Annotated[
 ]
 
 
+AGES = (("s", 60), ("min", 60), ("h", 24), ("days", 31))
+"""Units of ages, and how many of one are told in the next; what is older has a date."""
+
+
+def age(modified: str, now: dt.datetime | None = None) -> str:
+    """Say for a reader how long ago a moment was, given in ISO 8601.
+
+    >>> age("2026-11-26T10:00:00+00:00", dt.datetime(2026, 11, 26, 10, 3, 20, tzinfo=dt.UTC))
+    '3 min ago'
+    """
+    moment = dt.datetime.fromisoformat(modified)
+    passed = max(0, int(((now or dt.datetime.now(dt.UTC)) - moment).total_seconds()))
+    for unit, most in AGES:
+        if passed < most:
+            return "1 day ago" if (unit, passed) == ("days", 1) else f"{passed} {unit} ago"
+        passed //= most
+    return moment.astimezone().date().isoformat()
+
+
 @dataclass(frozen=True)
 class CacheEntry:
     """One thing that is kept."""
@@ -37,7 +56,7 @@ class CacheEntry:
     file: str | None = column("the file it comes from", terminal=False)
     about: str | None = column("what it holds")
     bytes: int = column("how large it is", right=True, show=size)
-    modified: str = column("when it was written", whole=True)
+    modified: str = column("when it was written", show=age, whole=True)
     path: str = column("where it is", terminal=False)
 
     @classmethod
@@ -55,6 +74,10 @@ class CacheAnswer(Listing[CacheEntry]):
 
     entries: tuple[CacheEntry, ...] = records("what is kept")
 
+    def after(self) -> Sequence[str]:
+        """Return the total."""
+        return [f"  {_entries(self.entries)}, {size(sum(entry.bytes for entry in self.entries))}"]
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class RemovedAnswer(Listing[CacheEntry]):
@@ -63,6 +86,15 @@ class RemovedAnswer(Listing[CacheEntry]):
     command = "cache-rm"
 
     entries: tuple[CacheEntry, ...] = records("what was removed")
+    freed: int = python(default=0)
+
+    def after(self) -> Sequence[str]:
+        """Return the total."""
+        return [f"  {_entries(self.entries)} removed, {size(self.freed)} freed"]
+
+
+def _entries(entries: Sequence[CacheEntry]) -> str:
+    return f"{count(len(entries))} {'entry' if len(entries) == 1 else 'entries'}"
 
 
 @dataclass(frozen=True)
@@ -93,9 +125,7 @@ def ls(models: Models = None, *, output: OutputOptions) -> None:
     Without a MODEL all of it.
     Whole files are not here but in the cache that all Hugging Face tools share: `hf cache ls`.
     """
-    found = _chosen(models)
-    output.emit(CacheAnswer(tuple(map(CacheEntry.of, found))))
-    note(f"{count(len(found))} {'entry' if len(found) == 1 else 'entries'}, {size(sum(e.bytes for e in found))}")
+    output.emit(CacheAnswer(tuple(map(CacheEntry.of, _chosen(models)))))
 
 
 def rm(
@@ -112,8 +142,7 @@ def rm(
         raise typer.BadParameter("--all and MODEL exclude each other")
     found = [entry for entry in _chosen(models) if entry.kind == "unfinished" or not unfinished]
     freed = sum(remove(entry) for entry in found)
-    output.emit(RemovedAnswer(tuple(map(CacheEntry.of, found))))
-    note(f"{count(len(found))} {'entry' if len(found) == 1 else 'entries'} removed, {size(freed)} freed")
+    output.emit(RemovedAnswer(tuple(map(CacheEntry.of, found)), freed))
 
 
 def path(*, output: OutputOptions) -> None:

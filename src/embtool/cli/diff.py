@@ -34,8 +34,8 @@ def run(
     """Compare the tables of two models, row by row: a base and its fine-tune, or an original and a quantised copy.
 
     Rows are matched by their tokens. First what is the same, changed, only here, only there, and which ids have another
-    token; then the rows that moved farthest, and how far that is beyond the median of all that changed, in robust
-    standard deviations (sd). -k limits each kind.
+    token; then the worst rows: those that hold NaN or infinity, then those that moved farthest, and how far that is
+    beyond the median of all that changed, in robust standard deviations (sd). -k limits each kind.
     """
     names = [*(typed or ()), *(model.models or ())]
     if len(names) != len("AB"):

@@ -115,6 +115,7 @@ SIZES: Mapping[str, str] = MappingProxyType(
         "embedding_length": "hidden_size",
         "block_count": "num_hidden_layers",
         "context_length": "max_position_embeddings",
+        "attention.head_count_kv": "num_key_value_heads",
         "attention.key_length": "head_dim",
         "attention.sliding_window": "sliding_window",
         "attention.relative_buckets_count": "relative_attention_num_buckets",

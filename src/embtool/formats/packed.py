@@ -38,9 +38,12 @@ class Pieces:
     width: int | None
     """The width of a row as the config has it, where nothing better is known."""
 
+    names: frozenset[str]
+    """Every tensor's name."""
+
     def has(self, end: str) -> bool:
         """Return whether there is such a tensor."""
-        return self._full(end) in self.checkpoint.names
+        return self._full(end) in self.names
 
     def get(self, end: str) -> TensorInfo:
         """Find one of the tensors.
@@ -138,9 +141,13 @@ class PackedCheckpoint(Checkpoint):
         self._joined: dict[str, TensorInfo] = {}
 
     @cached_property
+    def _inner_names(self) -> frozenset[str]:
+        return frozenset(self.inner.names)
+
+    @cached_property
     def _packed(self) -> dict[str, tuple[str, Recipe]]:
         """Map the names of packed tables to base and recipe; of recipes whose signs are there the first counts."""
-        names = frozenset(self.inner.names)
+        names = self._inner_names
         found: dict[str, tuple[str, Recipe]] = {}
         for recipe in self._recipes:
             first = recipe.signs[0]
@@ -177,22 +184,11 @@ class PackedCheckpoint(Checkpoint):
             return found
         if name not in self._joined:
             base, recipe = self._packed[name]
-            width = self._config.embedding_size or self._config.hidden_size if self._config is not None else None
-            self._joined[name] = recipe.join(Pieces(name, base, self.inner, self._settings, width))
+            config = self._config
+            width = config.embedding_size or config.hidden_size if config is not None else None
+            settings = config.packing if config is not None else MappingProxyType({})
+            self._joined[name] = recipe.join(Pieces(name, base, self.inner, settings, width, self._inner_names))
         return self._joined[name]
-
-    @property
-    def _settings(self) -> Mapping[str, Any]:
-        """What the config says about packing: `quantization` (MLX), or `quantization_config` (transformers)."""
-        config = self._config
-        if config is None:
-            return MappingProxyType({})
-        for section in (config.raw, config.text):
-            for key in ("quantization", "quantization_config", "compression_config"):
-                if isinstance(section.get(key), Mapping):
-                    found: Mapping[str, Any] = section[key]
-                    return found
-        return MappingProxyType({})
 
 
 def _joined(base: str, end: str) -> str:

@@ -383,13 +383,8 @@ def _tied(subject: Subject) -> Question:
     def find() -> Outcome:
         tying = subject.model.tables.tying
         tensor = subject.table.tensor
-        lines = {
-            "tied": f"Tied: {tensor.name} reads tokens and predicts them, and {size(tensor.nbytes)} are saved.",
-            "untied": "Untied: one table reads tokens, another predicts them, and the two need not agree.",
-        }
-        told = lines.get(
-            tying.verdict, "No output table is stored, and nothing says that this one serves: it only reads."
-        )
+        more = {"tied": f" So {size(tensor.nbytes)} are saved.", "untied": " The two need not agree."}
+        told = f"{tying.sentence[0].upper()}{tying.sentence[1:]}.{more.get(tying.verdict, '')}"
         return Outcome(VERDICTS.get(tying.verdict, 2), (told,))
 
     return Question(

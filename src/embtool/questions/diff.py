@@ -36,6 +36,34 @@ class Status(StrEnum):
     REASSIGNED = "reassigned"
 
 
+class Side(StrEnum):
+    """Which of two rows holds NaN or infinity."""
+
+    A = "a"
+    B = "b"
+    BOTH = "both"
+
+
+SHOWN_SIDES = {Side.A: "NaN or infinity in A", Side.B: "NaN or infinity in B", Side.BOTH: "NaN or infinity in both"}
+
+MOST_SD, MOST_PERCENT, MOST_FIXED = 1e3, 100.0, 1e6
+"""Figures beyond which a reader is told no more than that: a row that was scaled by 1e30 is simply far away."""
+
+
+def _distance(held: float) -> str:
+    return fixed(held) if held < MOST_FIXED else f"{held:.3g}"
+
+
+def _relative(held: float) -> str:
+    return f"{held:.2%}" if held <= MOST_PERCENT else f"> {MOST_PERCENT:,.0%}"
+
+
+def _deviations(held: float) -> str:
+    if abs(held) <= MOST_SD:
+        return f"{held:+.1f} sd"
+    return f"> {MOST_SD:,.0f} sd" if held > 0 else f"< -{MOST_SD:,.0f} sd"
+
+
 @dataclass(frozen=True)
 class Difference:
     """One row that differs."""
@@ -46,15 +74,22 @@ class Difference:
     id_b: int | None = column("its id in B", right=True, show=count)
     token: Token | None = token_column()
     token_b: str | None = column("its token in B, where that is another", show=visible)
-    distance: float | None = column("Euclidean distance of the two rows", right=True, show=fixed)
-    relative: float | None = column(
-        "the distance by the length of A's row", right=True, show=lambda held: f"{held:.2%}"
+    not_finite: Side | None = column(
+        "which of the two rows holds NaN or infinity: a, b or both; they come first, without measures",
+        title="",
+        show=SHOWN_SIDES.__getitem__,
+        style="bold red",
+        missing="",
+        whole=True,
+        worth=2,
     )
+    distance: float | None = column("Euclidean distance of the two rows", right=True, show=_distance)
+    relative: float | None = column("the distance by the length of A's row", right=True, show=_relative)
     cosine: float | None = column("cosine of the two rows", right=True, show=fixed)
     outlying: float | None = column(
         "robust standard deviations beyond the median of those that changed",
         right=True,
-        show=lambda held: f"{held:+.1f} sd",
+        show=_deviations,
     )
 
 
@@ -107,6 +142,8 @@ class DiffAnswer(Listing[Difference]):
             hidden.add("id_b")
         if all(each.token_b is None for each in self.shown):
             hidden.add("token_b")
+        if all(each.not_finite is None for each in self.shown):
+            hidden.add("not_finite")
         columns = [each for each in self.columns() if each.terminal and each.key not in hidden]
         listed = replace(self, differences=self.shown)
         yield Block(self.title(), columns, listed.flat, after=[*self.nameless, *self._usual()])
@@ -128,7 +165,7 @@ class DiffAnswer(Listing[Difference]):
             lines.append(f"  a row that changed moved by {usual}")
             lines.append(f"  ranked by {self.rank}; sd is a robust standard deviation of those that changed")
         if self.rows.not_finite:
-            lines.append(f"  rows with NaN or infinity, which come last: {count(self.rows.not_finite)}")
+            lines.append(f"  rows with NaN or infinity, which come first: {count(self.rows.not_finite)}")
         return lines
 
 
@@ -195,7 +232,7 @@ def ask_diff(
             only_a=len(alignment.only_a),
             only_b=len(alignment.only_b),
             reassigned=len(alignment.reassigned),
-            not_finite=int(np.isnan(found.distance[found.changed]).sum()),
+            not_finite=int((found.broken_a | found.broken_b)[found.changed].sum()),
         ),
         median=Medians(*(found.median(Moved(name)) for name in ("relative", "distance", "cosine"))),
         differences=listed.records(alignment.only_a.tolist(), alignment.only_b.tolist()),
@@ -235,9 +272,9 @@ class _Listed:
         changed = []
         for place, row in enumerate(farthest, 1):
             figures = (self.found.distance, self.found.relative, self.found.cosine, outlying)
-            numbers = (float(held[row]) if np.isfinite(held[row]) else None for held in figures)
+            numbers = [float(held[row]) if np.isfinite(held[row]) else None for held in figures]
             other = int(self.found.alignment.counterpart[row])
-            changed.append(self._row(Status.CHANGED, row, other, place, *numbers))
+            changed.append(self._row(Status.CHANGED, row, other, place, self._not_finite(row), numbers))
         return (
             *changed,
             *(self._row(Status.ONLY_A, row, None) for row in only_a[: self.k]),
@@ -245,14 +282,24 @@ class _Listed:
             *(self._row(Status.REASSIGNED, row, row) for row in reassigned),
         )
 
+    def _not_finite(self, row: int) -> Side | None:
+        ours, theirs = bool(self.found.broken_a[row]), bool(self.found.broken_b[row])
+        return {(True, True): Side.BOTH, (True, False): Side.A, (False, True): Side.B}.get((ours, theirs))
+
     def _row(
-        self, status: Status, row: int | None, other: int | None, place: int | None = None, *figures: float | None
+        self,
+        status: Status,
+        row: int | None,
+        other: int | None,
+        place: int | None = None,
+        not_finite: Side | None = None,
+        figures: Sequence[float | None] = (None,) * 4,
     ) -> Difference:
         ours = None if row is None else self.ours.token(row)
         theirs = None if other is None else self.theirs.token(other)
         same = ours is not None and theirs is not None and ours.bytes == theirs.bytes
         token_b = None if theirs is None or same else theirs.text
-        return Difference(status, place, row, other, ours, token_b, *(figures or (None,) * 4))
+        return Difference(status, place, row, other, ours, token_b, not_finite, *figures)
 
     def spelled(self, each: Difference) -> Difference:
         """Write B's token for a reader, with bytes that are no character by their numbers."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from embtool.answers import Card, Section, python, value
-from embtool.answers.text import count, plural, size
-from embtool.config import Config
-from embtool.errors import EmbtoolError, FileNotInModel, MissingExtra, NoVocabulary, TableNotFound
+from embtool.answers.text import count, percent, plural, size
+from embtool.errors import EmbtoolError, FileNotInModel, MissingExtra, NoVocabulary, TableNotFound, told_of
 from embtool.questions.positions import ModelPositions, describe_positions, position_lines
-from embtool.table import EmbeddingTable, Tables
+from embtool.questions.size import ConfigTable, Totals, weigh
+from embtool.table import EmbeddingTable, Tying
 from embtool.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -20,13 +20,6 @@ if TYPE_CHECKING:
 
 LISTED_RANGES = 8
 """Ranges of padding rows named on a terminal; JSON has them all."""
-
-VERDICTS = {
-    "tied": "tied: the same table reads and predicts tokens",
-    "untied": "untied: one table reads tokens, another predicts them",
-    "no output table": "no output table",
-    "no input table": "no input table",
-}
 
 
 @dataclass(frozen=True)
@@ -41,10 +34,12 @@ class TableInfo:
     dtype: str = value("how its numbers are stored")
     bytes: int = value("how many bytes it takes")
     bits_per_weight: float | None = value("how many bits a number takes")
+    parameters_share: float | None = value("its share of all parameters, 0 to 1")
+    bytes_share: float | None = value("its share of all bytes, 0 to 1")
 
     @classmethod
-    def of(cls, table: EmbeddingTable) -> "TableInfo":
-        """Describe a table."""
+    def of(cls, table: EmbeddingTable, totals: Totals | None) -> "TableInfo":
+        """Describe a table of a model of this size."""
         tensor = table.tensor
         try:
             shape: tuple[int, ...] = table.shape
@@ -52,7 +47,18 @@ class TableInfo:
             shape = tensor.shape
         bits = tensor.nbytes * 8 / math.prod(shape) if math.prod(shape) else None
         stored = tuple(tensor.stored_shape)
-        return cls(table.role, tensor.name, tensor.shard, tuple(shape), stored, tensor.dtype.name, tensor.nbytes, bits)
+        return cls(
+            role=table.role,
+            tensor=tensor.name,
+            file=tensor.shard,
+            shape=tuple(shape),
+            stored_shape=stored,
+            dtype=tensor.dtype.name,
+            bytes=tensor.nbytes,
+            bits_per_weight=bits,
+            parameters_share=_share(math.prod(shape), totals.parameters if totals is not None else None),
+            bytes_share=_share(tensor.nbytes, totals.bytes if totals is not None else None),
+        )
 
     def lines(self) -> list[tuple[str, str]]:
         """Describe it for a reader; how many bits a number takes where that is no whole number of bytes."""
@@ -61,13 +67,25 @@ class TableInfo:
         known = f"   {bits:.4g} bits a number" if bits and (bits % 8 or packed) else ""
         stored = f", stored as {' × '.join(map(count, self.stored_shape))}" if packed else ""
         return [
-            (self.role, f"{shape}   {self.dtype}   {size(self.bytes)}{known}{stored}"),
+            (self.role, f"{shape}   {self.dtype}   {size(self.bytes)}{known}{stored}{self._shares()}"),
             ("", f"{self.tensor} in {self.file}"),
         ]
 
+    def _shares(self) -> str:
+        """Say which part of the model it is; of the bytes only where that is another part."""
+        shares = {"parameters": self.parameters_share, "bytes": self.bytes_share}
+        said = {what: percent(share) for what, share in shares.items() if share is not None}
+        if said.get("parameters") == said.get("bytes"):
+            said.pop("bytes", None)
+        return f"   {', '.join(f'{share} of the {what}' for what, share in said.items())}" if said else ""
+
+
+def _share(part: int, whole: int | None) -> float | None:
+    return part / whole if whole else None
+
 
 @dataclass(frozen=True)
-class TyingInfo:
+class TyingInfo(Tying):
     """Whether input and output table are one."""
 
     config: bool | None = value("what the config says")
@@ -110,10 +128,16 @@ class InfoAnswer(Card):
     commit: str | None = value("the commit that was read")
     architecture: str | None = value("the class that the config names")
     model_type: str | None = value("its family")
-    hidden_size: int | None = value("how wide its hidden states are")
+    hidden_size: int | None = value("how wide its hidden states are, by its config")
+    layers: int | None = value("how many layers it has, by its config")
+    heads: int | None = value("how many heads a layer has, by its config")
+    key_value_heads: int | None = value("how many of them have keys and values of their own, where its config says so")
+    head_dim: int | None = value("channels of one head's query")
     format: str | None = value("the format of its weights")
     shards: int = value("in how many files they are")
+    totals: Totals | None = value("how large all its weights are, by the headers of every file")
     tables: tuple[TableInfo, ...] = value("every table, the input table first")
+    by_config: ConfigTable | None = value("the table that its config implies, where no weights are here")
     tied: TyingInfo | None = value("whether input and output table are one")
     vocabulary: VocabularyInfo | None = value("its tokens, held against the table's rows")
     position: ModelPositions | None = value("how it knows the order of tokens")
@@ -141,6 +165,10 @@ class InfoAnswer(Card):
             "position": getattr(self.position, "kind", None),
             **{key: getattr(layer, key, None) for key in ("rope_type", "rope_theta", "head_dim", "rotary_dim")},
             "context_length": getattr(self.position, "context_length", None),
+            "parameters": self.totals.parameters if self.totals is not None else None,
+            "total_bytes": self.totals.bytes if self.totals is not None else None,
+            "parameters_share": table.parameters_share if table is not None else None,
+            **{key: getattr(self, key) for key in ("hidden_size", "layers", "heads", "key_value_heads")},
         }
 
     def sections(self) -> Sequence[Section]:
@@ -148,7 +176,7 @@ class InfoAnswer(Card):
         tables = [line for table in self.tables for line in table.lines()]
         return [
             Section("model", self._model_lines()),
-            Section("tables", [*tables, *self._tied_lines()] or [("none", "no weights here")]),
+            Section("tables", [*(tables or self._lines_without_weights()), *self._tied_lines()]),
             Section("vocabulary", self._vocabulary_lines()),
             Section("position", position_lines(self.position)),
         ]
@@ -161,15 +189,28 @@ class InfoAnswer(Card):
             lines.append(("commit", f"{self.commit}{f' ({self.revision})' if self.revision else ''}"))
         if self.format is not None:
             lines.append(("weights", f"{self.format}, {plural(self.shards, 'file')}"))
+        if self.totals is not None:
+            lines.append(("size", self.totals.line()))
+        if self.hidden_size is not None:
+            lines.append(("hidden size", count(self.hidden_size)))
+        if self.layers is not None:
+            lines.append(("layers", count(self.layers)))
+        if self.heads is not None:
+            shared = f", {count(self.key_value_heads)} for keys and values" if self.key_value_heads is not None else ""
+            wide = f", each {count(self.head_dim)} wide" if self.head_dim is not None else ""
+            lines.append(("heads", f"{count(self.heads)}{shared}{wide}"))
         return lines
 
-    def _tied_lines(self) -> list[tuple[str, str]]:
-        if self.tied is None or not self.tables:
+    def _lines_without_weights(self) -> list[tuple[str, str]]:
+        if self.format is not None:
             return []
-        said = {True: "tied", False: "untied", None: "nothing"}[self.tied.config]
-        is_default = (self.tied.origin or "").startswith("class default")
-        says = f"config does not say, the family's default is {said}" if is_default else f"config says {said}"
-        return [("tying", VERDICTS[self.tied.verdict]), ("", f"{says}; stored: {self.tied.stored}")]
+        return self.by_config.lines() if self.by_config is not None else [("none", "no weights here")]
+
+    def _tied_lines(self) -> list[tuple[str, str]]:
+        tying = self.tied
+        if tying is None or not self.tables:
+            return []
+        return [("tying", tying.sentence), ("", f"{tying.says}; stored: {tying.stored}")]
 
     def _vocabulary_lines(self) -> list[tuple[str, str]]:
         words = self.vocabulary
@@ -220,6 +261,13 @@ def ask_info(model: "Model") -> InfoAnswer:
         raise FileNotInModel(f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model")
     if config is None:
         notes.append(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
+    totals = None
+    if tables is not None:
+        try:
+            with told_of(model.name):
+                totals = weigh(model.checkpoint, tables.checkpoint)
+        except EmbtoolError as error:
+            notes.append(f"parameters are not counted: {error.message}")
     found = tables.stored if tables is not None else ()
     position = describe_positions(model, found[0].tensor.dtype.name if found else None)
     of_tokens = (table.tensor.shape for table in found if table.role in ("input", "output"))
@@ -230,25 +278,23 @@ def ask_info(model: "Model") -> InfoAnswer:
         commit=model.source.commit,
         architecture=config.architecture if config is not None else None,
         model_type=config.model_type if config is not None else None,
-        hidden_size=config.hidden_size if config is not None else None,
+        hidden_size=getattr(config, "hidden_size", None),
+        layers=getattr(config, "num_hidden_layers", None),
+        heads=getattr(config, "num_attention_heads", None),
+        key_value_heads=getattr(config, "num_key_value_heads", None),
+        head_dim=getattr(config, "query_dim", None),
         format=model.checkpoint.format if tables is not None else None,
         shards=len(model.checkpoint.shards) if tables is not None else 0,
-        tables=tuple(map(TableInfo.of, found)),
-        tied=_tied(tables, config),
+        totals=totals,
+        tables=tuple(TableInfo.of(table, totals) for table in found),
+        by_config=ConfigTable.of(config) if config is not None and tables is None else None,
+        tied=TyingInfo(**vars(tables.tying)) if tables is not None else None,
         vocabulary=_vocabulary(vocabulary, rows),
         position=position,
         cost=Cost(model.source.cost.requests, model.source.cost.bytes),
         vocab_size=config.vocab_size if config is not None else None,
         notes=tuple(notes),
     )
-
-
-def _tied(tables: Tables | None, config: Config | None) -> TyingInfo | None:
-    if tables is None:
-        return None
-    tying = tables.tying
-    origin = None if config is None or tying.config is None else config.origins.get("tie_word_embeddings")
-    return TyingInfo(tying.config, tying.stored, tying.verdict, origin)
 
 
 def _vocabulary(vocabulary: Vocabulary | None, rows: int | None) -> VocabularyInfo | None:

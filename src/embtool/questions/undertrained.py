@@ -28,8 +28,6 @@ from embtool.vocabulary import Token, Vocabulary
 
 AUTOMATIC = (Kind.PADDING, Kind.BYTES, Kind.NAMES)
 
-NO_OUTPUT = "there is no output table"
-
 CAUTION = "these are candidates: no model was run"
 
 WITHIN_SHOWN = 36
@@ -76,7 +74,7 @@ class UndertrainedAnswer(Listing[Candidate]):
 
     def title(self) -> str:
         """Return what was asked, and why by this indicator."""
-        return f"least trained rows of {self.model}, {self.table} table, by {self.indicator}: {self.why}"
+        return f"least trained rows of {self.model}, {self.table} table, by {self.indicator} ({self.why})"
 
     def after(self) -> Sequence[str]:
         """Say how to read it, and what the rows are compared with."""
@@ -174,11 +172,9 @@ def _choose(
         if indicator not in list(Indicator):
             raise InvalidArgument(f"indicator is one of {', '.join(Indicator)}, not {indicator!r}")
         return Indicator(indicator), "as asked"
-    implied = tying.stored == "input" and tying.config
-    if asked.role == "input" and tying.verdict != "tied" and not implied:
-        return Indicator.NORM, NO_OUTPUT if tying.stored == "input" else "input and output table are two"
-    one = "input and output table are one" if tying.verdict == "tied" else f"{NO_OUTPUT}; it would be tied to this one"
-    why = "the table predicts tokens" if asked.role == "output" else one
+    if asked.role == "input" and tying.verdict != "tied" and not tying.would_be_tied:
+        return Indicator.NORM, tying.sentence
+    why = "the table predicts tokens" if asked.role == "output" else tying.sentence
     if not reference.kinds:
-        return Indicator.NORM, f"{why}, but no row surely was never trained"
+        return Indicator.NORM, f"{why}; but no row surely was never trained"
     return Indicator.DISTANCE, why

@@ -48,7 +48,7 @@ class CategoryCount:
 
     category: str = column("the kind of token", style="bold")
     tokens: int = column("how many match", right=True, show=count)
-    meaning: str = column("what the category means", machine=False, style="dim")
+    meaning: str = column("what the category means", machine=False, style="dim", prose=True)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from embtool.errors import FormatError, NoVocabulary
+from embtool.errors import FormatError, NoVocabulary, told_of
 from embtool.source import MOST_VALUES, Folder, Source, is_overfull
 from embtool.vocabulary.confined import Confined
 from embtool.vocabulary.entries import Added, MemoryEntries, parse_tokenizer
@@ -47,7 +47,7 @@ def read_vocabulary(source: Source) -> Vocabulary:
         FormatError: a file is there but the tokenizers library cannot read it.
     """
     if source.has(TOKENIZER):
-        return _from_json(source.read_file(TOKENIZER))
+        return _from_json(source.read_file(TOKENIZER), model=source.name)
     if source.has("vocab.json") and source.has("merges.txt"):
         return _from_built(_from_merges(source), "vocab.json")
     if source.has("vocab.txt"):
@@ -73,7 +73,9 @@ def read_vocabulary_file(source: Source, file: str) -> Vocabulary:
         return _from_built(_from_merges(source), file)
     if file == "vocab.txt":
         return _from_built(_from_words(source), file)
-    return _from_json(source.read_file(file), file) if file.endswith(".json") else _from_model(source, file)
+    if file.endswith(".json"):
+        return _from_json(source.read_file(file), file, model=source.name)
+    return _from_model(source, file)
 
 
 QUICK_BYTES = 2 << 20
@@ -91,10 +93,10 @@ def read_quickly(folder: Path) -> Vocabulary | None:
     data = source.read_file(TOKENIZER)
     if size > QUICK_BYTES and open_index(hashlib.sha256(data).hexdigest()) is None:
         return None
-    return _from_json(data)
+    return _from_json(data, model=str(folder))
 
 
-def _from_json(data: bytes, file: str = TOKENIZER) -> Vocabulary:
+def _from_json(data: bytes, file: str = TOKENIZER, *, model: str) -> Vocabulary:
     """Read tokenizer.json: its entries from the index of its content, which is written at the first time."""
     key = hashlib.sha256(data).hexdigest()
 
@@ -103,7 +105,8 @@ def _from_json(data: bytes, file: str = TOKENIZER) -> Vocabulary:
         write_index(key, entries)
         return entries
 
-    return Vocabulary(file, parse, loader(data, file), quick=lambda: open_index(key))
+    told = told_of(model)
+    return Vocabulary(file, told(parse), told(loader(data, file)), quick=lambda: open_index(key))
 
 
 def loader(data: bytes, file: str) -> Callable[[], Any]:

@@ -6,14 +6,14 @@ alone finds something.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from embtool.answers import Block, Card, Column, Listing, Section, column, context, python, records, value
 from embtool.answers.text import plural
 from embtool.errors import EmbtoolError, FileNotInModel, FormatError, InvalidArgument, TableNotFound, UnsupportedFormat
 from embtool.questions.check import files, numbers, tokens
-from embtool.questions.check.rule import RULES, Finding, Rule, Severity
+from embtool.questions.check.rule import RULES, SEVERITY_STYLES, Finding, Rule, Severity
 from embtool.questions.check.subject import Subject, Surveys
 from embtool.table import has_too_many_rows
 
@@ -46,6 +46,7 @@ class CheckAnswer(Listing[Finding]):
     findings: tuple[Finding, ...] = records("what was found")
     looked: tuple[str, ...] = value("the rules that were looked at")
     skipped: tuple[str, ...] = value("the rules that were not, since the model lacks what they need")
+    unread: tuple[str, ...] = value("those of them that read whole tables and are looked at with --deep only")
     notes: tuple[str, ...] = python(default=())
     warnings: tuple[str, ...] = python(default=())
 
@@ -59,9 +60,10 @@ class CheckAnswer(Listing[Finding]):
         return severity, rule, *rest
 
     def blocks(self) -> Iterator[Block]:
-        """Yield a line for each finding, and a summary."""
-        lines = [f"{found.severity:7}  {found.rule}: {found.message}" for found in self.findings]
-        yield Block(after=[*lines, self._summary()])
+        """Yield a line for each finding, a summary, and what was not looked at."""
+        unread = [f"not looked at without --deep: {', '.join(self.unread)}"] if self.unread else []
+        (block,) = super().blocks()
+        yield replace(block, after=[self._summary(), *unread])
 
     def _summary(self) -> str:
         """Say how many findings there are, and how many rules were looked at."""
@@ -74,8 +76,9 @@ class CheckAnswer(Listing[Finding]):
         ]
         nothing = "nothing found" if self.looked else "nothing looked at"
         found = ", ".join(counts) if self.findings else nothing
-        unread = "" if self.deep else "; --deep reads the tables too"
-        return f"{self.model}: {found}; {len(self.looked)} rules looked at, {len(self.skipped)} skipped{unread}"
+        skipped = len(self.skipped) - len(self.unread)
+        unread = f", {len(self.unread)} only with --deep" if self.unread else ""
+        return f"{self.model}: {found}; {len(self.looked)} rules looked at, {skipped} skipped{unread}"
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,9 @@ class RuleRecord:
     """What a rule is."""
 
     rule: str = column("its name", style="bold")
-    severity: Severity = column("how much a finding matters")
+    severity: Severity = column("how much a finding matters", style=SEVERITY_STYLES.__getitem__)
     deep: bool = column("whether it needs the tables", show=lambda deep: "deep" if deep else "")
-    summary: str = column("what it holds")
+    summary: str = column("what it holds", prose=True, worth=2)
     why: str = column("why that matters", terminal=False)
 
     @classmethod
@@ -189,16 +192,18 @@ def ask_check(
     subject = subject_of(model, notes, base=before, deep=deep)
     looked = [each for each in chosen if each.applies(subject)]
     skipped = [each for each in chosen if not each.applies(subject)]
-    warnings = []
+    findings = tuple(found for each in looked for found in each.check(subject))
+    warnings = list(subject.unreadable.values())
     for each in skipped if select else ():
         why = dict.fromkeys(LACKING.get(need, "the weights are not there") for need in each.lacking(subject))
         warnings.append(f"{each.name} was not looked at: {', '.join(why)}")
     return CheckAnswer(
         model=subject.name,
         deep=deep,
-        findings=tuple(found for each in looked for found in each.check(subject)),
+        findings=findings,
         looked=tuple(each.name for each in looked),
         skipped=tuple(each.name for each in skipped),
+        unread=tuple(each.name for each in skipped if each.lacking(subject) == ["surveys"]),
         notes=tuple(notes),
         warnings=tuple(warnings),
     )

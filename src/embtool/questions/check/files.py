@@ -1,6 +1,5 @@
 """Rules about files, sizes, tying, and the model that this one was made from."""
 
-import re
 from collections.abc import Iterable, Iterator
 
 from embtool.answers.text import plural
@@ -9,9 +8,7 @@ from embtool.errors import EmbtoolError, FileNotInModel, FormatError
 from embtool.positions import Learned
 from embtool.questions.check.rule import Severity, ids_in_words, rule, some
 from embtool.questions.check.subject import Subject, Surveys
-from embtool.table import BARE_MODEL
-
-CAUSAL = re.compile(r"(ForCausalLM|LMHeadModel|ForConditionalGeneration)$")
+from embtool.table import PREDICTS
 
 
 @rule(
@@ -204,7 +201,7 @@ def _missing_output_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]
     assert subject.config is not None
     assert subject.tables is not None
     architecture = subject.config.architecture or ""
-    predicts = CAUSAL.search(architecture) is not None and BARE_MODEL.search(architecture) is None
+    predicts = PREDICTS.search(architecture) is not None
     tying = subject.tables.tying
     if predicts and tying.config is False and tying.stored == "input":
         yield f"{architecture} needs an output table; none is stored, and the config says that it is not tied", ()

@@ -25,6 +25,8 @@ class Severity(StrEnum):
     INFO = "info"
 
 
+SEVERITY_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
+
 ORDER = (Severity.INFO, Severity.WARNING, Severity.ERROR)
 
 
@@ -33,8 +35,8 @@ class Finding:
     """What a rule found: one line, and the token ids it is about."""
 
     rule: str = column("the rule", style="cyan")
-    severity: Severity = column("how much it matters", style="bold")
-    message: str = column("what was found", terminal=False)
+    severity: Severity = column("how much it matters", style=SEVERITY_STYLES.__getitem__)
+    message: str = column("what was found", prose=True, worth=2)
     ids: tuple[int, ...] = column("the token ids it is about", terminal=False, default=())
 
 

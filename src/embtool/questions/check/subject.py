@@ -1,9 +1,8 @@
 """A model as a check sees it: its parts as far as they could be opened, and what one pass over its tables finds."""
 
 import contextlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,12 +10,13 @@ import numpy as np
 
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config
-from embtool.errors import ConfigError, EmbtoolError
+from embtool.errors import ConfigError, EmbtoolError, told_of
 from embtool.positions import Positions, read_positions
-from embtool.source import Source, is_overfull
+from embtool.source import Source
 from embtool.survey import Opener, Survey, equal_rows, survey
 from embtool.table import EmbeddingTable, Tables, has_too_many_rows
 from embtool.vocabulary import Vocabulary
+from embtool.vocabulary.files import decode_json
 
 SPECIAL_IDS = (
     "bos_token_id",
@@ -39,7 +39,8 @@ SPECIAL_IDS = (
 class Subject:
     """A model as far as it could be opened; a part that it lacks is None.
 
-    `broken` are errors met where the weights were opened; `base` is the model it was made from, if that is known.
+    `broken` are errors met where the weights were opened; `base` is the model it was made from, if that is known;
+    `unreadable` are files that rules wanted to read, each with what is wrong with it.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Subject:
     broken: tuple[EmbtoolError, ...] = ()
     base: "Subject | None" = None
     surveys: "Surveys | None" = None
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def input(self) -> EmbeddingTable | None:
@@ -85,15 +87,15 @@ class Subject:
             return None
 
     def json(self, file: str) -> Mapping[str, Any]:
-        """Read a small file of the model as a JSON object; an absent or broken one is empty."""
+        """Read a small file of the model as a JSON object; an absent or broken one is empty; a broken one is noted."""
         if not self.source.has(file):
             return {}
         try:
-            data = self.source.read_file(file)
-            found = None if is_overfull(data) else json.loads(data)
-        except (ValueError, RecursionError, EmbtoolError):
+            with told_of(self.name):
+                return decode_json(self.source.read_file(file), file)
+        except EmbtoolError as error:
+            self.unreadable[file] = error.message
             return {}
-        return found if isinstance(found, dict) else {}
 
     @cached_property
     def special_ids(self) -> list[tuple[str, int]]:
