@@ -47,7 +47,8 @@ def qwen36_settings(folder: Path) -> None:
     settings = {"vocab_size": 248_320, "hidden_size": 5120, "max_position_embeddings": 262_144}
     heads = {"num_attention_heads": 24, "num_key_value_heads": 4, "head_dim": 256, "num_hidden_layers": 64}
     types = ["linear_attention", "linear_attention", "linear_attention", "full_attention"] * 16
-    text = {"model_type": "qwen3_5_text", **settings, **heads, "layer_types": types, "rope_parameters": rope}
+    text = {"model_type": "qwen3_5_text", **settings, **heads, "dtype": "bfloat16"}
+    text |= {"layer_types": types, "rope_parameters": rope}
     write(folder / "config.json", {"model_type": "qwen3_5", "text_config": text, "tie_word_embeddings": False})
 
 
