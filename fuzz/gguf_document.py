@@ -15,7 +15,7 @@ from gguf_files import entry, raw, tensor, text
 
 FORMS = dict(enumerate("BbHhIif?")) | {10: "Q", 11: "q", 12: "d"}
 STRING, ARRAY, DEEPEST = 8, 9, 8
-ROOM = 1 << 14
+ROOM = 1 << 10
 """Bytes that a tensor gets, whatever its shape."""
 
 DATA = bytes(place % 251 for place in range(8 * ROOM))

@@ -171,7 +171,7 @@ def read_ranges(case: bytes) -> None:
         raise FormatError("nothing is given")
 
 
-@target("tablefile", HEADER)
+@target("tablefile", HEADER, longest=1 << 13)
 def read_tablefile(case: bytes) -> None:
     """Read a table's header back; where its place is told, it lies in the file."""
     folder = scratch() / "tables"
