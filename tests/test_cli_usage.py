@@ -81,6 +81,7 @@ RUN = [
 ]
 
 
+@pytest.mark.few(9)
 @pytest.mark.parametrize(("name", "example"), RUN)
 def test_the_examples_of_the_help_screens_run(tmp_path: Path, name: str, example: str) -> None:
     run = Program(tmp_path / "home", tmp_path)

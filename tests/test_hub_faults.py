@@ -85,6 +85,7 @@ class TestRow01NoServer:
 
 
 class TestRow02Silence:
+    @pytest.mark.few(1)
     @pytest.mark.parametrize("ask", [config, head, HubSource.files])
     def test_ends_after_the_time_out(self, case: Case, ask: Ask) -> None:
         case.hub.fault("silence", where="hub", times=None)
@@ -155,6 +156,7 @@ class TestRows09To12BusyServers:
         monkeypatch.setattr(Stop, "wait", noted)
         return seen
 
+    @pytest.mark.few(2)
     @pytest.mark.parametrize("where", ["hub", "storage"])
     @pytest.mark.parametrize("code", [500, 503])
     def test_gone_after_three_times(self, case: Case, where: Any, code: int) -> None:
@@ -176,6 +178,7 @@ class TestRows09To12BusyServers:
         refused(lambda: ask(case.source("acme/other")), 5, "503")
         case.holds(requests=20)
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize("headers", [{"Retry-After": 1}, {"RateLimit": '"resolvers";r=0;t=1'}])
     def test_a_second_is_waited_by_all(
         self, case: Case, headers: dict[str, object], monkeypatch: pytest.MonkeyPatch, waits: list[float]
@@ -203,6 +206,7 @@ class TestRows09To12BusyServers:
         assert case.fetch() == case.table
         assert case.hub.sent("storage") == len(case.table) - whole_blocks(3_000_000)
 
+    @pytest.mark.few(2)
     @pytest.mark.parametrize("text", ["Wed, 21 Oct 2099 07:28:00 GMT", "²", "-5", "", "9" * 50])
     def test_nonsense_is_passed_over(self, case: Case, text: str) -> None:
         case.hub.fault("status", where="storage", times=2, code=503, headers={"Retry-After": text})
@@ -224,6 +228,7 @@ WRONG_ANSWERS: list[tuple[str, dict[str, Any], str]] = [
 
 
 class TestRows13To21WrongAnswers:
+    @pytest.mark.few(6)
     @pytest.mark.parametrize(("kind", "options", "words"), WRONG_ANSWERS, ids=[kind for kind, _, _ in WRONG_ANSWERS])
     @pytest.mark.parametrize("is_mirror", [False, True], ids=["hub", "mirror"])
     def test_are_refused_before_anything_is_written(
@@ -366,6 +371,7 @@ class TestRows26To28OtherServers:
         refused(lambda: ask(case.source()), 6)
         case.holds(requests=90)
 
+    @pytest.mark.few(6)
     @pytest.mark.parametrize("ask", [config, head])
     @pytest.mark.parametrize(
         "location",
@@ -491,6 +497,7 @@ def test_row_34_a_token_is_not_sent_where_anyone_could_read_it(case: Case, monke
 
 
 class TestRow35Names:
+    @pytest.mark.few(3)
     @pytest.mark.parametrize(
         "etag", ["../../x", '"../../../../../../tmp/embtool-x"', "", "a" * 10_000, "nöt-hex", "zz"]
     )
@@ -511,6 +518,7 @@ class TestRow35Names:
             assert config(case.source()) == b'{"model_type": "llama"}'
         self.holds_inside(case, before)
 
+    @pytest.mark.few(3)
     @pytest.mark.parametrize("ask", [config, head])
     @pytest.mark.parametrize("commit", ["../../x", "", "0" * 39, "G" * 40, "a" * 10_000])
     def test_a_commit(self, case: Case, ask: Ask, commit: str) -> None:
@@ -530,6 +538,7 @@ def everything(folder: Path) -> set[Path]:
     return set(folder.rglob("*"))
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("ask", [config, head, HubSource.files])
 @pytest.mark.parametrize("text", ["\x1b]52;c;aGk=\x07\x1b[31mred", "x" * 60_000, "a\u00a0b"])
 def test_row_36_what_a_server_says_is_cut(case: Case, ask: Ask, text: str) -> None:
