@@ -2,7 +2,6 @@
 
 The neighbours of one word are asked for by the library and on the command line, each in a new process with all modules
 loaded and the cache filled. A function counts once, however often it is called; lambdas and comprehensions do not.
-`python tools/walk.py king library` lists the functions themselves, in the order in which they are reached.
 """
 
 import contextlib
@@ -31,8 +30,7 @@ def walk(way: str, word: str) -> Counter[tuple[str, str]]:
         code = frame.f_code
         is_function = code.co_flags & inspect.CO_OPTIMIZED and not code.co_name.startswith("<")
         if event == "call" and is_function and code.co_filename.startswith(home):
-            name = f"{code.co_qualname}:{code.co_firstlineno}"
-            calls[str(Path(code.co_filename).relative_to(home)), name] += 1
+            calls[str(Path(code.co_filename).relative_to(home)), f"{code.co_qualname}:{code.co_firstlineno}"] += 1
 
     sys.setprofile(passed)
     try:
@@ -46,21 +44,19 @@ def walk(way: str, word: str) -> Counter[tuple[str, str]]:
 
 
 def main() -> None:
-    """Count both ways by module; or list the functions of the way that is named."""
+    """Count both ways, each in a process of its own, or the one that is named."""
     word, *ways = sys.argv[1:] or ["king"]
     if not ways:
         import_module("embtool").open_model("mini").neighbors(word)
         for way in (LIBRARY, COMMAND):
-            subprocess.run([sys.executable, __file__, word, way, "by module"], check=True)
+            subprocess.run([sys.executable, __file__, word, way], check=True)
         return
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
         calls = walk(ways[0], word)
     modules = Counter(module for module, _ in calls)
     print(f"{ways[0]}: {len(calls)} functions in {len(modules)} modules")
-    if ways[1:]:
-        print("\n".join(f"{count:5} {module}" for module, count in modules.most_common()))
-    else:
-        print("\n".join(f"{count:5} {module} {name}" for (module, name), count in calls.items()))
+    for module, count in modules.most_common():
+        print(f"{count:5} {module}: {', '.join(name for file, name in calls if file == module)}")
 
 
 if __name__ == "__main__":
