@@ -376,6 +376,7 @@ def test_a_block_of_an_unfinished_table_that_has_rotted_is_fetched_again(desk: D
     assert case.fetch() == case.table
 
 
+@pytest.mark.slow
 def test_every_flip_in_a_journal_is_harmless_and_found(desk: Desk) -> None:
     case = desk.case
     part, journal = begin(case)

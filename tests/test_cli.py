@@ -279,7 +279,7 @@ def test_the_order_in_which_a_model_is_chosen(run: Program) -> None:
 # --- streams ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @posix
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_reader_that_goes_away_ends_it_silently(run: Program, form: str) -> None:
@@ -304,7 +304,7 @@ HELP = (
 UNHEARD: tuple[list[str], ...] = ([], ["cache"], ["neighbors", "--nosuch"], ["--show-completion", "-f", "table"])
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @posix
 @pytest.mark.parametrize("arguments", HELP, ids=" ".join)
 def test_help_that_nobody_reads_ends_silently(run: Program, arguments: list[str]) -> None:
@@ -318,7 +318,7 @@ def test_help_that_nobody_reads_ends_silently(run: Program, arguments: list[str]
     assert (answer.status, answer.err) == (141, b"")
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @posix
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("arguments", HELP, ids=" ".join)
@@ -327,7 +327,7 @@ def test_help_on_a_full_disk_is_one_line(run: Program, arguments: list[str]) -> 
         run.outside(*arguments, stdout=full).refused(7, "no space left")
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @posix
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("arguments", UNHEARD, ids=" ".join)
@@ -344,7 +344,7 @@ def test_a_wrong_option_beside_completion_is_wrong_usage(run: Program) -> None:
     run("--show-completion", "-f", "table").refused(2, "no such option: -f")
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @posix
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -364,7 +364,7 @@ def test_a_full_disk_for_numbers(run: Program, option: list[str]) -> None:
         run.outside("row", "id:0..325", "-m", "small/", *option, stdout=full).refused(7)
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @posix
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_nobody(run: Program, closed: str) -> None:
@@ -378,7 +378,7 @@ def test_closed_streams_are_nobody(run: Program, closed: str) -> None:
         assert b"embtool:" not in done.stdout
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(3)
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
 @pytest.mark.parametrize("arguments", [["row", "king"], ["neighbors", " king"], ["info"], ["tokens", " naïve 東京"]])
 def test_every_encoding_of_a_terminal(run: Program, encoding: str, arguments: list[str]) -> None:
@@ -583,7 +583,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     return folder, names
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("form", FORMATS)
 def test_no_command_prints_a_stranger_raw(hostile: tuple[Path, list[str]], form: str, tmp_path: Path) -> None:
     folder, names = hostile

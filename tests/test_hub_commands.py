@@ -280,7 +280,7 @@ FAULTS: list[tuple[str, dict[str, Any], int]] = [
 
 
 class TestEveryFailure:
-    @pytest.mark.few(8)
+    @pytest.mark.few(5)
     @pytest.mark.parametrize(("name", "fault", "status"), FAULTS, ids=[name for name, _, _ in FAULTS])
     def test_has_its_status_and_one_line(
         self, desk: Desk, name: str, fault: dict[str, Any], status: int, monkeypatch: pytest.MonkeyPatch

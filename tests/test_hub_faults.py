@@ -64,6 +64,7 @@ def whole_blocks(count: int) -> int:
 
 
 class TestRow01NoServer:
+    @pytest.mark.few(3)
     @pytest.mark.parametrize("ask", [config, head, HubSource.files])
     @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
     def test_is_said_with_the_host(self, case: Case, ask: Ask, host: str) -> None:
@@ -324,6 +325,7 @@ class TestRows22To24SignedAddresses:
         refused(lambda: head(case.source()), 5, str(code))
         case.holds(requests=4)
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize(
         "headers", [{"X-Linked-ETag": '"' + "a" * 64 + '"'}, {"X-Linked-Size": "12345678"}, {"X-Repo-Commit": "b" * 40}]
     )
@@ -364,6 +366,7 @@ class TestRows26To28OtherServers:
         refused(lambda: ask(case.source(revision=case.commit)), 6, "captive portal")
         case.holds(requests=12)
 
+    @pytest.mark.few(3)
     @pytest.mark.parametrize(("ask", "where"), [(config, "hub"), (head, "hub"), (head, "storage")])
     @pytest.mark.parametrize("kind", ["loop", "no_location"])
     def test_redirects_without_an_end_or_a_goal(self, case: Case, ask: Ask, where: Any, kind: str) -> None:
@@ -412,6 +415,7 @@ class TestRows26To28OtherServers:
 
 
 class TestRows29To31Access:
+    @pytest.mark.few(3)
     @pytest.mark.parametrize("ask", [config, head, HubSource.files])
     @pytest.mark.parametrize("token", [None, "hf_unknown"])
     def test_unknown_or_private_without_the_right_token(self, case: Case, ask: Ask, token: str | None) -> None:
@@ -442,6 +446,7 @@ class TestRows29To31Access:
             assert isinstance(file, FileNotInModel)
         case.holds(requests=12)
 
+    @pytest.mark.few(3)
     @pytest.mark.parametrize("ask", [config, head, HubSource.files])
     @pytest.mark.parametrize("token", [None, "hf_good"])
     def test_gated_says_where_to_ask(self, case: Case, ask: Ask, token: str | None) -> None:
@@ -508,6 +513,7 @@ class TestRow35Names:
             assert case.fetch() == case.table
         self.holds_inside(case, before)
 
+    @pytest.mark.few(3)
     @pytest.mark.parametrize(
         "etag", ["../../x", '"../../../../../../tmp/embtool-x"', "", "a" * 10_000, "nöt-hex", "zz"]
     )

@@ -253,6 +253,7 @@ class TestThePrograms:
         assert case.fetch() == case.table
         assert case.hub.sent("storage") == len(case.table) - 3 * BLOCK
 
+    @pytest.mark.slow
     def test_the_variables_set_the_time_and_the_status_is_that_of_the_network(
         self, run: Program, case: Case, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
@@ -308,7 +309,7 @@ TOKEN = "hf_good"  # noqa: S105 - the test hub's
 
 
 class TestProxies:
-    @pytest.mark.few(8)
+    @pytest.mark.few(6)
     @pytest.mark.parametrize("ask", [config, head, HubSource.files, Case.fetch])
     @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LocalHost"])

@@ -87,6 +87,7 @@ def test_huggingface_hubs_own_download_is_led_astray_here(xet: Case) -> None:
     assert xet.hub.leaks()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("is_without_xet", [False, True], ids=["with hf_xet", "without"])
 def test_storage_that_an_answer_names_is_not_asked(xet: Case, *, is_without_xet: bool) -> None:
     endpoint, hub_cache = xet.hub.endpoint, str(xet.hub_cache)
@@ -356,7 +357,9 @@ def test_what_others_see_is_the_hubs_where_it_was_asked(
     assert seen() == CONFIG
 
 
-def test_tokens_are_the_hubs_own(case: Case, liar: Case) -> None:
+@pytest.mark.few(1)
+@pytest.mark.parametrize("revision", ["main", "a commit"])
+def test_tokens_are_the_hubs_own(case: Case, liar: Case, revision: str) -> None:
     """A whole tokenizer, by way of the index that is derived from it."""
     true = tokenizer_json()
     false = tokenizer_json()
@@ -379,9 +382,9 @@ def test_tokens_are_the_hubs_own(case: Case, liar: Case) -> None:
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
-    for model in (MODEL, f"{MODEL}@{case.commit}"):
-        assert str(vocabulary["a"]).encode() in ids(liar, model).split()
-        assert str(true["model"]["vocab"]["a"]).encode() in ids(case, model).split()
+    model = MODEL if revision == "main" else f"{MODEL}@{case.commit}"
+    assert str(vocabulary["a"]).encode() in ids(liar, model).split()
+    assert str(true["model"]["vocab"]["a"]).encode() in ids(case, model).split()
 
 
 def test_a_shard_of_another_content_than_the_hub_said_is_not_read(case: Case) -> None:
@@ -449,6 +452,7 @@ def test_whatever_rots_is_fetched_anew_or_offline_one_clear_error(case: Case, pa
             assert case.hub.count() == 0, f"{path} was healed"
 
 
+@pytest.mark.few(1)
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")])
 def test_what_is_no_file_in_its_place_is_replaced_or_named(case: Case, make: Callable[[Path], Any]) -> None:

@@ -112,7 +112,7 @@ def refused(ended: Ended, *statuses: int) -> str:
     return errors[0]
 
 
-@pytest.mark.few(6)
+@pytest.mark.few(4)
 @pytest.mark.parametrize("line", MODEL_COMMANDS)
 def test_a_model_that_may_not_be_entered(desk: Desk, line: str) -> None:
     assert "Permission denied" in refused(desk.run(line.format("closed")), 7)
@@ -137,7 +137,7 @@ def test_a_model_whose_files_may_not_be_read(desk: Desk, line: str) -> None:
     assert "Permission denied" in refused(desk.run(line.format("unreadable")), 3, 7)
 
 
-@pytest.mark.few(10)
+@pytest.mark.few(6)
 @pytest.mark.parametrize("line", WRITERS)
 @pytest.mark.parametrize("place", ["closed/a", LONG, f"small/{LONG}", "small/config.json/a", "nowhere/a"])
 def test_a_place_that_may_not_be_written(desk: Desk, line: str, place: str) -> None:

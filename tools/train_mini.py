@@ -638,9 +638,7 @@ class Probe:
 
 def probe(tokenizer: Tokenizer, table: Table) -> Probe:
     """Make a probe of what a table holds once it is stored as bfloat16; padding rows left out."""
-    stored = (to_bfloat16(table[: tokenizer.get_vocab_size()]).astype(np.uint32) << 16).view(
-        np.float32
-    )  # as it is read
+    stored = (to_bfloat16(table[: tokenizer.get_vocab_size()]).astype(np.uint32) << 16).view(np.float32)
     return Probe(tokenizer, stored / np.linalg.norm(stored, axis=1, keepdims=True))
 
 
