@@ -1,8 +1,9 @@
-"""Targets: safetensors headers, the index of a sharded checkpoint, packed tables, GGUF files, tables of words."""
+"""Targets: safetensors headers and indexes, packed tables, GGUF files, tables of words, configs and their positions."""
 
 import contextlib
 import io
 import json
+import math
 from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Any
@@ -14,18 +15,21 @@ from sources import Memory
 from embtool.checkpoint import Checkpoint, TensorInfo, parts_of
 from embtool.config import parse_config_text
 from embtool.dtypes import DTYPES
-from embtool.errors import EmbtoolError, FormatError
+from embtool.errors import ConfigError, EmbtoolError, FormatError
 from embtool.formats import open_checkpoint, static, whole_tables
 from embtool.formats.gguf import GgufCheckpoint
 from embtool.formats.safetensors import LENGTH_BYTES, open_file, read_header
-from embtool.positions import read_positions
+from embtool.positions import Alibi, Learned, Positions, Rope, Sinusoidal, T5Buckets, read_positions
+from embtool.rope import RopeSettings, frequencies, mrope_axes, rotate
 from embtool.table import find_tables
 from embtool.vocabulary import read_vocabulary
 from fuzz import gguf_document
-from fuzz.change import document, framed, mixed, octets
-from fuzz.configs import check_positions
-from fuzz.engine import both, read_object, target
+from fuzz.engine import both, document, framed, mixed, octets, read_object, target
 from fuzz.vocabularies import check_splitting, check_vocabulary
+
+MOSTLY = 0.7
+LENGTHS = (None, 1, 5000, 1 << 20)
+POSITIONS = (0, 1, 4095, 1 << 20)
 
 
 def check_tensors(tensors: Iterable[TensorInfo], size: int, *, contiguous: bool) -> None:
@@ -51,12 +55,6 @@ def check_rows(checkpoint: Checkpoint, tensor: TensorInfo) -> None:
         assert tensor.dtype.to_float32(rows).shape == (2, tensor.shape[1])
 
 
-FITTING = 0.7
-"""The share of changed headers that are made to fit."""
-
-# --- safetensors ------------------------------------------------------------------------------------------------------
-
-
 def file_of_header(header: Any) -> bytes:
     """Write a safetensors file whose offsets and length fit the shapes of its header, as far as those make sense."""
     place = 0
@@ -77,7 +75,7 @@ def change_header(case: bytes, random: Random, words: Sequence[Any]) -> bytes:
     changed = framed(0, LENGTH_BYTES, document)(case, random, words)
     length = int.from_bytes(changed[:LENGTH_BYTES], "little")
     with contextlib.suppress(ValueError, RecursionError):
-        if random.random() < FITTING:
+        if random.random() < MOSTLY:
             return file_of_header(json.loads(changed[LENGTH_BYTES : LENGTH_BYTES + length]))
     return changed
 
@@ -105,9 +103,6 @@ def compare_safetensors(case: bytes) -> None:
     )
     seen = {name: (one["dtype"], tuple(one["shape"]), bytes(one["data"])) for name, one in theirs}
     assert seen == {name: (one.dtype.name, one.shape, case[one.start : one.stop]) for name, one in header.items()}
-
-
-# --- A folder: an index, its shards, packed tables, a config ----------------------------------------------------------
 
 
 def folder_of(case: bytes) -> dict[str, bytes]:
@@ -146,9 +141,6 @@ def read_tokenizer_files(case: bytes) -> None:
     check_vocabulary(read_vocabulary(Memory(folder_of(case))))
 
 
-# --- GGUF -------------------------------------------------------------------------------------------------------------
-
-
 @target("gguf", octets, milliseconds=300)
 def read_gguf(case: bytes) -> None:
     """Read a file as a model: its tensors, its config, its positions, its tokens."""
@@ -179,9 +171,6 @@ def split_gguf(case: bytes) -> None:
         check_splitting(vocabulary)
 
 
-# --- Words ------------------------------------------------------------------------------------------------------------
-
-
 @target("static", octets)
 def read_static(case: bytes) -> None:
     """Read a file of words and vectors as it is converted, and what it is converted to."""
@@ -198,3 +187,58 @@ def read_static(case: bytes) -> None:
     assert all(words)
     assert layout.words in (None, len(words))
     check_rows(checkpoint, table)
+
+
+def check_positions(scheme: Positions) -> None:
+    """Assert that what follows from a scheme are numbers."""
+    if isinstance(scheme, Rope):
+        for layer in scheme.layers[:3]:
+            check_rope(layer.settings)
+        count = scheme.num_hidden_layers
+        assert count is None or all(0 <= index < count for index in scheme.nope_layers)
+    elif isinstance(scheme, Sinusoidal):
+        vectors = scheme.vectors([0, 5]) if scheme.width is not None else np.zeros(0)
+        assert np.isfinite(vectors).all()
+    elif isinstance(scheme, Alibi):
+        assert all(0 < slope < math.inf for slope in scheme.slopes)
+        assert math.isfinite(scheme.score_scale)
+    elif isinstance(scheme, T5Buckets):
+        for distance in (0, 1, -1, 7, -100, 1 << 40, -(1 << 40)):
+            for both in (True, False):
+                assert 0 <= scheme.bucket(distance, both_ways=both) < scheme.buckets
+    elif isinstance(scheme, Learned):
+        assert scheme.rows is None or scheme.rows >= 0
+        assert scheme.row(3) >= 3
+
+
+def check_rope(settings: RopeSettings) -> None:
+    """Assert that a head turns by finite angles, in both precisions and at any length, and back again."""
+    for length in LENGTHS:
+        try:
+            exact = frequencies(settings, length)
+        except ConfigError:  # some stretch beyond all numbers only at great lengths
+            assert length is not None, "settings that were accepted have no frequencies"
+            continue
+        assert exact.inv_freq.shape == (settings.pairs,)
+        assert np.isfinite(exact.inv_freq).all()
+        assert 0 < exact.attention_factor < math.inf
+    with contextlib.suppress(ConfigError):  # a frequency that float32 cannot hold
+        assert np.isfinite(frequencies(settings, None, "float32").inv_freq).all()
+    if settings.mrope_section is not None:
+        assert mrope_axes(settings).shape == (settings.pairs,)
+    if settings.layout is not None and settings.head_dim <= 1 << 12:
+        turned = rotate(np.ones(settings.head_dim), np.array(POSITIONS), settings)
+        assert turned.shape == (len(POSITIONS), settings.head_dim)
+        assert np.isfinite(turned).all()
+
+
+@target("config")
+def read_config(case: bytes) -> None:
+    """Read a config, then how the model knows order, then compute with it."""
+    config = parse_config_text(case)
+    for size in (config.vocab_size, config.hidden_size, config.num_hidden_layers, config.head_dim):
+        assert size is None or 0 <= size <= 1 << 53
+    if (scale := config.embedding_scale) is not None:
+        assert math.isfinite(scale.multiplier)
+        assert not any(math.isnan(scale.in_dtype(dtype)) for dtype in ("BF16", "F16", "F32", "bfloat16", "x"))
+    check_positions(read_positions(config))

@@ -25,9 +25,9 @@ def encode(document: dict[str, Any]) -> bytes:
     """Write a document as a file."""
     fields = [field for field in _list(document.get("metadata")) if len(_list(field)) == len(("key", "type", "value"))]
     entries = [entry(_bytes(key), _number("I", kind), _value(kind, value)) for key, kind, value in fields]
-    tensors = []
+    tensors: list[bytes] = []
     for listed in _list(document.get("tensors")):
-        name, sizes, kind, offset, *_ = *_list(listed), None, None, None, None
+        name, sizes, kind, offset = [*_list(listed), *[None] * 4][:4]
         start = len(tensors) * ROOM if offset is None else _number("Q", offset)
         tensors.append(tensor(_bytes(name), [_number("Q", size) for size in _list(sizes)], _number("I", kind), start))
     usual = {"tensor_count": len(tensors), "entry_count": len(entries), "data": len(tensors) * ROOM}

@@ -7,7 +7,7 @@ import json
 import shutil
 import zlib
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from embtool import kept
 from embtool.errors import EmbtoolError, FormatError
@@ -47,7 +47,7 @@ def read_answer(case: bytes) -> None:
     status = _whole(said.get("status"), 206) % 1000
     url = "https://hub.example/org/name/resolve/main/x" if said.get("url") is None else "https://cdn.example/x"
     request = SimpleNamespace(url=url, method="GET", headers={}, extensions={})
-    response = cast("Any", SimpleNamespace(status_code=status, headers=headers, request=request))
+    response: Any = SimpleNamespace(status_code=status, headers=headers, request=request)
     wait = transport.wait_asked(headers)
     assert wait is None or 0 <= wait < 1e10
     assert isinstance(from_status(status, headers, TRANSPORT.asked(REPOSITORY, "main", "x")), EmbtoolError)
@@ -71,16 +71,11 @@ def _whole_file(response: Any, said: dict[str, Any]) -> None:
     """Fetch a small file by this answer, whatever it holds: what is kept is named by the hash of its bytes."""
     data = _text(said.get("whole")).encode("utf-8", "surrogatepass")
     response.iter_raw = response.iter_bytes = lambda: iter((data,))
-    stand_in = SimpleNamespace(
-        endpoint=HUB,
-        asked=TRANSPORT.asked,
-        get=lambda _url, _headers: contextlib.nullcontext(response),
-        patiently=lambda attempt, _stop: attempt(),
-    )
-    remote = small.SmallFile(cast("Any", stand_in), REPOSITORY, "main", "x", None)
+    server: Any = SimpleNamespace(endpoint=HUB, asked=TRANSPORT.asked, patiently=lambda attempt, _stop: attempt())
+    server.get = lambda _url, _headers: contextlib.nullcontext(response)
+    remote = small.SmallFile(server, REPOSITORY, "main", "x", None)
     record, fetched = remote.fetch(1 << 20, lambda _said: False)
-    assert fetched == data
-    assert record.size == len(data)
+    assert (fetched, record.size) == (data, len(data))
     assert is_hash(record.content)
     assert matches(record.content, data)
     assert reference.COMMIT.fullmatch(record.commit)
@@ -113,9 +108,6 @@ def read_listing(case: bytes) -> None:
         assert size is None or size >= 0
 
 
-# --- What was kept ----------------------------------------------------------------------------------------------------
-
-
 @target("sidecars")
 def read_sidecars(case: bytes) -> None:
     """Put what a document says into the cache, and ask for it."""
@@ -139,10 +131,9 @@ def read_sidecars(case: bytes) -> None:
         assert type(record.size) is int
         assert record.size >= 0
         assert "/" not in content_key(REPOSITORY, record)
-    for size in (listing or {}).values():
-        assert size is None or (type(size) is int and size >= 0)
+    assert all(size is None or (type(size) is int and size >= 0) for size in (listing or {}).values())
     assert all(entry.bytes >= 0 for entry in inventory._of_content(paths["about"].parent))
-    if commit is record is listing is None:
+    if commit is None and record is None and listing is None:
         raise FormatError("nothing is given")
 
 
@@ -191,8 +182,6 @@ def read_tablefile(case: bytes) -> None:
         raise FormatError("no table")
     assert 0 < place.start < place.stop <= len(case)
 
-
-# --- The journal ------------------------------------------------------------------------------------------------------
 
 IDENTITY = b"i" * 32
 LENGTH = 10 * journal.BLOCK + 5

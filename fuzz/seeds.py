@@ -11,6 +11,7 @@ import small_models
 from embtool.hub.tablefile import make_header
 from fuzz import ROOT, gguf_document
 
+ABOUT = {"content": "c" * 40, "start": "0", "stop": "16"}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -53,12 +54,6 @@ def sentencepieces() -> Iterable[bytes]:
     return [pieces + bytes((18, 2, 24, kind)) + normal for kind in (1, 2)]
 
 
-def words() -> Iterable[bytes]:
-    """Write a binary table of words."""
-    numbers = [np.array(row, "<f4").tobytes() for row in ((0, 1), (2, 3))]
-    return [b"2 2\na " + numbers[0] + b"\nb " + numbers[1] + b"\n"]
-
-
 def npys() -> Iterable[bytes]:
     """Write npy files of both versions, of numbers and of what is no vector."""
     arrays = [np.ones((2, 2), kind) for kind in (">f4", "<f2", "<i8", "<c8", "|b1", "<U1")]
@@ -72,22 +67,17 @@ def npys() -> Iterable[bytes]:
 
 WRITTEN: dict[str, Callable[[], Iterable[bytes]]] = {
     "safetensors": safetensors,
-    "safetensors-peer": safetensors,
     "config": configs,
     "gguf": lambda: (gguf_document.encode(json.loads(case)) for case in listed("gguf-fields")),
-    "static": words,
+    "static": lambda: [b"2 2\na " + bytes(8) + b"\nb " + struct.pack("<2f", 2, 3) + b"\n"],
     "sentencepiece": sentencepieces,
     "vectors": npys,
     "npy-peer": npys,
-    "tablefile": lambda: [
-        make_header({"content": "c" * 40, "start": "0", "stop": "16"}, None, 16) + bytes(16),
-        bytes(8) + b"{}",
-    ],
+    "tablefile": lambda: [make_header(ABOUT, None, 16) + bytes(16), bytes(8) + b"{}"],
 }
 
 
 def seeds(name: str) -> Iterable[bytes]:
     """Return the first cases of a target."""
     yield from listed(name)
-    if name in WRITTEN:
-        yield from WRITTEN[name]()
+    yield from WRITTEN.get(name.replace("safetensors-peer", "safetensors"), list)()

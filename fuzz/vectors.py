@@ -16,8 +16,7 @@ from embtool.errors import EmbtoolError, FormatError
 from embtool.vectors import NPY_MAGIC, parse_vectors
 from embtool.vocabulary import read_vocabulary
 from embtool.vocabulary.queries import parse_ids, read_queries
-from fuzz.change import document, framed, mixed, octets
-from fuzz.engine import both, target
+from fuzz.engine import both, document, framed, mixed, octets, target
 
 NPY = mixed(framed(len(NPY_MAGIC) + 2, 2, octets), octets)
 
@@ -34,9 +33,8 @@ def read_vectors(case: bytes) -> None:
     found = parse_vectors(case, file="x", unescape=unescape)
     assert found
     for vector in found:
-        assert vector.values.ndim == 1
+        assert (vector.values.ndim, vector.values.dtype) == (1, np.dtype(float))
         assert vector.values.size > 0, "a vector without numbers"
-        assert vector.values.dtype == np.float64
         assert np.isfinite(vector.values).all()
         assert vector.name is None or isinstance(vector.name, str)
 

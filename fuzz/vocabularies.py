@@ -18,13 +18,10 @@ from embtool.vocabulary import Vocabulary, child, confined, files, ggml, index, 
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
 from embtool.vocabulary.splitter import Ids
 from embtool.vocabulary.words import is_of_library
-from fuzz.change import octets
-from fuzz.engine import read_object, scratch, target
+from fuzz.engine import octets, read_object, scratch, target
 
 SAMPLED = 4
 TEXTS = ("ab a b", "Ünï \ud800 🍓", "", "<s>a</s>", "a" * 300)
-
-
 LENGTHENED = 1 << 14
 """Characters that a short text may become here; the process for unusual tokenizers may have more memory than a case."""
 
@@ -60,12 +57,13 @@ def isolated() -> Iterator[None]:
 
     Panics of Rust code, which are caught, do not describe where they came from: it would take 100 MB of memory.
     """
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.dict(os.environ, RUST_BACKTRACE="0"))
-        for module in (files, ggml):
-            stack.enter_context(mock.patch.object(module, "write_index", return_value=False))
-            stack.enter_context(mock.patch.object(module, "open_index", return_value=None))
-        stack.enter_context(mock.patch.object(index, "derived", lambda kind, key: scratch() / kind / key))
+    kept: dict[str, Any] = {"write_index": lambda *_: False, "open_index": lambda *_: None}
+    with (
+        mock.patch.dict(os.environ, RUST_BACKTRACE="0"),
+        mock.patch.multiple(files, **kept),
+        mock.patch.multiple(ggml, **kept),
+        mock.patch.object(index, "derived", lambda kind, key: scratch() / kind / key),
+    ):
         yield
 
 
@@ -81,11 +79,9 @@ def check_vocabulary(vocabulary: Vocabulary) -> None:
     for identity, piece in pieces[:SAMPLED] + pieces[-SAMPLED:]:
         token = vocabulary.token(identity)
         assert token is not None, "an id without a token"
-        assert token.id == identity
-        assert token.piece == piece
-        found = vocabulary.find_piece(piece)
-        assert found.piece == piece
-        assert found.id <= identity
+        assert (token.id, token.piece) == (identity, piece)
+        assert vocabulary.find_piece(piece).piece == piece
+        assert vocabulary.find_piece(piece).id <= identity
         with contextlib.suppress(UnknownToken):  # `##berry` has the bytes of `berry`, which may be no token
             assert vocabulary.find_bytes(token.bytes).bytes == token.bytes
         vocabulary.word(token.text)
@@ -128,8 +124,6 @@ def read_ranks(case: bytes) -> None:
     check_vocabulary(read_vocabulary(Memory({"x.tiktoken": case})))
 
 
-# --- The index in the cache -------------------------------------------------------------------------------------------
-
 KEY = hashlib.sha256(b"fuzz").hexdigest()
 
 
@@ -139,21 +133,18 @@ def _database(described: dict[str, Any]) -> bytes:
         database.executescript(index.SCHEMA)
         for table in ("tokens", "facts"):
             insert = f"INSERT OR REPLACE INTO {table} VALUES (?, ?)"  # noqa: S608 - one of the two above
-            rows = described.get(table)
-            for row in rows if isinstance(rows, list) else ():
-                with contextlib.suppress(sqlite3.Error, OverflowError, UnicodeEncodeError, TypeError, LookupError):
-                    database.execute(insert, [_cell(row, place) for place in range(2)])
+            for row in rows if isinstance(rows := described.get(table), list) else ():
+                with contextlib.suppress(sqlite3.Error, OverflowError, UnicodeEncodeError, TypeError, ValueError):
+                    key, value = row
+                    database.execute(insert, (key, _cell(key, value)))
         return database.serialize()
 
 
-def _cell(row: list[Any], place: int) -> Any:
-    name, value = row[0], row[place]
-    if place and name == "ids" and isinstance(value, list):
+def _cell(key: Any, value: Any) -> Any:
+    if key == "ids" and isinstance(value, list):
         return b"".join((number & ((1 << 64) - 1)).to_bytes(8, "little") for number in value if type(number) is int)
     text = json.dumps(value) if isinstance(value, list | dict) else value
-    if place and name in ("added", "traits") and isinstance(text, str):
-        return text.encode("utf-8", "surrogatepass")
-    return text
+    return text.encode("utf-8", "surrogatepass") if key in ("added", "traits") and isinstance(text, str) else text
 
 
 @target("index", longest=1 << 15)
@@ -182,8 +173,7 @@ def use_index(vocabulary: Vocabulary) -> None:
     for identity in (*vocabulary.ids.tolist()[:SAMPLED], 0, 1, -1, 1 << 70):
         token = vocabulary.token(identity)
         if token is not None:
-            assert isinstance(token.piece, str)
-            assert isinstance(token.bytes, bytes)
+            assert (type(token.piece), type(token.bytes)) == (str, bytes)
             vocabulary.has_piece(token.piece)
     vocabulary.has_piece("\ud800")
     with contextlib.suppress(EmbtoolError):
