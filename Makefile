@@ -78,7 +78,7 @@ mutate: $(BIN)/.test-ready ## Change one place of AREA's code at a time (rope, c
 
 fuzz: $(BIN)/.test-ready ## Feed every reader broken and hostile bytes for SECONDS, 300 unless said; needs Linux
 	$(BIN)/pip install -q --group fuzz
-	$(BIN)/python fuzz/run.py --seconds $(or $(SECONDS),300)
+	$(BIN)/python -m fuzz --seconds $(or $(SECONDS),300)
 
 clean: ## Remove what these recipes made
 	rm -rf .venv .venv-* .models build dist

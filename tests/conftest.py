@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -58,14 +59,21 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the further cases of slow files: `make test-all` and CI run them after the others."""
-    seen: set[str] = set()
+    """Mark the further cases of slow tests: `make test-all` and CI run them after the others.
+
+    Of a function marked `few(n)` n cases are run with the others: the first, and others by chance, always the same.
+    """
+    functions: dict[str, list[pytest.Item]] = {}
     for item in items:
-        if item.path.stem in SLOW:
-            function = item.nodeid.partition("[")[0]
-            if function in seen:
+        functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for name, cases in functions.items():
+        mark = cases[0].get_closest_marker("few")
+        most = mark.args[0] if mark is not None else 1 if cases[0].path.stem in SLOW else len(cases)
+        further = range(1, len(cases))
+        chosen = {0, *Random(name).sample(further, min(most - 1, len(further)))}  # noqa: S311 - it need not be secret
+        for place, item in enumerate(cases):
+            if place not in chosen:
                 item.add_marker("slow")
-            seen.add(function)
 
 
 @pytest.fixture(scope="session")

@@ -101,13 +101,15 @@ def test_everything_that_is_kept_is_made(desk: Desk) -> None:
     assert desk.run("cache verify").status == 0
 
 
-def test_a_flipped_bit_changes_no_answer_and_is_found(desk: Desk) -> None:
+@pytest.mark.few(1)
+@pytest.mark.parametrize("flips", [1, FLIPS])
+def test_a_flipped_bit_changes_no_answer_and_is_found(desk: Desk, flips: int) -> None:
     true = desk.answers()
     random = Random(7)  # noqa: S311 - the same bits every time
     kinds = set()
     for path in desk.files():
         sound = path.read_bytes()
-        for place in {0, len(sound) - 1, *(random.randrange(len(sound)) for _ in range(FLIPS))}:
+        for place in {0, len(sound) - 1, *(random.randrange(len(sound)) for _ in range(flips))}:
             if not path.exists():  # another name for the same content: a record that was not asked for any more
                 break
             damaged = bytearray(sound)
@@ -134,6 +136,7 @@ def test_the_command_names_what_is_damaged(desk: Desk) -> None:
     assert path.name in entry["verdict"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("cut", [0, 1, 40])
 def test_a_file_that_is_cut_changes_no_answer(desk: Desk, cut: int) -> None:
     true = desk.answers()
@@ -143,6 +146,7 @@ def test_a_file_that_is_cut_changes_no_answer(desk: Desk, cut: int) -> None:
         assert desk.answers() == true, path
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("place", ["file", "nothing", "pipe", "folder"])
 def test_a_kept_file_that_is_something_else_is_neither_followed_nor_waited_for(desk: Desk, place: str) -> None:
     true = desk.answers()
@@ -372,6 +376,7 @@ def test_a_block_of_an_unfinished_table_that_has_rotted_is_fetched_again(desk: D
     assert case.fetch() == case.table
 
 
+@pytest.mark.slow
 def test_every_flip_in_a_journal_is_harmless_and_found(desk: Desk) -> None:
     case = desk.case
     part, journal = begin(case)

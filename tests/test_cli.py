@@ -234,6 +234,7 @@ def test_an_error_in_debug_mode_shows_where_it_was(run: Program) -> None:
     assert answer.of("error") == ["no such file or folder: ./nowhere"]
 
 
+@pytest.mark.few(1)
 @posix
 @pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "model.safetensors"])
 def test_a_pipe_in_the_place_of_a_file(run: Program, tmp_path: Path, file: str) -> None:
@@ -277,6 +278,7 @@ def test_the_order_in_which_a_model_is_chosen(run: Program) -> None:
 # --- streams ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.few(1)
 @posix
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_reader_that_goes_away_ends_it_silently(run: Program, form: str) -> None:
@@ -301,6 +303,7 @@ HELP = (
 UNHEARD: tuple[list[str], ...] = ([], ["cache"], ["neighbors", "--nosuch"], ["--show-completion", "-f", "table"])
 
 
+@pytest.mark.few(1)
 @posix
 @pytest.mark.parametrize("arguments", HELP, ids=" ".join)
 def test_help_that_nobody_reads_ends_silently(run: Program, arguments: list[str]) -> None:
@@ -314,6 +317,7 @@ def test_help_that_nobody_reads_ends_silently(run: Program, arguments: list[str]
     assert (answer.status, answer.err) == (141, b"")
 
 
+@pytest.mark.few(1)
 @posix
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("arguments", HELP, ids=" ".join)
@@ -322,6 +326,7 @@ def test_help_on_a_full_disk_is_one_line(run: Program, arguments: list[str]) -> 
         run.outside(*arguments, stdout=full).refused(7, "no space left")
 
 
+@pytest.mark.few(1)
 @posix
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("arguments", UNHEARD, ids=" ".join)
@@ -338,6 +343,7 @@ def test_a_wrong_option_beside_completion_is_wrong_usage(run: Program) -> None:
     run("--show-completion", "-f", "table").refused(2, "no such option: -f")
 
 
+@pytest.mark.few(1)
 @posix
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -348,6 +354,7 @@ def test_a_full_disk_is_one_line(run: Program, form: str) -> None:
     answer.refused(7, "no space left")
 
 
+@pytest.mark.few(1)
 @posix
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("option", [["--raw"], ["--npy", "-"], ["--npy", "/dev/full"]])
@@ -356,6 +363,7 @@ def test_a_full_disk_for_numbers(run: Program, option: list[str]) -> None:
         run.outside("row", "id:0..325", "-m", "small/", *option, stdout=full).refused(7)
 
 
+@pytest.mark.few(1)
 @posix
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_nobody(run: Program, closed: str) -> None:
@@ -369,6 +377,7 @@ def test_closed_streams_are_nobody(run: Program, closed: str) -> None:
         assert b"embtool:" not in done.stdout
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
 @pytest.mark.parametrize("arguments", [["row", "king"], ["neighbors", " king"], ["info"], ["tokens", " naïve 東京"]])
 def test_every_encoding_of_a_terminal(run: Program, encoding: str, arguments: list[str]) -> None:
@@ -573,6 +582,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     return folder, names
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("form", FORMATS)
 def test_no_command_prints_a_stranger_raw(hostile: tuple[Path, list[str]], form: str, tmp_path: Path) -> None:
     folder, names = hostile

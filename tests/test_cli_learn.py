@@ -194,6 +194,7 @@ def control_c(screen: Terminal) -> None:
             return
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("leave", "status"), [(control_d, 0), (letter_q, 0), (control_c, 130)])
 def test_leaving_in_the_middle_is_polite(leave: Callable[[Terminal], None], status: int, run: Program) -> None:
     with Terminal(run, "learn", "all", "-m", "small/") as screen:

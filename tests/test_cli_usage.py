@@ -106,6 +106,7 @@ RUN = [
 ]
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(("name", "example"), RUN)
 def test_the_examples_of_the_help_screens_run(tmp_path: Path, name: str, example: str) -> None:
     run = Program(tmp_path / "home", tmp_path)
@@ -176,6 +177,7 @@ def test_what_moved_is_answered_with_the_command_to_type(run: Program, typed: tu
     assert answer.of("hint") == [meant]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("typed", "meant"), [("'king'", "king"), ("king,", "king"), ('" king"', " king")])
 def test_marks_around_a_word_are_named(run: Program, typed: str, meant: str) -> None:
     run("neighbors", typed, *MINI).refused(3, f"quotes and commas are part of the text; did you mean {meant}")

@@ -57,9 +57,9 @@ ITSELF = {"Sequence": {"id": "A", "type_id": 0}}
 SPLIT = {"type": "Split", "pattern": BACKTRACKING, "behavior": "Isolated", "invert": False}
 
 ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "bytes of bytes of bytes": (lambda: described(normalizer=steps("normalizers", *[BYTES] * 24)), "ByteLevel"),
     "a thousand and more prefixes": (lambda: described(normalizer=steps("normalizers", *[PREPEND] * 2000)), "Prepend"),
     "one prefix of 16 MB": (lambda: described(normalizer={"type": "Prepend", "prepend": "x" * (16 << 20)}), "Prepend"),
-    "bytes of bytes of bytes": (lambda: described(normalizer=steps("normalizers", *[BYTES] * 24)), "ByteLevel"),
     "words of bytes of bytes": (lambda: described(pre_tokenizer=steps("pretokenizers", *[BYTES] * 24)), "ByteLevel"),
     "millions of tokens around": (
         lambda: described(post_processor=template(*[SPECIAL] * 200_000, ids=1000)),

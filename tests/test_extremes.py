@@ -212,6 +212,7 @@ def scaled_alike(folder: Path, dtype: str, width: int, exponent: int) -> list[Em
     return tables
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("width", [6, 1030])
 @pytest.mark.parametrize("exponent", [-120, -62, -30, 30, 62, 100])
 @pytest.mark.parametrize("dtype", ["F32", "BF16"])

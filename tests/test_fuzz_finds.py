@@ -18,7 +18,6 @@ import pytest
 from effort import within
 from small_models import safetensors
 from sources import Memory
-from target import isolated, load
 
 from embtool.config import parse_config
 from embtool.errors import EmbtoolError, FormatError
@@ -26,6 +25,8 @@ from embtool.formats import open_checkpoint, whole_tables
 from embtool.vectors import parse_vectors
 from embtool.vocabulary import Vocabulary, read_vocabulary
 from embtool.vocabulary.index import SCHEMA
+from fuzz.engine import load
+from fuzz.vocabularies import isolated
 
 TARGETS = load()
 

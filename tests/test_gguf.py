@@ -397,6 +397,7 @@ def test_ollama_names_a_file_by_its_hash(tmp_path: Path) -> None:
 KINDS = {"gpt2": "gpt-2", "falcon": "falcon", "llama2": None, "t5-small": None}
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", KINDS)
 def test_vocabularies_of_published_tokenizers(name: str, tmp_path: Path) -> None:
     file = TOKENIZERS / name / "tokenizer.json"
@@ -599,6 +600,7 @@ def as_gguf(folder: Path, model: Model, kind: Any) -> Model:
     return open_model(folder / "copy.gguf")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["mini", "minilm"])
 def test_neighbours_of_a_q8_0_copy_are_those_of_the_original(tmp_path: Path, name: str) -> None:
     folder = Path(os.environ.get("EMBTOOL_TEST_MINILM") or Path(__file__).parent.parent / ".models" / "minilm")

@@ -194,6 +194,7 @@ class TestPlan:
 
 
 class TestLimit:
+    @pytest.mark.few(1)
     @pytest.mark.parametrize("text", ["100", "0.1kB", "0"])
     def test_a_script_gets_status_7_with_the_size(self, desk: Desk, text: str) -> None:
         desk("neighbors", "id:3", "-m", WIDE, "--max-bytes", text).refused(7, "bytes would be fetched", "--max-bytes")
@@ -207,6 +208,7 @@ class TestLimit:
         assert desk("info", MODEL, EMBTOOL_MAX_BYTES=text).status == 2
         assert desk.hub.count() == 0
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize(("said", "status"), [("y\n", 0), ("n\n", 7), ("\n", 7)])
     def test_a_person_is_asked(self, desk: Desk, said: str, status: int) -> None:
         ended, text = on_terminal(desk, said, "neighbors", "id:3", "-m", MODEL, "--max-bytes", "100")
@@ -278,6 +280,7 @@ FAULTS: list[tuple[str, dict[str, Any], int]] = [
 
 
 class TestEveryFailure:
+    @pytest.mark.few(5)
     @pytest.mark.parametrize(("name", "fault", "status"), FAULTS, ids=[name for name, _, _ in FAULTS])
     def test_has_its_status_and_one_line(
         self, desk: Desk, name: str, fault: dict[str, Any], status: int, monkeypatch: pytest.MonkeyPatch
@@ -302,6 +305,7 @@ class TestEveryFailure:
         point(monkeypatch, address)
         desk("info", MODEL).refused(5, address)
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize("command", [("info",), ("row", "id:3", "-m"), ("neighbors", "id:3", "-m")])
     def test_access(self, desk: Desk, command: tuple[str, ...]) -> None:
         files = desk.hub.repos[MODEL].commits[desk.hub.repos[MODEL].refs["main"]]
@@ -336,6 +340,7 @@ class TestEveryFailure:
 
 
 class TestSignals:
+    @pytest.mark.few(1)
     @pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
     def test_end_the_program_and_the_next_run_goes_on(self, desk: Desk, how: signal.Signals, status: int) -> None:
         desk.hub.fault("stall", where="storage", skip=1, times=1, after=1000)

@@ -64,6 +64,7 @@ def whole_blocks(count: int) -> int:
 
 
 class TestRow01NoServer:
+    @pytest.mark.few(3)
     @pytest.mark.parametrize("ask", [config, head, HubSource.files])
     @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
     def test_is_said_with_the_host(self, case: Case, ask: Ask, host: str) -> None:
@@ -85,6 +86,7 @@ class TestRow01NoServer:
 
 
 class TestRow02Silence:
+    @pytest.mark.few(1)
     @pytest.mark.parametrize("ask", [config, head, HubSource.files])
     def test_ends_after_the_time_out(self, case: Case, ask: Ask) -> None:
         case.hub.fault("silence", where="hub", times=None)
@@ -155,6 +157,7 @@ class TestRows09To12BusyServers:
         monkeypatch.setattr(Stop, "wait", noted)
         return seen
 
+    @pytest.mark.few(2)
     @pytest.mark.parametrize("where", ["hub", "storage"])
     @pytest.mark.parametrize("code", [500, 503])
     def test_gone_after_three_times(self, case: Case, where: Any, code: int) -> None:
@@ -176,6 +179,7 @@ class TestRows09To12BusyServers:
         refused(lambda: ask(case.source("acme/other")), 5, "503")
         case.holds(requests=20)
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize("headers", [{"Retry-After": 1}, {"RateLimit": '"resolvers";r=0;t=1'}])
     def test_a_second_is_waited_by_all(
         self, case: Case, headers: dict[str, object], monkeypatch: pytest.MonkeyPatch, waits: list[float]
@@ -203,6 +207,7 @@ class TestRows09To12BusyServers:
         assert case.fetch() == case.table
         assert case.hub.sent("storage") == len(case.table) - whole_blocks(3_000_000)
 
+    @pytest.mark.few(2)
     @pytest.mark.parametrize("text", ["Wed, 21 Oct 2099 07:28:00 GMT", "²", "-5", "", "9" * 50])
     def test_nonsense_is_passed_over(self, case: Case, text: str) -> None:
         case.hub.fault("status", where="storage", times=2, code=503, headers={"Retry-After": text})
@@ -224,6 +229,7 @@ WRONG_ANSWERS: list[tuple[str, dict[str, Any], str]] = [
 
 
 class TestRows13To21WrongAnswers:
+    @pytest.mark.few(6)
     @pytest.mark.parametrize(("kind", "options", "words"), WRONG_ANSWERS, ids=[kind for kind, _, _ in WRONG_ANSWERS])
     @pytest.mark.parametrize("is_mirror", [False, True], ids=["hub", "mirror"])
     def test_are_refused_before_anything_is_written(
@@ -319,6 +325,7 @@ class TestRows22To24SignedAddresses:
         refused(lambda: head(case.source()), 5, str(code))
         case.holds(requests=4)
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize(
         "headers", [{"X-Linked-ETag": '"' + "a" * 64 + '"'}, {"X-Linked-Size": "12345678"}, {"X-Repo-Commit": "b" * 40}]
     )
@@ -359,6 +366,7 @@ class TestRows26To28OtherServers:
         refused(lambda: ask(case.source(revision=case.commit)), 6, "captive portal")
         case.holds(requests=12)
 
+    @pytest.mark.few(3)
     @pytest.mark.parametrize(("ask", "where"), [(config, "hub"), (head, "hub"), (head, "storage")])
     @pytest.mark.parametrize("kind", ["loop", "no_location"])
     def test_redirects_without_an_end_or_a_goal(self, case: Case, ask: Ask, where: Any, kind: str) -> None:
@@ -366,6 +374,7 @@ class TestRows26To28OtherServers:
         refused(lambda: ask(case.source()), 6)
         case.holds(requests=90)
 
+    @pytest.mark.few(6)
     @pytest.mark.parametrize("ask", [config, head])
     @pytest.mark.parametrize(
         "location",
@@ -406,6 +415,7 @@ class TestRows26To28OtherServers:
 
 
 class TestRows29To31Access:
+    @pytest.mark.few(3)
     @pytest.mark.parametrize("ask", [config, head, HubSource.files])
     @pytest.mark.parametrize("token", [None, "hf_unknown"])
     def test_unknown_or_private_without_the_right_token(self, case: Case, ask: Ask, token: str | None) -> None:
@@ -436,6 +446,7 @@ class TestRows29To31Access:
             assert isinstance(file, FileNotInModel)
         case.holds(requests=12)
 
+    @pytest.mark.few(3)
     @pytest.mark.parametrize("ask", [config, head, HubSource.files])
     @pytest.mark.parametrize("token", [None, "hf_good"])
     def test_gated_says_where_to_ask(self, case: Case, ask: Ask, token: str | None) -> None:
@@ -491,6 +502,7 @@ def test_row_34_a_token_is_not_sent_where_anyone_could_read_it(case: Case, monke
 
 
 class TestRow35Names:
+    @pytest.mark.few(3)
     @pytest.mark.parametrize(
         "etag", ["../../x", '"../../../../../../tmp/embtool-x"', "", "a" * 10_000, "nöt-hex", "zz"]
     )
@@ -501,6 +513,7 @@ class TestRow35Names:
             assert case.fetch() == case.table
         self.holds_inside(case, before)
 
+    @pytest.mark.few(3)
     @pytest.mark.parametrize(
         "etag", ["../../x", '"../../../../../../tmp/embtool-x"', "", "a" * 10_000, "nöt-hex", "zz"]
     )
@@ -511,6 +524,7 @@ class TestRow35Names:
             assert config(case.source()) == b'{"model_type": "llama"}'
         self.holds_inside(case, before)
 
+    @pytest.mark.few(3)
     @pytest.mark.parametrize("ask", [config, head])
     @pytest.mark.parametrize("commit", ["../../x", "", "0" * 39, "G" * 40, "a" * 10_000])
     def test_a_commit(self, case: Case, ask: Ask, commit: str) -> None:
@@ -530,6 +544,7 @@ def everything(folder: Path) -> set[Path]:
     return set(folder.rglob("*"))
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("ask", [config, head, HubSource.files])
 @pytest.mark.parametrize("text", ["\x1b]52;c;aGk=\x07\x1b[31mred", "x" * 60_000, "a\u00a0b"])
 def test_row_36_what_a_server_says_is_cut(case: Case, ask: Ask, text: str) -> None:

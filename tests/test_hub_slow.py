@@ -203,6 +203,7 @@ class TestThePrograms:
 
     PATIENCE = Patience(connect=5, read=1, attempts=1)
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize("ask", [config, head, HubSource.files])
     @pytest.mark.parametrize("kind", ENDLESS)
     def test_headers_without_end(self, case: Case, ask: Ask, kind: str) -> None:
@@ -212,6 +213,7 @@ class TestThePrograms:
             ask(source)
         case.holds(requests=1)
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize(("ask", "path"), [(config, "/api/resolve-cache"), (head, "/blobs/")])
     @pytest.mark.parametrize("kind", ENDLESS)
     def test_behind_a_redirect(self, case: Case, ask: Ask, path: str, kind: str) -> None:
@@ -220,6 +222,7 @@ class TestThePrograms:
             ask(case.source(patience=self.PATIENCE))
         case.holds(requests=2)
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize(("ask", "path"), [(config, "/api/resolve-cache"), (head, "/blobs/")])
     def test_silence_behind_a_redirect(self, case: Case, ask: Ask, path: str) -> None:
         case.hub.fault("silence", path=path, times=None)
@@ -227,6 +230,7 @@ class TestThePrograms:
             ask(case.source(patience=self.PATIENCE))
         case.holds(requests=2)
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize(("ask", "path"), [(config, "/api/"), (head, "/blobs/"), (HubSource.files, "/revision/")])
     def test_a_body_by_the_byte(self, case: Case, ask: Ask, path: str) -> None:
         case.hub.fault("slow", path=path, times=None, bytes_per_second=4)
@@ -249,6 +253,7 @@ class TestThePrograms:
         assert case.fetch() == case.table
         assert case.hub.sent("storage") == len(case.table) - 3 * BLOCK
 
+    @pytest.mark.slow
     def test_the_variables_set_the_time_and_the_status_is_that_of_the_network(
         self, run: Program, case: Case, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
@@ -257,6 +262,7 @@ class TestThePrograms:
         env = {"HF_ENDPOINT": case.hub.endpoint, "HF_HUB_OFFLINE": "0", "EMBTOOL_RETRIES": "0", "HF_HOME": str(home)}
         run.outside("info", MODEL, env={**env, "HF_HUB_DOWNLOAD_TIMEOUT": "2"}).refused(5, "not complete after 6 s")
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize("kind", ["drip_headers", "interim_100", "slow"])
     def test_an_interrupt_ends_the_waiting(self, run: Program, case: Case, kind: str) -> None:
         case.hub.fault(kind, where="hub", times=None, bytes_per_second=4)
@@ -303,6 +309,7 @@ TOKEN = "hf_good"  # noqa: S105 - the test hub's
 
 
 class TestProxies:
+    @pytest.mark.few(6)
     @pytest.mark.parametrize("ask", [config, head, HubSource.files, Case.fetch])
     @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LocalHost"])
@@ -328,6 +335,7 @@ class TestProxies:
         assert TOKEN.encode() not in proxy.heads[0]
         assert b"roxy-Authorization: Basic bmFtZTp3b3Jk" in proxy.heads[0]
 
+    @pytest.mark.few(6)
     @pytest.mark.parametrize("ask", [config, head, HubSource.files])
     @pytest.mark.parametrize("endpoint", ["https://hub.example", "https://127.0.0.1:1"])
     @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "ALL_PROXY"])

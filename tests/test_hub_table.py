@@ -69,6 +69,7 @@ class TestRow60DiskFull:
         (small_disk / "filler").unlink()
         assert case.fetch() == case.table
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize("seed", range(4))
     def test_at_a_random_byte(self, case: Case, small_disk: Path, seed: int) -> None:
         """Somebody else fills the disk; the last write may be short, which is no error to the system."""
@@ -191,6 +192,7 @@ class TestRow61ThisMachine:
 
 
 class TestRow62Signals:
+    @pytest.mark.few(1)
     @pytest.mark.parametrize("how", STATUS, ids=lambda how: how.name)
     @pytest.mark.parametrize("seed", range(2))
     def test_at_a_random_byte(self, case: Case, how: signal.Signals, seed: int) -> None:
@@ -302,6 +304,7 @@ class TestRow64Journal:
         assert part.exists()
         assert self.finish(case) == len(case.table) - 3 * BLOCK
 
+    @pytest.mark.few(2)
     @pytest.mark.parametrize("damage", ["checksum", "magic", "identity", "short", "empty", "long", "absent", "future"])
     def test_that_cannot_be_believed_is_not(self, case: Case, damage: str) -> None:
         begin(case)
@@ -337,6 +340,7 @@ class TestRow64Journal:
         path.write_bytes(data)
         assert self.finish(case) == len(case.table)
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize("size", [0, 5, 20 << 20])
     def test_a_part_of_another_size_is_begun_again(self, case: Case, size: int) -> None:
         begin(case)
@@ -497,6 +501,7 @@ class TestJournalAndPart:
         assert (tmp_path / "x.part").read_bytes() == b"\0\0\0late\0\0\0"
 
 
+@pytest.mark.slow
 def test_memory_of_a_long_fetch(tmp_path: Path) -> None:
     """At most 150 MB, the server in another process; how fast it is, `benchmarks/fetch.py` itself measures."""
     script = Path(__file__).parent.parent / "benchmarks" / "fetch.py"

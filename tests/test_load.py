@@ -35,6 +35,7 @@ def test_many_processes_derive_the_same_at_once(tmp_path: Path, arguments: tuple
     assert sum(path.is_file() for path in (tmp_path / "home").rglob("*")) == len(kept) + 1
 
 
+@pytest.mark.slow
 def test_one_default_model_is_saved_by_many(tmp_path: Path, models: Path) -> None:
     (tmp_path / "home").mkdir()
     run = Program(tmp_path / "home", models)

@@ -81,6 +81,7 @@ def test_info_names_its_three_tables(run: Program) -> None:
     assert 0 < document["cost"]["bytes"] - others < 200_000, "headers only"
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
 @pytest.mark.parametrize("word", QUERIES)
 def test_neighbors_equal_brute_force(

@@ -163,6 +163,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[EmbeddingTable, Dou
     return on_disk(tmp_path_factory.mktemp("large"), values, "BF16")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("metric", METRICS)
 def test_threads_and_blocks_do_not_change_a_result(
     large: tuple[EmbeddingTable, Doubles], metric: Metric, monkeypatch: pytest.MonkeyPatch

@@ -112,16 +112,19 @@ def refused(ended: Ended, *statuses: int) -> str:
     return errors[0]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("line", MODEL_COMMANDS)
 def test_a_model_that_may_not_be_entered(desk: Desk, line: str) -> None:
     assert "Permission denied" in refused(desk.run(line.format("closed")), 7)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("line", MODEL_COMMANDS)
 def test_a_model_of_a_name_that_no_disk_has(desk: Desk, line: str) -> None:
     refused(desk.run(line.format(f"./{LONG}")), 3, 7)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("line", MODEL_COMMANDS)
 def test_a_model_whose_files_may_not_be_read(desk: Desk, line: str) -> None:
     if line.endswith(("words.vec", "gguf")):
@@ -134,12 +137,14 @@ def test_a_model_whose_files_may_not_be_read(desk: Desk, line: str) -> None:
     assert "Permission denied" in refused(desk.run(line.format("unreadable")), 3, 7)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("line", WRITERS)
 @pytest.mark.parametrize("place", ["closed/a", LONG, f"small/{LONG}", "small/config.json/a", "nowhere/a"])
 def test_a_place_that_may_not_be_written(desk: Desk, line: str, place: str) -> None:
     assert "cannot" in refused(desk.run(line.format(place)), 7)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("line", READERS)
 @pytest.mark.parametrize("place", ["closed/v.npy", "closed", "shut", LONG, "small/config.json/a", "nowhere"])
 def test_a_file_that_may_not_be_read(desk: Desk, line: str, place: str) -> None:

@@ -73,6 +73,7 @@ def both(name: str) -> tuple[Vocabulary, Tokenizer]:
     return LOADED[name]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_id_and_piece_is_that_of_the_library(name: str) -> None:
     words, library = both(name)
@@ -84,6 +85,7 @@ def test_every_id_and_piece_is_that_of_the_library(name: str) -> None:
     assert words.added == len(added)
 
 
+@pytest.mark.few(15)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("text", TEXTS)
 def test_texts_are_split_as_the_library_splits_them(name: str, text: str) -> None:
@@ -157,6 +159,7 @@ def test_bytes_of_llama2_are_tokens() -> None:
     assert words.find("\n").bytes == b"\n"
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_token_is_found_by_its_own_piece(name: str) -> None:
     words, _ = both(name)

@@ -56,6 +56,7 @@ def by_gensim(path: Path, form: str) -> Any:
     )
 
 
+@pytest.mark.few(6)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # of gensim, which reads the files
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", ["x.vec", "x.txt", "x.bin"])
@@ -73,6 +74,7 @@ def test_words_and_vectors_are_those_that_gensim_reads(tmp_path: Path, form: str
     assert [WORDS[place] for place in near] == [word for word, _ in expected.most_similar("king", topn=3)]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("form", FORMS)
 def test_the_program_opens_one(run: Program, tmp_path: Path, form: str) -> None:
     path = write(tmp_path / "vectors.vec", form)

@@ -33,51 +33,30 @@ MULTIMODAL_POSITION = (5, 7, 11)
 POSITIONS = (0, 1, 1000)
 """Recorded for every model, with the last position of its context."""
 
-FIELDS = frozenset(
-    {
-        *("model_type", "architectures", "text_config", "thinker_config", "language_config", "attn_config"),
-        *(
-            "vocab_size",
-            "padded_vocab_size",
-            "hidden_size",
-            "d_model",
-            "n_embd",
-            "embedding_size",
-            "word_embed_proj_dim",
-        ),
-        *("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers", "num_attention_heads", "n_head"),
-        *("n_heads", "num_heads", "attention_heads", "decoder_attention_heads", "head_dim", "kv_channels", "d_kv"),
-        *(
-            "d_head",
-            "qk_rope_head_dim",
-            "global_head_dim",
-            "max_position_embeddings",
-            "n_positions",
-            "n_ctx",
-            "seq_length",
-        ),
-        *("max_seq_len", "max_target_positions", "tie_word_embeddings", "type_vocab_size", "pad_token_id", "dtype"),
-        *("torch_dtype", "embedding_multiplier", "scale_emb", "scale_embedding", "position_embedding_type", "alibi"),
-        *("alibi_bias_max", "learned_pos_emb", "relative_attention", "relative_attention_num_buckets"),
-        *("relative_attention_max_distance", "rope_scaling", "rope_parameters", "rope_theta", "rope_local_base_freq"),
-        *(
-            "swa_rope_theta",
-            "compress_rope_theta",
-            "rotary_emb_base",
-            "rotary_pct",
-            "rotary_dim",
-            "rotary",
-            "rope_ratio",
-        ),
-        *("partial_rotary_factor", "original_max_position_embeddings", "rope_interleave", "use_dynamic_ntk"),
-        *("layer_types", "sliding_window", "sliding_window_pattern", "no_rope_layers", "no_rope_layer_interval"),
-        *("full_attention_interval", "hybrid_layer_pattern", "compress_ratios", "full_attn_idxs", "block_types"),
-        "global_attn_every_n_layers",
-    }
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
+FIELDS = words(
+    """
+    model_type architectures text_config thinker_config language_config attn_config vocab_size padded_vocab_size
+    hidden_size d_model n_embd embedding_size word_embed_proj_dim num_hidden_layers n_layer n_layers num_layers
+    decoder_layers num_attention_heads n_head n_heads num_heads attention_heads decoder_attention_heads head_dim
+    kv_channels d_kv d_head qk_rope_head_dim global_head_dim max_position_embeddings n_positions n_ctx seq_length
+    max_seq_len max_target_positions tie_word_embeddings type_vocab_size pad_token_id dtype torch_dtype
+    embedding_multiplier scale_emb scale_embedding position_embedding_type alibi alibi_bias_max learned_pos_emb
+    relative_attention relative_attention_num_buckets relative_attention_max_distance rope_scaling rope_parameters
+    rope_theta rope_local_base_freq swa_rope_theta compress_rope_theta rotary_emb_base rotary_pct rotary_dim rotary
+    rope_ratio partial_rotary_factor original_max_position_embeddings rope_interleave use_dynamic_ntk layer_types
+    sliding_window sliding_window_pattern no_rope_layers no_rope_layer_interval full_attention_interval
+    hybrid_layer_pattern compress_ratios full_attn_idxs block_types global_attn_every_n_layers
+    """
 )
 """The fields of a config file that embtool reads, of those that occur in the recorded files."""
 
-WHOLE = frozenset({"rope_scaling", "rope_parameters", "architectures"})
+WHOLE = words("rope_scaling rope_parameters architectures")
 """Fields that are kept with all that is inside them."""
 
 

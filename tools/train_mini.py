@@ -163,14 +163,7 @@ SOURCES = {
 WEIGHTS = {"gutenberg": 0.7, "gutenberg_food": 3.0, "keps": 2.0, "python_stdlib": 2.0}
 """How often each paragraph of a file is read in an epoch, where that is not once; 0.7 leaves out three in ten."""
 
-LATE_WEIGHTS = {
-    "gutenberg": 0.7,
-    "gutenberg_food": 3.0,
-    "keps": 2.0,
-    "python_stdlib": 2.0,
-    "wikinews": 2.0,
-    "wordnet": 1.5,
-}
+LATE_WEIGHTS = WEIGHTS | {"wikinews": 2.0, "wordnet": 1.5}
 """The same for the second part, of the paragraphs that were not left out."""
 
 CATEGORIES = {
@@ -202,55 +195,26 @@ HELD_OUT = {
 }
 """The same for kinds that were written down before the last choices and measured after them: a fairer score."""
 
-ANALOGIES = (
-    "man woman king queen",
-    "man woman father mother",
-    "man woman brother sister",
-    "man woman uncle aunt",
-    "man woman husband wife",
-    "man woman prince princess",
-    "man woman son daughter",
-    "man woman nephew niece",
-    "he she his her",
-    "France Paris Italy Rome",
-    "France Paris Germany Berlin",
-    "France Paris England London",
-    "France Paris Austria Vienna",
-    "France Paris Spain Madrid",
-    "France Paris Japan Tokyo",
-    "France Paris Russia Moscow",
-    "Italy Italian France French",
-    "Italy Italian Germany German",
-    "Italy Italian Spain Spanish",
-    "Italy Italian Russia Russian",
-    "big bigger small smaller",
-    "big bigger strong stronger",
-    "big bigger high higher",
-    "go went come came",
-    "go went take took",
-    "go went see saw",
-    "dog dogs cat cats",
-    "dog dogs tree trees",
-    "dog dogs book books",
-    "dog dogs flower flowers",
-)
+ANALOGIES = [
+    f"{pair} {other}"
+    for pair, others in (
+        ("man woman", "king queen, father mother, brother sister, uncle aunt, husband wife, prince princess"),
+        ("man woman", "son daughter, nephew niece"),
+        ("he she", "his her"),
+        ("France Paris", "Italy Rome, Germany Berlin, England London, Austria Vienna, Spain Madrid, Japan Tokyo"),
+        ("France Paris", "Russia Moscow"),
+        ("Italy Italian", "France French, Germany German, Spain Spanish, Russia Russian"),
+        ("big bigger", "small smaller, strong stronger, high higher"),
+        ("go went", "come came, take took, see saw"),
+        ("dog dogs", "cat cats, tree trees, book books, flower flowers"),
+    )
+    for other in others.split(", ")
+]
 """a is to b as c is to d."""
 
 SHOWN = (
-    "strawberry",
-    "king",
-    "pod",
-    "node",
-    "Paris",
-    "doctor",
-    "return",
-    "green",
-    "seven",
-    "coffee",
-    "Monday",
-    "river",
-    "def",
-    "kubectl",
+    *("strawberry", "king", "pod", "node", "Paris", "doctor", "return", "green", "seven", "coffee", "Monday"),
+    *("river", "def", "kubectl"),
 )
 """Words whose nearest tokens the model card shows."""
 
@@ -581,11 +545,6 @@ def to_bfloat16(table: Table) -> NDArray[np.uint16]:
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
 
 
-def from_bfloat16(bits: NDArray[np.uint16]) -> Table:
-    """Give the float32 values that bfloat16 bits stand for."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
-
-
 def write_shard(path: Path, name: str, table: Table) -> int:
     """Write one tensor as a safetensors file in BF16; return the bytes of its data."""
     data = to_bfloat16(table).tobytes()
@@ -679,7 +638,7 @@ class Probe:
 
 def probe(tokenizer: Tokenizer, table: Table) -> Probe:
     """Make a probe of what a table holds once it is stored as bfloat16; padding rows left out."""
-    stored = from_bfloat16(to_bfloat16(table[: tokenizer.get_vocab_size()]))
+    stored = (to_bfloat16(table[: tokenizer.get_vocab_size()]).astype(np.uint32) << 16).view(np.float32)
     return Probe(tokenizer, stored / np.linalg.norm(stored, axis=1, keepdims=True))
 
 
