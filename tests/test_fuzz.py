@@ -96,7 +96,7 @@ def test_what_is_believed_too_much_is_found(
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(module, check, instead)
-    assert kind in {found.partition(":")[0] for found in ran(name, tmp_path, 200).finds}
+    assert kind in {found.partition(":")[0] for found in ran(name, tmp_path, 800).finds}
 
 
 def planted(run: Callable[[bytes], None], folder: Path, milliseconds: int = 1000) -> Campaign:
