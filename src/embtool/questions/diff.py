@@ -299,7 +299,10 @@ class _Listed:
         theirs = None if other is None else self.theirs.token(other)
         same = ours is not None and theirs is not None and ours.bytes == theirs.bytes
         token_b = None if theirs is None or same else theirs.text
-        return Difference(status, place, row, other, ours, token_b, *figures, not_finite)
+        distance, relative, cosine, outlying = figures
+        return Difference(
+            status, place, row, other, ours, token_b, distance, relative, cosine, outlying, not_finite=not_finite
+        )
 
     def spelled(self, each: Difference) -> Difference:
         """Write B's token for a reader, with bytes that are no character by their numbers."""
