@@ -266,3 +266,42 @@ def test_what_the_tokenizer_would_put_around_a_text(run: Program, tmp_path: Path
     assert not any("would put" in line for line in told)
     told = run("input", " king", "-m", "gpt2/", "--tsv").ok().of("note")
     assert not any("would put" in line for line in told)
+
+
+BROKEN = {
+    "config.json": ("info", "check", "rope"),
+    "tokenizer.json": ("info", "check", "tokens king -m"),
+    "model.safetensors.index.json": ("info", "row id:3 -m", "norms"),
+    "model-00001-of-00002.safetensors": ("info", "row id:3 -m", "norms"),
+}
+
+
+@pytest.mark.parametrize("file", BROKEN)
+def test_what_does_not_parse_is_named_with_its_model(file: str, run: Program, tmp_path: Path, small: Path) -> None:
+    shutil.copytree(small, tmp_path / "bad")
+    text = b"{"
+    header = len(text).to_bytes(8, "little") + text
+    (tmp_path / "bad" / file).write_bytes(header if file.endswith(".safetensors") else text)
+    for command in BROKEN[file]:
+        said = run(*command.split(), tmp_path / "bad").refused(6, "is not JSON")
+        assert f"{file} of {tmp_path / 'bad'} is not JSON" in said
+    both = run("diff", "small/", tmp_path / "bad").refused(6) if file != "config.json" else None
+    assert both is None or f"of {tmp_path / 'bad'}" in both
+
+
+def test_a_broken_generation_config_is_a_warning_of_check(run: Program, tmp_path: Path, small: Path) -> None:
+    shutil.copytree(small, tmp_path / "bad")
+    (tmp_path / "bad" / "generation_config.json").write_text("{")
+    answer = run("check", tmp_path / "bad").ok()
+    assert any(f"generation_config.json of {tmp_path / 'bad'} is not JSON" in line for line in answer.of("warning"))
+    (tmp_path / "bad" / "generation_config.json").write_text("{}")
+    assert run("check", tmp_path / "bad").ok().of("warning") == []
+
+
+@pytest.mark.parametrize("name", ["mini", "small/", "bert/"])
+def test_the_counts_of_the_vocabulary_are_those_of_its_lines(run: Program, name: str) -> None:
+    listed = run("vocab", "-m", name, "--tsv", "--no-header").ok().text.count("\n")
+    *counted, everything = run("vocab", "--counts", "-m", name, "--json").ok().document["counts"]
+    assert sum(each["tokens"] for each in counted) == everything["tokens"] == listed
+    rows = run("info", name, "--json").ok().document["tables"][0]["shape"][0]
+    assert listed == rows

@@ -1,5 +1,6 @@
 """The command line on models of a hub: what it prints, what it costs, and the exit status of everything that fails."""
 
+import datetime as dt
 import json
 import os
 import shlex
@@ -21,6 +22,7 @@ from jsonschema import Draft202012Validator
 from program import Answer, Program
 
 from embtool.answers.schema import schema_of
+from embtool.answers.text import size
 from embtool.cli.schema import kinds_of
 
 pty = pytest.importorskip("pty", reason="terminals and signals of POSIX")
@@ -360,6 +362,11 @@ class TestCacheCommand:
         desk("neighbors", "id:3", "-m", MODEL).ok()
         desk("row", "id:3", "-m", "acme/tied").ok()
         listed = desk("cache", "ls", "--json").ok().document["entries"]
+        assert all(dt.datetime.fromisoformat(entry["modified"]).tzinfo is not None for entry in listed)
+        shown = desk("cache", "ls", "-f", "table").ok()
+        assert " ago\n" in shown.text
+        total = sum(entry["bytes"] for entry in listed)
+        assert f"{len(listed)} entries, {size(total)}" in shown.text
         assert {entry["model"] for entry in listed} >= {MODEL, "acme/tied"}
         (table,) = [entry for entry in listed if entry["kind"] == "table"]
         assert table["about"].startswith("model.embed_tokens.weight BF16")

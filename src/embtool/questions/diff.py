@@ -74,6 +74,14 @@ class Difference:
     id_b: int | None = column("its id in B", right=True, show=count)
     token: Token | None = token_column()
     token_b: str | None = column("its token in B, where that is another", show=visible)
+    distance: float | None = column("Euclidean distance of the two rows", right=True, show=_distance)
+    relative: float | None = column("the distance by the length of A's row", right=True, show=_relative)
+    cosine: float | None = column("cosine of the two rows", right=True, show=fixed)
+    outlying: float | None = column(
+        "robust standard deviations beyond the median of those that changed",
+        right=True,
+        show=_deviations,
+    )
     not_finite: Side | None = column(
         "which of the two rows holds NaN or infinity: a, b or both; they come first, without measures",
         title="",
@@ -82,14 +90,6 @@ class Difference:
         missing="",
         whole=True,
         worth=2,
-    )
-    distance: float | None = column("Euclidean distance of the two rows", right=True, show=_distance)
-    relative: float | None = column("the distance by the length of A's row", right=True, show=_relative)
-    cosine: float | None = column("cosine of the two rows", right=True, show=fixed)
-    outlying: float | None = column(
-        "robust standard deviations beyond the median of those that changed",
-        right=True,
-        show=_deviations,
     )
 
 
@@ -299,7 +299,10 @@ class _Listed:
         theirs = None if other is None else self.theirs.token(other)
         same = ours is not None and theirs is not None and ours.bytes == theirs.bytes
         token_b = None if theirs is None or same else theirs.text
-        return Difference(status, place, row, other, ours, token_b, not_finite, *figures)
+        distance, relative, cosine, outlying = figures
+        return Difference(
+            status, place, row, other, ours, token_b, distance, relative, cosine, outlying, not_finite=not_finite
+        )
 
     def spelled(self, each: Difference) -> Difference:
         """Write B's token for a reader, with bytes that are no character by their numbers."""

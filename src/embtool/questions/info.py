@@ -12,7 +12,7 @@ from embtool.answers.text import count, percent, plural, size
 from embtool.errors import EmbtoolError, FileNotInModel, MissingExtra, NoVocabulary, TableNotFound, told_of
 from embtool.questions.positions import ModelPositions, describe_positions, position_lines
 from embtool.questions.size import ConfigTable, Totals, weigh
-from embtool.table import EmbeddingTable, Tying
+from embtool.table import EmbeddingTable, Tables, Tying
 from embtool.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 LISTED_RANGES = 8
 """Ranges of padding rows named on a terminal; JSON has them all."""
+
+
+COUNTS = ("num_hidden_layers", "num_attention_heads", "num_key_value_heads")
+"""Keys of what a config counts."""
+
+MOST_HEADERS = 64
+"""Files of a model on a hub whose headers are asked for: each costs two requests, and a hub allows some hundreds."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +136,12 @@ class InfoAnswer(Card):
     architecture: str | None = value("the class that the config names")
     model_type: str | None = value("its family")
     hidden_size: int | None = value("how wide its hidden states are, by its config")
-    layers: int | None = value("how many layers it has, by its config")
-    heads: int | None = value("how many heads a layer has, by its config")
-    key_value_heads: int | None = value("how many of them have keys and values of their own, where its config says so")
-    head_dim: int | None = value("channels of one head's query")
+    num_hidden_layers: int | None = value("how many layers it has, by its config")
+    num_attention_heads: int | None = value("how many heads a layer has, by its config")
+    num_key_value_heads: int | None = value(
+        "how many of them have keys and values of their own, where its config says so"
+    )
+    head_dim: int | None = value("channels of a head")
     format: str | None = value("the format of its weights")
     shards: int = value("in how many files they are")
     totals: Totals | None = value("how large all its weights are, by the headers of every file")
@@ -168,7 +177,7 @@ class InfoAnswer(Card):
             "parameters": self.totals.parameters if self.totals is not None else None,
             "total_bytes": self.totals.bytes if self.totals is not None else None,
             "parameters_share": table.parameters_share if table is not None else None,
-            **{key: getattr(self, key) for key in ("hidden_size", "layers", "heads", "key_value_heads")},
+            **{key: getattr(self, key) for key in ("hidden_size", *COUNTS)},
         }
 
     def sections(self) -> Sequence[Section]:
@@ -193,12 +202,16 @@ class InfoAnswer(Card):
             lines.append(("size", self.totals.line()))
         if self.hidden_size is not None:
             lines.append(("hidden size", count(self.hidden_size)))
-        if self.layers is not None:
-            lines.append(("layers", count(self.layers)))
-        if self.heads is not None:
-            shared = f", {count(self.key_value_heads)} for keys and values" if self.key_value_heads is not None else ""
+        if self.num_hidden_layers is not None:
+            lines.append(("layers", count(self.num_hidden_layers)))
+        if self.num_attention_heads is not None:
+            shared = (
+                f", {count(self.num_key_value_heads)} for keys and values"
+                if self.num_key_value_heads is not None
+                else ""
+            )
             wide = f", each {count(self.head_dim)} wide" if self.head_dim is not None else ""
-            lines.append(("heads", f"{count(self.heads)}{shared}{wide}"))
+            lines.append(("heads", f"{count(self.num_attention_heads)}{shared}{wide}"))
         return lines
 
     def _lines_without_weights(self) -> list[tuple[str, str]]:
@@ -261,13 +274,7 @@ def ask_info(model: "Model") -> InfoAnswer:
         raise FileNotInModel(f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model")
     if config is None:
         notes.append(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
-    totals = None
-    if tables is not None:
-        try:
-            with told_of(model.name):
-                totals = weigh(model.checkpoint, tables.checkpoint)
-        except EmbtoolError as error:
-            notes.append(f"parameters are not counted: {error.message}")
+    totals = _totals(model, tables, notes)
     found = tables.stored if tables is not None else ()
     position = describe_positions(model, found[0].tensor.dtype.name if found else None)
     of_tokens = (table.tensor.shape for table in found if table.role in ("input", "output"))
@@ -279,9 +286,7 @@ def ask_info(model: "Model") -> InfoAnswer:
         architecture=config.architecture if config is not None else None,
         model_type=config.model_type if config is not None else None,
         hidden_size=getattr(config, "hidden_size", None),
-        layers=getattr(config, "num_hidden_layers", None),
-        heads=getattr(config, "num_attention_heads", None),
-        key_value_heads=getattr(config, "num_key_value_heads", None),
+        **{key: getattr(config, key, None) for key in COUNTS},
         head_dim=getattr(config, "query_dim", None),
         format=model.checkpoint.format if tables is not None else None,
         shards=len(model.checkpoint.shards) if tables is not None else 0,
@@ -295,6 +300,22 @@ def ask_info(model: "Model") -> InfoAnswer:
         vocab_size=config.vocab_size if config is not None else None,
         notes=tuple(notes),
     )
+
+
+def _totals(model: "Model", tables: Tables | None, notes: list[str]) -> Totals | None:
+    """Count parameters and bytes; why that cannot be done is told in `notes`."""
+    if tables is None:
+        return None
+    shards = len(model.checkpoint.shards)
+    if shards > MOST_HEADERS and not model.source.local:
+        notes.append(f"parameters are not counted: a hub would be asked for the headers of {count(shards)} files")
+        return None
+    try:
+        with told_of(model.name):
+            return weigh(model.checkpoint, tables.checkpoint)
+    except EmbtoolError as error:
+        notes.append(f"parameters are not counted: {error.message}")
+        return None
 
 
 def _vocabulary(vocabulary: Vocabulary | None, rows: int | None) -> VocabularyInfo | None:

@@ -41,8 +41,8 @@ class Totals:
     parameters: int | None = value(
         "how many numbers all weights are; packed ones count those they stand for; null where that is not known"
     )
-    bytes: int = value("how many bytes all weights take")
-    uncounted: int = value("tensors that are packed in a way of which that is not known")
+    bytes: int = value("how many bytes it takes")
+    uncounted: int = value("packed tensors of which it is not known how many numbers they stand for")
 
     def line(self) -> str:
         """Describe them for a reader."""

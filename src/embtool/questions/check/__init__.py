@@ -46,7 +46,7 @@ class CheckAnswer(Listing[Finding]):
     findings: tuple[Finding, ...] = records("what was found")
     looked: tuple[str, ...] = value("the rules that were looked at")
     skipped: tuple[str, ...] = value("the rules that were not, since the model lacks what they need")
-    unread: tuple[str, ...] = value("those of them that read whole tables and are looked at with --deep only")
+    unread: tuple[str, ...] = value("those of the skipped rules that read whole tables: --deep looks at them")
     notes: tuple[str, ...] = python(default=())
     warnings: tuple[str, ...] = python(default=())
 
