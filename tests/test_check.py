@@ -368,7 +368,6 @@ def test_summaries_of_rules_are_wrapped_and_never_cut(run: Program, columns: str
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        ((), 2, "name a MODEL"),
         (("mini", "--select", "nonsense"), 2, "no rule 'nonsense'"),
         (("mini", "--ignore", "zero-rows,nonsense"), 2, "no rule 'nonsense'"),
         (("empty/",), 3, "not a model"),

@@ -215,7 +215,7 @@ def test_a_model_without_a_config(run: Program) -> None:
 
 def test_a_broken_config_is_an_error_and_not_silence(run: Program, configs: Write) -> None:
     folder = configs(**config(rope_scaling={"rope_type": "xpos"}))
-    run("info", folder).refused(6, "config.json: rope_scaling.rope_type 'xpos' is not known")
+    run("info", folder).refused(6, "rope_scaling.rope_type 'xpos' is not known")
 
 
 @pytest.mark.parametrize("arguments", [(), ("--pos", "1000"), ("--pos", "0..8"), ("--pos", "1", "--vector", "ones")])

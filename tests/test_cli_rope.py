@@ -359,9 +359,9 @@ def test_refusals(run: Program, arguments: tuple[str, ...], status: int, words: 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"rope_scaling": {"rope_type": "xpos"}}, "config.json: rope_scaling.rope_type 'xpos' is not known"),
-        ({"rope_scaling": {"type": "linear", "factor": 0}}, "config.json: rope_scaling.factor must be"),
-        ({"head_dim": "8"}, 'config.json: head_dim must be a whole number, not "8"'),
+        ({"rope_scaling": {"rope_type": "xpos"}}, "rope_scaling.rope_type 'xpos' is not known"),
+        ({"rope_scaling": {"type": "linear", "factor": 0}}, "rope_scaling.factor must be"),
+        ({"head_dim": "8"}, 'head_dim must be a whole number, not "8"'),
     ],
 )
 def test_bad_configs_are_one_line(run: Program, configs: Any, fields: dict[str, Any], words: str) -> None:

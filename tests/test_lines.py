@@ -18,7 +18,7 @@ TOO_LONG = f"is longer than {LONGEST_LINE:,} bytes"
 
 @pytest.mark.parametrize(
     "arguments",
-    [["tokens"], ["neighbors", "-k", "1"], ["row"], ["norms"], ["calc", "-k", "1"]],
+    [["tokens"], ["neighbors", "-k", "1"], ["row"], ["norms", "--token"], ["calc", "-k", "1"]],
     ids=lambda arguments: arguments[0],
 )
 def test_a_line_that_is_too_long_is_reported_and_the_rest_goes_on(run: Program, arguments: list[str]) -> None:

@@ -254,7 +254,7 @@ def test_hostile_headers_cost_little() -> None:
 def test_a_shard_that_is_cut_is_named(small: Path) -> None:
     files = files_of(small)
     files["model-00002-of-00002.safetensors"] = files["model-00002-of-00002.safetensors"][:-1]
-    with pytest.raises(FormatError, match=r"model-00002-of-00002\.safetensors is truncated"):
+    with pytest.raises(FormatError, match=r"model-00002-of-00002\.safetensors of memory is truncated"):
         ask_info(Model(Memory(files)))
 
 
