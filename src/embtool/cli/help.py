@@ -102,7 +102,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "learn": (
         Example("the seven steps, and which are done", "embtool learn"),
         Example("the first of them", "embtool learn 1"),
-        Example("the whole way, on a model of yours", "embtool learn all ./my-model"),
+        Example("the fifth, on a model that is named", "embtool learn 5 mini"),
     ),
     "schema": (
         Example("every document there is", "embtool schema"),
