@@ -68,3 +68,10 @@ def test_a_folder_with_only_a_tokenizer_answers(run: Program) -> None:
 def test_a_byte_that_is_no_text(run: Program) -> None:
     answer = run("tokens", "a\udcffb", "-m", "small/", "--json").ok()
     assert answer.document["tokens"][0]["piece"] == "a"
+
+
+def test_several_arguments_are_several_texts_and_a_note_says_how_they_are_one(run: Program) -> None:
+    answer = run("tokens", "king", "queen", "-m", "small/", "--tsv").ok()
+    assert "each argument is a text of its own" in answer.errors
+    assert 'embtool tokens "king queen"' in answer.errors
+    assert "a text of its own" not in run("tokens", "king queen", "-m", "small/", "--tsv").ok().errors

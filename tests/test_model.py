@@ -288,3 +288,10 @@ def test_the_tokenizer_can_be_elsewhere(
     assert model.neighbors("king", k=1)[0].id is not None
     with pytest.raises(ModelNotFound):
         _ = open_model("bare", tokenizer="./nowhere").vocabulary
+
+
+def test_parts_of_a_model_say_what_they_are(models: Path) -> None:
+    model = open_model(models / "small")
+    assert repr(model.source) == f"<files of {str(models / 'small')!r}>"
+    assert repr(model.checkpoint).startswith("<safetensors checkpoint of ")
+    assert "0x" not in repr(model.source) + repr(model.checkpoint) + repr(model.vocabulary) + repr(model.tables)

@@ -115,6 +115,9 @@ class Checkpoint(ABC):
     format: str
     """The format's name, as `info` shows it."""
 
+    def __repr__(self) -> str:
+        return f"<{self.format} checkpoint of {self.source.name!r}: {len(self.names):,} tensors>"
+
     @property
     @abstractmethod
     def names(self) -> Sequence[str]:

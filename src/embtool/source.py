@@ -117,6 +117,9 @@ class Source(ABC):
     def __init__(self) -> None:
         self.cost = Cost()
 
+    def __repr__(self) -> str:
+        return f"<files of {self.name!r}>"
+
     @abstractmethod
     def files(self) -> tuple[str, ...]:
         """Return all files, as POSIX paths inside the model, sorted."""

@@ -108,6 +108,11 @@ def abridge(text: str, longest: int = LONGEST_CELL) -> str:
     return f"{text[: longest * 2 // 3]}…{text[len(text) - (longest - 1 - longest * 2 // 3) :]}"
 
 
+def title_of(text: str, stored: bytes | None) -> str:
+    """Write a token for a title, with those of its bytes that are no character by their numbers."""
+    return brief(spelled(text, None if stored is None else stored.hex()))
+
+
 def brief(text: str | None) -> str:
     """Write a token for a title: visible, and never longer than a cell."""
     return abridge(visible(text))

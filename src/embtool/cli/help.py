@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from embtool.cli.typer_internals import show_argument_as, value_type
 
@@ -169,6 +169,7 @@ def _tidy_argument(argument: Any) -> None:
 def _value(option: Any) -> str:
     """Name the value of an option: its choices, N, X or TEXT."""
     kind = value_type(option)
+    kind = next(iter(get_args(kind)), kind)  # of a list, its elements
     if isinstance(kind, type) and issubclass(kind, Enum):
         choices = [choice.value for choice in kind]
         return ("|" if len("|".join(choices)) <= LONG_CHOICE else " | ").join(choices)

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from embtool.answers import Answer, Failure
+from embtool.answers.text import shell
 from embtool.cli.batch import NOT_FOUND
 from embtool.cli.lines import Line, checked, read_entries
-from embtool.cli.messages import report
+from embtool.cli.messages import note, report
 from embtool.cli.options import ModelOptions, OutputOptions
 from embtool.errors import EmbtoolError
 from embtool.questions.tokens import TextTokens, ask_text_tokens, ask_tokens
@@ -35,6 +36,8 @@ def run(
         output.emit(ask_tokens(opened.name, vocabulary, text[0], special=special))
         return
     typed = None if not text or text == ["-"] else text
+    if typed is not None:
+        note(f"each argument is a text of its own; as one text: {shell(['tokens', ' '.join(typed)])}")
     failed: list[Line] = []
 
     def answers() -> Iterator[Answer | Failure]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from embtool.answers import Block, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.terminal import MACHINE_WIDTH, encodable, make_console
-from embtool.answers.text import abridge, brief, plural, spelled, visible
+from embtool.answers.text import abridge, brief, plural, title_of, visible
 from embtool.arguments import check_count
 from embtool.dtypes import Doubles
 from embtool.errors import FormatError, InvalidArgument
@@ -57,7 +57,7 @@ class MapPoint:
             return brief(self.query)
         if self.token is None:
             return f"id:{self.id}"
-        return brief(spelled(self.token.text, self.token.bytes.hex()))
+        return title_of(self.token.text, self.token.bytes)
 
     @property
     def about(self) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from embtool.answers import Column, Listing, column, context, identity, python, records, token_column, value
-from embtool.answers.text import bar, brief, count, fixed
+from embtool.answers.text import bar, brief, count, fixed, title_of
 from embtool.arguments import check_numbers, checked
 from embtool.dtypes import Doubles
 from embtool.errors import InvalidArgument
@@ -93,7 +93,7 @@ class NeighborsAnswer(Listing[Neighbor]):
 
     def title(self) -> str:
         """Return what was asked."""
-        name = brief(self.token.text if self.token is not None else self.query)
+        name = brief(self.query) if self.token is None else title_of(self.token.text, self.token.bytes)
         where = f", row {count(self.id)}" if self.id is not None else ""
         centered = ", mean removed" if self.centered else ""
         return f"{name}{where} of {self.model}: nearest by {self.metric}{centered}, {self.against} table"

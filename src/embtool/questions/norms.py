@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from embtool.answers import Card, Listing, Section, column, context, identity, python, records, token_column, value
-from embtool.answers.text import bar, brief, count, fixed, plural, spelled
+from embtool.answers.text import bar, count, fixed, plural, title_of
 from embtool.arguments import check_count
 from embtool.dtypes import Doubles
 from embtool.errors import InvalidArgument
@@ -171,7 +171,7 @@ class NormsAnswer(Card):
 
     def _name(self, row: int) -> str:
         token = self.named.get(row)
-        name = "no token" if token is None else brief(spelled(token.text, token.bytes.hex()))
+        name = "no token" if token is None else title_of(token.text, token.bytes)
         return f"{name}   id {count(row)}"
 
     def _length_lines(self) -> list[tuple[str, str]]:
