@@ -99,9 +99,9 @@ def run(
     With --questions, lines such as `Athens Greece Oslo Norway` ask for the row nearest to Greece - Athens + Oslo; a
     question with a word that is not one token is skipped and counted.
     """
+    if questions is not None and expression:
+        raise typer.BadParameter("--questions asks its own: name no tokens beside it")
     if questions is not None:
-        if expression:
-            raise typer.BadParameter("--questions asks its own: name no tokens beside it")
         _answer_test(questions, find_table(model.open(), table), token, output, each=each)
         return
     if each:

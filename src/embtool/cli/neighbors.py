@@ -1,13 +1,13 @@
 """`embtool neighbors`: the nearest rows, ranked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from embtool.answers import Answer, Failure
-from embtool.answers.text import unescape
 from embtool.cli import completion
 from embtool.cli.batch import Batch
 from embtool.cli.explanations import About, explain_neighbors
@@ -22,12 +22,52 @@ from embtool.cli.options import (
     Top,
     find_table,
 )
-from embtool.cli.reading import read_input
+from embtool.cli.reading import read_vectors
 from embtool.questions.neighbors import Filters, open_ranking
-from embtool.vectors import parse_vectors
-from embtool.vocabulary import Query
 
 FILTERS = "Candidates"
+
+
+@dataclass(frozen=True)
+class FilterOptions:
+    """Which rows may be answered."""
+
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="REGEX", help="Answer only tokens whose text matches.", rich_help_panel=FILTERS),
+    ] = None
+    words: Annotated[
+        bool, typer.Option("--words", help="Answer whole words only, no parts of words.", rich_help_panel=FILTERS)
+    ] = False
+    distinct: Annotated[
+        bool,
+        typer.Option(
+            "--distinct",
+            help="Leave out what differs only in case or spaces from the query or from a row before.",
+            rich_help_panel=FILTERS,
+        ),
+    ] = False
+    no_special: Annotated[
+        bool, typer.Option("--no-special", help="Leave out special tokens.", rich_help_panel=FILTERS)
+    ] = False
+    no_padding: Annotated[
+        bool, typer.Option("--no-padding", help="Leave out rows that no token has.", rich_help_panel=FILTERS)
+    ] = False
+    include_self: Annotated[
+        bool, typer.Option("--include-self", help="Let the query's own rows be answered.", rich_help_panel=FILTERS)
+    ] = False
+
+    @property
+    def filters(self) -> Filters:
+        """The rows that may be answered."""
+        return Filters(
+            self.only,
+            special=not self.no_special,
+            padding=not self.no_padding,
+            own=self.include_self,
+            words=self.words,
+            distinct=self.distinct,
+        )
 
 
 def run(
@@ -57,30 +97,7 @@ def run(
     center: Annotated[
         bool, typer.Option("--center", help="Remove the table's mean row from query and rows first.")
     ] = False,
-    only: Annotated[
-        str | None,
-        typer.Option(metavar="REGEX", help="Answer only tokens whose text matches.", rich_help_panel=FILTERS),
-    ] = None,
-    words: Annotated[
-        bool, typer.Option("--words", help="Answer whole words only, no parts of words.", rich_help_panel=FILTERS)
-    ] = False,
-    distinct: Annotated[
-        bool,
-        typer.Option(
-            "--distinct",
-            help="Leave out what differs only in case or spaces from the query or from a row before.",
-            rich_help_panel=FILTERS,
-        ),
-    ] = False,
-    no_special: Annotated[
-        bool, typer.Option("--no-special", help="Leave out special tokens.", rich_help_panel=FILTERS)
-    ] = False,
-    no_padding: Annotated[
-        bool, typer.Option("--no-padding", help="Leave out rows that no token has.", rich_help_panel=FILTERS)
-    ] = False,
-    include_self: Annotated[
-        bool, typer.Option("--include-self", help="Let the query's own rows be answered.", rich_help_panel=FILTERS)
-    ] = False,
+    filtering: FilterOptions,
     token: TokenOptions,
     model: ModelOptions,
     output: OutputOptions,
@@ -100,20 +117,12 @@ def run(
         raise typer.BadParameter("--all asks for every row: name no tokens beside it")
     typed = [f"id:0..{asked.table.shape[0] - 1}"] if every else tokens
     batch = None if vector is not None else Batch(typed, token, asked)
-    filters = Filters(
-        only, special=not no_special, padding=not no_padding, own=include_self, words=words, distinct=distinct
-    )
     with open_ranking(
-        asked, ranked, k=top, metric=metric.value, center=center, reading=token.reading, filters=filters
+        asked, ranked, k=top, metric=metric.value, center=center, reading=token.reading, filters=filtering.filters
     ) as ranking:
-        answers: Iterator[Answer | Failure]
-        if batch is not None:
-            answers = batch.answers(ranking.answer)
-        else:
-            assert vector is not None
-            brought = parse_vectors(read_input(vector, "--vector"), file=str(vector), unescape=unescape)
-            named = [Query(each.name or f"vector {place}", vector=each.values) for place, each in enumerate(brought)]
-            answers = iter(ranking.answer(named))
+        answers: Iterable[Answer | Failure] = batch.answers(ranking.answer) if batch is not None else ()
+        if vector is not None:
+            answers = ranking.answer(read_vectors(vector))
         output.emit(answers, blank=ranking.blank)
     if explain.explain:
         about = About(opened, model.reached, asked.table, None if batch is None else batch.first)

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import typer
 
+from embtool.answers.text import unescape
 from embtool.errors import FormatError, LocalFailure, NoSuchFile
 from embtool.source import SMALL_FILE_LIMIT
+from embtool.vectors import parse_vectors
+from embtool.vocabulary import Query
 
 
 def read_input(path: Path, option: str) -> bytes:
@@ -33,3 +36,13 @@ def read_input(path: Path, option: str) -> bytes:
     if len(data) > SMALL_FILE_LIMIT:
         raise FormatError(f"{path} is too large: {option} reads up to {SMALL_FILE_LIMIT:,} bytes")
     return data
+
+
+def read_vectors(file: Path) -> list[Query]:
+    """Read the vectors of --vector as queries, named as they are there or by their place.
+
+    Raises:
+        FormatError: they are no vectors.
+    """
+    brought = parse_vectors(read_input(file, "--vector"), file=str(file), unescape=unescape)
+    return [Query(each.name or f"vector {place}", vector=each.values) for place, each in enumerate(brought)]

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from embtool.answers.text import count, plain_number, unescape
+from embtool.answers.text import count, plain_number
 from embtool.cli import completion
 from embtool.cli.batch import Batch
 from embtool.cli.explanations import explain_rope
 from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, TokenOptions, TokensAsked
 from embtool.cli.pictures import drawer
-from embtool.cli.reading import read_input
+from embtool.cli.reading import read_vectors
 from embtool.cli.writing import Force, write
 from embtool.drawing import Drawing, to_png, to_svg
 from embtool.errors import ConfigError
@@ -27,8 +27,6 @@ from embtool.questions.rope_picture import picture_of
 from embtool.questions.rope_relative import RelativeAnswer, ask_relative
 from embtool.questions.rotation import Manner, Place, Rotary, Vectors, rotary_of, vectors_of
 from embtool.rope import Layout, RopeSettings, frequencies
-from embtool.vectors import parse_vectors
-from embtool.vocabulary import Query
 
 MOST_POSITIONS = 10_000
 """Positions in one call: a typing error in a range must not exhaust the memory."""
@@ -144,16 +142,13 @@ def run(
     """
     places = _places(rotation.pos)
     draw = drawer(out, KINDS, force=force)
-    turns = bool(tokens) or rotation.vector is not None or rotation.relative is not None
-    if draw is not None and (turns or not places):
-        raise typer.BadParameter("-o draws how far positions turn: name --pos, and no token, --vector or --relative")
     named, others = (names[0] if names else None), (names or [])[1:]
     if named == "compare":
         _compare([*others, *(model.models or ())], rotation.manner, model, output, explain)
         return
     if others:
         raise typer.BadParameter("one model is asked; two: embtool rope compare A B")
-    _check_options(tokens, rotation, places)
+    _check_options(tokens, rotation, places, draws=draw is not None)
     rotary, opened = _asked(settings, named, model)
     if any(layer.settings.mrope_section is not None for layer in rotary.layers):
         places = _places(rotation.pos, axes=True)
@@ -168,13 +163,12 @@ def run(
         write(draw(drawing), out, model.run, about=f": {drawing.title}")
     output.emit(answer, only_notes=draw is not None and output.asked is None)
     if explain.explain:
-        explained = explain_rope(
+        explain_rope(
             _retyped(rotary, settings, model),
             placed=bool(places),
             relative=rotation.relative is not None,
             layout_known=all(layer.settings.layout is not None for layer in rotary.layers),
-        )
-        explained.show(output.format)
+        ).show(output.format)
 
 
 def _compare(
@@ -221,8 +215,12 @@ def _places(texts: Sequence[str] | None, *, axes: bool = False) -> list[Place]:
     return places
 
 
-def _check_options(tokens: Sequence[str] | None, rotation: RotationOptions, places: Sequence[Place]) -> None:
+def _check_options(
+    tokens: Sequence[str] | None, rotation: RotationOptions, places: Sequence[Place], *, draws: bool
+) -> None:
     """Refuse options that contradict each other."""
+    if draws and (tokens or rotation.vector is not None or rotation.relative is not None or not places):
+        raise typer.BadParameter("-o draws how far positions turn: name --pos, and no token, --vector or --relative")
     if places and rotation.relative is not None:
         raise typer.BadParameter("--relative M N names its positions itself: leave out --pos")
     if (tokens or rotation.vector or rotation.inverse) and not places and rotation.relative is None:
@@ -265,5 +263,4 @@ def _vectors(tokens: Sequence[str] | None, vector: str | None, options: TokenOpt
         return vectors_of(model, queries, reading=options.reading)
     if vector is None or vector == "ones":
         return None if vector is None else "ones"
-    named = parse_vectors(read_input(Path(vector), "--vector"), file=vector, unescape=unescape)
-    return [Query(each.name or f"vector {place}", vector=each.values) for place, each in enumerate(named)]
+    return read_vectors(Path(vector))

@@ -119,10 +119,7 @@ def ask_undertrained(
     used, why = _choose(asked, tying, indicator, known)
     with asked.open() as reader:
         scores = untrained_scores(asked.table, reader, used, known)
-    allowed = np.ones(len(scores), np.bool_)
-    if not padding or normal:
-        allowed[:] = False
-        allowed[vocabulary.ids[vocabulary.ids < len(scores)]] = True
+    allowed = np.isin(np.arange(len(scores)), vocabulary.ids) | (padding and not normal)
     ids = rank_untrained(scores, int(len(scores) * percent / 100), allowed).tolist()
     entries = [vocabulary.token(row) for row in (ids if normal else ids[:k])]
     categories = Categorizer(vocabulary).of_rows(entries)
