@@ -102,8 +102,7 @@ def run(
     if questions is not None and expression:
         raise typer.BadParameter("--questions asks its own: name no tokens beside it")
     if questions is not None:
-        _answer_test(questions, find_table(model.open(), table), token, output, each=each)
-        return
+        return _answer_test(questions, find_table(model.open(), table), token, output, each=each)
     if each:
         raise typer.BadParameter("--each lists the questions of --questions FILE")
     lines = None if expression and expression != ["-"] else read_entries()
@@ -112,10 +111,9 @@ def run(
     asked = find_table(model.open(), table)
     with asked.open() as reader:
         calculator = Calculator(asked, reader, top, metric.value, token.reading, include_inputs, not no_normalize)
-        if lines is None:
-            output.emit([calculator.answer(expression or [])])
-        else:
-            _answer_lines(lines, calculator, output, strict=token.strict)
+        if lines is not None:
+            return _answer_lines(lines, calculator, output, strict=token.strict)
+        return output.emit([calculator.answer(expression or [])])
 
 
 app.command("calc", cls=_Calc, help=run.__doc__)(expand(run))
