@@ -30,7 +30,7 @@ EVERY: dict[str, tuple[str, ...]] = {
     "map": ("map TOKENS id:4 id:5 -m MODEL", "map TOKENS id:4 id:5 -o OUT/map.html -m MODEL"),
     "check": ("check MODEL", "check MODEL --deep", "check MODEL --base OTHER"),
     "diff": ("diff MODEL OTHER", "diff OTHER MODEL -k 400"),
-    "norms": ("norms -k 400 -m MODEL", "norms TOKENS -m MODEL", "norms --list -m MODEL"),
+    "norms": ("norms -k 400 -m MODEL", "norms -m MODEL --token TOKENS", "norms --list -m MODEL"),
     "undertrained": ("undertrained -k 400 --percent 100 -m MODEL", "undertrained --explain -m MODEL"),
     "export": (
         "export MODEL -o OUT/table.npy",
@@ -71,7 +71,10 @@ def words(line: str, places: Mapping[str, str | list[str]]) -> list[str]:
     for word in line.split(" "):
         first, slash, rest = word.partition("/")
         place = places.get(first, first)
-        found += place if isinstance(place, list) else [f"{place}{slash}{rest}"]
+        if isinstance(place, list) and found[-1] == "--token":
+            found = [*found[:-1], *(part for each in place for part in ("--token", each))]
+        else:
+            found += place if isinstance(place, list) else [f"{place}{slash}{rest}"]
     return found
 
 
