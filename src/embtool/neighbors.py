@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embtool.arguments import check_count, check_numbers, checked, quoted
+from embtool.counts import plural
 from embtool.dtypes import Doubles, Floats
 from embtool.errors import FormatError, InvalidArgument
 from embtool.metric import Metric, check_metric
@@ -117,7 +118,8 @@ def nearest_each(
         raise InvalidArgument(f"allowed is a truth value for each of {table.shape[0]:,} rows, not {quoted(allowed)}")
     excluded = exclude if exclude is not None else [()] * len(queries)
     if len(excluded) != len(queries):
-        raise InvalidArgument(f"exclude lists the ids for each of {len(queries)} vectors, not for {len(excluded)}")
+        wanted = plural(len(queries), "vector")
+        raise InvalidArgument(f"exclude lists the ids for each of {wanted}, not for {len(excluded)}")
     ranking = _Ranking(table, reader, min(k, reader.row_count), metric, allowed, mean)
     found: list[Neighbors] = []
     for first in range(0, len(queries), MOST_QUERIES):
@@ -138,7 +140,8 @@ def check_vector(vector: Floats | Doubles, table: EmbeddingTable) -> Doubles:
         shape = " × ".join(map(str, given.shape))
         raise FormatError(f"one vector is wanted, not an array of {shape}: nearest_each takes several")
     if query.size != width:
-        raise FormatError(f"the vector has {query.size:,} numbers, the rows of {table.tensor.name} have {width:,}")
+        held = plural(query.size, "number")
+        raise FormatError(f"the vector has {held}, the rows of {table.tensor.name} have {width:,}")
     if not np.isfinite(query).all():
         raise FormatError("the vector holds NaN or infinity: it has no neighbours")
     if (np.abs(query) > np.finfo(np.float32).max).any():

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from embtool.counts import plural
 from embtool.dtypes import Doubles
 from embtool.errors import FormatError
 from embtool.source import MOST_VALUES, is_overfull
@@ -141,7 +142,7 @@ def _from_tsv(text: str, file: str, unescape: Callable[[str], str]) -> list[Name
 
 def _line_vector(cells: list[str], columns: list[int], name_column: int | None, file: str) -> NamedVector:
     if max(columns) >= len(cells):
-        raise FormatError(f"{file} has a line with {len(cells)} cells where its header has more")
+        raise FormatError(f"{file} has a line with {plural(len(cells), 'cell')} where its header has more")
     name = None if name_column is None else cells[name_column]
     return NamedVector(name, np.array([_number(cells[column], file) for column in columns], np.float64))
 

@@ -11,7 +11,10 @@ import unicodedata
 from collections.abc import Sequence
 from decimal import Decimal
 
+from embtool import counts
 from embtool.checkpoint import runs
+
+count, plural = counts.count, counts.plural
 
 MANY = 4
 """Ranges from which on only the ends are shown."""
@@ -148,11 +151,6 @@ def plain_number(text: str) -> str:
     return text
 
 
-def count(number: int) -> str:
-    """Write an integer for a reader: 248,320."""
-    return f"{number:,}"
-
-
 def size(nbytes: int) -> str:
     """Write a number of bytes for a reader, in decimal units: 2.54 GB."""
     value = float(nbytes)
@@ -200,11 +198,6 @@ def percent(share: float) -> str:
     if not 1 <= hundredths <= 99:  # noqa: PLR2004 - where whole percents would say none or all
         return f"{hundredths:.2g} %" if hundredths < 1 else f"{min(hundredths, 99.99) if share < 1 else 100:.4g} %"
     return f"{hundredths:.0f} %"
-
-
-def plural(number: int, noun: str) -> str:
-    """Write a count and its noun: 1 row, 2,000 rows."""
-    return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from embtool.answers import Column, Listing, column, inline, python, records
-from embtool.answers.text import count, size
+from embtool.answers.text import count, plural, size
 from embtool.cache import cache_root
 from embtool.cli import completion
 from embtool.cli.messages import note
@@ -158,7 +158,8 @@ def check(models: Models = None, *, output: OutputOptions) -> None:
     output.emit(VerifyAnswer(tuple(CheckedEntry(CacheEntry.of(entry), wrong or "sound") for entry, wrong in damage)))
     bad = sum(wrong is not None for _, wrong in damage)
     if bad:
-        note(f"{count(bad)} of {count(len(found))} entries are damaged; `embtool cache rm MODEL` removes them")
+        told = f"{count(bad)} of {plural(len(found), 'entry', 'entries')} {'is' if bad == 1 else 'are'} damaged"
+        note(f"{told}; `embtool cache rm MODEL` removes them")
         raise typer.Exit(DAMAGED)
 
 

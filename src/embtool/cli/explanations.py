@@ -12,7 +12,7 @@ import numpy as np
 
 from embtool.answers import Format
 from embtool.answers.terminal import Page
-from embtool.answers.text import count, shell
+from embtool.answers.text import count, plural, shell
 from embtool.cli.messages import note
 from embtool.errors import EmbtoolError
 from embtool.model import Model
@@ -129,13 +129,13 @@ def explain_row(about: About) -> Explanation:
     dtype, width = about.table.tensor.dtype.name, about.table.shape[1]
     pooled = about.query is not None and len(about.query.ids) > 1
     computed = (
-        f"One row was read where its id says, {count(width)} numbers of {dtype}, and written out as they are. Only the "
-        "norm is arithmetic: the length of the row as an arrow."
+        f"One row was read where its id says, {plural(width, 'number')} of {dtype}, and written out as they are. Only "
+        "the norm is arithmetic: the length of the row as an arrow."
     )
     if pooled:
         computed = (
-            f"The text is several tokens, so several rows of {count(width)} numbers of {dtype} were read and made one, "
-            "as --pool says. The model itself never does that here."
+            f"The text is several tokens, so several rows of {plural(width, 'number')} of {dtype} were read and made "
+            "one, as --pool says. The model itself never does that here."
         )
     follow, why = about.command("neighbors", about.token), "which rows point the same way"
     if not about.finite:
@@ -154,8 +154,8 @@ def explain_neighbors(about: About, metric: str, *, centered: bool) -> Explanati
     """Explain `embtool neighbors`."""
     assert about.table is not None
     computed = (
-        f"The query was held against every one of {count(about.table.shape[0])} rows, and the scores sorted; ties go "
-        "by id. The result is exact: no index, no sample."
+        f"The query was held against every one of {plural(about.table.shape[0], 'row')}, and the scores sorted; ties "
+        "go by id. The result is exact: no index, no sample."
     )
     if centered:
         computed += " The mean of all rows was taken from the query and from each row first."

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from embtool.checkpoint import Checkpoint, TensorInfo, size_of
 from embtool.config import Config
+from embtool.counts import plural
 from embtool.errors import FileNotInModel, FormatError, TableNotFound, UnsupportedFormat
 from embtool.formats import gguf_config
 from embtool.formats.ggml import type_of
@@ -164,10 +165,11 @@ def parse_header(data: bytes, *, file_size: int, shard: str) -> Header:
             hint="convert it with llama.cpp's gguf-py scripts, or fetch a newer one",
         )
     tensor_count, entry_count = cursor.scalar("<Q"), cursor.scalar("<Q")
+    claimed = f"{plural(tensor_count, 'tensor')} and {plural(entry_count, 'entry', 'entries')}"
     if (tensor_count + entry_count) * LEAST_ENTRY > file_size:
-        raise FormatError(f"{shard} claims {tensor_count:,} tensors and {entry_count:,} entries, more than its bytes")
+        raise FormatError(f"{shard} claims {claimed}, more than its bytes")
     if tensor_count > MOST_TENSORS or entry_count > MOST_ENTRIES:
-        raise FormatError(f"{shard} claims {tensor_count:,} tensors and {entry_count:,} entries, more than a model has")
+        raise FormatError(f"{shard} claims {claimed}, more than a model has")
     metadata = _metadata(cursor, entry_count)
     entries = [_entry(cursor) for _ in range(tensor_count)]
     alignment = _alignment(metadata, shard)
@@ -179,7 +181,8 @@ def _check_magic(data: bytes, shard: str) -> None:
     if data.startswith(MAGIC):
         return
     if len(data) < len(MAGIC) and MAGIC.startswith(data):
-        raise FormatError(f"{shard} is truncated: it has {len(data)} bytes", hint="delete it and fetch it again")
+        held = plural(len(data), "byte")
+        raise FormatError(f"{shard} is truncated: it has {held}", hint="delete it and fetch it again")
     seems = {b"vers": "a Git LFS pointer, not the file itself: run `git lfs pull`", b"FUGG": "a big-endian GGUF file"}
     known = seems.get(data[:4])
     if known is None and data[:4] in (b"lmgg", b"tjgg", b"fmgg", b"algg"):
@@ -431,7 +434,8 @@ class GgufCheckpoint(Checkpoint):
         table = self._tensors.get("token_embd.weight")
         if table is not None and table.shape and table.shape[0] != len(tokens):
             raise FormatError(
-                f"{self._shards[0]} has {len(tokens):,} tokens for the {table.shape[0]:,} rows of {table.name}"
+                f"{self._shards[0]} has {plural(len(tokens), 'token')} for the {plural(table.shape[0], 'row')} "
+                f"of {table.name}"
             )
         return read_ggml(TokenizerMetadata(self.metadata, self._shards[0]))
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from embtool.checkpoint import Checkpoint, TensorInfo, size_of
+from embtool.counts import plural
 from embtool.dtypes import DTYPES, DType
 from embtool.errors import FormatError, TableNotFound, UnsupportedFormat
 from embtool.source import SMALL_FILE_LIMIT, Source, check_file_name, is_overfull
@@ -168,7 +169,8 @@ def read_header(source: Source, shard: str, guess: int = FIRST_GUESS) -> dict[st
     size = source.size(shard)
     if len(head) < LENGTH_BYTES:
         raise FormatError(
-            f"{shard} is not a safetensors file: it has {len(head)} bytes", hint="delete it and fetch it again"
+            f"{shard} is not a safetensors file: it has {plural(len(head), 'byte')}",
+            hint="delete it and fetch it again",
         )
     length = int.from_bytes(head[:LENGTH_BYTES], "little")
     stop = LENGTH_BYTES + length
@@ -179,7 +181,7 @@ def read_header(source: Source, shard: str, guess: int = FIRST_GUESS) -> dict[st
         raise FormatError(
             f"{shard} is not a safetensors file: {seems}"
             if seems
-            else f"{shard} is truncated: {size:,} bytes, its header alone has {stop:,}",
+            else f"{shard} is truncated: {plural(size, 'byte')}, its header alone has {stop:,}",
             hint=None if seems else "delete it and fetch it again",
         )
     header = head[LENGTH_BYTES:stop]
@@ -193,7 +195,7 @@ def _impostor(head: bytes, length: int) -> str:
     for magic, meaning in IMPOSTORS:
         if head.startswith(magic):
             return f"it looks like {meaning}"
-    return f"its header would have {length:,} bytes"
+    return f"its header would have {plural(length, 'byte')}"
 
 
 class SafetensorsCheckpoint(Checkpoint):

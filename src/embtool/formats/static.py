@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from embtool.cache import derived, put
 from embtool.checkpoint import Checkpoint, Part, RowMap, TensorInfo
 from embtool.config import Config, parse_config
+from embtool.counts import plural
 from embtool.dtypes import Bytes, DType, Floats
 from embtool.errors import FormatError, LocalFailure, TableNotFound, UnsupportedFormat
 from embtool.formats.packed import Pieces, Recipe
@@ -267,7 +268,7 @@ def _records(source: Source, file: str, layout: Layout) -> Iterator[tuple[list[b
         yield words, vectors
     if layout.words is not None and found < layout.words:
         raise FormatError(
-            f"{file} is truncated: its first line says {layout.words:,} words, it has {found:,}",
+            f"{file} is truncated: its first line says {plural(layout.words, 'word')}, it has {found:,}",
             hint="delete it and fetch it again",
         )
     if not found:
@@ -324,8 +325,8 @@ def _parse(block: Sequence[tuple[int, bytes]], file: str, width: int) -> tuple[l
         for (number, _), text in zip(block, numbers, strict=True):
             own = _numbers(text)
             if own is None or own.size != width:
-                raise FormatError(f"line {number:,} of {file} is not a word and {width:,} numbers")
-        raise FormatError(f"{file} has a line that is not a word and {width:,} numbers")
+                raise FormatError(f"line {number:,} of {file} is not a word and {plural(width, 'number')}")
+        raise FormatError(f"{file} has a line that is not a word and {plural(width, 'number')}")
     return words, vectors.reshape(-1, width)
 
 

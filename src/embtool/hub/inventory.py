@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from embtool.cache import LAYOUT, NotOurs, objection_to
+from embtool.counts import plural
 from embtool.errors import LocalFailure
 from embtool.hub.journal import find_damage
 from embtool.hub.lock import FileLock
@@ -198,7 +199,7 @@ def _of_content(folder: Path) -> Iterator[Entry]:
     ranges = list(_ranges(folder))
     if ranges:
         size, newest = sum(map(_size, ranges)), max(map(_time, ranges))
-        yield Entry("rows", model, file, size, folder, f"{len(ranges)} headers and rows", newest)
+        yield Entry("rows", model, file, size, folder, f"headers and rows, {plural(len(ranges), 'range')}", newest)
 
 
 def _ranges(folder: Path) -> Iterator[Path]:
@@ -210,7 +211,8 @@ def _ranges(folder: Path) -> Iterator[Path]:
 def _folder_entry(kind: Kind, folder: Path, model: str | None, file: str | None) -> Entry:
     inside = list(_files(folder))
     newest = max(map(_time, inside), default=0.0)
-    return Entry(kind, model, file, sum(map(_size, inside)), folder, f"{folder.name}: {len(inside)} files", newest)
+    about = f"{folder.name}: {plural(len(inside), 'file')}"
+    return Entry(kind, model, file, sum(map(_size, inside)), folder, about, newest)
 
 
 def _verify_table(path: Path) -> str | None:

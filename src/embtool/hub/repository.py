@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from huggingface_hub import constants
 
 from embtool.cache import cache_root
+from embtool.counts import plural
 from embtool.errors import (
     AccessDenied,
     BadReference,
@@ -293,7 +294,8 @@ class HubSource(Source):
         if found is not None:
             return found
         if not 0 <= start < stop <= record.size:
-            raise FormatError(f"{file} of {self.repo_id} has {record.size:,} bytes, not the range {start:,}-{stop:,}")
+            held = plural(record.size, "byte")
+            raise FormatError(f"{file} of {self.repo_id} has {held}, not the range {start:,}-{stop:,}")
         self._need_network(file)
         target = table.Target(self._store, self.repo_id, record, start, stop, describe)
         self._allow(target.what, target.length - table.kept_bytes(target))
@@ -590,7 +592,7 @@ class HubSource(Source):
         if count <= self.max_bytes or (self.confirm is not None and self.confirm(what, count)):
             return
         raise TooLarge(
-            f"{what}: {count:,} bytes would be fetched, the limit is {self.max_bytes:,}",
+            f"{what}: {plural(count, 'byte')} would be fetched, the limit is {self.max_bytes:,}",
             hint="allow it with --max-bytes or EMBTOOL_MAX_BYTES",
         )
 

@@ -25,6 +25,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
+from embtool.counts import plural
 from embtool.errors import AccessDenied, EmbtoolError, FormatError, Unreachable
 from embtool.hub.crew import Stop
 from embtool.hub.endpoint import Credentials, Endpoint, origin
@@ -355,7 +356,7 @@ class RemoteFile:
             return self.record.size
         raise FormatError(
             f"{self._file} of {self._repo_id} is truncated: "
-            f"it has {self.record.size:,} bytes, and byte {stop - 1:,} is wanted"
+            f"it has {plural(self.record.size, 'byte')}, and byte {stop - 1:,} is wanted"
         )
 
     def _attempt(self, start: int, stop: int, *, may_end_early: bool) -> Generator[bytes, None, None]:
@@ -484,11 +485,11 @@ class RemoteFile:
             self._note_size(size, host)
         known = self._known().size
         if size is not None and size != known:
-            raise FormatError(f"{asked} changed on the server: {size:,} bytes now, {known:,} before")
+            raise FormatError(f"{asked} changed on the server: {plural(size, 'byte')} now, {known:,} before")
         if first != start or not first <= last < min(stop, known):
             raise FormatError(f"{host} sent bytes {first}-{last} of {asked} instead of {start}-{stop - 1}")
         if length is not None and length != last + 1 - first:
-            raise FormatError(f"{host} announces {length} bytes for the range {first}-{last} of {asked}")
+            raise FormatError(f"{host} announces {plural(length, 'byte')} for the range {first}-{last} of {asked}")
         return last + 1
 
     def _check_whole(self, length: int | None, start: int, stop: int, host: str) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from embtool.answers.text import count, size
+from embtool.answers.text import count, plural, size
 from embtool.errors import TableNotFound
 from embtool.lesson.parts import Kind, Outcome, Question, Step, figure
 from embtool.lesson.subject import Subject
@@ -248,7 +248,7 @@ def order(subject: Subject) -> list[Question]:
     commands = (typed,) if found else (subject.command("tokens", one, other),)
     questions = [
         Question(
-            f"Of the {len(ids)} rows read for “{one.strip()}”, how many are read for “{other.strip()}” too?",
+            f"Of the {plural(len(ids), 'row')} read for “{one.strip()}”, how many are read for “{other.strip()}” too?",
             lambda: Outcome(
                 len(ids),
                 (
@@ -376,7 +376,8 @@ def _padding(subject: Subject, rows: int) -> list[str]:
     free = rows - int((ids < rows).sum())
     if not free:
         return ["Every row has a token."]
-    return [f"{count(free)} rows have no token: padding, most often so that their number suits the hardware."]
+    told = plural(free, "row has", "rows have")
+    return [f"{told} no token: padding, most often so that their number suits the hardware."]
 
 
 def _tied(subject: Subject) -> Question:

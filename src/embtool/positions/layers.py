@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from embtool.config import Config, Fields
+from embtool.counts import plural
 from embtool.errors import ConfigError
 from embtool.families import Pattern
 
@@ -59,7 +60,8 @@ def read_layer_types(config: Config) -> LayerTypes | None:
     if listed is not None:
         if len(listed.types) < count:
             raise ConfigError(
-                f"{config.file}: {listed.origin} must have {count} entries, one per layer, not {len(listed.types)}"
+                f"{config.file}: {listed.origin} must have {plural(count, 'entry', 'entries')}, one per layer, "
+                f"not {len(listed.types)}"
             )
         return LayerTypes(tuple(TYPE_NAMES.get(name, name) for name in listed.types[:count]), listed.origin)
     pattern = config.family.pattern
@@ -227,5 +229,6 @@ def _listed_silent(config: Config) -> SilentLayers:
         origin = fields.name("no_rope_layer_interval") if stated else config.class_default
         return SilentLayers(tuple(range(interval - 1, count, interval)), origin)
     if len(flags) < count:
-        raise ConfigError(f"{config.file}: {name} must have {count} entries, one per layer, not {len(flags)}")
+        wanted = plural(count, "entry", "entries")
+        raise ConfigError(f"{config.file}: {name} must have {wanted}, one per layer, not {len(flags)}")
     return SilentLayers(tuple(i for i, rotates in enumerate(flags[:count]) if not rotates), name)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from embtool.answers import Listing, column, context, identity, python, records, value
-from embtool.answers.text import count, fixed, visible
+from embtool.answers.text import count, fixed, plural, visible
 from embtool.arithmetic import Analogy, combine, parse_analogies
 from embtool.errors import UnknownToken
 from embtool.metric import Metric
@@ -112,7 +112,7 @@ def ask_analogies(asked: TokenTable, lines: Iterable[str], *, file: str, reading
     total = _count(TOTAL, answered)
     unknown = [word for word, query in words.items() if query is None]
     more = f" and {len(unknown) - SHOWN_UNKNOWN} more" if len(unknown) > SHOWN_UNKNOWN else ""
-    told = f"questions with words that are not one token are skipped, {len(unknown)} such words: "
+    told = f"questions with words that are not one token are skipped, {plural(len(unknown), 'such word')}: "
     notes = (told + ", ".join(map(repr, unknown[:SHOWN_UNKNOWN])) + more,) if unknown else ()
     lines_of_all = (*sections, total)
     return AnalogyAnswer(asked.model, asked.role, "cosine", file, sections, total, lines_of_all, answered, notes)

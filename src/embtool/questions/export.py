@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from embtool.answers import Listing, column, context, python, records, value
-from embtool.answers.text import count, printable, size
+from embtool.answers.text import plural, printable, size
 from embtool.arguments import check_count
 from embtool.categories import Categorizer, Category
 from embtool.errors import InvalidArgument
@@ -130,7 +130,7 @@ def write_export(asked: TokenTable, ids: Ids, kind: str, path: Path) -> ExportAn
     rows_written, width = len(ids), asked.table.shape[1]
     notes = (
         *(f"wrote {file.path} ({kind}, {size(file.bytes)})" for file in written),
-        f"{count(rows_written)} rows of {count(width)} numbers from {asked.table.tensor.name}",
+        f"{plural(rows_written, 'row')} of {plural(width, 'number')} from {asked.table.tensor.name}",
     )
     return ExportAnswer(asked.model, asked.role, asked.table.tensor.name, written, rows_written, width, notes)
 

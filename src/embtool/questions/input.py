@@ -10,7 +10,7 @@ import numpy as np
 
 from embtool.answers import Block, Column, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.fields import record_of
-from embtool.answers.text import abridge, count, dial, fixed
+from embtool.answers.text import abridge, dial, fixed, plural
 from embtool.dtypes import Doubles
 from embtool.errors import InvalidArgument, TableNotFound
 from embtool.positions import Rope
@@ -271,7 +271,7 @@ def _remarks(model: "Model", sequence: InputSequence) -> Iterator[str]:
         yield f"the model normalizes the sum next ({sequence.followed_by}); that is not shown"
     longest = model.positions.context_length
     if longest is not None and sequence.positions[-1] >= longest:
-        yield f"position {sequence.positions[-1]} is beyond the context of {count(longest)} tokens"
+        yield f"position {sequence.positions[-1]} is beyond the context of {plural(longest, 'token')}"
 
 
 def _left_out(model: "Model", text: str, ids: list[int]) -> Iterator[str]:

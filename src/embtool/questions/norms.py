@@ -152,7 +152,7 @@ class NormsAnswer(Card):
 
     def title(self) -> str:
         """Return which table it is."""
-        return f"{self.table} table of {self.model}: {count(self.rows)} rows of {count(self.width)}"
+        return f"{self.table} table of {self.model}: {plural(self.rows, 'row')} of {count(self.width)}"
 
     def sections(self) -> Sequence[Section]:
         """Return the lengths, the extremes, what rows have in common, and odd rows."""

@@ -214,19 +214,19 @@ def _scheme_lines(positions: Positions) -> Lines:  # noqa: PLR0911 - one return 
     if isinstance(positions, Rope):
         return _rope_lines(positions)
     if isinstance(positions, Learned):
-        rows = "a table" if positions.rows is None else f"a table of {count(positions.rows)} rows"
+        rows = "a table" if positions.rows is None else f"a table of {plural(positions.rows, 'row')}"
         return [("learned", f"{rows}, added to the token's row"), ("", f"position p is {written_row(positions)}")]
     if isinstance(positions, Sinusoidal):
         return [("sinusoidal", "a fixed pattern of sines and cosines is added to the token's row")]
     if isinstance(positions, Alibi):
         heads, steepest, flattest = len(positions.slopes), max(positions.slopes), min(positions.slopes)
-        slopes = f"{count(heads)} heads, slopes {steepest:.4g} to {flattest:.4g}"
+        slopes = f"{plural(heads, 'head')}, slopes {steepest:.4g} to {flattest:.4g}"
         return [("ALiBi", "attention lowers its scores by slope × distance"), ("", slopes)]
     if isinstance(positions, T5Buckets):
         where = "every layer" if positions.per_layer else "the first layer, used by all"
         return [
-            ("relative", f"a trained bias per head: {count(positions.buckets)} buckets of distances"),
-            ("", f"up to {count(positions.max_distance)} tokens, in a table of {where}"),
+            ("relative", f"a trained bias per head: {plural(positions.buckets, 'bucket')} of distances"),
+            ("", f"up to {plural(positions.max_distance, 'token')}, in a table of {where}"),
         ]
     if isinstance(positions, OtherRelative):
         return [("relative", positions.scheme)]
@@ -241,7 +241,7 @@ def written_row(positions: Learned) -> str:
 def _context_line(positions: Positions) -> tuple[str, str]:
     length = positions.context_length
     if length is not None:
-        return "context", f"{count(length)} tokens"
+        return "context", f"{plural(length, 'token')}"
     where = positions.origins.get("context_length", NOT_IN_FILE)
     return "context", where if where == NOT_IN_FILE else "no limit is stated"
 
@@ -254,7 +254,7 @@ def _rope_lines(rope: Rope) -> Lines:
         found += [("", line) for line in rest if line]
     for kind, number in rope.layer_counts.items():
         if kind.startswith(("linear", "lightning", "conv", "mamba", "recurrent")) and number:
-            found.append((kind, f"{count(number)} layers, without positions"))
+            found.append((kind, f"{plural(number, 'layer')}, without positions"))
     if rope.nope_layers:
         found.append(
             ("NoPE", f"{plural(len(rope.nope_layers), 'layer')} without positions: {ranges(rope.nope_layers)}")
@@ -270,9 +270,10 @@ def _where(layer: LayerRope, rope: Rope) -> str:
         return ""
     if len(layer.layers) == rope.num_hidden_layers:
         return "the only layer" if len(layer.layers) == 1 else f"all {count(len(layer.layers))} layers"
-    total = "" if rope.num_hidden_layers is None else f" of {count(rope.num_hidden_layers)}"
     listed = f": {ranges(layer.layers)}" if layer.layers else ""
-    return f"{count(len(layer.layers))}{total} layers{listed}"
+    if rope.num_hidden_layers is None:
+        return plural(len(layer.layers), "layer") + listed
+    return f"{count(len(layer.layers))} of {plural(rope.num_hidden_layers, 'layer')}{listed}"
 
 
 def _default_lines(rope: Rope) -> Lines:
@@ -309,7 +310,7 @@ def _stretched(settings: RopeSettings) -> str:
     words = [f"{name} {setting(used[name])}" for name in ("factor", "alpha") if used.get(name) not in (None, 1)]
     original = used.get("original_max_position_embeddings")
     if original is not None:
-        words.append(f"from {count(original)} tokens")
+        words.append(f"from {plural(original, 'token')}")
     return "".join(f", {word}" for word in words)
 
 

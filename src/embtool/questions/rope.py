@@ -10,7 +10,7 @@ import numpy as np
 
 from embtool.answers import Block, Column, Listing, column, context, inline, python, records, value
 from embtool.answers.fields import columns_of, record_of
-from embtool.answers.text import abridge, bar, count, dial, ranges, visible
+from embtool.answers.text import abridge, bar, count, dial, plural, ranges, visible
 from embtool.questions.positions import closing, layer_lines
 from embtool.questions.rotation import (
     HeadOf,
@@ -173,7 +173,7 @@ class RopeAnswer(Listing[PairRow]):
         ]
         rest = len(written) - len(chosen)
         legend = "wavelength: tokens per turn; → is no turn"
-        legend += f"; {count(rest)} more positions in JSON and TSV" if rest else ""
+        legend += f"; {plural(rest, 'more position')} in JSON and TSV" if rest else ""
         shown = [pair, dims, replace(wavelength, worth=0), *hands]
         return Block(self._title(layer), shown, _shortened(records), after=self._after(layer, legend))
 
@@ -181,7 +181,7 @@ class RopeAnswer(Listing[PairRow]):
         """Say of which model and kind of layer it is, and what is turned where."""
         parts = [abridge(self.model, LONGEST_NAME) if self.model is not None else "RoPE"]
         parts += [] if layer.layer_type == "all" else [layer.layer_type]
-        parts += [f"{count(layer.layer_count)} layers"] if layer.layer_count else []
+        parts += [f"{plural(layer.layer_count, 'layer')}"] if layer.layer_count else []
         if head is None:
             return "   ".join(parts)
         if isinstance(head.position, tuple):
@@ -213,7 +213,7 @@ class RopeAnswer(Listing[PairRow]):
         moving = layer.wavelength[np.isfinite(layer.wavelength)]
         if self.context_length is not None and layer.unfinished_pairs is not None and len(moving):
             longest = tokens_per_turn(float(moving.max()))
-            found.append(f"context {count(self.context_length)} tokens, longest wavelength {longest}")
+            found.append(f"context {plural(self.context_length, 'token')}, longest wavelength {longest}")
             rest = [pair for pair in layer.unfinished_pairs.tolist() if layer.inv_freq[pair] > 0]
             never = "pair {} never completes" if len(rest) == 1 else "pairs {} never complete"
             told = f"{never.format(ranges(rest))} a turn" if rest else "every pair completes a turn"
@@ -279,8 +279,8 @@ def ask_rope(
 def _warnings(context_length: int | None, reach: int | None, length: int | None) -> Iterator[str]:
     """Warn of positions beyond the context, or beyond the sequence."""
     if context_length is not None and reach is not None and reach > context_length:
-        yield f"position {reach - 1} is beyond the context of {count(context_length)} tokens"
+        yield f"position {reach - 1} is beyond the context of {plural(context_length, 'token')}"
     elif context_length is not None and length is not None and length > context_length:
-        yield f"a sequence of {count(length)} tokens is longer than the context of {count(context_length)}"
+        yield f"a sequence of {plural(length, 'token')} is longer than the context of {count(context_length)}"
     if length is not None and reach is not None and reach > length:
-        yield f"a sequence of {count(length)} tokens has no position {reach - 1}"
+        yield f"a sequence of {plural(length, 'token')} has no position {reach - 1}"

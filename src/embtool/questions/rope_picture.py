@@ -40,7 +40,7 @@ def _footer(answer: RopeAnswer, drawn: int) -> str:
         f"Computed in {answer.precision}.",
     ]
     if drawn < len(answer.places):
-        said.insert(2, f"{count(drawn)} of {count(len(answer.places))} positions are drawn, evenly spaced.")
+        said.insert(2, f"{count(drawn)} of {plural(len(answer.places), 'position')} are drawn, evenly spaced.")
     return " ".join(said)
 
 
@@ -63,7 +63,7 @@ def _head(answer: RopeAnswer, layer: TurnedLayer, places: Sequence[Place]) -> He
     ]
     resting = settings.head_dim - 2 * len(moving)
     if resting:
-        columns.append(Resting(f"{count(resting)} channels", "pass through"))
+        columns.append(Resting(f"{plural(resting, 'channel')}", "pass through"))
     said = answer.remarks(layer)
     if len(chosen) < len(moving):
         said.append(f"{count(len(chosen))} of {count(len(moving))} pairs are drawn, evenly spaced")

@@ -10,6 +10,7 @@ import numpy as np
 
 from embtool.answers import column, identity, inline, python, token_column, value
 from embtool.arguments import check_numbers
+from embtool.counts import plural
 from embtool.dtypes import Doubles
 from embtool.errors import ConfigError, InvalidArgument
 from embtool.positions import UNKNOWN_LAYOUT, LayerRope
@@ -319,7 +320,7 @@ def cut(query: Query, head_dim: int) -> Doubles:
     """Cut a row into heads: (heads, head_dim)."""
     values = np.asarray(query.vector, np.float64)
     if len(values) % head_dim:
-        raise ConfigError(f"a row of {len(values)} numbers does not divide into heads of {head_dim}")
+        raise ConfigError(f"a row of {plural(len(values), 'number')} does not divide into heads of {head_dim}")
     return values.reshape(-1, head_dim)
 
 

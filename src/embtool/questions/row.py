@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from embtool.answers import Block, Column, Listing, column, context, identity, python, records, token_column
-from embtool.answers.text import brief, count, size, spelled
+from embtool.answers.text import brief, count, plural, size, spelled
 from embtool.dtypes import Doubles
 from embtool.table import EmbeddingTable
 from embtool.token_table import Reading, TokenTable
@@ -72,7 +72,7 @@ class RowAnswer(Listing[Row]):
             name = brief(spelled(row.token.text, row.token.bytes.hex()))
         else:
             name = brief(row.query) if row.ids or not self.named else "no token (padding)"
-        place = f"{self.pool} of {len(row.ids)} rows" if row.ids else f"row {count(row.id or 0)}"
+        place = f"{self.pool} of {plural(len(row.ids), 'row')}" if row.ids else f"row {count(row.id or 0)}"
         return f"{name}, {place} of {self.model}, {self.table} table"
 
     def _lines(self, row: Row) -> list[str]:
@@ -81,14 +81,16 @@ class RowAnswer(Listing[Row]):
         numbers = " ".join(shown) if width <= 2 * ENDS else f"{' '.join(shown[:ENDS])} … {' '.join(shown[-ENDS:])}"
         lines = [
             "",
-            f"  stored   {self.dtype}, {count(width)} numbers, {size(self.source.tensor.row_bytes)}",
+            f"  stored   {self.dtype}, {plural(width, 'number')}, {size(self.source.tensor.row_bytes)}",
             f"  in       {self.tensor}, {self.source.tensor.shard}",
             f"  norm     {row.norm:.4f}{_place(row.norm, self.norms)}",
             f"  numbers  {numbers}",
         ]
         finite = values[np.isfinite(values)].astype(np.float64)
         if len(finite) < width:
-            lines.append(f"  broken   {count(width - len(finite))} of {count(width)} numbers are NaN or infinite")
+            broken = width - len(finite)
+            verb = "is" if broken == 1 else "are"
+            lines.append(f"  broken   {count(broken)} of {plural(width, 'number')} {verb} NaN or infinite")
         if len(finite):
             reach = float(np.abs(finite).max()) or 1.0
             heights, _ = np.histogram(finite, BINS, (-reach, reach))
@@ -132,4 +134,4 @@ def _place(norm: float, norms: Doubles | None) -> str:
     if not len(finite):
         return ""
     below = float((finite < norm).mean()) * 100
-    return f"   longer than {below:.0f} % of {count(len(finite))} rows (median {np.median(finite):.4f})"
+    return f"   longer than {below:.0f} % of {plural(len(finite), 'row')} (median {np.median(finite):.4f})"
