@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[bytes | str, str]] = {
     "a word among numbers": ("1 2 3 4 x 6 7", "'x'"),
     "NaN in a line": ("1 nan", "NaN"),
     "infinity in a line": ("1 1e999", "infinity"),
-    "TSV with a short line": ("v0\tv1\n1\n", "1 cells"),
+    "TSV with a short line": ("v0\tv1\n1\n", "1 cell "),
     "TSV with an empty cell": ("v0\tv1\n1\t\n", "''"),
     "a header alone": ("query\tv0\n", "no vector"),
 }
