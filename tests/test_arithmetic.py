@@ -14,8 +14,8 @@ from embtool.vocabulary import POOLS
 ROWS = np.array([[3.0, 4], [0, -2], [1, 1]], np.float32)
 
 
-def test_an_expression_is_the_signed_mean_of_unit_rows() -> None:
-    expected = (np.array([0.6, 0.8]) - np.array([0, -1]) + np.array([1, 1]) / np.sqrt(2)) / 3
+def test_an_expression_is_the_signed_sum_of_unit_rows() -> None:
+    expected = np.array([0.6, 0.8]) - np.array([0, -1]) + np.array([1, 1]) / np.sqrt(2)
     np.testing.assert_allclose(combine(ROWS, [1, -1, 1]), expected, rtol=1e-15)
 
 

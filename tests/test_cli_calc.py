@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from program import Program
 from small_models import SPACED, ZERO_ROW, table, texts
+from tables import ranked, scores
 
 from embtool.arithmetic import add_up, belonging, parse_analogies
 from embtool.errors import FormatError
+from embtool.metric import Metric
+from embtool.model import open_model
 from embtool.vocabulary import Term, parse_expression
 
 ROYAL = (" king", "-", " man", "+", " woman")
@@ -169,3 +172,19 @@ def test_questions_refuse(run: Program, tmp_path: Path) -> None:
     run("calc", "--questions", tmp_path / "none.txt", "-m", "small/").refused(3, "no such file")
     run("calc", "king", "--questions", "-", "-m", "small/", stdin=b"a b c d").refused(2, "name no tokens beside it")
     run("calc", "--each", "-m", "small/", stdin=b"a b c d").refused(2, "--questions")
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+def test_a_sum_is_ranked_as_the_sum_that_it_is(run: Program, metric: Metric) -> None:
+    """Under cosine of rows at length 1, else of rows as they are: a shorter sum would be near to padding."""
+    answer = run("calc", "king", "-", "man", "+", "woman", "--metric", metric, "-m", "mini", "-k", "9", "--json").ok()
+    (query,) = answer.document["queries"]
+    model = open_model("mini")
+    rows = model.input_table.rows(range(len(model.input_table))).astype(float)
+    ids = [model.vocabulary.find(word).id for word in ("king", "man", "woman")]
+    terms = rows[ids] / np.linalg.norm(rows[ids], axis=1)[:, None] if metric == "cosine" else rows[ids]
+    expected = scores(rows, terms[0] - terms[1] + terms[2], metric)
+    best = [row for row in ranked(expected, 12, metric) if row not in ids][:9]
+    assert [found["id"] for found in query["neighbors"]] == best
+    np.testing.assert_allclose([found["score"] for found in query["neighbors"]], expected[best], rtol=1e-6)
+    assert answer.document["normalized"] is (metric == "cosine")

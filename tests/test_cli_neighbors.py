@@ -255,3 +255,38 @@ def test_variants_are_left_out_to_the_last_row(run: Program) -> None:
     ]
     assert len(roots) == len(set(roots)) > 50
     assert "king" not in roots
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A model whose row of ` king` is not finite."""
+    values = table("input").copy()
+    values[KING, 3] = np.nan
+    tensors = {"model.embed_tokens.weight": ("F32", values.shape, values.astype("<f4").tobytes())}
+    return write_single(tmp_path / "m", tensors, config=config(), tokenizer=tokenizer_json())
+
+
+@pytest.mark.parametrize("line", ["neighbors {}", "calc {} - queen + man", "map {} queen man"])
+def test_a_row_that_is_not_finite_is_named(run: Program, broken: Path, line: str) -> None:
+    answer = run(*line.format("king").split(), "-m", broken)
+    answer.refused(6, f"'king': row {KING} of model.embed_tokens.weight holds NaN or infinity")
+
+
+def test_a_comparison_with_a_row_that_is_not_finite_says_so(run: Program, broken: Path) -> None:
+    answer = run("similarity", "king", "queen", "man", "-m", broken, "--tsv").ok()
+    assert answer.of("warning") == ["the row of 'king' holds NaN or infinity: it is like nothing"]
+
+
+def test_a_bar_stands_for_a_difference_that_counts(run: Program) -> None:
+    """Two scores a two-hundredth apart do not look as if one were an eighth of the other."""
+    shown = run("neighbors", "id:125", "-k", "2", "-m", "mini", "-f", "table").ok().text
+    first, last = (line.count("█") for line in shown.split("\n") if "█" in line)
+    assert first == 16
+    assert last >= 14
+
+
+def test_a_tokenizer_of_another_size_is_warned_of(run: Program) -> None:
+    answer = run("neighbors", "id:5", "-m", "small/", "--tokenizer", "mini", "-k", "1").ok()
+    assert [text for text in answer.of("warning") if "is it the tokenizer of this model?" in text]
+    own = run("neighbors", "id:5", "-m", "small/", "-k", "1").ok()
+    assert own.of("warning") == []

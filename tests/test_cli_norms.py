@@ -120,3 +120,8 @@ def test_library_functions(small: Path) -> None:
 )
 def test_norms_refuses(run: Program, arguments: tuple[str, ...], status: int, words: str) -> None:
     run("norms", *arguments, "-m", "small/").refused(status, words)
+
+
+def test_every_row_and_a_count_exclude_each_other(run: Program) -> None:
+    run("norms", "small/", "--list", "-k", "2").refused(2, "leave out -k")
+    assert len(run("norms", "small/", "--list").ok().cells) == 1 + 326

@@ -207,6 +207,15 @@ def test_three_positions(run: Program, configs: Any) -> None:
     run("rope", *SMALL, "--pos", "5,7,11").refused(2, "three positions need mRoPE")
 
 
+def test_a_position_that_could_be_one_number_or_three_is_refused(run: Program, configs: Any) -> None:
+    asked = ("rope", "-m", configs(**QWEN), "--json", "--pos")
+    run(*asked, "1,000,000").refused(2, "one number or three positions: 1000000, or '1, 000, 000'")
+    for typed, position in (("1, 000, 000", [1, 0, 0]), ("5, 100, 200", [5, 100, 200]), ("1,000", 1000)):
+        assert run(*asked, typed).ok().document["layers"][0]["positions"][0]["position"] == position
+    plain = run("rope", *SMALL, "--json", "--pos", "1,000,000").ok().document["layers"][0]
+    assert plain["positions"][0]["position"] == 10**6
+
+
 # --- Vectors ------------------------------------------------------------------------------------------------------
 
 
@@ -348,8 +357,12 @@ def test_models_with_other_layer_types(run: Program, configs: Any) -> None:
         (("-m", "gpt2/"), 3, "gpt2/ has no rotary positions: it has a learned table"),
         (("-m", "gpt2/"), 3, "hint: embtool input TEXT -m gpt2/ shows what is added"),
         (("compare", "small/", "gpt2/"), 3, "no rotary positions"),
-        (("compare", "small/", "small/", *SMALL), 2, "compare takes two models: embtool rope compare A B"),
-        (("compare", "small/"), 2, "compare takes two models"),
+        (
+            ("compare", "small/", "small/", *SMALL),
+            2,
+            "name two models, both as arguments or both by -m: embtool rope compare A B",
+        ),
+        (("compare", "small/"), 2, "name two models"),
     ],
 )
 def test_refusals(run: Program, arguments: tuple[str, ...], status: int, words: str) -> None:

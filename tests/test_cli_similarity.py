@@ -44,14 +44,16 @@ def test_zero_rows_have_no_angle(run: Program) -> None:
     assert document["dot"][0] == [0.0, 0.0]
 
 
-def test_rows_that_are_not_finite_have_no_score_and_make_no_noise(run: Program, tmp_path: Path) -> None:
+def test_rows_that_are_not_finite_have_no_score_and_are_named(run: Program, tmp_path: Path) -> None:
     values = table("input").astype("<f4")
     values[5], values[6] = np.inf, np.nan
     tensors = {"model.embed_tokens.weight": ("F32", values.shape, values.tobytes())}
     write_single(tmp_path / "m", tensors, config=config(), tokenizer=tokenizer_json())
     answer = run("similarity", "id:4..6", "-m", tmp_path / "m", "--json").ok()
     assert answer.document["cosine"][1] == [None, None, None]
-    assert answer.err == b""
+    assert answer.of("warning") == [
+        f"the row of 'id:{row}' holds NaN or infinity: it is like nothing" for row in (5, 6)
+    ]
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])

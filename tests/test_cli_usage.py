@@ -52,12 +52,34 @@ def test_wrong_usage_is_told_in_plain_words(run: Program, case: str) -> None:
         ("rope king --pos 5", 5, "a token is named with --token: embtool rope --token king --pos 5"),
         ("info king", 5, "info takes a model; the row of a token: embtool row king"),
         ("info smal", 5, "did you mean ./small?"),
+        ("diff small/ king", 5, "diff takes a model; the row of a token: embtool row king"),
+        ("learn 2 king", 5, "learn takes a model; the row of a token: embtool row king"),
+        ("neighbors small/", 3, "a model is named with -m: embtool neighbors TOKEN... -m small/"),
+        ("similarity king small/", 3, "a model is named with -m: embtool similarity TOKEN... -m small/"),
+        ("calc small/ - king", 3, "a model is named with -m: embtool calc TOKEN... -m small/"),
+        ("calc king-man+woman", 3, 'put spaces around + and -: embtool calc "king - man + woman"'),
     ],
 )
 def test_a_model_for_a_token_and_a_token_for_a_model(run: Program, line: str, status: int, meant: str) -> None:
     answer = run(*line.split(), env={"HF_HUB_OFFLINE": "1"})
     answer.refused(status)
     assert meant in answer.errors
+
+
+@pytest.mark.parametrize("line", ["rope compare small/ nosuch", "diff small/ nosuch"])
+def test_a_name_that_is_neither_a_model_nor_a_token_gets_no_command_line(run: Program, line: str) -> None:
+    answer = run(*line.split(), env={"HF_HUB_OFFLINE": "1"})
+    answer.refused(5)
+    assert "embtool row" not in answer.errors
+    assert "--token" not in answer.errors
+
+
+@pytest.mark.parametrize("line", ["vocab --variants", "export -o e.npy --rows", "undertrained --reference"])
+def test_pooling_is_advised_only_where_there_is_some(run: Program, tmp_path: Path, line: str) -> None:
+    answer = Program(run.home, tmp_path)(*line.split(), "nosuchxyz", "-m", "mini")
+    answer.refused(3, "tokens:")
+    assert "--pool" not in answer.errors
+    assert "--pool mean" in run("row", "nosuchxyz", "-m", "mini").errors
 
 
 @pytest.mark.parametrize("command", ["info", "check", "norms", "undertrained", "rope", "learn"])
@@ -178,7 +200,7 @@ def test_what_moved_is_answered_with_the_command_to_type(run: Program, typed: tu
 
 
 @pytest.mark.few(1)
-@pytest.mark.parametrize(("typed", "meant"), [("'king'", "king"), ("king,", "king"), ('" king"', " king")])
+@pytest.mark.parametrize(("typed", "meant"), [("'king'", "'king'"), ("king,", "'king'"), ('" king"', "' king'")])
 def test_marks_around_a_word_are_named(run: Program, typed: str, meant: str) -> None:
     run("neighbors", typed, *MINI).refused(3, f"quotes and commas are part of the text; did you mean {meant}")
 

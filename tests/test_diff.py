@@ -274,3 +274,11 @@ def _unchanged(nothing: Any) -> Any:
     return TableDifference(
         Alignment(np.arange(2), nothing, nothing, nothing), same, zeros, zeros, zeros + 1, ~same, ~same
     )
+
+
+def test_two_models_are_named_in_one_way(run: Program) -> None:
+    """Of one argument and one -m nobody could say which comes first."""
+    by_argument = run("diff", "small/", "tied/", "--json").ok().document
+    assert run("diff", "-m", "small/", "-m", "tied/", "--json").ok().document == by_argument
+    for command in (("diff",), ("rope", "compare")):
+        run(*command, "-m", "small/", "tied/").refused(2, "both as arguments or both by -m")

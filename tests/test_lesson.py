@@ -29,6 +29,7 @@ from embtool.lesson import (
 )
 from embtool.lesson.parts import Kind, understood
 from embtool.model import open_model
+from embtool.questions.positions import in_words
 
 MODELS = ("mini", "small/", "gpt2/", "bert/", "bare/")
 
@@ -305,3 +306,15 @@ def test_a_damaged_file_is_refused_and_can_be_reset(content: str, state: Path) -
         read_progress()
     forget()
     assert read_progress() == {}
+
+
+def test_a_model_without_layers_turns_nothing_in_any_step() -> None:
+    """The bundled model's config names RoPE, for demonstration, and no layers."""
+    model = open_model("mini")
+    assert model.rope.is_idle
+    assert "nothing is turned either" in in_words(model.positions)
+    subject = Subject(model)
+    outcomes = [question.find() for step in STEPS for question in step.make(subject)]
+    told = " ".join(line for outcome in outcomes for line in outcome.lines)
+    assert "it cannot tell the two apart" in told
+    assert "turn queries and keys by an angle" not in told

@@ -92,7 +92,7 @@ def test_a_guess_is_told(small_words: Vocabulary) -> None:
 
 
 REFUSED: dict[str, tuple[str, type[EmbtoolError], tuple[str, ...]]] = {
-    "several tokens": (" kingmaker", UnknownToken, ("6 tokens", "' king' + 'm' + 'a'", "--pool mean")),
+    "several tokens": (" kingmaker", UnknownToken, ("6 tokens", "' king' + 'm' + 'a'")),
     "a typing error": ("strawbery", UnknownToken, ("near: ", "strawberry")),
     "an empty text": ("", UnknownToken, ("empty",)),
     "no such piece": ("piece:Ġqueens", UnknownToken, ("'Ġqueens'", "queen")),

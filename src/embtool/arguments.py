@@ -107,13 +107,21 @@ def quoted(value: object) -> str:
 
 
 def _checked_function(function: Callable[..., Any]) -> Callable[..., Any]:
-    parameters = inspect.signature(function).parameters.values()
-    rest = next((_kind(each.annotation) for each in parameters if each.kind is each.VAR_POSITIONAL), ANYTHING)
-    names = [each.name for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
-    kinds = {each.name: _kind(each.annotation) for each in parameters if each.annotation is not each.empty}
+    @functools.cache
+    def wanted() -> tuple[list[str], dict[str, Kind], Kind]:
+        """Read the signature, when the function is first called."""
+        parameters = inspect.signature(function).parameters.values()
+        rest = next((_kind(each.annotation) for each in parameters if each.kind is each.VAR_POSITIONAL), ANYTHING)
+        names = [each.name for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+        return (
+            names,
+            {each.name: _kind(each.annotation) for each in parameters if each.annotation is not each.empty},
+            rest,
+        )
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        names, kinds, rest = wanted()
         args = tuple(map(_plain, args))
         kwargs = {name: _plain(value) for name, value in kwargs.items()}
         for name, value in (*zip(names, args, strict=False), *kwargs.items()):

@@ -19,8 +19,7 @@ def combine(rows: Floats | Doubles, signs: Sequence[float]) -> Doubles:
     Raises:
         FormatError: a row is all zero or not finite, so it has no direction to add.
     """
-    mean: Doubles = (np.asarray(signs, np.float64)[:, None] * to_unit_length(rows)).mean(axis=0)
-    return mean
+    return add_up(to_unit_length(rows), signs)
 
 
 def add_up(rows: Floats | Doubles, signs: Sequence[float]) -> Doubles:

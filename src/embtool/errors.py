@@ -185,9 +185,13 @@ class Unlike(EmbtoolError, ValueError):
 
 
 class UnknownToken(EmbtoolError, KeyError):
-    """The text is not a token of the vocabulary, or it is several."""
+    """The text is not a token of the vocabulary, or it is several: `pieces` of them."""
 
     exit_status = 3
+
+    def __init__(self, message: str, *, hint: str | None = None, pieces: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.pieces = pieces
 
 
 class TokenIdOutOfRange(EmbtoolError, IndexError):

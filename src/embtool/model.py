@@ -160,6 +160,11 @@ class Model:
             return None
         return checkpoint if isinstance(checkpoint, SelfDescribing) else None
 
+    @property
+    def has_other_tokenizer(self) -> bool:
+        """Whether its vocabulary was named beside it, and is not its own."""
+        return self._words is not None
+
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """Its tokens, from tokenizer.json or an older tokenizer's files, or from a GGUF file.
@@ -270,7 +275,7 @@ class Model:
         table: str = "input",
         metric: Metric = "cosine",
         include_inputs: bool = False,
-        normalize: bool = True,
+        normalize: bool | None = None,
         exact: bool = False,
         pool: str | None = None,
     ) -> "CalcAnswer":

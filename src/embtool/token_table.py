@@ -9,18 +9,24 @@ import numpy as np
 from embtool.arguments import check_numbers
 from embtool.arithmetic import pool
 from embtool.dtypes import Doubles, Floats
-from embtool.errors import InvalidArgument, NoVocabulary, UnknownToken
+from embtool.errors import FormatError, InvalidArgument, NoVocabulary, UnknownToken
 from embtool.source import Progress
 from embtool.table import EmbeddingTable, TableReader
 from embtool.vocabulary import POOLS, Query, Token, Vocabulary, parse_ids, read_query
 
+POOLED = "one vector of them is their rows' mean (--pool mean)"
+
 
 @dataclass(frozen=True)
 class Reading:
-    """How typed texts are read: `exact` takes them as they stand, `pool` makes one vector of several tokens."""
+    """How typed texts are read: `exact` takes them as they stand, `pool` makes one vector of several tokens.
+
+    `can_pool` is False where only single tokens have a meaning, so that pooling is not advised.
+    """
 
     exact: bool = False
     pool: str | None = None
+    can_pool: bool = True
 
     def __post_init__(self) -> None:
         if self.pool is not None and self.pool not in POOLS:
@@ -84,7 +90,12 @@ class TokenTable:
                 f"{text!r} names no row: those of a {self.role} table are no tokens",
                 hint="name rows by id:, such as id:0",
             )
-        queries = read_query(text, self.vocabulary, exact=reading.exact, pool=reading.pool is not None)
+        try:
+            queries = read_query(text, self.vocabulary, exact=reading.exact, pool=reading.pool is not None)
+        except UnknownToken as error:
+            if error.pieces > 1 and reading.can_pool:
+                error.hint = "; ".join(filter(None, [error.hint, POOLED]))
+            raise
         if ids is None:
             queries = list(queries)
             self.table.check([identity for query in queries for identity in query.ids])
@@ -103,6 +114,18 @@ class TokenTable:
         if len(queries) != 1:
             raise InvalidArgument(f"{asked!r} is {len(queries)} rows: pool mean makes one vector of them")
         return queries[0]
+
+    def finite(self, query: Query, reading: Reading) -> Floats | Doubles:
+        """Return the vector of a query for what needs numbers.
+
+        Raises:
+            FormatError: a row of it holds NaN or infinity.
+        """
+        vector = self.vector(query, reading)
+        if query.vector is None and not np.isfinite(vector).all():
+            rows = ", ".join(map(str, query.ids))
+            raise FormatError(f"{query.text!r}: row {rows} of {self.table.tensor.name} holds NaN or infinity")
+        return vector
 
     def vector(self, query: Query, reading: Reading) -> Floats | Doubles:
         """Return the vector of a query: its row, float32 (width,), or several pooled, or the one brought, float64."""

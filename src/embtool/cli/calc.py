@@ -72,7 +72,7 @@ def run(
         bool, typer.Option("--include-inputs", help="Let the expression's own tokens be answered.")
     ] = False,
     no_normalize: Annotated[
-        bool, typer.Option("--no-normalize", help="Add rows at the lengths they have, not at length 1.")
+        bool, typer.Option("--no-normalize", help="Under cosine too, add rows at the lengths they have.")
     ] = False,
     questions: Annotated[
         Path | None,
@@ -93,8 +93,8 @@ def run(
     """Rank the rows nearest to an expression: embtool calc king - man + woman.
 
     Signs are arguments of their own, with spaces around them; one quoted argument is an expression too, and so is each
-    line of stdin. Rows are scaled to length 1 before they are added, as gensim does. The tokens of the expression are
-    left out of the answer, and a note says where they would stand. The token + itself is written piece:+
+    line of stdin. Under cosine rows are scaled to length 1 before they are added, as gensim does. The tokens of the
+    expression are left out, and a note says where they would stand. The token + itself is written piece:+
 
     With --questions, lines such as `Athens Greece Oslo Norway` ask for the row nearest to Greece - Athens + Oslo; a
     question with a word that is not one token is skipped and counted.
@@ -110,7 +110,9 @@ def run(
         parse_expression(expression or [])  # before a model is opened
     asked = find_table(model.open(), table)
     with asked.open() as reader:
-        calculator = Calculator(asked, reader, top, metric.value, token.reading, include_inputs, not no_normalize)
+        calculator = Calculator(
+            asked, reader, top, metric.value, token.reading, include_inputs, False if no_normalize else None
+        )
         if lines is not None:
             return _answer_lines(lines, calculator, output, strict=token.strict)
         return output.emit([calculator.answer(expression or [])])

@@ -37,10 +37,7 @@ def run(
     token; then the worst rows: those that hold NaN or infinity, then those that moved farthest, and how far that is
     beyond the median of all that changed, in robust standard deviations (sd). -k limits each kind.
     """
-    names = [*(typed or ()), *(model.models or ())]
-    if len(names) != len("AB"):
-        raise typer.BadParameter("name two models, A and B")
-    first, second = map(model.open_named, names)
+    first, second = model.two(typed, "embtool diff A B")
     found = ask_diff(find_table(first, table), find_table(second, table), k=top, by=by, rank=rank)
     output.emit(found)
     if exit_code and found.comparison.differs:

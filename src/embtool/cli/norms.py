@@ -12,7 +12,6 @@ from embtool.cli.options import (
     TableName,
     TokenOptions,
     TokensAsked,
-    Top,
     find_table,
 )
 from embtool.norms import row_norms
@@ -23,7 +22,9 @@ def run(
     named: ModelName = None,
     *,
     tokens: TokensAsked = None,
-    top: Top = 10,
+    top: Annotated[
+        int | None, typer.Option("-k", "--top", min=1, help="How many rows of each end; 10 unless said.")
+    ] = None,
     listing: Annotated[bool, typer.Option("--list", help="List every row with its norm instead.")] = False,
     spectrum: Annotated[
         bool, typer.Option("--spectrum/--no-spectrum", help="Tell how the variance spreads over directions.")
@@ -41,6 +42,8 @@ def run(
     """
     if tokens and listing:
         raise typer.BadParameter("--list shows every row: name no tokens beside it")
+    if listing and top is not None:
+        raise typer.BadParameter("--list shows every row: leave out -k")
     asked = find_table(model.open(named), table)
     if tokens:
         batch = Batch(tokens, token, asked)
@@ -54,4 +57,4 @@ def run(
     elif listing:
         output.emit(ask_row_norms(asked))
     else:
-        output.emit(ask_norms(asked, k=top, spectrum=spectrum))
+        output.emit(ask_norms(asked, k=10 if top is None else top, spectrum=spectrum))

@@ -8,7 +8,7 @@ parameters.
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from typing import Annotated, Any, get_type_hints
@@ -267,6 +267,17 @@ class ModelOptions(SourceOptions):
         ),
     ] = None
 
+    def two(self, named: Sequence[str] | None, usage: str) -> tuple[Model, Model]:
+        """Open two models, named as arguments or both by -m: of one each way nobody could say which comes first.
+
+        Raises:
+            BadParameter: there are not two, or they are named in two ways.
+        """
+        names = [*(named or ()), *(self.models or ())]
+        if len(names) != len("AB") or (named and self.models):
+            raise typer.BadParameter(f"name two models, both as arguments or both by -m: {usage}")
+        return self.open_named(names[0]), self.open_named(names[1])
+
     def open(self, named: str | None = None) -> Model:
         """Open the model named here or by -m, or the default one with a note that says which and why.
 
@@ -371,6 +382,9 @@ Texts = Annotated[
 def find_table(model: Model, name: str) -> TokenTable:
     """Find a table by its role or its tensor's name; say so where a tied output table is the input table."""
     asked = model.token_table(name)
+    if model.has_other_tokenizer and asked.vocabulary is not None and len(asked.vocabulary) != len(asked.table):
+        counts = f"{len(asked.vocabulary):,} tokens, and the table {len(asked.table):,} rows"
+        warn(f"{asked.vocabulary.file} has {counts}: is it the tokenizer of this model?")
     if name in ("input", "output") and asked.table.tensor not in [
         kept.tensor for kept in model.tables.stored if kept.role == name
     ]:

@@ -34,7 +34,7 @@ MOST_POSITIONS = 10_000
 NUMBER = r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,40}|[0-9]{1,9}e[0-9]{1,2})"
 RANGE = re.compile(rf"({NUMBER})\.\.({NUMBER})")
 PLACE = re.compile(NUMBER)
-THREE = re.compile(r"-?[0-9]{1,40}(?:,-?[0-9]{1,40}){2}")
+THREE = re.compile(r"-?[0-9]{1,40}(?:, ?-?[0-9]{1,40}){2}")
 
 TYPED = {"head_dim": "--dim", "rotary_dim": "--dim", "rope_theta": "--theta"}
 """The options that settings are typed as."""
@@ -144,7 +144,7 @@ def run(
     draw = drawer(out, KINDS, force=force)
     named, others = (names[0] if names else None), (names or [])[1:]
     if named == "compare":
-        _compare([*others, *(model.models or ())], rotation.manner, model, output, explain)
+        _compare(others, rotation.manner, model, output, explain)
         return
     if others:
         raise typer.BadParameter("one model is asked; two: embtool rope compare A B")
@@ -175,9 +175,7 @@ def _compare(
     names: Sequence[str], manner: Manner, model: ModelOptions, output: OutputOptions, explain: ExplainOptions
 ) -> None:
     """Set two models side by side."""
-    if len(names) != len("AB"):
-        raise typer.BadParameter("compare takes two models: embtool rope compare A B")
-    one, other = map(model.open_named, names)
+    one, other = model.two(names, "embtool rope compare A B")
     output.emit(compare_rope(one, other, length=manner.length, precision=manner.precision))
     if explain.explain:
         typed = ("-m", one.name, *model.reached)
@@ -194,7 +192,7 @@ def _retyped(rotary: Rotary, settings: SettingsOptions, model: ModelOptions) -> 
 
 
 def _places(texts: Sequence[str] | None, *, axes: bool = False) -> list[Place]:
-    """Read every --pos; 5,100,200 is one number, unless tokens have positions along three `axes`."""
+    """Read every --pos; where tokens have positions along three `axes`, 5,100,200 could be one number or three."""
     places: list[Place] = []
     for text in texts or ():
         matched = RANGE.fullmatch(text)
@@ -203,7 +201,12 @@ def _places(texts: Sequence[str] | None, *, axes: bool = False) -> list[Place]:
             if last < first or last - first >= MOST_POSITIONS:
                 raise typer.BadParameter(f"--pos {text} is not a range of 1 to {count(MOST_POSITIONS)} positions")
             places += range(first, last + 1)
-        elif PLACE.fullmatch(text) and not (axes and THREE.fullmatch(text)):
+        elif PLACE.fullmatch(text) and axes and THREE.fullmatch(text):
+            apart = text.replace(",", ", ")
+            raise typer.BadParameter(
+                f"--pos {text} is one number or three positions: {plain_number(text)}, or '{apart}'"
+            )
+        elif PLACE.fullmatch(text):
             places.append(int(plain_number(text)))
         elif THREE.fullmatch(text):
             time, height, width = map(int, text.split(","))

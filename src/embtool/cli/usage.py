@@ -25,10 +25,17 @@ WITH_TOKEN = ("norms", "rope")
 """Those of them that take a token."""
 
 
-HABITS = {"-n": "-k", "--topn": "-k", "--limit": "-k", "-V": "--version", "-v": "--version", "-w": "--words"}
+HABITS = {
+    "-n": "-k",
+    "--topn": "-k",
+    "--limit": "-k",
+    "-V": "embtool --version",
+    "-v": "embtool --version",
+    "-w": "--words",
+}
 HABITS |= {
     "-w": "--words",
-    "version": "--version",
+    "version": "embtool --version",
     "show": "info",
     "ls": "cache ls",
     "list": "vocab",
@@ -43,6 +50,9 @@ CHOICE_REFUSED = re.compile(
 
 NEAR = 0.6
 """How alike two names must be (difflib's ratio) for one to be offered for the other."""
+
+LEAST_TOKENS = {"similarity": 2, "map": 2, "calc": 1 << 10}
+"""Tokens that must be left for a command line to be worth showing; that of `calc` lacks a term without the model."""
 
 MOVED = {"odd": "similarity", "analogy": "calc --questions"}
 """Commands of 0.1.0 that are another one's now."""
@@ -88,8 +98,8 @@ def hint(error: typer.TyperException, arguments: Sequence[str], command: str) ->
     if option == "--token":
         token = "it takes none" if command in MODEL_FIRST else f"an argument: embtool {command} TOKEN"
         return f"the hub's credential is --hub-token; a token of the vocabulary is {token}"
-    if "two models" in error.message or "one model" in error.message:
-        return f"embtool {command} A B" if command == "diff" else f"embtool {command} MODEL"
+    if "one model" in error.message:
+        return f"embtool {command} MODEL"
     full = f"embtool {command} --help" if command else "embtool --help"
     if not command and option in ("-m", "--model", "--json", "-f", "--format", "-k", "-q"):
         named = next((word for word in arguments if word in COMMANDS), "COMMAND")
@@ -116,7 +126,9 @@ def meant(arguments: Sequence[str], error: EmbtoolError) -> str | None:
         if model is not None:
             rest = list(words)
             rest.remove(model)
-            return f"a model is named with -m: {shell([command, *rest, '-m', model])}"
+            kept = sum(word != model for word in typed)
+            line = shell([command, *rest, "-m", model]) if kept >= LEAST_TOKENS.get(command, 1) else ""
+            return f"a model is named with -m: {line or f'embtool {command} TOKEN... -m {shlex.quote(model)}'}"
         glued = next((word for word in unknown if command == "calc" and re.search(r"\w[+-]\w", word)), None)
         if glued is not None:
             apart = re.sub(r"(?<=\w)([+-])(?=\w)", r" \1 ", glued)
@@ -124,17 +136,14 @@ def meant(arguments: Sequence[str], error: EmbtoolError) -> str | None:
         file = next((word.removeprefix("@") for word in unknown if is_file(Path(word.removeprefix("@")))), None)
         if file is not None:
             return f"a file of tokens, one a line, is read from stdin: {shell([command, '-'])} < {shlex.quote(file)}"
-    if (
-        isinstance(error, ModelNotFound | Unreachable | AccessDenied)
-        and command in MODEL_FIRST
-        and typed
-        and "/" not in typed[0]
-    ):
+    asked = next((word for word in typed if re.search(rf"(?<!\w){re.escape(word)}$", error.message)), None)
+    if isinstance(error, ModelNotFound | Unreachable | AccessDenied) and command in MODEL_FIRST and asked is not None:
         with contextlib.suppress(EmbtoolError):
-            open_model(choose_model()[0], offline=True).vocabulary.find(typed[0])
-            if command in WITH_TOKEN:
-                return f"a token is named with --token: {shell([command, '--token', *words])}"
-            return f"{command} takes a model; the row of a token: {shell(['row', typed[0]])}"
+            open_model(choose_model()[0], offline=True).vocabulary.find(asked)
+            if command in WITH_TOKEN and "compare" not in typed:
+                words[words.index(asked) : words.index(asked) + 1] = ["--token", asked]
+                return f"a token is named with --token: {shell([command, *words])}"
+            return f"{command} takes a model; the row of a token: {shell(['row', asked])}"
     return None
 
 

@@ -323,6 +323,11 @@ def _told_of_order(subject: Subject, a: InputSequence, b: InputSequence) -> str:
             f"at {there} have inputs with cosine {float(cosines(a.rows[place], b.rows[there])):.3f}; only a token at "
             "the same place in both stays what it was."
         )
+    if isinstance(subject.positions, Rope) and subject.positions.is_idle:
+        return (
+            "This model adds nothing here, and it has no layers that could turn anything (RoPE, step 6): it cannot "
+            "tell the two apart. In a model with layers order comes in where tokens look at each other."
+        )
     if kind == "rope":
         return (
             "This model adds nothing here. Its blocks turn queries and keys by an angle for each position (RoPE, step "
@@ -430,7 +435,7 @@ def _rotations(subject: Subject, rope: Rope) -> list[Question]:
             "further, a bit further round. Pair 0 is the fastest hand."
         ),
     )
-    if rope.layers[0].layer_count == 0:
+    if rope.is_idle:
         told += ("It has no layers, so nothing of it ever turns: take it as a demonstration.",)
     questions = _turns(turning, settings, place, typed, told)
     if settings.layout is not None:
@@ -629,6 +634,8 @@ def _place(subject: Subject) -> str:
     known = subject.positions
     if known is None or (isinstance(known, NoPositions) and not known.known):
         return UNSAID
+    if isinstance(known, Rope) and known.is_idle:
+        return "this model would turn queries and keys, but has no layers, so that nothing of it does"
     return SCHEMES[known.kind]
 
 

@@ -81,6 +81,11 @@ class Rope(Scheme):
     layout_known: bool = True
 
     @property
+    def is_idle(self) -> bool:
+        """Whether there are no layers, so that nothing is turned: the settings are a demonstration."""
+        return self.num_hidden_layers == 0
+
+    @property
     def settings(self) -> RopeSettings:
         """The settings of the first kind of layer."""
         return self.layers[0].settings

@@ -75,7 +75,8 @@ class Calculator:
         metric: how nearness is measured.
         reading: how typed tokens are read.
         include_inputs: let the expression's own rows be answered.
-        normalize: scale rows to length 1 before they are added, as gensim does.
+        normalize: scale rows to length 1 before they are added, as gensim does; by default under cosine only, because a
+            sum of such rows has not the length of a row, by which the other metrics measure.
     """
 
     asked: TokenTable
@@ -84,7 +85,12 @@ class Calculator:
     metric: Metric = "cosine"
     reading: Reading = Reading()
     include_inputs: bool = False
-    normalize: bool = True
+    normalize: bool | None = None
+
+    @property
+    def normalized(self) -> bool:
+        """Whether rows are scaled to length 1."""
+        return self.metric == "cosine" if self.normalize is None else self.normalize
 
     def answer(self, expression: str | Sequence[str]) -> CalcAnswer:
         """Answer one expression: a text, or its tokens and signs.
@@ -97,8 +103,8 @@ class Calculator:
         terms = parse_expression([expression] if isinstance(expression, str) else expression)
         queries = [self.asked.one(term.text, self.reading) for term in terms]
         signs = [term.sign for term in terms]
-        stacked: Doubles = np.stack([self.asked.vector(query, self.reading).astype(np.float64) for query in queries])
-        vector = combine(stacked, signs) if self.normalize else add_up(stacked, signs)
+        stacked: Doubles = np.stack([self.asked.finite(query, self.reading).astype(np.float64) for query in queries])
+        vector = combine(stacked, signs) if self.normalized else add_up(stacked, signs)
         own = {identity for query in queries for identity in query.ids}
         found = nearest(self.asked.table, vector, self.k + len(own), metric=self.metric, reader=self.reader)
         ranks = {row: rank for rank, row in enumerate(found.ids.tolist(), 1)}
@@ -108,7 +114,7 @@ class Calculator:
             model=self.asked.model,
             table=self.asked.role,
             metric=self.metric,
-            normalized=self.normalize,
+            normalized=self.normalized,
             query=_formula((int(term.sign), term.text) for term in terms),
             terms=tuple(self._term(term, query, ranks) for term, query in zip(terms, queries, strict=True)),
             neighbors=tuple(
@@ -121,7 +127,7 @@ class Calculator:
     @property
     def blank(self) -> CalcAnswer:
         """An answer to nothing."""
-        return CalcAnswer(self.asked.model, self.asked.role, self.metric, self.normalize, "")
+        return CalcAnswer(self.asked.model, self.asked.role, self.metric, self.normalized, "")
 
     @staticmethod
     def _term(term: Term, query: Query, ranks: dict[int, int]) -> CalcTerm:

@@ -96,7 +96,7 @@ def choose_rows(
     if tokens:
         kept[:] = False
         for text in tokens:
-            for query in asked.read(text, Reading()):
+            for query in asked.read(text, Reading(can_pool=False)):
                 kept[list(query.ids)] = True
     if filters is not None and filters != Filters():
         asked.need_vocabulary()
@@ -129,7 +129,8 @@ def write_export(asked: TokenTable, ids: Ids, kind: str, path: Path) -> ExportAn
     written = tuple(WrittenFile(str(place), place.stat().st_size) for place in WRITERS[kind](export, path))
     rows_written, width = len(ids), asked.table.shape[1]
     notes = (
-        *(f"wrote {file.path} ({kind}, {size(file.bytes)})" for file in written),
+        f"wrote {written[0].path} ({kind}, {size(written[0].bytes)})",
+        *(f"wrote {file.path} ({size(file.bytes)})" for file in written[1:]),
         f"{plural(rows_written, 'row')} of {plural(width, 'number')} from {asked.table.tensor.name}",
     )
     return ExportAnswer(asked.model, asked.role, asked.table.tensor.name, written, rows_written, width, notes)

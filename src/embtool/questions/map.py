@@ -184,7 +184,7 @@ class _Gathered:
                     self._take(Query(text, (row,), self.asked.token(row)), rank, place)
 
     def _take(self, query: Query, rank: int | None, parent: int | None) -> None:
-        self.vectors.append(self.asked.vector(query, self.reading).astype(np.float64))
+        self.vectors.append(self.asked.finite(query, self.reading).astype(np.float64))
         self.entries.append((query, rank, parent))
         if query.id is not None:
             self.seen.add(query.id)

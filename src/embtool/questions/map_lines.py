@@ -35,6 +35,9 @@ MOST_DRAWN = 60
 WAYS_DOWN = (0, 1, -1, 2, -2, 3, -3)
 """Lines that a leader goes down, the best first."""
 
+TRIED = 12
+"""Heights tried, about."""
+
 LEADER_COST, LINE_COST, TOUCH_COST, STRETCH_COST = 1.0, 1.5, 4.0, 8.0
 """What a cell of a leader, a line of the picture, two marks side by side, and axes of two scales cost: the cheapest
 picture that names every point is drawn."""
@@ -95,7 +98,7 @@ def draw(picture: Picture, width: int, most_lines: int) -> list[tuple[Span, ...]
     points = picture.points
     if len(points) <= MOST_DRAWN:
         tall = max(most_lines, LEAST_LINES)
-        heights = range(LEAST_LINES, tall + 1)
+        heights = range(LEAST_LINES, tall + 1, max(1, (tall - LEAST_LINES) // TRIED))
         tried = [_attempt(points, width, height, is_equal=way) for way in (True, False) for height in heights]
         whole = [attempt for attempt in tried if not attempt.unnamed]
         if whole:

@@ -29,6 +29,9 @@ BAR = 16
 BELOW = 0.15
 """How far below the last score bars begin, as a share of the scores' range: so that its bar is seen, too."""
 
+LEAST_SPAN = 0.05
+"""The least difference of cosines that a whole bar stands for: smaller ones are not to look large."""
+
 
 @dataclass(frozen=True)
 class Neighbor:
@@ -78,7 +81,7 @@ class NeighborsAnswer(Listing[Neighbor]):
         least, most = min(scores, default=0.0), max(scores, default=0.0)
         if self.metric != "cosine" or most == least:
             return super().columns()
-        low = least - BELOW * (most - least)
+        low = min(least - BELOW * (most - least), most - LEAST_SPAN)
         drawn = Column(
             "score",
             title=f"{low:.2f} to {most:.2f}",
@@ -193,7 +196,7 @@ class Ranking:
         own = self.filters.own or self.asked.table.tensor != self.ranked.table.tensor
         return nearest_each(
             self.ranked.table,
-            [self.asked.vector(query, self.reading) for query in queries],
+            [self.asked.finite(query, self.reading) for query in queries],
             most,
             metric=self.metric,
             allowed=self.allowed,

@@ -264,7 +264,7 @@ def _rope_lines(rope: Rope) -> Lines:
 
 def _where(layer: LayerRope, rope: Rope) -> str:
     """Which layers are of a kind."""
-    if rope.num_hidden_layers == 0:
+    if rope.is_idle:
         return "for demonstration: the model has no layers"
     if layer.layers is None:
         return ""
@@ -348,6 +348,8 @@ def closing(remarks: Iterable[str]) -> list[str]:
 
 def in_words(positions: Positions) -> str:  # noqa: PLR0911 - one return per scheme
     """How the model learns where a token stands, in one sentence."""
+    if isinstance(positions, Rope) and positions.is_idle:
+        return "rotary positions by its config: nothing is added, and as it has no layers, nothing is turned either"
     if isinstance(positions, Rope):
         return (
             "rotary positions: nothing is added, the first block reads the rows as they are; inside each head queries "

@@ -37,7 +37,7 @@ SHOWN = (
     Column("field", title=""),
     Column("a", title="A", right=True),
     Column("b", title="B", right=True),
-    Column("equal", title="", show=lambda equal: "" if equal else "differs", style="yellow"),
+    Column("equal", title="", show=lambda equal: "" if equal else "differs", style="yellow", worth=8, whole=True),
 )
 
 
@@ -95,7 +95,9 @@ class RopeComparison(Listing[ComparedField]):
                 for each in kept
             ]
             kind = "" if side[0].layer_type == "all" else f"   {side[0].layer_type}"
-            yield Block(f"A: {names[0]}   B: {names[1]}{kind}", SHOWN, records)
+            left_out = len(waves) - min(len(waves), sum(each in waves for each in kept))
+            more = [f"  {left_out} more wavelengths: -f tsv has all"] if left_out else []
+            yield Block(f"A: {names[0]}   B: {names[1]}{kind}", SHOWN, records, after=more)
 
 
 @checked

@@ -83,6 +83,7 @@ class SimilarityAnswer(Listing[Pair]):
     pairs: tuple[Pair, ...] = records("every pair once, in the order typed", in_document=False)
     metric: Metric = python(default="cosine")
     notes: tuple[str, ...] = python(default=())
+    warnings: tuple[str, ...] = python(default=())
 
     @property
     def odd(self) -> Item | None:
@@ -135,4 +136,6 @@ def ask_similarity(
         for i, j in itertools.combinations(range(len(items)), 2)
     )
     cosine, dot, euclidean = (matrices[name] for name in METRICS)
-    return SimilarityAnswer(asked.model, asked.role, items, cosine, dot, euclidean, pairs, metric)
+    lost = [query.text for query, vector in zip(queries, vectors, strict=True) if not np.isfinite(vector).all()]
+    warnings = tuple(f"the row of {text!r} holds NaN or infinity: it is like nothing" for text in lost)
+    return SimilarityAnswer(asked.model, asked.role, items, cosine, dot, euclidean, pairs, metric, warnings=warnings)

@@ -157,7 +157,7 @@ def _reference(asked: TokenTable, vocabulary: Vocabulary, names: Sequence[str]) 
         elif text in AUTOMATIC:
             kinds.add(Kind(text))
         else:
-            given |= {row: Kind.GIVEN for query in asked.read(text, Reading()) for row in query.ids}
+            given |= {row: Kind.GIVEN for query in asked.read(text, Reading(can_pool=False)) for row in query.ids}
     return Reference({**find_reference(vocabulary, asked.table.shape[0], kinds).kinds, **given})
 
 

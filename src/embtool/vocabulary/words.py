@@ -336,10 +336,10 @@ class Vocabulary:
         more = f" + {len(tokens) - LISTED_PIECES} more" if len(tokens) > LISTED_PIECES else ""
         if len(tokens) == 1:
             return UnknownToken(f"{text!r} is not a token; the nearest reading is {listed}")
-        pooled = "one vector of them is their rows' mean (--pool mean)"
         return UnknownToken(
             f"{text!r} is {len(tokens)} tokens: {listed}{more}",
-            hint=_joined((_quoted(text), _numbered(text), self._near(text), pooled)),
+            hint=_joined((_quoted(text), _numbered(text), self._near(text))),
+            pieces=len(tokens),
         )
 
     def _near(self, text: str) -> str | None:
@@ -366,7 +366,7 @@ def _quoted(text: str) -> str | None:
     bare = text.strip(",;")
     if bare[:1] and bare[0] in QUOTES and bare[-1] in QUOTES:
         bare = bare.strip(QUOTES)
-    return f"quotes and commas are part of the text; did you mean {bare}" if bare.strip() and bare != text else None
+    return f"quotes and commas are part of the text; did you mean {bare!r}" if bare.strip() and bare != text else None
 
 
 def _numbered(text: str) -> str | None:
