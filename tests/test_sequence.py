@@ -10,7 +10,7 @@ from small_models import bfloat16, float32, table, write_single
 
 from embtool.errors import TableNotFound, TokenIdOutOfRange
 from embtool.model import Model, open_model
-from embtool.sequence import InputSequence, SequenceTables, read_sequence
+from embtool.sequence import InputSequence, read_sequence, sequence_tables
 
 WIDTH = 16
 ROWS = 8
@@ -22,8 +22,7 @@ def model(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Any]) -
 
 
 def read(opened: Model, ids: list[int], *, start: int = 0) -> InputSequence:
-    stored = {found.role: found for found in opened.tables.stored}
-    tables = SequenceTables(stored["input"], stored.get("position"), stored.get("token_type"))
+    tables = sequence_tables(opened.tables, opened.positions, opened.config)
     return read_sequence(ids, tables, opened.positions, opened.config, start=start)
 
 

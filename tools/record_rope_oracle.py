@@ -51,12 +51,13 @@ FIELDS = words(
     rope_theta rope_local_base_freq swa_rope_theta compress_rope_theta rotary_emb_base rotary_pct rotary_dim rotary
     rope_ratio partial_rotary_factor original_max_position_embeddings rope_interleave use_dynamic_ntk layer_types
     sliding_window sliding_window_pattern no_rope_layers no_rope_layer_interval full_attention_interval
-    hybrid_layer_pattern compress_ratios full_attn_idxs block_types global_attn_every_n_layers
+    hybrid_layer_pattern compress_ratios full_attn_idxs block_types global_attn_every_n_layers per_layer_config
+    cross_attention_layers layer_rope_theta
     """
 )
 """The fields of a config file that embtool reads, of those that occur in the recorded files."""
 
-WHOLE = words("rope_scaling rope_parameters architectures")
+WHOLE = words("rope_scaling rope_parameters architectures per_layer_config")
 """Fields that are kept with all that is inside them."""
 
 

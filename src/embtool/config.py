@@ -12,27 +12,22 @@ To teach it a dialect: one row in `ALIASES`.
 import json
 import math
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
+from embtool.architectures import Architecture, architecture
 from embtool.errors import ConfigError
 from embtool.families import (
-    EMBEDDING_MULTIPLIERS,
-    EMBEDDING_SIZES,
-    FAMILIES,
-    NESTING,
     SAME_AS,
-    SCALES_EMBEDDING,
-    SHAPES,
-    TEXT_TYPES,
-    TIED,
-    TIED_COMPOSITES,
-    TOKEN_TYPES,
     UNKNOWN,
     Family,
-    Shape,
+    family_of,
+    is_tied,
+    nesting_of,
+    shape_of,
+    text_type_of,
 )
 from embtool.source import MOST_VALUES, is_overfull
 
@@ -51,6 +46,7 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "dim": "hidden_size",
         "emb_dim": "hidden_size",
         "model_dim": "hidden_size",
+        "embed_dim": "hidden_size",
         "n_layer": "num_hidden_layers",
         "n_layers": "num_hidden_layers",
         "num_layers": "num_hidden_layers",
@@ -61,6 +57,8 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "num_heads": "num_attention_heads",
         "attention_heads": "num_attention_heads",
         "decoder_attention_heads": "num_attention_heads",
+        "decoder_num_attention_heads": "num_attention_heads",
+        "decoder_num_hidden_layers": "num_hidden_layers",
         "n_positions": "max_position_embeddings",
         "n_ctx": "max_position_embeddings",
         "max_seq_len": "max_position_embeddings",
@@ -71,8 +69,8 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "num_kv_heads": "num_key_value_heads",
         "n_kv_heads": "num_key_value_heads",
         "multi_query_group_num": "num_key_value_heads",
+        "attention_head_dim": "head_dim",  # before kv_channels: Zamba2 has both, and turns the former
         "kv_channels": "head_dim",
-        "attention_head_dim": "head_dim",
         "d_kv": "head_dim",
         "d_head": "head_dim",
         "word_embed_proj_dim": "embedding_size",
@@ -82,6 +80,9 @@ ALIASES: Mapping[str, str] = MappingProxyType(
     }
 )
 """What other dialects call the fields of a `Config`; where a file has several, the first one here wins."""
+
+MASKED_SHARE = 1 - 0.15 * 0.8
+"""What ESM multiplies rows by where nothing is masked (transformers, `modeling_esm.py`)."""
 
 LARGEST = 2**53
 """No count in a config is larger: beyond it JSON numbers are no longer whole."""
@@ -262,7 +263,8 @@ class Config:
         model_type: That of the language model ("qwen3_5_text"); None when the file has none.
         top_model_type: That of the whole, which differs for composite models ("qwen3_5").
         architecture: The first of `architectures`.
-        family_known: Whether `embtool.families` has an entry; if not, only what the file says is known.
+        family_known: Whether it is known how the family knows positions; if not, only what the file says is.
+        recorded: What was seen of the type of the whole model; None where transformers does not know it.
         family_key: The name of the entry, which differs from `model_type` for kin outside transformers.
         family: The entry, or `UNKNOWN`.
         text_path: The nesting at which the language model's config was found; () is the top.
@@ -290,6 +292,7 @@ class Config:
     top_model_type: str | None
     architecture: str | None
     family_known: bool
+    recorded: Architecture | None = field(repr=False)
     family_key: str
     family: Family = field(repr=False)
     text_path: tuple[str, ...]
@@ -392,8 +395,8 @@ def parse_config(raw: object, *, file: str = "config.json", spelled: Mapping[str
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{file} must hold a JSON object, not {_shown(raw)}")
     top = Fields(raw, file, (), spelled or {})
-    text = _text_config(top)
     top_type = top.string("model_type")
+    text = _text_config(top, top_type)
     model_type = _model_type(text, top_type)
     key = SAME_AS.get(model_type or "", model_type or "")
     reader = _Reader(top, text, key, model_type)
@@ -403,7 +406,8 @@ def parse_config(raw: object, *, file: str = "config.json", spelled: Mapping[str
         model_type=model_type,
         top_model_type=top_type,
         architecture=_architecture(top),
-        family_known=key in FAMILIES and reader.family.layout is not None,
+        family_known=reader.family is not UNKNOWN and reader.family.layout is not None,
+        recorded=architecture(top_type or ""),
         family_key=key,
         family=reader.family,
         text_path=text.path,
@@ -421,21 +425,24 @@ def parse_config(raw: object, *, file: str = "config.json", spelled: Mapping[str
     )
 
 
-def _text_config(top: Fields) -> Fields:
+def _text_config(top: Fields, top_type: str | None) -> Fields:
     """The config of the language model: nested at one of the known places, or the whole file."""
     top.section("text_config")  # the one place where anything but an object is surely a mistake
-    for path in NESTING:
-        found: Fields | None = top
-        for key in path:
-            inner = found.mapping.get(key) if found is not None else None
-            found = (
-                Fields(inner, top.file, (*found.path, key), top.spelled)
-                if found is not None and isinstance(inner, Mapping)
-                else None
-            )
+    for path in nesting_of(top_type):
+        found = _nested(top, path)
         if found is not None and found.mapping:
             return found
     return top
+
+
+def _nested(top: Fields, path: tuple[str, ...]) -> Fields | None:
+    """The object at a path of the file; None where there is none."""
+    mapping: Any = top.mapping
+    for key in path:
+        mapping = mapping.get(key)
+        if not isinstance(mapping, Mapping):
+            return None
+    return Fields(mapping, top.file, (*top.path, *path), top.spelled)
 
 
 def _model_type(text: Fields, top_type: str | None) -> str | None:
@@ -443,7 +450,7 @@ def _model_type(text: Fields, top_type: str | None) -> str | None:
     own = text.string("model_type")
     if own is not None and own != top_type:
         return own
-    return TEXT_TYPES.get(top_type, top_type) if top_type is not None else None
+    return None if top_type is None else text_type_of(top_type)
 
 
 def _architecture(top: Fields) -> str | None:
@@ -463,8 +470,10 @@ class _Reader:
         self.top = top
         self.text = text
         self.key = family_key
-        self.family: Family = FAMILIES.get(family_key, UNKNOWN)
-        self.shape = SHAPES.get(family_key, Shape(None, None, None, None, None, None))
+        self.family: Family = family_of(family_key)
+        self.shape = shape_of(family_key)
+        self.recorded = architecture(family_key) or Architecture()
+        self.model_type = model_type
         self.default = _class_default(model_type)
         self.origins: dict[str, str] = {}
 
@@ -474,11 +483,11 @@ class _Reader:
         return {
             "vocab_size": self._size("vocab_size", shape.vocab_size, also_top=True),
             "hidden_size": self._size("hidden_size", shape.hidden_size),
-            "embedding_size": self._size("embedding_size", EMBEDDING_SIZES.get(self.key)),
+            "embedding_size": self._size("embedding_size", self.recorded.embedding_size),
             "num_hidden_layers": self._size("num_hidden_layers", shape.num_hidden_layers, minimum=0),
             "num_attention_heads": self._size("num_attention_heads", shape.num_attention_heads),
             "max_position_embeddings": self._context_length(),
-            "type_vocab_size": self._size("type_vocab_size", TOKEN_TYPES.get(self.key), minimum=0),
+            "type_vocab_size": self._size("type_vocab_size", self.recorded.type_vocab_size, minimum=0),
         }
 
     def _find(self, field_name: str, fields: Fields) -> str | None:
@@ -489,7 +498,7 @@ class _Reader:
     def _size(self, name: str, default: int | None, *, minimum: int = 1, also_top: bool = False) -> int | None:
         for fields in (self.text, self.top) if also_top else (self.text,):
             found = self._find(name, fields)
-            if found is not None:
+            if found is not None and not isinstance(fields.mapping[found], Mapping):  # LXMERT: a number per modality
                 return self._remember(name, fields.integer(found, minimum=minimum), fields.name(found))
         return self._remember(name, default, self.default)
 
@@ -527,8 +536,12 @@ class _Reader:
         if found is None and rotary_part and self.family is UNKNOWN:
             found = "qk_rope_head_dim"
         if found is not None:
-            return self._remember("head_dim", self.text.integer(found, minimum=1), self.text.name(found))
-        if self.shape.head_dim is not None:
+            stated = self.text.integer(found)
+            if stated == 0:
+                self.origins["head_dim"] = f"{self.text.name(found)} is 0"
+                return None  # a model without RoPE may say so; `positions` refuses
+            return self._remember("head_dim", stated, self.text.name(found))
+        if self.shape.head_dim is not None and not self.family.latent:
             return self._remember("head_dim", self.shape.head_dim, self.default)
         return self._divided(hidden_size, heads)
 
@@ -542,20 +555,34 @@ class _Reader:
 
     def tied(self, top_type: str | None) -> bool | None:
         """Whether the tables are tied: the whole file's word, the language model's, or that of the classes."""
-        for fields in (self.top, self.text):
+        outer = architecture(top_type or "")
+        if outer is not None and outer.tied is not None and not outer.tie_at:
+            origin = f"{_class_default(top_type)}, whatever the file says"
+            return self._remember("tie_word_embeddings", outer.tied, origin)
+        flags = list(self._deciding(outer))
+        if outer is not None and outer.tie_by_all:
+            flags.sort(key=lambda fields: fields.boolean("tie_word_embeddings") is outer.tied, reverse=True)
+        for fields in (*flags, self.top, self.text):
             found = self._find("tie_word_embeddings", fields)
             if found is not None:
                 return self._remember("tie_word_embeddings", fields.boolean(found), fields.name(found))
-        if self.text.path and top_type is not None and top_type in TIED_COMPOSITES:
-            return self._remember("tie_word_embeddings", TIED_COMPOSITES[top_type], _class_default(top_type))
-        known = self.family is not UNKNOWN and self.key in SHAPES
-        return self._remember("tie_word_embeddings", self.key in TIED if known else None, self.default)
+        default = _class_default(top_type if outer is not None and outer.tied is not None else self.model_type)
+        return self._remember("tie_word_embeddings", is_tied(top_type, self.key), default)
+
+    def _deciding(self, outer: Architecture | None) -> Iterator[Fields]:
+        """The parts of the file whose word on tying the class obeys, where that is not the whole file."""
+        for path in outer.tie_at if outer is not None else ():
+            found = _nested(self.top, path)
+            if found is not None and (path or (outer is not None and outer.tie_by_all)):
+                yield found
 
     def embedding_scale(self, hidden_size: int | None) -> EmbeddingScale | None:
         """The multiplier of looked-up rows (`docs/positions.md`, "Scaled rows")."""
         rule = self.family.embedding_scale
         if rule is None:
             scale = None
+        elif rule == "token_dropout":
+            scale = self._dropped()
         elif rule in ("embedding_multiplier", "scale_emb"):
             scale = self._multiplier(rule)
         elif hidden_size is None or (rule == "scale_embedding" and not self._scales()):
@@ -567,10 +594,16 @@ class _Reader:
 
     def _multiplier(self, key: str) -> EmbeddingScale | None:
         stated = self.text.number(key)
-        multiplier = stated if stated is not None else EMBEDDING_MULTIPLIERS.get(self.key, 1.0)
+        multiplier = stated if stated is not None else self.recorded.embedding_multiplier
         origin = self.text.name(key) if stated is not None else self.default
         return EmbeddingScale("multiplier", multiplier, rounded=False, origin=origin) if multiplier != 1.0 else None
 
     def _scales(self) -> bool:
         stated = self.text.boolean("scale_embedding")
-        return SCALES_EMBEDDING.get(self.key, False) if stated is None else stated
+        return self.recorded.scale_embedding if stated is None else stated
+
+    def _dropped(self) -> EmbeddingScale | None:
+        """ESM's share of what training masked, 15 % of tokens and 80 % of those by a mask, where nothing is masked."""
+        if not self.text.boolean("token_dropout"):
+            return None
+        return EmbeddingScale("multiplier", MASKED_SHARE, rounded=False, origin=self.text.name("token_dropout"))

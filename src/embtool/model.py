@@ -9,7 +9,7 @@ import functools
 import os
 import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
@@ -46,7 +46,7 @@ from embtool.formats import (
 )
 from embtool.metric import Metric
 from embtool.places import is_folder, is_there
-from embtool.positions import Positions, Rope, read_positions
+from embtool.positions import Positions, Rope, UnknownPositions, read_positions
 from embtool.settings import BUNDLED
 from embtool.source import CONFIG_LIMIT, Confirm, Folder, Progress, Source
 from embtool.table import EmbeddingTable, TableReader, Tables, find_tables
@@ -616,7 +616,9 @@ class Model:
 
     @cached_property
     def positions(self) -> Positions:
-        """How it knows the order of tokens; `positions.kind` is rope, learned, sinusoidal, alibi, relative or none.
+        """How it knows the order of tokens.
+
+        `positions.kind` is rope, learned, sinusoidal, alibi, relative, none or unknown.
 
         Raises:
             ConfigError: it has no config.json, or one that does not say.
@@ -624,7 +626,12 @@ class Model:
         if self.config is None:
             raise ConfigError(f"{self.name} has no {CONFIG}: nothing says how it knows positions")
         with told_of(self.name):
-            return read_positions(self.config)
+            found = read_positions(self.config)
+        if isinstance(found, UnknownPositions):
+            with suppress(EmbtoolError):
+                table = self.tables.find("position").tensor.name
+                found = replace(found, reason=f"{found.reason}; {table} is stored, from which row on is not known")
+        return found
 
     @property
     def rope(self) -> Rope:

@@ -1,11 +1,11 @@
 """The sequence that the first block of a model reads: what each token means, and where it stands.
 
-A token's row is looked up, in some families multiplied, and in some a row for its position is added: a trained one, or
-a pattern of sines. A model with rotary positions adds nothing: its first block reads the rows as they are, and turns
-queries and keys later, by angles that depend on the position. `read_sequence` computes what is read, `Step` by `Step`.
+A token's row is looked up, in some families multiplied or normalized, and in some a row for its position is added: a
+trained one, or a pattern of sines. A model with rotary positions adds nothing: its first block reads the rows, and
+turns queries and keys later, by angles that depend on the position. `read_sequence` computes what is read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from embtool.config import Config
 from embtool.dtypes import Doubles
 from embtool.errors import TableNotFound, TokenIdOutOfRange
 from embtool.positions import Learned, Positions, Sinusoidal
-from embtool.table import EmbeddingTable
+from embtool.table import EmbeddingTable, Tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +25,10 @@ class InputSequence:
     Attributes:
         ids: Token ids, in order.
         positions: Where each stands; the first one is 0 unless asked otherwise.
-        token_rows: The rows of the tokens, scaled: float64 (n, width).
+        token_rows: The rows of the tokens, scaled, or what else becomes of them first: float64 (n, width).
         position_rows: What is added for the position: float64 (n, width), or None where nothing is.
-        token_type_row: What is added to every token for its type 0, as BERT does: float64 (width,), or None.
+        token_type_row: What is added to every token for its type 0, as BERT does, and for its task 0, as ERNIE does:
+            float64 (width,), or None.
         rows: The sum: float64 (n, width).
         scale: What the rows of the tokens were multiplied by.
         position_kind: How the model knows order.
@@ -87,7 +88,26 @@ class SequenceTables:
 
     tokens: EmbeddingTable
     positions: EmbeddingTable | None = None
-    token_types: EmbeddingTable | None = None
+    types: tuple[EmbeddingTable, ...] = ()
+
+
+def sequence_tables(
+    tables: Tables, positions: Positions, config: Config | None, tokens: EmbeddingTable | None = None
+) -> SequenceTables:
+    """Find the tables that the input is made of: that of its tokens, and those that are added to its rows.
+
+    Raises:
+        TableNotFound: there is no input table.
+    """
+    stored = {table.role: table for table in tables.stored}
+    added = positions.kind in (Learned.kind, Sinusoidal.kind)
+    tasks = config is not None and bool(config.fields.boolean("use_task_id"))
+    types = (stored.get(role) for role in ("token_type", *(["task_type"] if tasks else [])))
+    return SequenceTables(
+        tables.find("input") if tokens is None else tokens,
+        stored.get("position") if added else None,
+        tuple(table for table in types if table is not None),
+    )
 
 
 def read_sequence(
@@ -106,9 +126,13 @@ def read_sequence(
         TokenIdOutOfRange: A token has no row, or a position has none in a learned table.
         TableNotFound: The model adds a learned table for positions, and none is stored.
     """
+    start += positions.first_position
     places = tuple(range(start, start + len(ids)))
     scale = _scale(tables.tokens, config)
     token_rows = tables.tokens.rows(list(ids)).astype(np.float64) * scale
+    before = None if config is None else BEFORE.get(config.family.before or "")
+    if before is not None:
+        token_rows = before(token_rows, tables.tokens)
     sequence = InputSequence(
         ids=tuple(ids),
         positions=places,
@@ -126,11 +150,43 @@ def read_sequence(
         return replace(sequence, notes=(f"{widths}: the sum is not shown",))
     if added is not None:
         sequence = replace(sequence, position_rows=added, rows=sequence.rows + added)
-    types = tables.token_types
-    if types is not None and types.shape[0] and types.shape[1] == token_rows.shape[1]:
-        type_row = types.rows([0])[0].astype(np.float64)
+    singles = [table for table in tables.types if table.shape[0] and table.shape[1] == token_rows.shape[1]]
+    if singles:
+        type_row = np.sum([table.rows([0])[0].astype(np.float64) for table in singles], axis=0)
         sequence = replace(sequence, token_type_row=type_row, rows=sequence.rows + type_row)
     return sequence
+
+
+def _normalized(rows: Doubles, tokens: EmbeddingTable) -> Doubles:
+    """Normalize rows before positions are added, as Blenderbot-small's decoder does (layer norm, arXiv:1607.06450)."""
+    weight, bias = (_vector(tokens, f"decoder.layernorm_embedding.{name}") for name in ("weight", "bias"))
+    centred = rows - rows.mean(axis=-1, keepdims=True)
+    spread: Doubles = centred / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + LAYER_NORM_EPSILON)
+    return spread * weight + bias
+
+
+def _shifted(rows: Doubles, tokens: EmbeddingTable) -> Doubles:
+    """Add a trained bias to rows and multiply them by trained numbers, as ZAYA does."""
+    bias, scale = (_vector(tokens, f"input_hidden_states_{name}") for name in ("bias", "scale"))
+    return (rows + bias) * scale
+
+
+BEFORE: Mapping[str, Callable[[Doubles, EmbeddingTable], Doubles]] = {"normalized": _normalized, "shifted": _shifted}
+"""What some families do with rows before anything is added, by `Family.before`."""
+
+LAYER_NORM_EPSILON = 1e-5
+
+
+def _vector(beside: EmbeddingTable, end: str) -> Doubles:
+    """Read the trained numbers whose name ends so, of the checkpoint that holds a table: float64 (width,)."""
+    checkpoint = beside.checkpoint
+    names = sorted((name for name in checkpoint.names if name.endswith(end)), key=len)
+    if not names:
+        raise TableNotFound(f"this model changes its rows by {end}, and it is not stored beside {beside.tensor.shard}")
+    tensor = checkpoint.tensor(names[0])
+    row = EmbeddingTable("tensor", replace(tensor, shape=(1, *tensor.shape)), checkpoint)
+    found: Doubles = row.rows([0])[0].astype(np.float64)
+    return found
 
 
 def _scale(table: EmbeddingTable, config: Config | None) -> float:
@@ -142,21 +198,21 @@ def _scale(table: EmbeddingTable, config: Config | None) -> float:
 
 def _position_rows(places: tuple[int, ...], tables: SequenceTables, positions: Positions) -> Doubles | None:
     """What is added for each position, if anything is."""
-    if isinstance(positions, Sinusoidal):
-        return positions.vectors(places)
-    if not isinstance(positions, Learned):
-        return None
     table = tables.positions
+    if isinstance(positions, Sinusoidal) and (table is None or table.shape[1] != tables.tokens.shape[1]):
+        return positions.vectors(places)
+    if not isinstance(positions, Learned | Sinusoidal):
+        return None
     if table is None:
         where = tables.tokens.tensor.shard
         raise TableNotFound(f"this model adds a learned table for positions, and none is stored beside {where}")
-    last = positions.row(places[-1]) if places else 0
+    last = places[-1] + positions.row_offset if places else 0
     if last >= table.shape[0]:
         longest = table.shape[0] - positions.row_offset
         raise TokenIdOutOfRange(
             f"position {places[-1]} has no row in {table.tensor.name}: it holds {longest} positions",
             hint="the model cannot read a longer text",
         )
-    rows: Any = table.rows([positions.row(place) for place in places])
+    rows: Any = table.rows([place + positions.row_offset for place in places])
     added: Doubles = rows.astype(np.float64)
     return added

@@ -72,6 +72,7 @@ TABLE_NAMES: dict[str, tuple[str, ...]] = {
         "position_embd.weight",
     ),
     "token_type": ("token_type_embeddings.weight", "token_types.weight"),
+    "task_type": ("task_type_embeddings.weight",),
     "per_layer": ("embed_tokens_per_layer.weight", "per_layer_token_embd.weight"),
     "relative": ("relative_attention_bias.weight", "attn_rel_b.weight"),
     "projection": (  # between rows and the width of the model, where the two differ: ALBERT, ELECTRA, OPT-350m
@@ -85,7 +86,7 @@ TABLE_NAMES: dict[str, tuple[str, ...]] = {
 its renaming rules), in hub checkpoints and in llama.cpp's tensor_mapping.py."""
 
 OTHER_TOWERS = re.compile(
-    r"(^|\.)(visual|vision\w*|audio\w*|image\w*|talker|mtp\w*|code2wav|token2wav|speech\w*|"
+    r"(^|\.)(visual|vision\w*|audio\w*|image\w*|talker|mtp\w*|code2wav|token2wav|speech\w*|qformer|depth_decoder|"
     r"encoder\.layers?|(layers?|h|blocks?)\.\d+)(\.|$)"
 )
 """Paths that hold tables of something else: towers of other senses, multi-token-prediction layers, single blocks."""
@@ -311,7 +312,7 @@ class Tying:
     Attributes:
         config: what the config says, or the class where the file is silent; None where neither does.
         stored: "input", "output", "both" or "none".
-        verdict: "tied", "untied", "no output table" or "no input table".
+        verdict: "tied", "untied", "no output table", "no input table" or "not known".
         origin: where what the config says was read: a field, or the default of the family.
     """
 
@@ -343,6 +344,7 @@ class Tying:
             "untied": "untied: one table reads tokens, another predicts them",
             "no output table": "no output table: nothing here predicts tokens",
             "no input table": "no input table: nothing here reads tokens",
+            "not known": "one table is stored: whether it also predicts tokens, the family being unknown, is not known",
         }[self.verdict]
 
 
@@ -399,14 +401,42 @@ def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
     names = [name for name in checkpoint.names if not ENDS.isdisjoint(_ends(name))]
     found: list[EmbeddingTable] = []
     for role in ("input", "output"):
-        tensor = _best(checkpoint, names, role, vocab_size)
+        tensor = _recorded(checkpoint, config, role) or _best(checkpoint, names, role, vocab_size)
         if tensor is not None:
             found.append(EmbeddingTable(role, tensor, checkpoint))
     for role in TABLE_NAMES.keys() - {"input", "output"}:
-        found += [EmbeddingTable(role, tensor, checkpoint) for tensor in _others(checkpoint, names, role)]
+        seen = _recorded(checkpoint, config, role)
+        others = _others(checkpoint, names, role) if seen is None else [seen]
+        found += [EmbeddingTable(role, tensor, checkpoint) for tensor in others]
     order = list(TABLE_NAMES)
     found.sort(key=lambda table: order.index(table.role))
     return Tables(checkpoint.source.name, tuple(found), decide_tying(found, config), checkpoint)
+
+
+def _recorded(checkpoint: Checkpoint, config: Config | None, role: str) -> TensorInfo | None:
+    """Find the table of this role under a name that models of this type were seen to save it under."""
+    recorded = config.recorded if config is not None else None
+    names: tuple[str, ...] = () if recorded is None else getattr(recorded, role, ())
+    for name in names:
+        if name in checkpoint.names and _is_plausible(checkpoint.tensor(name), config, role):
+            return checkpoint.tensor(name)
+    if role in (
+        "position",
+        "token_type",
+    ):  # seen in one class of the type: others have the same path with less before it
+        for name in checkpoint.names:
+            if any(each.endswith(f".{name}") or name.endswith(f".{each}") for each in names):
+                return checkpoint.tensor(name)
+    return None
+
+
+def _is_plausible(tensor: TensorInfo, config: Config | None, role: str) -> bool:
+    """Return whether a tensor has the shape of a table, and for tokens about as many rows as the config has tokens."""
+    vocab_size = None if config is None or role not in ("input", "output") else config.vocab_size
+    by_design = config is not None and config.recorded is not None and config.recorded.extra_rows
+    if len(tensor.shape) != 2 or vocab_size is None or by_design:  # noqa: PLR2004 - a table has rows and columns
+        return role in ("position", "token_type") or len(tensor.shape) == 2  # noqa: PLR2004
+    return abs(tensor.shape[0] - vocab_size) <= PLAUSIBLE_ROWS * vocab_size
 
 
 def _best(checkpoint: Checkpoint, names: Sequence[str], role: str, vocab_size: int | None) -> TensorInfo | None:
@@ -428,7 +458,8 @@ def _best(checkpoint: Checkpoint, names: Sequence[str], role: str, vocab_size: i
 def _others(checkpoint: Checkpoint, names: Sequence[str], role: str) -> list[TensorInfo]:
     """Choose the tables of a secondary role; of a position table, the decoder's or the shortest path's only."""
     found = _candidates(names, role, towers=role == "relative")
-    return [checkpoint.tensor(name) for name in (found[:1] if role in ("position", "token_type") else found)]
+    single = role in ("position", "token_type", "task_type")
+    return [checkpoint.tensor(name) for name in (found[:1] if single else found)]
 
 
 def _candidates(names: Sequence[str], role: str, *, towers: bool = False) -> list[str]:
@@ -463,11 +494,22 @@ def decide_tying(found: Sequence[EmbeddingTable], config: Config | None) -> Tyin
     if stored == "both":
         same = said is not False and _same(by_role["input"], by_role["output"])
         return Tying(said, stored, "tied" if same else "untied", origin)
-    architecture = config.architecture if config is not None else None
-    bare = architecture is not None and BARE_MODEL.search(architecture) is not None
-    if stored == "none" or said is False or said is None or (bare and stored == "input"):
+    predicts = None if config is None else _predicts(config)
+    if stored == "input" and said is None and predicts is not False and config is not None and not config.family_known:
+        return Tying(said, stored, "not known", origin)
+    if stored == "none" or said is False or said is None or (predicts is False and stored == "input"):
         return Tying(said, stored, "no output table" if stored in ("none", "input") else "no input table", origin)
     return Tying(said, stored, "tied", origin)
+
+
+def _predicts(config: Config) -> bool | None:
+    """Return whether the class that the file names predicts tokens, and so has an output table; None: not known."""
+    name, recorded = config.architecture, config.recorded
+    if name is None:
+        return None
+    if recorded is not None and name in recorded.heads | recorded.headless:
+        return name in recorded.heads
+    return False if BARE_MODEL.search(name) is not None else None
 
 
 def _same(one: EmbeddingTable, other: EmbeddingTable) -> bool:

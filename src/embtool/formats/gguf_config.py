@@ -24,7 +24,7 @@ import numpy as np
 
 from embtool.config import Config, parse_config
 from embtool.errors import ConfigError
-from embtool.families import FAMILIES, UNKNOWN, Family, Layout
+from embtool.families import UNKNOWN, Family, Layout, family_of
 
 Tensors = Callable[[str], list[float] | None]
 """Reads a small tensor by name; None where there is none."""
@@ -226,7 +226,7 @@ class _Translation:
         self.shapes = shapes
         self.tensors = tensors
         self.model_type = MODEL_TYPES.get(architecture, architecture)
-        self.family = FAMILIES.get(self.model_type, UNKNOWN)
+        self.family = family_of(self.model_type)
         self.raw: dict[str, Any] = {"model_type": self.model_type}
         self.spelled: dict[str, str] = {"model_type": "general.architecture"}
 

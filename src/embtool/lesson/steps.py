@@ -13,7 +13,7 @@ from embtool.answers.text import count, plural, size
 from embtool.errors import TableNotFound
 from embtool.lesson.parts import Kind, Outcome, Question, Step, figure
 from embtool.lesson.subject import Subject
-from embtool.positions import Learned, NoPositions, Rope
+from embtool.positions import Learned, Rope, UnknownPositions
 from embtool.rope import Frequencies, RopeSettings, frequencies, turn
 from embtool.sequence import InputSequence, cosines
 from embtool.undertrained import KIND_MEANINGS
@@ -632,7 +632,7 @@ UNSAID = "what tells the place, the files of this model do not say"
 def _place(subject: Subject) -> str:
     """How this model knows where a token stands, as a clause."""
     known = subject.positions
-    if known is None or (isinstance(known, NoPositions) and not known.known):
+    if known is None or (isinstance(known, UnknownPositions)):
         return UNSAID
     if isinstance(known, Rope) and known.is_idle:
         return "this model would turn queries and keys, but has no layers, so that nothing of it does"

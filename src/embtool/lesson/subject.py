@@ -14,7 +14,7 @@ from embtool.neighbors import Neighbors, nearest
 from embtool.norms import row_norms
 from embtool.positions import Positions
 from embtool.scan import norms
-from embtool.sequence import InputSequence, SequenceTables, cosines, read_sequence
+from embtool.sequence import InputSequence, cosines, read_sequence, sequence_tables
 from embtool.table import EmbeddingTable
 from embtool.undertrained import Kind, find_reference
 from embtool.vocabulary import Token, Vocabulary
@@ -260,12 +260,5 @@ class Subject:
     def sequence(self, text: str) -> InputSequence:
         """What the first block reads for a text."""
         assert self.positions is not None
-        tables = SequenceTables(self.table, self.position_table, self._token_types)
+        tables = sequence_tables(self.model.tables, self.positions, self.model.config, self.table)
         return read_sequence(self._ids(text), tables, self.positions, self.model.config)
-
-    @cached_property
-    def _token_types(self) -> EmbeddingTable | None:
-        try:
-            return self.model.tables.find("token_type")
-        except TableNotFound:
-            return None

@@ -28,6 +28,7 @@ from embtool.positions.schemes import (
     Rope,
     Sinusoidal,
     T5Buckets,
+    UnknownPositions,
     alibi_slopes,
 )
 
@@ -43,6 +44,7 @@ __all__ = [
     "Rope",
     "Sinusoidal",
     "T5Buckets",
+    "UnknownPositions",
     "alibi_slopes",
     "read_positions",
 ]

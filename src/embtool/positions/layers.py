@@ -22,6 +22,9 @@ WITHOUT_ATTENTION = frozenset(
 )
 """Layer types that mix tokens in order, or not at all, and so have no use for positions."""
 
+CROSS_ATTENTION = (3, 8, 13, 18, 23, 28, 33, 38)
+"""The layers of Llama 3.2 Vision that look at the image, when the file does not list them."""
+
 TYPE_NAMES: Mapping[str, str] = {"attention": "full_attention"}
 """Other names of layer types."""
 
@@ -204,6 +207,18 @@ def read_silent_layers(config: Config, types: LayerTypes | None) -> SilentLayers
     rule = config.family.nope
     if rule == "no_rope_layers":
         return _listed_silent(config)
+    if rule == "cross_attention_layers":
+        count = layer_count(config) or 0
+        listed = config.fields.integers(rule)
+        silent = tuple(sorted({i for i in (CROSS_ATTENTION if listed is None else listed) if i < count}))
+        return SilentLayers(silent, config.class_default if listed is None else config.fields.name(rule))
+    if rule == "layer_rope_theta" and config.fields.has(rule):
+        thetas = config.fields.numbers(rule) or ()
+        return SilentLayers(tuple(i for i, theta in enumerate(thetas) if not theta), config.fields.name(rule))
+    if rule == "layer_rope_theta" and types is not None:
+        return SilentLayers(
+            tuple(i for i, kind in enumerate(types.types) if kind == "full_attention"), config.class_default
+        )
     if rule == "full_attention" and types is not None and _window(config) is not None:
         silent = tuple(i for i, kind in enumerate(types.types) if kind == "full_attention")
         where = config.fields.name("sliding_window") if "sliding_window" in config.text else config.class_default

@@ -6,6 +6,7 @@ To add a scheme: write its dataclass in `embtool.positions.schemes`, one functio
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -33,6 +34,7 @@ from embtool.positions.schemes import (
     Rope,
     Sinusoidal,
     T5Buckets,
+    UnknownPositions,
     alibi_slopes,
 )
 
@@ -50,7 +52,14 @@ def read_positions(config: Config) -> Positions:
         ConfigError: A position field is missing, of the wrong type, or out of range; the message names it.
         UnsupportedRope: The `rope_type` is not known.
     """
-    return SCHEMES[_kind(config)](config)
+    scheme = SCHEMES[_kind(config)](config)
+    first = config.family.first_position
+    if config.recorded is not None and not first:
+        first = (config.recorded.family or {}).get("first_position", 0)
+    notes = scheme.notes
+    if first:
+        notes = (*notes, f"the first token stands at position {first}")
+    return replace(scheme, sum_known=config.family.sum_known, first_position=first, notes=notes)
 
 
 # --- Which scheme -------------------------------------------------------------------------------------------------
@@ -72,14 +81,14 @@ def _generic_kind(fields: Fields) -> str:
     """The scheme of a family that is not in the table, by the fields its file has."""
     if fields.mapping.get("alibi") is True:
         return "alibi"
-    return "rope" if any(fields.has(key) for key in ROPE_FIELDS) else "none"
+    return "rope" if any(fields.has(key) for key in ROPE_FIELDS) else "unknown"
 
 
 ROPE_FIELDS = (
     *("rope_parameters", "rope_scaling", "rope_theta", "rotary_dim", "rotary_pct", "rotary_emb_base", "rope_ratio"),
-    *("partial_rotary_factor", "qk_rope_head_dim", "rope_embedding_base"),
+    *("partial_rotary_factor", "rope_embedding_base"),
 )
-"""Fields that only a model with rotary positions has."""
+"""Fields that only a model with rotary positions has; not qk_rope_head_dim, which Kimi Linear has and does not turn."""
 
 
 def _falcon(config: Config) -> str:
@@ -100,6 +109,12 @@ def _baichuan(config: Config) -> str:
     return "alibi" if config.fields.has("model_max_length") and not stated else "rope"
 
 
+def _deberta(config: Config) -> str:
+    if not config.fields.boolean("relative_attention"):
+        return "learned"
+    return "relative"
+
+
 def _by_type(name: str, kind: str, otherwise: str) -> Callable[[Config], str]:
     def decide(config: Config) -> str:
         return kind if config.fields.string("position_embedding_type") == name else otherwise
@@ -116,7 +131,8 @@ def _by_flag(key: str, kind: str, otherwise: str) -> Callable[[Config], str]:
 
 DECIDED_BY_FILE: Mapping[str, Callable[[Config], str]] = {
     "baichuan": _baichuan,
-    "deberta-v2": _by_flag("relative_attention", "relative", "learned"),
+    "deberta": _deberta,
+    "deberta-v2": _deberta,
     "esm": _by_type("rotary", "rope", "learned"),
     "falcon": _falcon,
     "gpt_neo": _by_flag("rotary", "rope", "learned"),
@@ -166,7 +182,14 @@ def _sinusoidal(config: Config) -> Sinusoidal:
         raise ConfigError(f"{config.file}: {where} must be at most {MAX_WIDTH} for sinusoidal positions, not {width}")
     origins = {"width": where, "row_offset": config.class_default}
     common = _common(config, origins)
-    return Sinusoidal(width=width, row_offset=offset, last_included=offset != 0, **common)
+    family = config.family
+    return Sinusoidal(
+        width=width,
+        row_offset=offset,
+        last_included=family.last_included,
+        alternating=family.alternating_sines,
+        **common,
+    )
 
 
 def _alibi(config: Config) -> Alibi:
@@ -192,6 +215,12 @@ def _bias_max(config: Config) -> float:
     return DEFAULT_ALIBI_MAX if stated is None else stated
 
 
+OTHER_SCHEMES: Mapping[str, str] = {
+    "xlnet": "Transformer-XL distances",
+    **dict.fromkeys(("deberta", "deberta-v2"), "disentangled attention"),
+}
+"""Ways to read distances that have a name."""
+
 MAX_BIAS = 1000
 """The flattest slope is 2^-this; beyond it, nothing is left of it in float64."""
 
@@ -199,8 +228,7 @@ MAX_BIAS = 1000
 def _relative(config: Config) -> T5Buckets | OtherRelative:
     fields = config.fields
     if config.family.kind != "relative" or config.family_key == "xlnet":
-        named = {"xlnet": "Transformer-XL distances", "deberta-v2": "disentangled attention"}
-        scheme = named.get(config.family_key, fields.string("position_embedding_type") or "relative attention")
+        scheme = OTHER_SCHEMES.get(config.family_key, fields.string("position_embedding_type") or "relative attention")
         return OtherRelative(scheme=scheme, **_common(config))
     values = {"buckets": "relative_attention_num_buckets", "max_distance": "relative_attention_max_distance"}
     found = {name: fields.integer(key, minimum=1) for name, key in values.items()}
@@ -215,15 +243,18 @@ def _relative(config: Config) -> T5Buckets | OtherRelative:
 
 
 def _none(config: Config) -> NoPositions:
-    if config.family is UNKNOWN:
-        reason = "the family is not known, and the file has no position fields"
-    elif config.model_type == "static":
+    if config.model_type == "static":
         reason = "a table of words: nothing reads them in a sequence"
     elif any(config.fields.has(key) for key in ROPE_FIELDS):
         reason = f"{config.model_type} uses no positions, although its file has RoPE fields"
     else:
         reason = f"{config.model_type} knows order only from reading in sequence"
-    return NoPositions(reason=reason, known=config.family is not UNKNOWN, **_common(config))
+    return NoPositions(reason=reason, **_common(config))
+
+
+def _unknown(config: Config) -> UnknownPositions:
+    reason = "the family is not known, and the file has no position fields"
+    return UnknownPositions(reason=reason, **_common(config))
 
 
 # --- RoPE ---------------------------------------------------------------------------------------------------------
@@ -281,7 +312,7 @@ def _placed(
 ) -> tuple[str, tuple[int, ...] | None]:
     """The name of a kind of layer and the layers that are of it."""
     count = config.num_hidden_layers
-    if count is None:
+    if count is None or config.family.stacked or config.family is UNKNOWN:
         return source.label, None
     if types is None:
         rotating = tuple(i for i in range(count) if i not in silent)
@@ -317,6 +348,11 @@ def _family_notes(config: Config) -> list[str]:
     notes = []
     if config.family_key == "gpt_neo":
         notes.append("the file says gpt_neo but rotary: true: an early GPT-J, read as one")
+    if config.family.trained_frequencies is not None:
+        tensor = config.family.trained_frequencies
+        notes.append(f"the model multiplies its frequencies by e to the power of a trained tensor, {tensor}: not shown")
+    if config.family_key in ("hunyuan_vl", "hunyuan_vl_text"):
+        notes.append("a token of an image has four positions, and the two channels of a pair may follow different ones")
     if config.fields.has("llama_4_scaling_beta") or config.family_key in ("llama4_text", "ministral3"):
         notes.append("queries are also scaled by position, which is not a rotation")
     return notes
@@ -329,5 +365,6 @@ SCHEMES: Mapping[str, Callable[[Config], Positions]] = {
     "alibi": _alibi,
     "relative": _relative,
     "none": _none,
+    "unknown": _unknown,
 }
 """How each kind of scheme is read."""

@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 from embtool.config import NOT_IN_FILE, Config, Fields
 from embtool.errors import ConfigError
 from embtool.families import UNKNOWN
+from embtool.positions.layers import read_layer_types
 from embtool.positions.rope_sources import RopeSource
 from embtool.rope import STRETCHING, USUAL, RopeSettings, frequencies
 
 Value = TypeVar("Value")
 
-OLD_NAMES: Mapping[str, str] = {"su": "longrope", "mrope": "default"}
+OLD_NAMES: Mapping[str, str] = {"su": "longrope", "mrope": "default", "xdrope": "default"}
 """Older names of RoPE types."""
 
 UNKNOWN_LAYOUT = "family unknown, layout not known"
@@ -32,6 +33,18 @@ ATTENTION_FACTORS: Mapping[str, str] = {
 CHATGLM_THETA = 10_000.0
 """What ChatGLM's `rope_ratio` multiplies."""
 
+
+WHOLE_HEADS = frozenset({"mistral4", "mistral_large4_text", "dots3_note_text"})
+"""Families with latent attention whose share is not that of the rotary part."""
+
+ONE_POSITION = "mrope_section is in the file, but this family has one position per token"
+UNSEEN_AXES = "how the pairs are shared among the positions of an image (mrope_section) was not seen"
+
+UNSEEN = frozenset({"cosmos3_edge", "cosmos3_edge_text", "hy_v4_vl", "hy_v4_vl_text"})
+"""Families with several positions per token whose order was not looked at: a text has the same in all."""
+
+LONGEST_INDEX = 9
+"""Digits of a layer's number."""
 
 SHARE = "partial_rotary_factor"
 """The field that is read with the width, for every type."""
@@ -130,6 +143,9 @@ class SettingsReader:
     def _head_dim(self) -> int:
         """The channels of a head of this kind of layer."""
         family, label = self.config.family, self.source.label
+        found = self._head_dim_of_layers(label)
+        if found is not None:
+            return found
         if family.global_head_dim is not None and label == "full_attention":
             stated = self.fields.integer("global_head_dim", minimum=1)
             origin = self.fields.name("global_head_dim") if stated else self.config.class_default
@@ -140,6 +156,23 @@ class SettingsReader:
             missing = "and neither are hidden_size and num_attention_heads" if why == NOT_IN_FILE else f"and {why}"
             raise ConfigError(f"{self.config.file}: {self.fields.name('head_dim')} is not in the file, {missing}")
         return self._noted("head_dim", found, self.config.origins["head_dim"])
+
+    def _head_dim_of_layers(self, label: str) -> int | None:
+        """The width that `per_layer_config` gives the layers of this kind; None where it says nothing of them."""
+        section = self.fields.section("per_layer_config")
+        types = read_layer_types(self.config) if section is not None else None
+        if section is None or types is None:
+            return None
+        found: dict[int, str] = {}
+        for key in section.mapping:
+            inner = section.section(key)
+            width = inner.integer("head_dim", minimum=1) if inner is not None else None
+            layer = int(key) if key.isascii() and key.isdecimal() and len(key) < LONGEST_INDEX else len(types.types)
+            if width is not None and inner is not None and types.types[layer : layer + 1] == (label,):
+                found[width] = inner.name("head_dim")
+        if len(found) > 1:
+            raise section.error(next(iter(section.mapping)), f"the same head_dim for all layers of type {label}")
+        return self._noted("head_dim", *found.popitem()) if found else None
 
     def _width(self, kind: str, head_dim: int) -> dict[str, Any]:
         """How many channels turn; and the share, where the formula itself needs it."""
@@ -153,8 +186,8 @@ class SettingsReader:
             if found.share != 1:
                 self.notes.append(f"{found.origin} is in the file, but this family's default RoPE ignores it")
             found = None
-        if found is None or self.config.family_key == "mistral4":
-            # mistral4 counts its share over both parts of a head; head_dim here is the rotary part alone
+        if found is None or self.config.family_key in WHOLE_HEADS:
+            # these count their share over both parts of a head; head_dim here is the rotary part alone
             return {"rotary_dim": self._noted("rotary_dim", head_dim, "head_dim")}
         return self._partial(found, head_dim)
 
@@ -310,9 +343,9 @@ class SettingsReader:
         family = self.config.family
         section = self._find("mrope_section", Fields.integers)
         if family.mrope is None and family is not UNKNOWN:
-            if section is not None:
-                self.notes.append("mrope_section is in the file, but this family has one position per token")
-                del self.origins["mrope_section"]
+            if section is not None and self.config.family_key not in ("hunyuan_vl", "hunyuan_vl_text"):
+                self.notes.append(UNSEEN_AXES if self.config.family_key in UNSEEN else ONE_POSITION)
+            self.origins.pop("mrope_section", None)
             return {}
         if section is None and family.mrope_section is not None:
             if sum(family.mrope_section) != pairs:

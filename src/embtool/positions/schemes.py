@@ -52,12 +52,16 @@ class Scheme:
         context_length: The longest sequence the model is made for, in tokens; None is no stated limit.
         origins: For every value where it was read.
         notes: What a reader should know besides: decisions taken, fields of the file that do nothing.
+        sum_known: Whether it is known what becomes of a row before the first block: scaled, added to, or neither.
+        first_position: The position of the first token.
     """
 
     kind: ClassVar[str]
     context_length: int | None
     origins: Mapping[str, str] = field(repr=False, default_factory=dict)
     notes: tuple[str, ...] = ()
+    sum_known: bool = True
+    first_position: int = 0
 
 
 @checked
@@ -147,24 +151,31 @@ class Sinusoidal(Scheme):
         width: Channels of a row.
         row_offset: Position p is computed as p + row_offset.
         last_included: Whether the slowest wave is exactly 10,000 times slower than the fastest (XGLM) or a step less.
+        alternating: Whether sines and cosines take turns (XLM) or stand in two halves.
     """
 
     kind: ClassVar[str] = "sinusoidal"
     width: int | None
     row_offset: int = 0
     last_included: bool = False
+    alternating: bool = False
 
     def vectors(self, positions: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """What is added at each position: shape (*positions.shape, width), sines first, then cosines.
+        """What is added at each position: shape (*positions.shape, width).
 
-        Vaswani et al. 2017 (https://arxiv.org/abs/1706.03762, section 3.5), with the channels in two halves.
+        Vaswani et al. 2017 (https://arxiv.org/abs/1706.03762, section 3.5): sines and cosines in turn, as there, or the
+        sines first and then the cosines.
         """
         if self.width is None:
             raise ConfigError("hidden_size is missing, and with it the width of the position vectors")
         half = (self.width + 1) // 2
         steps = np.arange(half) / ((half - 1 or 1) if self.last_included else self.width / 2)
         angles = (np.asarray(positions, dtype=np.float64) + self.row_offset)[..., np.newaxis] * 10_000.0**-steps
-        return np.concatenate([np.sin(angles), np.cos(angles)[..., : self.width - half]], axis=-1)
+        halves = np.concatenate([np.sin(angles), np.cos(angles)[..., : self.width - half]], axis=-1)
+        if not self.alternating:
+            return halves
+        order = np.argsort(np.concatenate([np.arange(half) * 2, np.arange(self.width - half) * 2 + 1]))
+        return halves[..., order]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,12 +239,22 @@ class NoPositions(Scheme):
 
     Attributes:
         reason: Why.
-        known: Whether that is a fact; else nothing is known, of the family or from the file.
     """
 
     kind: ClassVar[str] = "none"
     reason: str
-    known: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownPositions(Scheme):
+    """How the model knows order is not known: neither its family nor its file tells.
+
+    Attributes:
+        reason: What is known instead.
+    """
+
+    kind: ClassVar[str] = "unknown"
+    reason: str
 
 
 DEFAULT_ALIBI_MAX = 8.0
@@ -252,4 +273,4 @@ def alibi_slopes(heads: int, bias_max: float = DEFAULT_ALIBI_MAX) -> tuple[float
     return tuple((slopes + between)[:heads])
 
 
-Positions: TypeAlias = Rope | Learned | Sinusoidal | Alibi | T5Buckets | OtherRelative | NoPositions
+Positions: TypeAlias = Rope | Learned | Sinusoidal | Alibi | T5Buckets | OtherRelative | NoPositions | UnknownPositions

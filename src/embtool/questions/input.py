@@ -12,16 +12,15 @@ from embtool.answers import Block, Column, Listing, column, context, identity, p
 from embtool.answers.fields import record_of
 from embtool.answers.text import abridge, dial, fixed, plural
 from embtool.dtypes import Doubles
-from embtool.errors import InvalidArgument, TableNotFound
+from embtool.errors import InvalidArgument
 from embtool.positions import Rope
 from embtool.questions.positions import closing, in_words
 from embtool.rope import frequencies
-from embtool.sequence import InputSequence, SequenceTables, cosines, read_sequence
+from embtool.sequence import InputSequence, SequenceTables, cosines, read_sequence, sequence_tables
 from embtool.vocabulary import Token
 
 if TYPE_CHECKING:
     from embtool.model import Model
-    from embtool.table import EmbeddingTable
 
 LONGEST_NAME = 30
 """Characters of a model's name in a title."""
@@ -94,7 +93,7 @@ class InputAnswer(Listing[InputToken]):
     command = "input"
 
     model: str = context("the model, as it was named")
-    position_kind: str = context("how it knows order: rope, learned, sinusoidal, alibi, relative or none")
+    position_kind: str = context("how it knows order: rope, learned, sinusoidal, alibi, relative, none or unknown")
     scale: float = context("what rows are multiplied by")
     rows: tuple[InputToken, ...] = records("the tokens in order")
     sequence: InputSequence = python()
@@ -136,7 +135,7 @@ class InputComparison(Listing[MatchedToken]):
     command = "input"
 
     model: str = context("the model, as it was named")
-    position_kind: str = context("how it knows order: rope, learned, sinusoidal, alibi, relative or none")
+    position_kind: str = context("how it knows order: rope, learned, sinusoidal, alibi, relative, none or unknown")
     scale: float = context("what rows are multiplied by")
     rows: tuple[InputToken, ...] = value("the tokens of the first text")
     against: OtherText = value("the other text")
@@ -179,7 +178,7 @@ def ask_input(model: "Model", text: str, *, start: int = 0, special: bool = Fals
         InvalidArgument: the text is empty, or the start below 0.
         TokenIdOutOfRange: a position has no row.
     """
-    tables = _tables(model)
+    tables = sequence_tables(model.tables, model.positions, model.config)
     ids = _ids(model, text, special=special)
     sequence = _read(model, tables, ids, start)
     remarks = [*_remarks(model, sequence), *(() if special else _left_out(model, text, ids)), *sequence.notes]
@@ -197,7 +196,7 @@ def compare_inputs(model: "Model", text: str, other: str, *, start: int = 0, spe
         InvalidArgument: a text is empty, or the start below 0.
         TokenIdOutOfRange: a position has no row.
     """
-    tables = _tables(model)
+    tables = sequence_tables(model.tables, model.positions, model.config)
     pair, spaced = ([_ids(model, space + each, special=special) for each in (text, other)] for space in ("", " "))
     is_nearer = _lonely(*spaced) < _lonely(*pair)
     a, b = (_read(model, tables, ids, start) for ids in (spaced if is_nearer else pair))
@@ -211,20 +210,6 @@ def compare_inputs(model: "Model", text: str, other: str, *, start: int = 0, spe
 
 def _ids(model: "Model", text: str, *, special: bool) -> list[int]:
     return [token.id for token in model.vocabulary.encode(text, special=special)]
-
-
-def _tables(model: "Model") -> SequenceTables:
-    """Find the tables that the input is made of, those that its positions need among them."""
-    trained = model.positions.kind == "learned"
-    positions = _table(model, "position") if trained else None
-    return SequenceTables(model.input_table, positions, _table(model, "token_type"))
-
-
-def _table(model: "Model", role: str) -> "EmbeddingTable | None":
-    try:
-        return model.tables.find(role)
-    except TableNotFound:
-        return None
 
 
 def _read(model: "Model", tables: SequenceTables, ids: list[int], start: int) -> InputSequence:
@@ -266,7 +251,7 @@ def _remarks(model: "Model", sequence: InputSequence) -> Iterator[str]:
         rounded = " rounded to the dtype of the weights" if scale is not None and scale.rounded else ""
         yield f"rows are multiplied by {sequence.scale:g} first ({scale.origin if scale else ''}{rounded})"
     if sequence.token_type_row is not None:
-        yield "every token also gets row 0 of the token-type table, which is in the sum"
+        yield "every token also gets row 0 of the table of its type, which is in the sum"
     if sequence.followed_by is not None:
         yield f"the model normalizes the sum next ({sequence.followed_by}); that is not shown"
     longest = model.positions.context_length

@@ -19,6 +19,7 @@ from embtool.positions import (
     Rope,
     Sinusoidal,
     T5Buckets,
+    UnknownPositions,
 )
 from embtool.rope import MROPE_ORDERS, Frequencies, RopeSettings
 
@@ -107,7 +108,7 @@ class ModelPositions:
         scheme: The scheme; None where the file names RoPE and not how wide a head is.
     """
 
-    kind: str = value("rope, learned, sinusoidal, alibi, relative or none")
+    kind: str = value("rope, learned, sinusoidal, alibi, relative, none or unknown")
     context_length: int | None = value("the longest sequence the model is made for, in tokens")
     layers: tuple[LayerRotation, ...] = value("the rotation of each kind of layer")
     nope_layers: tuple[int, ...] = value("attention layers without positions")
@@ -174,13 +175,14 @@ def _details(scheme: Positions) -> dict[str, Any]:
         T5Buckets: ("buckets", "max_distance", "per_layer"),
         OtherRelative: ("scheme",),
         NoPositions: ("reason",),
+        UnknownPositions: ("reason",),
     }[type(scheme)]
     return {"layer_types" if name == "layer_counts" else name: getattr(scheme, name) for name in names}
 
 
 def no_rope(name: str, positions: Positions) -> NoRope:
     """Return the error of one who needs rotary positions, with what to try instead."""
-    if isinstance(positions, NoPositions) and not positions.known:
+    if isinstance(positions, UnknownPositions):
         return NoRope(f"nothing tells how {name} knows positions: {positions.reason}")
     instead = {
         "learned": "a learned table",
@@ -230,7 +232,7 @@ def _scheme_lines(positions: Positions) -> Lines:  # noqa: PLR0911 - one return 
         ]
     if isinstance(positions, OtherRelative):
         return [("relative", positions.scheme)]
-    return [("none" if positions.known else "not known", positions.reason)]
+    return [("not known" if isinstance(positions, UnknownPositions) else "none", positions.reason)]
 
 
 def written_row(positions: Learned) -> str:
@@ -350,6 +352,13 @@ def in_words(positions: Positions) -> str:  # noqa: PLR0911 - one return per sch
     """How the model learns where a token stands, in one sentence."""
     if isinstance(positions, Rope) and positions.is_idle:
         return "rotary positions by its config: nothing is added, and as it has no layers, nothing is turned either"
+    if isinstance(positions, UnknownPositions):
+        return f"how it knows positions is not known: {positions.reason}; these are its rows, as they are stored"
+    if isinstance(positions, Rope) and not positions.sum_known:
+        return (
+            "rotary positions: inside each head queries and keys will be turned; whether rows are scaled or added to "
+            "before the first block is not known: these are its rows, as they are stored"
+        )
     if isinstance(positions, Rope):
         return (
             "rotary positions: nothing is added, the first block reads the rows as they are; inside each head queries "
