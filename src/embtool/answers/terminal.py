@@ -308,7 +308,7 @@ def _room(text: str, width: int) -> int:
 
 def _indent(line: str) -> int:
     """Find where the text of a line begins: behind its blanks, and behind a label that blanks stand after."""
-    found = re.match(r" *(?:\S+ {2,})?", line)
+    found = re.match(r" *(?:• |\S+ {2,})?", line)
     return len(found[0]) if found is not None and found[0] != line else 0
 
 
