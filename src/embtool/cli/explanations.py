@@ -291,7 +291,7 @@ def explain_analogies(about: About, file: str, *, each: bool) -> Explanation:
     """Explain `embtool calc --questions`."""
     computed = (
         "For each question a b c d the row nearest by cosine to b - a + c was looked for, a, b and c left out, and is "
-        "right where it is d (3CosAdd, as in word2vec and gensim). A question with a word that is not one token was skipped."
+        "right where it is d (3CosAdd, as in gensim). Questions with a word that is not one token were skipped."
     )
     formula = "v = b/‖b‖ - a/‖a‖ + c/‖c‖;  right where the largest cosine of v and a row is that of d"
     if each or file == "-":
@@ -305,7 +305,7 @@ def explain_map(about: About, found: MapAnswer) -> Explanation:
     whose = "these rows" if found.basis == "tokens" else "the whole table"
     computed = (
         f"The mean was taken away, and each row laid on the two axes along which {whose} spread most (PCA). Such a "
-        f"shadow leaves out the rest: it keeps {found.kept:.1%} of the variance, so that what is near here may be far away."
+        f"shadow leaves out the rest: it keeps {found.kept:.1%} of the variance: what is near here may be far away."
     )
     formula = "x = (row - mean)·axis₁, y = (row - mean)·axis₂;  keeps = (x² + y² of all) / ‖row - mean‖² of all"
     ids = dict.fromkeys(point.id for point in found.points if point.rank is None and point.id is not None)
@@ -334,8 +334,8 @@ def explain_norms(about: About) -> Explanation:
 def explain_diff(ours: About, theirs: About, found: DiffAnswer) -> Explanation:
     """Explain `embtool diff`."""
     computed = (
-        f"Rows of the same {found.by} were read from both tables and compared as numbers, in float64, whatever dtype each "
-        "is stored in. Those that hold NaN or infinity come first, then those that moved farthest."
+        f"Rows of the same {found.by} were read from both tables and compared as numbers, in float64, whatever dtype "
+        "each is stored in. Those that hold NaN or infinity come first, then those that moved farthest."
     )
     formula = (
         "distance = ‖b - a‖;  relative = ‖b - a‖ / ‖a‖;  sd: (x - median) / (1.4826 × median of |x - median|), x being "
@@ -353,8 +353,8 @@ def explain_tokens(model: Model, reached: Sequence[str], first: int | None) -> E
     """Explain `embtool tokens`; `first` is the id of the first token, if there is one."""
     about = About(model, reached)
     computed = (
-        "The tokenizer's own rules cut the text into pieces of its vocabulary; no weights were read. An id is the number "
-        "of the piece, and of the row that the model reads for it."
+        "The tokenizer's own rules cut the text into pieces of its vocabulary; no weights were read. An id is the "
+        "number of the piece, and of the row that the model reads for it."
     )
     formula = "text -> pieces -> ids;  input of the model = table[id] for each id"
     if first is None or not _has_table(model):
