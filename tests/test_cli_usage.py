@@ -348,3 +348,14 @@ def test_the_counts_of_the_vocabulary_are_those_of_its_lines(run: Program, name:
     assert sum(each["tokens"] for each in counted) == everything["tokens"] == listed
     rows = run("info", name, "--json").ok().document["tables"][0]["shape"][0]
     assert listed == rows
+
+
+def test_readings_that_were_not_taken_are_told_on_demand(run: Program) -> None:
+    told = ["'king' is read as ' king', id 1830; as typed it is id 3723, with --exact"]
+    asked = ("neighbors", "king", "strawberry", " queen", "-k", "1", *MINI)
+    assert run(*asked, "--verbose").ok().of("note") == told
+    assert run(*asked).ok().of("note") == []
+    assert run("neighbors", "-k", "1", "--verbose", *MINI, stdin=b"king\nstrawberry\n").ok().of("note") == told
+    assert run("norms", "mini", "--token", "king", "--verbose").ok().of("note") == told
+    assert run("calc", "king", "+", "strawberry", "--verbose", *MINI).ok().of("note") == told
+    assert run("calc", "king", "+", "strawberry", "--verbose", "--exact", *MINI).of("note") == []

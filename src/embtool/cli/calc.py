@@ -10,7 +10,7 @@ import typer.core
 
 from embtool.answers import Answer, Failure
 from embtool.cli import completion
-from embtool.cli.batch import NOT_FOUND
+from embtool.cli.batch import NOT_FOUND, tell_readings
 from embtool.cli.explanations import About, explain_analogies, explain_calc
 from embtool.cli.lines import Line, checked, cut_lines, read_entries
 from embtool.cli.messages import report
@@ -127,6 +127,8 @@ def run(
         )
         if lines is None:
             found = calculator.answer(expression or [])
+            if token.verbose:
+                tell_readings(asked.vocabulary, ((term.query, term.token) for term in found.terms))
             output.emit([found])
         else:
             answers = _answers(lines, calculator, failed, strict=token.strict)

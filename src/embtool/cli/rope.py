@@ -78,7 +78,7 @@ class RotationOptions:
         typer.Option(
             metavar="ones|FILE|-",
             autocompletion=completion.files,
-            help="Turn these numbers: ones, or an npy, JSON or TSV file; - is stdin.",
+            help="Turn these numbers: ones, an npy, JSON or TSV file, or x.safetensors:TENSOR#ROWS; - is stdin.",
         ),
     ] = None
     inverse: Annotated[bool, typer.Option("--inverse", help="Turn back: undo the rotation of that position.")] = False
