@@ -36,6 +36,7 @@ CASES: dict[str, tuple[list[str], str]] = {
     "input-types": (["input", "king", "-m", "bert/"], "info bert/"),
     "similarity": (["similarity", "king", "queen", "-m", "small/"], "neighbors king -m small/"),
     "similarity-odd": (["similarity", "king", "queen", "cherry", "-m", "small/"], "neighbors king -m small/"),
+    "similarity-along": (["similarity", "king", "--along", "queen", "-m", "small/"], "neighbors king -m small/"),
     "similarity-pooled": (["similarity", " king queen", "king", "--pool", "sum", "-m", "small/"], "neighbors id:"),
     "calc": (["calc", "king", "-", "cherry", "-m", "small/"], "calc id:289 - id:280 --include-inputs -m small/"),
     "calc-inputs": (["calc", "king", "-", "cherry", "--include-inputs", "-m", "small/"], "--no-normalize -m small/"),

@@ -44,6 +44,7 @@ CASES: dict[str, dict[str, tuple[list[str], tuple[str, ...]]]] = {
     },
     "similarity": {
         "pair": (["similarity", "king", " queen", "-m", "small/"], FORMATS),
+        "along": (["similarity", "king", "queen", "!", "--along", "man", "--minus", "woman", "-m", "small/"], FORMATS),
         "matrix": (["similarity", "king", " queen", " blue", "!", "-m", "small/"], FORMATS),
     },
     "calc": {

@@ -30,7 +30,7 @@ MOST_NAMED = 6
 """Columns named among those for which a terminal has no room; of more, the first."""
 
 ORNAMENTS = {"␣": "_", "×": "x", "…": "...", "·": "-", "–": "-", "─": "-", "→": "->", "≥": ">=", "█": "#", "•": "o"}
-ORNAMENTS |= {"“": '"', "”": '"', "┄": ".", "‖": "|", "√": "sqrt", "₀": "0", "₁": "1", "²": "^2"}
+ORNAMENTS |= {"“": '"', "”": '"', "┄": ".", "‖": "|", "│": "|", "√": "sqrt", "₀": "0", "₁": "1", "²": "^2"}
 ORNAMENTS |= zip("▁▂▃▄▅▆▇", ".:-=+*%", strict=True)
 ORNAMENTS |= zip("▏▎▍▌▋▊▉", (".", ".", ":", ":", "+", "+", "+"), strict=True)
 """Characters of this program's own that a stream may lack, and what stands for them then."""

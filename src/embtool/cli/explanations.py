@@ -264,6 +264,18 @@ def explain_similarity(about: About, found: SimilarityAnswer) -> Explanation:
     return Explanation(computed, formula, follow, "whether there are nearer rows than those that were named")
 
 
+def explain_direction(about: About) -> Explanation:
+    """Explain `embtool similarity --along`."""
+    computed = (
+        "The rows of the direction were scaled to length 1 and added up, those of --minus subtracted; each row was "
+        "then held against that one arrow. What an arrow between two words means is for whoever reads it to say."
+    )
+    formula = "d = Σ along/‖along‖ - Σ minus/‖minus‖;  cosine = row·d / (‖row‖ ‖d‖);  projection = row·d / ‖d‖"
+    if not about.finite:
+        return Explanation(computed, formula, about.command("norms"), "where the rows stand that are not finite")
+    return Explanation(computed, formula, about.command("neighbors", about.token), "what is near the first of them")
+
+
 def explain_calc(about: About, found: CalcAnswer | None) -> Explanation:
     """Explain `embtool calc`; of an expression the answer is found, of lines of stdin none is."""
     at_length = found is None or found.normalized
