@@ -66,8 +66,8 @@ CASES: dict[str, dict[str, tuple[list[str], tuple[str, ...]]]] = {
         "list": (["norms", "--list", "-m", "bert/"], FORMATS),
     },
     "undertrained": {
-        "tied": (["undertrained", "-k", "4", "--percent", "100", "-m", "tied/"], FORMATS),
-        "untied": (["undertrained", "-k", "4", "--normal", "-m", "small/"], FORMATS),
+        "tied": (["undertrained", "-k", "4", "--all", "--percent", "100", "-m", "tied/"], FORMATS),
+        "untied": (["undertrained", "-k", "4", "-m", "small/"], FORMATS),
     },
     "check": {
         "found": (["check", "small/"], FORMATS),

@@ -609,7 +609,7 @@ class Model:
         indicator: str | None = None,
         reference: "Sequence[str]" = ("auto",),
         percent: float = 2.0,
-        normal: bool = False,
+        normal: bool = True,
         padding: bool = False,
         table: str = "input",
     ) -> "UndertrainedAnswer":

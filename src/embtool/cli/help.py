@@ -80,7 +80,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     ),
     "undertrained": (
         Example("candidates for glitch tokens", "embtool undertrained -k 5"),
-        Example("only tokens that a text can contain", "embtool undertrained -k 5 --normal"),
+        Example("single bytes, unused names and special tokens too", "embtool undertrained -k 5 --all"),
         Example("told by another measure", "embtool undertrained -k 5 --indicator distance"),
     ),
     "export": (
