@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -129,6 +130,13 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<model {self.name!r}>"
+
+    def _repr_html_(self) -> str:
+        """Show itself in a notebook as what `info` tells, or by its name where that cannot be told."""
+        try:
+            return self.info()._repr_html_()
+        except EmbtoolError:
+            return escape(repr(self))
 
     @property
     def name(self) -> str:
