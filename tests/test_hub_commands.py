@@ -410,23 +410,3 @@ def test_a_plan_fits_its_schema(desk: Desk) -> None:
     plan = desk("neighbors", "id:3", "-m", WIDE, "--dry-run", "--json").ok().document
     assert plan["ranges"]
     Draft202012Validator(schema_of(kinds_of("plan"), "plan")).validate(plan)
-
-
-def test_a_model_in_a_folder_of_a_repository(desk: Desk, models: Path) -> None:
-    files: dict[str, bytes | Path] = {f"deep/encoder/{path.name}": path for path in (models / "small").iterdir()}
-    desk.hub.add("acme/pipe", files)
-    for reference in ("acme/pipe#deep/encoder", "hf://acme/pipe@main#deep/encoder"):
-        there = desk("neighbors", "king", "-m", reference, "--json").ok()
-        here = desk("neighbors", "king", "-m", "small", "--json").ok()
-        assert there.document["queries"] == here.document["queries"]
-        assert there.document["model"] == reference
-        assert "request" in cost(there)
-    info = desk("info", "acme/pipe#deep/encoder", "--json").ok().document
-    assert info["commit"] == desk.hub.repos["acme/pipe"].refs["main"]
-    again = desk("neighbors", "king", "-m", "acme/pipe#deep/encoder", "--json", "--offline").ok()
-    assert again.document["queries"] == here.document["queries"]
-    answer = desk("neighbors", "king", "-m", "acme/pipe")
-    answer.refused(3)
-    assert any("acme/pipe#deep/encoder" in hint for hint in answer.of("hint"))
-    planned = desk("norms", "acme/pipe#deep/encoder", "--dry-run", "--json").ok().document
-    assert all(entry["file"].startswith("deep/encoder/") for entry in planned["ranges"])

@@ -28,7 +28,6 @@ from embtool.errors import (
     ConfigError,
     EmbtoolError,
     FileNotInModel,
-    FormatError,
     LocalFailure,
     MissingExtra,
     ModelNotFound,
@@ -50,7 +49,7 @@ from embtool.metric import Metric
 from embtool.places import is_folder, is_there
 from embtool.positions import Positions, Rope, read_positions
 from embtool.settings import BUNDLED
-from embtool.source import CONFIG_LIMIT, Below, Confirm, Folder, Progress, Source, check_file_name
+from embtool.source import CONFIG_LIMIT, Confirm, Folder, Progress, Source
 from embtool.table import EmbeddingTable, TableReader, Tables, find_tables
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Vocabulary, read_vocabulary, read_vocabulary_file
@@ -219,13 +218,7 @@ class Model:
             TableNotFound: it has no weights.
         """
         with told_of(self.name):
-            if self._file is not None:
-                return open_file(self.source, self._file)
-            try:
-                return open_checkpoint(self.source)
-            except TableNotFound as error:
-                error.hint = models_inside(self.source) or error.hint
-                raise
+            return open_checkpoint(self.source) if self._file is None else open_file(self.source, self._file)
 
     @cached_property
     def tables(self) -> Tables:
@@ -705,8 +698,7 @@ def open_model(
     """Open a model by the name a user gives it; of a local model nothing is read yet, and nothing of it is ever run.
 
     Args:
-        reference: `mini`, a folder, a `.safetensors` file or its index, a `.gguf` file, or a Hugging Face repository;
-            `DIR#text_encoder` is a folder inside one.
+        reference: `mini`, a folder, a `.safetensors` file or its index, a `.gguf` file, or a Hugging Face repository.
         revision: a branch, tag or commit of a repository.
         tokenizer: where its vocabulary is instead of in the model: a folder, a tokenizer's file, or another model.
         offline: answer from what is cached, ask nobody.
@@ -757,9 +749,6 @@ def _find(reference: str | Path, reach: Reach) -> tuple[Source, str | None]:
         raise BadReference("the name of a model is empty")
     if text == BUNDLED and not isinstance(reference, Path):
         return Folder(bundled_folder(), BUNDLED), None
-    around, mark, inner = text.rpartition("#")
-    if mark and around and inner and not _is_there(_expand(text), is_path=True):
-        return _find_inside(Path(around) if isinstance(reference, Path) else around, inner, text, reach), None
     is_hub = text.startswith("hf://") and not isinstance(reference, Path)
     is_path = isinstance(reference, Path) or (not is_hub and (PATH_LIKE.search(text) or text.endswith(FILE_LIKE)))
     if not is_hub and _is_there(path := _expand(text), is_path=bool(is_path)):
@@ -773,34 +762,6 @@ def _find(reference: str | Path, reach: Reach) -> tuple[Source, str | None]:
 
     source = HubSource(text, **vars(reach))
     return source, None if source.file is None else check_named_file(source, source.file)
-
-
-def _find_inside(around: str | Path, inner: str, name: str, reach: Reach) -> Source:
-    """Find a folder inside of a folder or a repository."""
-    whole, file = _find(around, reach)
-    if file is not None:
-        raise BadReference(f"{around} is a file: only folders and repositories hold models in folders")
-    try:
-        folder = check_file_name(inner.rstrip("/"), said_by="the reference")
-    except FormatError as error:
-        raise BadReference(f"not the name of a folder: {inner!r}") from error
-    source = Below(whole, folder, name)
-    if source.local and not source.files():
-        raise ModelNotFound(f"{around} has no folder {folder}", hint=models_inside(whole))
-    return source
-
-
-MOST_FOLDERS = 4
-"""Folders of models that a hint names."""
-
-
-def models_inside(source: Source) -> str | None:
-    """Name the folders inside of a source that have weights, a few of them, as they can be opened; None if none has."""
-    named = (file.rpartition("/")[0] for file in source.files() if file.endswith(tuple(OPENERS)))
-    folders = sorted({folder for folder in named if folder})
-    listed = ", ".join(f"{source.name}#{folder}" for folder in folders[:MOST_FOLDERS])
-    more = f" and {len(folders) - MOST_FOLDERS:,} more" if len(folders) > MOST_FOLDERS else ""
-    return f"it holds models in folders: {listed}{more}" if folders else None
 
 
 def _vocabulary_of(reference: str | Path, reach: Reach) -> Vocabulary:

@@ -120,11 +120,6 @@ class Source(ABC):
     def __repr__(self) -> str:
         return f"<files of {self.name!r}>"
 
-    @property
-    def whole(self) -> "Source":
-        """The source that moves its bytes: itself, unless it is a folder inside another one."""
-        return self
-
     @abstractmethod
     def files(self) -> tuple[str, ...]:
         """Return all files, as POSIX paths inside the model, sorted."""
@@ -161,72 +156,6 @@ class Source(ABC):
     def read(self, file: str, start: int, stop: int) -> bytes:
         """Read bytes start..stop of a file, exactly."""
         return self.read_ranges(file, [(start, stop)])[0]
-
-
-class Below(Source):
-    """The files of one folder inside another source, named without it: `DIR#text_encoder`."""
-
-    def __init__(self, whole: Source, folder: str, name: str) -> None:
-        super().__init__()
-        self._whole, self._folder, self.name = whole, folder, name
-        self.cost, self.local, self.header_limit = whole.cost, whole.local, whole.header_limit
-
-    @property
-    def whole(self) -> Source:
-        """The source around it."""
-        return self._whole
-
-    @property
-    def revision(self) -> str | None:  # type: ignore[override] # as the source around it has it by now
-        """The revision asked for."""
-        return self._whole.revision
-
-    @property
-    def commit(self) -> str | None:  # type: ignore[override] # as above
-        """The commit that is read."""
-        return self._whole.commit
-
-    def close(self) -> None:
-        """Close the connections of the source around it, if it has any."""
-        close = getattr(self._whole, "close", None)
-        if close is not None:
-            close()
-
-    def _inside(self, file: str) -> str:
-        return f"{self._folder}/{file}"
-
-    def files(self) -> tuple[str, ...]:
-        """Return the files of the folder."""
-        start = self._inside("")
-        return tuple(file.removeprefix(start) for file in self._whole.files() if file.startswith(start))
-
-    def has(self, file: str) -> bool:
-        """Return whether the folder has this file."""
-        return self._whole.has(self._inside(file))
-
-    def size(self, file: str) -> int:
-        """Return a file's size in bytes."""
-        return self._whole.size(self._inside(file))
-
-    def read_file(self, file: str, limit: int = SMALL_FILE_LIMIT) -> bytes:
-        """Read a small file whole."""
-        return self._whole.read_file(self._inside(file), limit)
-
-    def head(self, file: str, length: int) -> bytes:
-        """Read the first bytes."""
-        return self._whole.head(self._inside(file), length)
-
-    def read_ranges(self, file: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Read ranges of a file."""
-        return self._whole.read_ranges(self._inside(file), ranges)
-
-    def local_range(self, file: str, start: int, stop: int, *, describe: TensorDescription | None = None) -> LocalRange:
-        """Make a range readable on this machine."""
-        return self._whole.local_range(self._inside(file), start, stop, describe=describe)
-
-    def path(self, file: str) -> Path | None:
-        """Return the local path of a small file where it has one."""
-        return self._whole.path(self._inside(file))
 
 
 def is_overfull(text: bytes, most: int = MOST_VALUES) -> bool:

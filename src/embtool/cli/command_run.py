@@ -195,7 +195,6 @@ def hint_mistyped_path(error: EmbtoolError, source: Source | None) -> None:
     """Add to the hint of an error that a repository which nobody has answered for may be a mistyped path."""
     if source is None or not isinstance(error, SourceError):
         return
-    source = source.whole
     if source.local or source.commit is not None or "://" in source.name:
         return
     near = near_folder(source.name)

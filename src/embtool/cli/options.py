@@ -247,7 +247,7 @@ class SourceOptions:
             plan_only=self.dry_run,
         )
         if not model.source.local:
-            self.run.add(model.source.whole)
+            self.run.add(model.source)
         return model
 
 

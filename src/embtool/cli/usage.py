@@ -13,11 +13,10 @@ import typer
 from embtool.answers.text import shell
 from embtool.cli import COMMANDS
 from embtool.cli.typer_internals import bounds, rejected_value, value_type
-from embtool.errors import AccessDenied, EmbtoolError, FileNotInModel, ModelNotFound, UnknownToken, Unreachable
-from embtool.model import is_model, models_inside, open_model
-from embtool.places import is_file, is_folder
+from embtool.errors import AccessDenied, EmbtoolError, ModelNotFound, UnknownToken, Unreachable
+from embtool.model import is_model, open_model
+from embtool.places import is_file
 from embtool.settings import BUNDLED, choose_model
-from embtool.source import Folder
 
 MODEL_FIRST = ("info", "check", "diff", "export", "norms", "undertrained", "rope", "learn", "use")
 """Commands that are about models: they take them as arguments, and tokens with --token."""
@@ -137,18 +136,8 @@ def meant(arguments: Sequence[str], error: EmbtoolError) -> str | None:
         file = next((word.removeprefix("@") for word in unknown if is_file(Path(word.removeprefix("@")))), None)
         if file is not None:
             return f"a file of tokens, one a line, is read from stdin: {shell([command, '-'])} < {shlex.quote(file)}"
-    if isinstance(error, FileNotInModel):
-        folder = next((word for word in typed if is_folder(Path(word))), None)
-        return None if folder is None else models_inside(Folder(Path(folder), folder))
-    if isinstance(error, ModelNotFound | Unreachable | AccessDenied) and command in MODEL_FIRST:
-        return _token_meant(command, words, typed, error)
-    return None
-
-
-def _token_meant(command: str, words: list[str], typed: Sequence[str], error: EmbtoolError) -> str | None:
-    """Recognise a token typed where a model stands, of a model that is not there."""
     asked = next((word for word in typed if re.search(rf"(?<!\w){re.escape(word)}$", error.message)), None)
-    if asked is not None:
+    if isinstance(error, ModelNotFound | Unreachable | AccessDenied) and command in MODEL_FIRST and asked is not None:
         with contextlib.suppress(EmbtoolError):
             open_model(choose_model()[0], offline=True).vocabulary.find(asked)
             if command in WITH_TOKEN and "compare" not in typed:
