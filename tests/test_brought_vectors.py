@@ -43,7 +43,8 @@ def test_rows_of_a_file_are_queries(run: Program, rows: Path, named: str, expect
 
 def test_all_rows_of_a_file_are_queries_without_a_number(run: Program, rows: Path) -> None:
     answer = run("neighbors", "--vector", f"{rows}/only.safetensors", "-k", "1", "-m", "small/", "--json").ok()
-    assert [query["query"] for query in answer.document["queries"]] == [f"only#{row}" for row in range(len(table("input")))]
+    named = [query["query"] for query in answer.document["queries"]]
+    assert named == [f"only#{row}" for row in range(len(table("input")))]
 
 
 def test_a_row_of_a_file_is_turned(run: Program, rows: Path) -> None:
