@@ -21,7 +21,7 @@ EVERY: dict[str, tuple[str, ...]] = {
         "neighbors --vector INPUTS/vector.npy -m MODEL",
         "neighbors id:3 --explain --center --only . -m MODEL",
     ),
-    "similarity": ("similarity TOKENS id:4 id:5 -m MODEL",),
+    "similarity": ("similarity TOKENS id:4 id:5 -m MODEL", "similarity TOKENS --along id:4 --minus id:5 -m MODEL"),
     "calc": (
         "calc id:3 - id:4 + id:5 -k 400 -m MODEL",
         "calc --questions INPUTS/questions.txt -m MODEL",

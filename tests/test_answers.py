@@ -34,7 +34,7 @@ from embtool.answers import (
     value,
 )
 from embtool.answers.machine import cell
-from embtool.answers.terminal import Page, make_console, print_blocks
+from embtool.answers.terminal import Page, folded, make_console, print_blocks
 from embtool.answers.text import (
     MOST_MARKS,
     abridge,
@@ -508,3 +508,21 @@ def test_a_page_wraps_prose_and_leaves_command_lines_whole(monkeypatch: pytest.M
     assert command == f"  $ embtool row {'x' * 60}"
     assert hostile == "\\x1b[31m[red] \\u202e"
     assert prompt == "guess\\x1b> "
+
+
+@given(st.text("ab ./-%日\u0301", max_size=60), st.integers(1, 30))
+def test_folding_loses_nothing_and_fits(text: str, width: int) -> None:
+    lines = folded(text, width)
+    assert "".join("".join(lines).split()) == "".join(text.split())
+    assert all(cell_len(line) <= max(width, 2) for line in lines)
+    assert len(lines) == 1 or all(lines)
+
+
+def test_names_are_broken_behind_a_joint_and_numbers_keep_their_percent_sign() -> None:
+    assert folded("bert.embeddings.word_embeddings.weight in x", 16) == [
+        "bert.embeddings.",
+        "word_embeddings.",
+        "weight in x",
+    ]
+    assert folded("all of it is 50 % of that", 14) == ["all of it is", "50 % of that"]
+    assert folded("abcdefgh", 3) == ["abc", "def", "gh"]

@@ -87,6 +87,7 @@ def sensible(model: embtool.Model, name: str) -> Any:
         "x": np.ones(head),
         "name": "input",
         "layer_type": "x",
+        "along": "king",
     }[name]
 
 

@@ -34,9 +34,28 @@ CASES: dict[str, tuple[list[str], str]] = {
     "input-rope": (["input", "king", "-m", "small/"], "rope --pos 1000 -m small/"),
     "input-against": (["input", "king", "--against", "berry", "-m", "gpt2/"], "info gpt2/"),
     "input-types": (["input", "king", "-m", "bert/"], "info bert/"),
+    "similarity": (["similarity", "king", "queen", "-m", "small/"], "neighbors king -m small/"),
+    "similarity-odd": (["similarity", "king", "queen", "cherry", "-m", "small/"], "neighbors king -m small/"),
+    "similarity-along": (["similarity", "king", "--along", "queen", "-m", "small/"], "neighbors king -m small/"),
+    "similarity-pooled": (["similarity", " king queen", "king", "--pool", "sum", "-m", "small/"], "neighbors id:"),
+    "calc": (["calc", "king", "-", "cherry", "-m", "small/"], "calc id:289 - id:280 --include-inputs -m small/"),
+    "calc-inputs": (["calc", "king", "-", "cherry", "--include-inputs", "-m", "small/"], "--no-normalize -m small/"),
+    "map": (["map", "king", "queen", "cherry", "-m", "small/"], "similarity id:"),
+    "map-one": (["map", "king", "--neighbors", "3", "-m", "small/"], "neighbors king -m small/"),
+    "norms": (["norms", "small/"], "neighbors id:0 --center -m small/"),
+    "norms-token": (["norms", "small/", "--token", "king"], "neighbors king --center -m small/"),
+    "diff": (["diff", "tied/", "tuned/"], "neighbors id:"),
+    "diff-none": (["diff", "tied/", "tied/"], "info tied/ tied/"),
+    "tokens": (["tokens", "king", "-m", "small/"], "row id:"),
+    "tokens-two": (["tokens", "king", "queen", "-m", "small/"], "vocab --counts -m small/"),
+    "tokens-only": (["tokens", "king", "-m", "only-tokenizer/"], "vocab --counts -m only-tokenizer/"),
     "undertrained": (["undertrained", "-m", "small/"], "row id:"),
     "undertrained-none": (["undertrained", "--percent", "0", "-m", "small/"], "norms -m small/"),
 }
+
+
+EVERY = [case for case in CASES if "-" not in case or case == "rope-pos"]
+"""A case of each command."""
 
 
 def follow(answer: Answer) -> str:
@@ -53,7 +72,7 @@ def test_what_is_tried_next_runs(case: str, run: Program) -> None:
     run(*shlex.split(follow(answer)), "--json").ok()
 
 
-@pytest.mark.parametrize("case", ["info", "row", "neighbors", "rope-pos", "input", "undertrained"])
+@pytest.mark.parametrize("case", EVERY)
 @pytest.mark.parametrize("form", ["json", "jsonl", "tsv", "csv"])
 def test_machine_formats_hold_the_result_and_nothing_else(case: str, form: str, run: Program) -> None:
     arguments, _ = CASES[case]
@@ -63,7 +82,7 @@ def test_machine_formats_hold_the_result_and_nothing_else(case: str, form: str, 
     assert said == ["computed", "formula", "try next"]
 
 
-@pytest.mark.parametrize("case", ["info", "row", "neighbors", "rope-pos", "input", "undertrained"])
+@pytest.mark.parametrize("case", EVERY)
 def test_a_table_is_followed_by_its_explanation(case: str, run: Program) -> None:
     arguments, expected = CASES[case]
     plain, explained = (run(*arguments, *more, "-f", "table").ok() for more in ((), ("--explain",)))
@@ -122,3 +141,13 @@ def test_names_of_strangers_are_escaped(tmp_path: Path, run: Program) -> None:
     for form in ("table", "tsv"):
         answer = run("row", "king", "--explain", "-f", form, "-m", tmp_path / "\x1b[31mred").ok()
         assert "\x1b" not in answer.text + answer.errors
+
+
+def test_an_analogy_test_is_explained(run: Program, tmp_path: Path) -> None:
+    (tmp_path / "q.txt").write_text("king queen cherry strawberry\n", encoding="utf-8")
+    answer = run("calc", "--questions", tmp_path / "q.txt", "-m", "small/", "--explain", "--json").ok()
+    assert f"calc --questions {tmp_path / 'q.txt'} --each -m small/" in follow(answer)
+    run(*shlex.split(follow(answer)), "--json").ok()
+    lines = run("calc", "-", "-m", "small/", "--explain", "--json", stdin=b"nonsense + x\nking - queen\n")
+    assert lines.status == 3
+    assert follow(lines) == "norms -m small/"

@@ -129,3 +129,11 @@ def test_the_library_gives_the_documents_of_the_command(run: Program, models: Pa
 def test_wrong_arguments(models: Path, text: str, start: int) -> None:
     with pytest.raises(InvalidArgument):
         open_model(models / "gpt2").input(text, start=start)
+
+
+def test_a_first_word_that_is_split_otherwise_is_told(run: Program) -> None:
+    told = "'pod' begins the text without a space before it, and is 2 tokens so; inside a text it is 1 token"
+    bare = run("input", "pod restarts node", "-m", "mini", "-f", "table", env={"COLUMNS": "300"}).ok().text
+    assert f'{told}: embtool input " pod restarts node"' in bare
+    for text in (" pod restarts node", "the pod restarts", "king"):
+        assert "begins the text" not in run("input", text, "-m", "mini", "-f", "table").ok().text

@@ -213,3 +213,18 @@ def test_the_script_goes_into_a_pipe_whole_or_cut(run: Program) -> None:
         assert re.search(rb"1 of 7", process.stdout.read(200))
         process.stdout.close()
         assert process.wait(PATIENCE) in (0, 141)
+
+
+def test_the_list_of_steps_is_about_the_model_that_is_named(run: Program) -> None:
+    for named in (("small/",), ("-m", "small/")):
+        shown = run("learn", *named, "-f", "table").ok().text
+        assert "on small/" in shown
+        assert "next: embtool learn 1 -m small/" in shown
+    run("learn", "./nosuch").refused(3, "./nosuch")
+
+
+def test_the_list_of_steps_cuts_no_title(run: Program) -> None:
+    for width in ("40", "50", "60", "80"):
+        shown = run("learn", "-f", "table", env={"COLUMNS": width}).ok().text
+        assert "…" not in shown
+        assert {"address", "guess"} <= set(shown.split())

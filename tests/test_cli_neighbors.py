@@ -174,7 +174,8 @@ def test_several_vectors_are_several_queries(run: Program) -> None:
         (npy(np.array([{}], dtype=object)), "npy"),
         (npy(np.full(16, np.nan)), "NaN"),
         (npy(np.full(16, 1e300)), "float32"),
-        (b"\x80\4.", "neither"),
+        (b"\x80\4.", "never loads"),
+        (b"\x81\4.", "neither"),
     ],
 )
 def test_a_vector_that_is_none(run: Program, content: bytes, word: str) -> None:

@@ -487,3 +487,14 @@ def test_dials_where_there_are_no_arrows(run: Program) -> None:
     assert row.split()[3:] == ["E", "NE", "NW"]
     drawn = run.outside("input", *SMALL, " king queen", "-f", "table", env=ascii_only).ok().text
     assert "NE E E E" in drawn
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("1,000", 1000), ("1e3", 1000), ("1.5e3", 1500), ("-1e1", -10)])
+def test_positions_are_understood_as_they_are_printed_and_said(run: Program, typed: str, meant: int) -> None:
+    (layer,) = run("rope", "--dim", "4", "--pos", typed, "--json").ok().document["layers"]
+    assert [place["position"] for place in layer["positions"]] == [meant]
+
+
+@pytest.mark.parametrize("typed", ["1.5e0", "1e", "1.5", "1e99", "1..2..3", "1e0.5"])
+def test_what_is_no_position_is_refused(run: Program, typed: str) -> None:
+    run("rope", "--dim", "4", "--pos", typed).refused(2, "--pos", typed)

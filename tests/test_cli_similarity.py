@@ -71,3 +71,42 @@ def test_lines_of_stdin_and_pools(run: Program) -> None:
     spaced = run("similarity", " king", "king", "-m", "small/", "--json").ok().document
     assert pooled["cosine"][0][1] == spaced["cosine"][0][1]
     run("similarity", "-m", "small/", stdin=b"king\n").refused(2, "two")
+
+
+def test_rows_along_a_direction(run: Program) -> None:
+    words = ("king", "queen", "cherry", "blue")
+    found = run("similarity", *words, "--along", "man", "--minus", "woman", "-m", "small/", "--json").ok().document
+    assert found["schema"] == "embtool/similarity-along@1"
+    rows = table("input").astype(np.float64)
+    man, woman = (rows[texts().index(f" {word}")] for word in ("man", "woman"))
+    direction = man / np.linalg.norm(man) - woman / np.linalg.norm(woman)
+    direction /= np.linalg.norm(direction)
+    assert [item["query"] for item in found["along"] + found["minus"]] == ["man", "woman"]
+    cosines = [item["cosine"] for item in found["items"]]
+    assert cosines == sorted(cosines, reverse=True)
+    assert {item["query"] for item in found["items"]} == set(words)
+    for item in found["items"]:
+        row = rows[item["id"]]
+        assert item["projection"] == pytest.approx(row @ direction)
+        assert item["cosine"] == pytest.approx(row @ direction / np.linalg.norm(row))
+
+
+def test_a_direction_of_several_rows(run: Program) -> None:
+    one = run("similarity", "cherry", "--along", "king", "--along", "man", "-m", "small/", "--json").ok().document
+    rows = table("input").astype(np.float64)
+    king, man, cherry = (rows[texts().index(f" {word}")] for word in ("king", "man", "cherry"))
+    direction = king / np.linalg.norm(king) + man / np.linalg.norm(man)
+    expected = cherry @ direction / np.linalg.norm(cherry) / np.linalg.norm(direction)
+    assert one["items"][0]["cosine"] == pytest.approx(expected)
+    shown = run("similarity", "cherry", "--along", "king", "--minus", "man", "-m", "small/", "-f", "table").ok().text
+    assert "along ␣king - ␣man in small/" in shown
+    assert "above 0: more like ␣king; below 0: more like ␣man" in shown
+
+
+def test_what_is_no_direction(run: Program) -> None:
+    run("similarity", "king", "queen", "--minus", "man", "-m", "small/").refused(2, "--along")
+    run("similarity", "king", "--along", "man", "--minus", "man", "-m", "small/").refused(6, "cancel")
+    run("similarity", "king", "--along", "!", "-m", "small/").refused(6, "all zero")
+    run("similarity", "king", "--along", "nonsenseword", "-m", "small/").refused(3, "nonsenseword")
+    zero = run("similarity", "king", "!", "--along", "man", "-m", "small/", "--json").ok().document["items"][-1]
+    assert (zero["query"], zero["cosine"], zero["projection"]) == ("!", None, 0)

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from help_page import options_in_help
+from help_page import on_terminal, options_in_help
 from program import Answer, Program
 from small_models import BERT_WORDS
 from tokenizers import Tokenizer
@@ -17,7 +17,7 @@ from tokenizers.models import WordPiece
 from tokenizers.processors import TemplateProcessing
 
 from embtool.cli import COMMANDS
-from embtool.cli.help import EXAMPLES
+from embtool.cli.help import EXAMPLES, FORMS
 from embtool.model import bundled_folder
 
 MINI = ("-m", "mini")
@@ -109,7 +109,7 @@ def test_help_is_a_word_too(run: Program) -> None:
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("cache", "ls")])
 def test_a_help_screen_is_clean(run: Program, command: tuple[str, ...]) -> None:
-    text = run(*command, "--help", env={"COLUMNS": "80"}).ok().text
+    text = on_terminal(run, *command, "--help") if command in ((), ("rope",)) else run(*command, "--help").ok().text
     assert not re.search(r"<bool>|<str>|<int|list\[|\.\.\.\]\.\.\.", text)
     assert "interleaved-in-half-out" in text or command != ("rope",)
     panels = re.findall(r"─ ([A-Z]\w+) ─", text)
@@ -140,9 +140,12 @@ def test_the_examples_of_the_help_screens_run(tmp_path: Path, name: str, example
         printed = subprocess.run([shell, "-c", before], capture_output=True, check=True).stdout
     words = shlex.split(after)
     assert words[0] == "embtool"
+    if "tuned" in words[1:] and "learn" not in words:
+        run("learn", "--stand-ins", "tuned").ok()  # which the example before it has made
     run(*words[1:], stdin=printed).ok()
-    shown = " ".join(run(name, "--help", env={"COLUMNS": "120"}).ok().text.split())
-    assert " ".join(example.split()) in shown
+    for flag in ("-h", "--help") if name not in FORMS else ("-h",):
+        shown = " ".join(run(*name.split(), flag, env={"COLUMNS": "120"}).ok().text.split())
+        assert " ".join(example.split()) in shown
 
 
 @pytest.mark.parametrize("command", ["neighbors", "row", "rope", "calc", "vocab", "diff", "export", "check", "map"])
@@ -153,11 +156,29 @@ def test_commands_with_many_options_have_examples(command: str) -> None:
 @pytest.mark.parametrize("name", ["", *EXAMPLES])
 def test_the_short_help_begins_with_examples_and_fits_a_small_terminal(run: Program, name: str) -> None:
     lines = run(*name.split(), "-h", env={"COLUMNS": "80"}).ok().text.rstrip("\n").split("\n")
-    if EXAMPLES.get(name, True):
-        assert len(lines) < 24
-        assert all(len(line) <= 80 for line in lines)
-        assert (lines[0][:2], lines[1][:8]) == ("# ", "embtool ") or "|" in lines[1] or "$(" in lines[1]
-        assert "--help" in " ".join(lines[-2:])
+    assert len(lines) < 24
+    assert all(len(line) <= 80 for line in lines)
+    assert (lines[0][:2], lines[1][:8]) == ("# ", "embtool ") or "|" in lines[1] or "$(" in lines[1]
+    assert "--help" in " ".join(lines[-2:])
+
+
+def test_the_short_help_of_a_part_of_a_command_is_its_own(run: Program) -> None:
+    compare = run("rope", "compare", "-h").ok().text
+    assert "Usage: embtool rope compare A B\n" in compare
+    assert "--length" in compare
+    assert "--pos" not in compare
+    cache = run("cache", "-h").ok().text
+    assert "Usage: embtool cache COMMAND\n" in cache
+    assert all(re.search(rf"^{word} +[A-Z]", cache, re.MULTILINE) for word in ("ls", "rm", "path", "verify"))
+
+
+@pytest.mark.parametrize("command", [(), ("neighbors",), ("cache",), ("cache", "ls")])
+def test_help_has_boxes_on_a_terminal_only(run: Program, command: tuple[str, ...]) -> None:
+    answer = run(*command, "--help", env={"COLUMNS": "80"}).ok()
+    assert not set("╭│╰─") & set(answer.text)
+    assert not re.search(r" +$", answer.text, re.MULTILINE)
+    assert "Options:\n" in answer.text
+    assert "╭─ Options" in on_terminal(run, *command, "--help")
 
 
 def test_the_flagship_example_is_about_words(run: Program) -> None:
@@ -327,3 +348,14 @@ def test_the_counts_of_the_vocabulary_are_those_of_its_lines(run: Program, name:
     assert sum(each["tokens"] for each in counted) == everything["tokens"] == listed
     rows = run("info", name, "--json").ok().document["tables"][0]["shape"][0]
     assert listed == rows
+
+
+def test_readings_that_were_not_taken_are_told_on_demand(run: Program) -> None:
+    told = ["'king' is read as ' king', id 1830; as typed it is id 3723, with --exact"]
+    asked = ("neighbors", "king", "strawberry", " queen", "-k", "1", *MINI)
+    assert run(*asked, "--verbose").ok().of("note") == told
+    assert run(*asked).ok().of("note") == []
+    assert run("neighbors", "-k", "1", "--verbose", *MINI, stdin=b"king\nstrawberry\n").ok().of("note") == told
+    assert run("norms", "mini", "--token", "king", "--verbose").ok().of("note") == told
+    assert run("calc", "king", "+", "strawberry", "--verbose", *MINI).ok().of("note") == told
+    assert run("calc", "king", "+", "strawberry", "--verbose", "--exact", *MINI).of("note") == []

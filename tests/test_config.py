@@ -529,3 +529,8 @@ def test_any_json_gives_a_config_or_an_error(raw: Any) -> None:
 @given(data=st.binary(max_size=64) | JSON.map(lambda raw: json.dumps(raw).encode()))
 def test_any_bytes_give_a_config_or_an_error(data: bytes) -> None:
     assert outcome(lambda: parse_config_text(data)).startswith("config.json")
+
+
+def test_a_config_shows_itself_in_a_line_and_obeys_no_name() -> None:
+    shown = repr(parse_config({"model_type": "\x1b[31mred", "vocab_size": 32000, "hidden_size": 64}))
+    assert shown == "<config 'config.json': '\\x1b[31mred', 32,000 tokens, 64 wide>"

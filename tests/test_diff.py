@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +235,7 @@ def test_figures_beyond_reading_are_capped_for_people_only(tmp_path: Path, run: 
     assert record["relative"] == pytest.approx(2.0**60 - 1)
     text = run(*pair, "-f", "table").ok().text
     assert "> 10,000%" in text
-    (line,) = (line for line in text.splitlines() if line.startswith(" changed "))
+    (line,) = (line for line in text.splitlines() if re.match(r" +1 ", line))
     assert len(line) < 100
     (column,) = (each for each in columns_of(Difference) if each.key == "outlying")
     assert [shown(column, {"outlying": held}) for held in (400024649.2, 1000.0, 2.25, -5e9)] == [
@@ -282,3 +283,20 @@ def test_two_models_are_named_in_one_way(run: Program) -> None:
     assert run("diff", "-m", "small/", "-m", "tied/", "--json").ok().document == by_argument
     for command in (("diff",), ("rope", "compare")):
         run(*command, "-m", "small/", "tied/").refused(2, "both as arguments or both by -m")
+
+
+@pytest.mark.parametrize("rank", ["relative", "distance", "cosine"])
+def test_a_narrow_terminal_keeps_the_token_and_what_it_is_ranked_by(run: Program, rank: str) -> None:
+    shown = run("diff", "tied/", "tuned/", "--rank", rank, "-f", "table", env={"COLUMNS": "42"}).ok().text
+    (heads,) = (line for line in shown.split("\n") if " id " in line)
+    assert {"token", rank} <= set(heads.split())
+    assert "status" not in heads
+
+
+def test_a_deviation_is_capped_whatever_it_is_ranked_by(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    run = Program(tmp_path / "home", tmp_path)
+    run("learn", "--stand-ins", "tuned").ok()
+    shown = run("diff", "mini", "tuned", "--rank", "cosine", "-f", "table").ok().text
+    assert "> 1,000 sd" in shown
+    assert not re.search(r"\d{4} sd", shown)

@@ -44,6 +44,7 @@ CASES: dict[str, dict[str, tuple[list[str], tuple[str, ...]]]] = {
     },
     "similarity": {
         "pair": (["similarity", "king", " queen", "-m", "small/"], FORMATS),
+        "along": (["similarity", "king", "queen", "!", "--along", "man", "--minus", "woman", "-m", "small/"], FORMATS),
         "matrix": (["similarity", "king", " queen", " blue", "!", "-m", "small/"], FORMATS),
     },
     "calc": {
@@ -65,8 +66,8 @@ CASES: dict[str, dict[str, tuple[list[str], tuple[str, ...]]]] = {
         "list": (["norms", "--list", "-m", "bert/"], FORMATS),
     },
     "undertrained": {
-        "tied": (["undertrained", "-k", "4", "--percent", "100", "-m", "tied/"], FORMATS),
-        "untied": (["undertrained", "-k", "4", "--normal", "-m", "small/"], FORMATS),
+        "tied": (["undertrained", "-k", "4", "--all", "--percent", "100", "-m", "tied/"], FORMATS),
+        "untied": (["undertrained", "-k", "4", "-m", "small/"], FORMATS),
     },
     "check": {
         "found": (["check", "small/"], FORMATS),

@@ -95,7 +95,8 @@ def test_the_answers_are_those_of_the_commands(name: str, run: Program) -> None:
     assert width["answer"] == len(asked(run, width["commands"][0])["rows"][0]["values"])
     assert next_door["answer"] == pytest.approx(asked(run, next_door["commands"][0])["cosine"][0][1])
 
-    (nearest,) = found(run, name, 2)
+    nearest, together = found(run, name, 2)
+    assert together["answer"] == pytest.approx(asked(run, together["commands"][0])["cosine"][0][1])
     cosines = asked(run, nearest["commands"][0])["cosine"][0][1:]
     assert nearest["answer"] == cosines.index(max(cosines))
 

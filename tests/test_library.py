@@ -57,7 +57,12 @@ WALK: dict[str, dict[str, Call]] = {
         "compare A B": embtool.compare_rope,
     },
     "row": {"king": lambda model, _: model.row("king"), "id:5": lambda model, _: model.row(5)},
-    "similarity": {"king queen cherry": lambda model, _: model.similarity("king", "queen", "cherry")},
+    "similarity": {
+        "king queen cherry": lambda model, _: model.similarity("king", "queen", "cherry"),
+        "king cherry --along man --minus woman": lambda model, _: model.projections(
+            "king", "cherry", along="man", minus="woman"
+        ),
+    },
     "tokens": {
         "king*queen": lambda model, _: model.tokens("king queen"),
         "king --special": lambda model, _: model.tokens("king", special=True),

@@ -364,3 +364,54 @@ def test_without_resvg_it_says_how_to_get_it(run: Program, tmp_path: Path, monke
 )
 def test_map_refuses(run: Program, arguments: tuple[str, ...], status: int, words: str) -> None:
     run("map", *arguments, "-m", "small/").refused(status, words)
+
+
+def test_leaders_are_level_and_belong_to_one_name() -> None:
+    crowd = [point(f"word{place}", 0.1 * (place % 3), 0.1 * (place // 3), 0 if place else None) for place in range(15)]
+    lines = [line for line in draw(Picture("", "", [*crowd, point("far", 9, 9)]), 80, 16) if not isinstance(line, str)]
+    text = ["".join(span for span, _ in line) for line in lines]
+    assert sum(line.count("·") + line.count("•") for line in text) == 16
+    for line in text:
+        for found in re.finditer("┄+", line):
+            beside = line[: found.start()][-1:] + line[found.end() :][:1]
+            assert sorted(beside.replace("•", "·")) == [" ", "·"], line
+
+
+def test_a_larger_terminal_has_a_larger_picture_without_being_empty() -> None:
+    points = [point(name, x, y) for name, x, y in (("a", 0, 0), ("b", 1, 2), ("c", 5, 1), ("d", 6, 3), ("e", 2, 3))]
+    heights = [len(drawn(points, width, lines)) for width, lines in ((50, 16), (80, 16), (120, 42))]
+    assert heights[0] < heights[1] < heights[2] <= 22
+
+
+def test_many_names_are_listed_by_the_part_they_fall_in() -> None:
+    corners = {"top left": (-9, 9), "top right": (9, 9), "bottom left": (-9, -9), "bottom right": (9, -9)}
+    points = [point(f"{part} {each}", *spot) for part, spot in corners.items() for each in range(20)]
+    lines = drawn(points, 60, 16)
+    for part in corners:
+        assert f"  • {part}: {', '.join(f'{part} {each}' for each in range(20))}" in lines
+
+
+def boxes(drawing: ET.Element) -> list[tuple[str, Box]]:
+    """Return the names in a picture, each with the room that its letters may fill at most."""
+    found = []
+    for text in drawing.iter(f"{SVG}text"):
+        x, y, size = (float(text.attrib[key]) for key in ("x", "y", "font-size"))
+        width = 0.6 * size * columns("".join(text.itertext()))
+        left = x - width * {"start": 0, "middle": 0.5, "end": 1}[text.get("text-anchor", "start")]
+        found.append(("".join(text.itertext()), Box(left, y - 0.8 * size, width, size)))
+    return found
+
+
+def test_a_crowded_picture_names_its_points_and_covers_none(run: Program, tmp_path: Path) -> None:
+    words = ("king", "queen", "man", "woman", "prince", "apple", "cherry", "pear", "river", "lake")
+    run("map", *words, "--neighbors", "3", "-m", "mini", "-o", tmp_path / "x.svg").ok()
+    drawing = ET.fromstring((tmp_path / "x.svg").read_text(encoding="utf-8"))  # noqa: S314 - written here
+    names = boxes(drawing)[:-2]  # without title and caption
+    discs = list(drawing.iter(f"{SVG}circle"))
+    assert len(names) == len(discs)
+    for place, (_, box) in enumerate(names):
+        assert not any(box.meets(other) for _, other in names[place + 1 :])
+        spots = [(float(disc.attrib["cx"]), float(disc.attrib["cy"])) for disc in discs]
+        assert not any(box.meets(Box(x - 3, y - 3, 6, 6)) for x, y in spots)
+    inks = {disc.attrib["class"] for disc in discs}
+    assert len(inks) == 6

@@ -295,3 +295,10 @@ def test_parts_of_a_model_say_what_they_are(models: Path) -> None:
     assert repr(model.source) == f"<files of {str(models / 'small')!r}>"
     assert repr(model.checkpoint).startswith("<safetensors checkpoint of ")
     assert "0x" not in repr(model.source) + repr(model.checkpoint) + repr(model.vocabulary) + repr(model.tables)
+
+
+def test_a_model_shows_itself_as_a_card(models: Path, tmp_path: Path) -> None:
+    card = open_model(models / "small")._repr_html_()
+    assert "model.embed_tokens.weight" in card
+    (tmp_path / "<b>").mkdir()
+    assert open_model(tmp_path / "<b>")._repr_html_().startswith("&lt;model")

@@ -49,7 +49,7 @@ def places(models: Path, tmp_path: Path) -> dict[str, str | list[str]]:
 def tables(text: str) -> list[tuple[list[str], list[list[str]], str]]:
     """Give the tables of an output: the headings, the cells of each row, and what follows.
 
-    A line that has only the last column goes on with the text of the line before.
+    A line that has only the last column, or lacks the number that each row begins with, goes on with the line before.
     """
     found = []
     printed = text.split("\n")
@@ -58,7 +58,12 @@ def tables(text: str) -> list[tuple[list[str], list[list[str]], str]]:
             end = printed.index("", place)
             heads = re.split(r" {2,}", printed[place - 1].strip())
             last = printed[place - 1].rindex(heads[-1]) if len(heads) > 1 else 0
-            whole = [row for row in printed[place + 1 : end] if not last or row[:last].strip()]
+            first = printed[place - 1].index(heads[0])  # beyond the edge where the first column, a number, has no name
+            whole = [
+                row
+                for row in printed[place + 1 : end]
+                if (not last or row[:last].strip()) and (first <= 1 or row[:first].strip())
+            ]
             rows = [re.split(r" {2,}", row.strip()) for row in whole]
             found.append((heads, rows, " ".join(printed[end:])))
     return found

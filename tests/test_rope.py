@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embtool.errors import ConfigError, UnsupportedRope
+from embtool.model import open_model
 from embtool.rope import (
     AXES,
     LAYOUTS,
@@ -564,3 +565,11 @@ def test_float32_powers_are_within_one_unit_of_the_exact_ones(theta: float, pair
     exponents = (np.arange(0, 2 * pairs, 2, dtype=np.float32) / np.float32(2 * pairs)).astype(np.float64)
     exact = 1 / theta**exponents
     assert (np.abs(single / exact - 1) < 2.5e-7).all()
+
+
+def test_settings_show_what_is_not_usual() -> None:
+    settings = RopeSettings(head_dim=64, rotary_dim=16, rope_theta=1e7)
+    assert repr(settings) == "RopeSettings(head_dim=64, rotary_dim=16, rope_theta=10000000.0)"
+    assert eval(repr(settings)) == settings  # noqa: S307 - what a repr of this kind promises
+    with open_model("mini") as model:
+        assert repr(model.rope) == "<rope of all: default, theta 10,000,000, 16 of 64 channels; context 262,144>"

@@ -52,7 +52,9 @@ def write_trained(folder: Path, *, tied: bool) -> list[int]:
 def test_the_untrained_rows_come_first(tmp_path: Path, run: Program, tied: bool) -> None:  # noqa: FBT001
     untrained = write_trained(tmp_path, tied=tied)
     count = len(untrained)
-    answer = run("undertrained", "-m", tmp_path, "-k", str(count), "--percent", "50", "--padding", "--json").ok()
+    answer = run(
+        "undertrained", "-m", tmp_path, "-k", str(count), "--percent", "50", "--all", "--padding", "--json"
+    ).ok()
     document = answer.document
     assert document["schema"] == "embtool/undertrained@1"
     assert document["indicator"] == ("distance" if tied else "norm")
@@ -66,7 +68,7 @@ def test_the_untrained_rows_come_first(tmp_path: Path, run: Program, tied: bool)
 
 def test_the_default_is_the_first_two_percent_without_padding(tmp_path: Path, run: Program) -> None:
     write_trained(tmp_path, tied=True)
-    records = run("undertrained", "-m", tmp_path, "-k", "1000", "--jsonl").ok().records
+    records = run("undertrained", "-m", tmp_path, "-k", "1000", "--all", "--jsonl").ok().records
     assert len(records) == int((len(texts()) + 2 + PADDING) * 0.02)
     assert all(record["piece"] is not None for record in records)
     assert all(record["percentile"] <= 15 for record in records)
@@ -74,7 +76,7 @@ def test_the_default_is_the_first_two_percent_without_padding(tmp_path: Path, ru
 
 def test_ordinary_tokens_with_what_contains_them(tmp_path: Path, run: Program) -> None:
     write_trained(tmp_path, tied=False)
-    document = run("undertrained", "-m", tmp_path, "--normal", "--percent", "50", "-k", "3", "--json").ok().document
+    document = run("undertrained", "-m", tmp_path, "--percent", "50", "-k", "3", "--json").ok().document
     by_text = {record["token"]: record for record in document["tokens"]}
     assert set(by_text) == set(UNTRAINED[:3])
     assert by_text[" raspb"]["within"] == [" raspbe", " raspber", " raspberr"]
@@ -172,5 +174,23 @@ def test_the_unused_rows_of_a_real_model_are_found(run: Program) -> None:
     folder = Path(__file__).parent.parent / ".models" / "minilm"
     if not folder.is_dir():
         pytest.skip("make models fetches it")
-    records = run("undertrained", "-m", folder, "-k", "30", "--jsonl").ok().records
+    records = run("undertrained", "-m", folder, "-k", "30", "--all", "--jsonl").ok().records
     assert sum("[unused" in record["piece"] for record in records) >= 15
+
+
+def test_what_a_text_can_contain_comes_first_and_the_rest_is_counted(run: Program) -> None:
+    ordinary = run("undertrained", "mini", "-k", "20", "--json").ok().document
+    assert {record["category"] for record in ordinary["tokens"]} == {"normal"}
+    assert not any(record["token"] in map(chr, range(32)) for record in ordinary["tokens"])
+    everything = run("undertrained", "mini", "-k", "1000", "--all", "--json").ok().document
+    ids = [record["id"] for record in everything["tokens"]]
+    assert everything["left_out"] == 0
+    assert ordinary["left_out"] == ids.index(ordinary["tokens"][-1]["id"]) + 1 - 20 > 0
+    assert [record["id"] for record in ordinary["tokens"]] == [
+        row for row in ids if row in {record["id"] for record in ordinary["tokens"]}
+    ]
+    shown = run("undertrained", "mini", "-k", "20", "-f", "table").ok().text
+    assert f"left out: {ordinary['left_out']} rows" in shown
+    assert "--all lists them" in shown
+    padded = run("undertrained", "mini", "-k", "20", "--padding", "--json").ok().document
+    assert {record["category"] for record in padded["tokens"]} == {"normal", "padding"}

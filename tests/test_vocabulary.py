@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import sqlite3
 import threading
 from collections.abc import Mapping
@@ -393,3 +394,26 @@ def test_an_index_may_be_collected_in_another_thread(tmp_path: Path, monkeypatch
     thread.join()
     gc.collect()
     assert read_in(tmp_path, monkeypatch).find("king").text == " king"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("id:1e3", (1000, 1000)),
+        ("id:1.5e3", (1500, 1500)),
+        ("id:1,000..1,010", (1000, 1010)),
+        ("id:1e3..2E3", (1000, 2000)),
+    ],
+)
+def test_ids_are_understood_as_they_are_printed_and_said(typed: str, meant: tuple[int, int]) -> None:
+    found = parse_ids(typed)
+    assert found is not None
+    assert (found[0], found[-1]) == meant
+
+
+@pytest.mark.parametrize(
+    "typed", ["id:1e", "id:1.5", "id:1e-3", "id:10,00", "id:1..2..3", "id:..3", "id:3..", "id:", "id:1e99"]
+)
+def test_what_is_no_id_is_refused(typed: str) -> None:
+    with pytest.raises(EmbtoolError, match=re.escape(repr(typed))):
+        parse_ids(typed)

@@ -314,6 +314,12 @@ class Config:
     origins: Mapping[str, str] = field(repr=False)
     spelled: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    def __repr__(self) -> str:
+        known = (("vocab_size", "tokens"), ("hidden_size", "wide"), ("num_hidden_layers", "layers"))
+        sizes = [f"{getattr(self, name):,} {noun}" for name, noun in known if getattr(self, name) is not None]
+        kind = "no model_type" if self.model_type is None else repr(self.model_type)
+        return f"<config {self.file!r}: {', '.join([kind, *sizes])}>"
+
     @property
     def fields(self) -> Fields:
         """The language model's part of the file, for reading more of it."""

@@ -23,7 +23,12 @@ class Ink(StrEnum):
     TEXT = "text"
     SOFT = "soft"
     MARK = "mark"
-    NEAR = "near"
+    BLUE = "blue"
+    ORANGE = "orange"
+    GREEN = "green"
+    PURPLE = "purple"
+    RED = "red"
+    TEAL = "teal"
     LINE = "line"
     TINT = "tint"
     FAINT = "faint"
@@ -34,7 +39,12 @@ LIGHT: Mapping[Ink, str] = {
     Ink.TEXT: "#1b2733",
     Ink.SOFT: "#566675",
     Ink.MARK: "#0b63ce",
-    Ink.NEAR: "#7c9abf",
+    Ink.BLUE: "#0b63ce",
+    Ink.ORANGE: "#b45f06",
+    Ink.GREEN: "#2e7d32",
+    Ink.PURPLE: "#7b3fb5",
+    Ink.RED: "#c62842",
+    Ink.TEAL: "#00796b",
     Ink.LINE: "#cdd6e0",
     Ink.TINT: "#c4dcf8",
     Ink.FAINT: "#eef4fb",
@@ -45,7 +55,12 @@ DARK: Mapping[Ink, str] = {
     Ink.TEXT: "#e3e9f0",
     Ink.SOFT: "#9aabbb",
     Ink.MARK: "#6db0ff",
-    Ink.NEAR: "#7590b0",
+    Ink.BLUE: "#6db0ff",
+    Ink.ORANGE: "#f0a04b",
+    Ink.GREEN: "#7bc67e",
+    Ink.PURPLE: "#c08bf0",
+    Ink.RED: "#f27a8c",
+    Ink.TEAL: "#5cc9b9",
     Ink.LINE: "#3a4958",
     Ink.TINT: "#214468",
     Ink.FAINT: "#18232f",

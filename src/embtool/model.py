@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from embtool.questions.analogy import AnalogyAnswer
     from embtool.questions.calc import CalcAnswer
     from embtool.questions.check import CheckAnswer
+    from embtool.questions.direction import DirectionAnswer
     from embtool.questions.export import ExportAnswer
     from embtool.questions.info import InfoAnswer
     from embtool.questions.input import InputAnswer, InputComparison
@@ -127,6 +129,13 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<model {self.name!r}>"
+
+    def _repr_html_(self) -> str:
+        """Show itself in a notebook as what `info` tells, or by its name where that cannot be told."""
+        try:
+            return self.info()._repr_html_()
+        except EmbtoolError:
+            return escape(repr(self))
 
     @property
     def name(self) -> str:
@@ -553,6 +562,37 @@ class Model:
         asked, reading = self.token_table(table), Reading(exact=exact, pool=pool)
         return ask_similarity(asked, [asked.one(token, reading) for token in tokens], reading, metric)
 
+    def projections(
+        self,
+        *tokens: str | int,
+        along: "str | int | Sequence[str | int]",
+        minus: "str | int | Sequence[str | int]" = (),
+        table: str = "input",
+        exact: bool = False,
+        pool: str | None = None,
+    ) -> "DirectionAnswer":
+        """Tell how far the rows of tokens lie along a direction; see `embtool.questions.direction`.
+
+        Args:
+            tokens: the tokens.
+            along: one token or several, whose rows at length 1 are added up to the direction.
+            minus: those that are subtracted from it.
+            table: the role of the table.
+            exact: take each text as typed.
+            pool: make one vector of a text of several tokens.
+
+        Raises:
+            UnknownToken: one is no token, or several without `pool`.
+            InvalidArgument: no token is named.
+            FormatError: a row is not finite, or the direction has no length.
+        """
+        from embtool.questions.direction import ask_direction  # noqa: PLC0415 - as above
+
+        asked, reading = self.token_table(table), Reading(exact=exact, pool=pool)
+        named = ([each] if isinstance(each, str | int) else each for each in (tokens, along, minus))
+        queries, plus, less = ([asked.one(token, reading) for token in each] for each in named)
+        return ask_direction(asked, queries, plus, less, reading)
+
     def tokens(self, text: str, *, special: bool = False) -> "TokensAnswer":
         """Split a text into tokens; see `embtool.questions.tokens`. `special` adds what the tokenizer puts around it.
 
@@ -570,7 +610,7 @@ class Model:
         indicator: str | None = None,
         reference: "Sequence[str]" = ("auto",),
         percent: float = 2.0,
-        normal: bool = False,
+        normal: bool = True,
         padding: bool = False,
         table: str = "input",
     ) -> "UndertrainedAnswer":

@@ -7,6 +7,7 @@ no room is left out, and its point stays.
 
 import html
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -29,9 +30,18 @@ EDGE = 32
 TITLE_ROOM, CAPTION_ROOM = 60, 52
 """Where points stand, in pixels: so far from the edges, below the title, above the caption."""
 
-LEGEND = "Pale points are nearest rows of the point they are joined to."
+LEGEND = "Small points are nearest rows of the point they are joined to."
 
-FONT = 13
+GROUPS = (Ink.BLUE, Ink.ORANGE, Ink.GREEN, Ink.PURPLE, Ink.RED, Ink.TEAL)
+"""Of a point that was asked for and its neighbours, in turn."""
+
+FAR = (14.0, 26.0, 38.0, 50.0)
+"""How far from its mark a name stands, at the end of a leader, where there is no room beside it; in pixels."""
+
+STEP = 6.0
+"""Every so many pixels of a line are kept free of names, if there is room elsewhere."""
+
+FONT = 15
 MARK = 12.0
 """The height of a name's letters and the room that a point takes, in pixels."""
 
@@ -92,11 +102,19 @@ class Box:
 
 
 def place_labels(
-    marks: Sequence[Box], sizes: Sequence[tuple[float, float] | None], frame: Box, gap: float, air: tuple[float, float]
+    marks: Sequence[Box],
+    sizes: Sequence[tuple[float, float] | None],
+    frame: Box,
+    gap: float,
+    air: tuple[float, float],
+    *,
+    far: Sequence[float] = (),
+    avoided: Sequence[Box] = (),
 ) -> list[Box | None]:
     """Place a label, of width and height, beside each mark that has one, the earlier first, so that nothing is covered.
 
-    A label keeps so much air, across and down, to every mark but its own, and across to other labels.
+    A label keeps so much air, across and down, to every mark but its own, and across to other labels. Where there is no
+    room beside its mark, it stands so `far` away. What is `avoided` it covers only where there is no other place.
 
     Returns a box for each label, or None where there is no room for it inside the frame.
     """
@@ -114,8 +132,11 @@ def place_labels(
                 or any(beside.meets(label) for label in labels)
             )
 
-        spots = _spots(mark, size, gap) if size is not None else iter(())
-        found.append(next((spot for spot in spots if spot.inside(frame) and free(spot)), None))
+        around = [mark, *(mark.grown(more, more) for more in far)]
+        spots = [] if size is None else [spot for each in around for spot in _spots(each, size, gap)]
+        possible = [spot for spot in spots if spot.inside(frame) and free(spot)]
+        clear = (spot for spot in possible if not any(spot.meets(other) for other in avoided))
+        found.append(next(clear, next(iter(possible), None)))
     return found
 
 
@@ -164,26 +185,45 @@ def to_drawing(picture: Picture) -> Drawing:
     """Draw a picture with shapes, which `drawing` writes as SVG or PNG."""
     frame = Box(EDGE, TITLE_ROOM, WIDTH - 2 * EDGE, HEIGHT - TITLE_ROOM - CAPTION_ROOM)
     placed = [(frame.left + x, frame.top + y) for x, y in fit(picture.points, frame.width, frame.height)]
-    lines, discs, names = [], [], []
-    for spot, point in zip(placed, picture.points, strict=True):
-        main = point.parent is None
+    asked = [place for place, point in enumerate(picture.points) if point.parent is None]
+    inks = {place: GROUPS[order % len(GROUPS)] for order, place in enumerate(asked)}
+    lines, leaders, discs, names = [], [], [], []
+    for place, (spot, point) in enumerate(zip(placed, picture.points, strict=True)):
+        ink = inks[place if point.parent is None else point.parent]
         if point.parent is not None:
             lines.append(Line(placed[point.parent], spot, Ink.LINE, 1.2))
-        disc = Disc(spot, *((5, Ink.MARK) if main else (3.5, Ink.NEAR)), about=f"{point.name}  {point.about}".strip())
-        discs.append(disc)
+        radius = 5.5 if point.parent is None else 3.5
+        discs.append(Disc(spot, radius, ink, about=f"{point.name}  {point.about}".strip()))
     marks = [Box(x - MARK / 2, y - MARK / 2, MARK, MARK) for x, y in placed]
     sizes = [(columns(point.name) * LETTER * FONT, 1.25 * FONT) for point in picture.points]
-    labels = place_labels(marks, sizes, frame, MARK / 3, (FONT, MARK / 4))
+    steps = [box for line in lines for box in _steps(line)]
+    labels = place_labels(marks, sizes, frame, MARK / 3, (FONT / 2, MARK / 4), far=FAR, avoided=steps)
     for label, mark, point in zip(labels, marks, picture.points, strict=True):
         if label is None:
             continue
-        ink = Ink.TEXT if point.parent is None else Ink.SOFT
-        names.append(_beside(label, mark, point.name, ink))
+        name = _beside(label, mark, point.name, Ink.TEXT if point.parent is None else Ink.SOFT)
+        if not label.grown(MARK, MARK).meets(mark):
+            leaders.append(Line(_nearest(label, mark), (mark.left + MARK / 2, mark.top + MARK / 2), Ink.SOFT, 0.8))
+        names.append(name)
     room = WIDTH - 2 * EDGE
     title = Words((EDGE, 40), picture.title, fitted(picture.title, 18, room), bold=True)
     said = f"{_sentence(picture.caption)} {LEGEND}" if lines else _sentence(picture.caption)
     caption = Words((EDGE, HEIGHT - 24), said, fitted(said, 13, room), Ink.SOFT)
-    return Drawing(picture.title, said, WIDTH, HEIGHT, [*lines, *discs, *names, title, caption])
+    return Drawing(picture.title, said, WIDTH, HEIGHT, [*lines, *leaders, *discs, *names, title, caption])
+
+
+def _steps(line: Line) -> Iterator[Box]:
+    """Yield small boxes along a line."""
+    (x, y), (end_x, end_y) = line.start, line.end
+    many = int(math.hypot(end_x - x, end_y - y) / STEP)
+    for step in range(1, many):
+        yield Box(x + (end_x - x) * step / many - 1, y + (end_y - y) * step / many - 1, 2, 2)
+
+
+def _nearest(label: Box, mark: Box) -> tuple[float, float]:
+    """Return the point of a label's box that is nearest to its mark."""
+    x, y = mark.left + mark.width / 2, mark.top + mark.height / 2
+    return min(max(x, label.left), label.left + label.width), min(max(y, label.top), label.top + label.height)
 
 
 def _sentence(text: str) -> str:

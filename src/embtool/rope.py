@@ -16,7 +16,7 @@ To add a RoPE type: write one function under `@rope_type("name")`, and name its 
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -114,6 +114,16 @@ class RopeSettings:
     exponent_dim: int | None = None
     mrope_section: tuple[int, ...] | None = None
     mrope_order: MropeOrder = "sectioned"
+
+    def __repr__(self) -> str:
+        stated = ((field, getattr(self, field.name)) for field in fields(self))
+        shown = ", ".join(f"{field.name}={value!r}" for field, value in stated if value != field.default)
+        return f"RopeSettings({shown})"
+
+    @property
+    def summary(self) -> str:
+        """What turns how, in a few words."""
+        return f"{self.rope_type}, theta {self.rope_theta:,.10g}, {self.turning_width} of {self.head_dim} channels"
 
     def __post_init__(self) -> None:
         """Refuse settings that no formula could use, naming the field."""

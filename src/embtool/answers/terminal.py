@@ -30,7 +30,7 @@ MOST_NAMED = 6
 """Columns named among those for which a terminal has no room; of more, the first."""
 
 ORNAMENTS = {"␣": "_", "×": "x", "…": "...", "·": "-", "–": "-", "─": "-", "→": "->", "≥": ">=", "█": "#", "•": "o"}
-ORNAMENTS |= {"“": '"', "”": '"', "┄": ".", "‖": "|", "√": "sqrt", "₀": "0", "₁": "1", "²": "^2"}
+ORNAMENTS |= {"“": '"', "”": '"', "┄": ".", "‖": "|", "│": "|", "√": "sqrt", "₀": "0", "₁": "1", "²": "^2"}
 ORNAMENTS |= zip("▁▂▃▄▅▆▇", ".:-=+*%", strict=True)
 ORNAMENTS |= zip("▏▎▍▌▋▊▉", (".", ".", ":", ":", "+", "+", "+"), strict=True)
 """Characters of this program's own that a stream may lack, and what stands for them then."""
@@ -223,9 +223,7 @@ class _Grid:
         """Return the lines of a cell: several where it is prose that is longer than its column."""
         if not self._columns[place].prose or self._measure(text) <= width:
             return [text]
-        from rich.text import Text  # noqa: PLC0415 - as above
-
-        return [line.plain.rstrip() for line in Text(text).wrap(self._console, width)]
+        return folded(text, width)
 
     def _cut(self, text: str, width: int) -> str:
         if self._measure(text) <= width:
@@ -262,13 +260,55 @@ def _print_hanging(
     shown = Text(encodable(safe(text), stream), style=style)
     label, rest = shown.divide([indent])
     label.stylize(label_style)
-    for order, line in enumerate(rest.wrap(console, max(console.width - max(indent, label.cell_len), 1))):
-        _print_line(label + line if not order else Text(" " * indent) + line, console)
+    for order, line in enumerate(folded(rest.plain, max(console.width - max(indent, label.cell_len), 1))):
+        _print_line((label if not order else Text(" " * indent)) + Text(line, style=style), console)
+
+
+PIECE = re.compile(r" *(?:[^ ]| %)+")
+"""The blanks before a word and the word; a percent sign stays with its number."""
+
+JOINT = re.compile(r"[./_:,-](?=.)")
+"""Where a name that is wider than a line is broken."""
+
+
+def folded(text: str, width: int) -> list[str]:
+    """Break a text into lines of at most `width` columns, at blanks, and a longer name behind a dot, dash or slash.
+
+    >>> folded("tensor model.embed_tokens.weight is 50 % of it", 20)
+    ['tensor', 'model.embed_tokens.', 'weight is 50 % of it']
+    """
+    from rich.cells import cell_len  # noqa: PLC0415 - as above
+
+    lines, line = [], ""
+    for piece in PIECE.findall(text):
+        if cell_len(line + piece) <= width:
+            line += piece
+            continue
+        lines.append(line)
+        line = piece.lstrip()
+        while cell_len(line) > width:
+            room = _room(line, width)
+            cut = max((found.end() for found in JOINT.finditer(line, 0, room + 1) if found.end() <= room), default=room)
+            lines.append(line[:cut])
+            line = line[cut:]
+    return [each for each in [*lines, line] if each] or [""]
+
+
+def _room(text: str, width: int) -> int:
+    """Count the characters of a text that fill `width` columns, one at least."""
+    from rich.cells import cell_len  # noqa: PLC0415 - as above
+
+    filled = 0
+    for place, character in enumerate(text):
+        filled += cell_len(character)
+        if filled > width:
+            return max(place, 1)
+    return len(text)
 
 
 def _indent(line: str) -> int:
     """Find where the text of a line begins: behind its blanks, and behind a label that blanks stand after."""
-    found = re.match(r" *(?:\S+ {2,})?", line)
+    found = re.match(r" *(?:• |\S+ {2,})?", line)
     return len(found[0]) if found is not None and found[0] != line else 0
 
 
@@ -313,10 +353,8 @@ class Page:
 
     def say(self, text: str, style: str = "", *, indent: int = 0) -> None:
         """Print a paragraph."""
-        for part in self._text(text, style).wrap(self._console, self._width - indent):
-            part.rstrip()
-            part.pad_left(indent)
-            self._console.print(part, soft_wrap=True)
+        for part in folded(self._text(text, style).plain, self._width - indent):
+            self._console.print(self._text(" " * indent + part, style), soft_wrap=True)
 
     def line(self, text: str, style: str = "") -> None:
         """Print one line as it is, however long, so that it can be copied."""

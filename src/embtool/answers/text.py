@@ -9,12 +9,11 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Sequence
-from decimal import Decimal
 
 from embtool import counts
 from embtool.checkpoint import runs
 
-count, plural = counts.count, counts.plural
+count, plural, plain_number = counts.count, counts.plural, counts.plain_number
 
 MANY = 4
 """Ranges from which on only the ends are shown."""
@@ -132,23 +131,6 @@ def bar(share: float, width: int) -> str:
     """
     eighths = max(round(min(max(share, 0.0), 1.0) * width * 8), 1 if share > 0 else 0)
     return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
-
-
-THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
-POWER = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,15})?[eE]\+?[0-9]{1,2}")
-
-
-def plain_number(text: str) -> str:
-    """Return a number as it is printed (1,000) or said (1e6) as its digits; any other text as it is.
-
-    >>> plain_number("248,320"), plain_number("1e6"), plain_number("1,00")
-    ('248320', '1000000', '1,00')
-    """
-    if THOUSANDS.fullmatch(text):
-        return text.replace(",", "")
-    if POWER.fullmatch(text) and Decimal(text) == int(Decimal(text)):
-        return str(int(Decimal(text)))
-    return text
 
 
 def size(nbytes: int) -> str:

@@ -68,6 +68,8 @@ class _Group(typer.core.TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{**settings, "help": _flowing(settings.get("help") or "")})
+        if not sys.stdout.isatty():
+            self.rich_markup_mode = None  # as of its commands, in `help.tidy`
         for name, (panel, summary) in COMMANDS.items():
             self.add_command(typer.core.TyperCommand(name, help=summary, short_help=summary, rich_help_panel=panel))
 

@@ -16,7 +16,7 @@ from embtool.cli.options import TokenOptions
 from embtool.errors import EmbtoolError
 from embtool.neighbors import MOST_QUERIES
 from embtool.token_table import TokenTable
-from embtool.vocabulary import Query, note_of_bare, parse_ids
+from embtool.vocabulary import Query, Token, Vocabulary, note_of_bare, parse_ids
 
 NOT_FOUND = 3
 
@@ -39,6 +39,7 @@ class Batch:
     def __init__(self, texts: list[str] | None, options: TokenOptions, table: TokenTable) -> None:
         self.reading = options.reading
         self.strict = options.strict
+        self.verbose = options.verbose
         self.table = table
         self.typed = None if not texts or texts == ["-"] else texts
         self.failed = 0
@@ -49,7 +50,7 @@ class Batch:
         """Answer every query, up to `at_once` together."""
         if self.typed is not None:
             plans = [self._look_up(text) for text in self.typed]
-            self._note_bare(query for plan in plans if isinstance(plan, list) for query in plan)
+            self._tell([query for plan in plans if isinstance(plan, list) for query in plan])
             for queries in in_chunks((query for plan in plans for query in plan), at_once):
                 yield from answer(queries)
             return
@@ -66,7 +67,7 @@ class Batch:
         """Look up every text."""
         texts = read_lines() if self.typed is None else self.typed
         queries = [query for text in texts for query in self._look_up(text)]
-        self._note_bare(queries)
+        self._tell(queries)
         return queries
 
     def finish(self) -> None:
@@ -74,12 +75,13 @@ class Batch:
         if self.failed:
             raise typer.Exit(NOT_FOUND)
 
-    @staticmethod
-    def _note_bare(queries: Iterable[Query]) -> None:
-        """Say once which words were taken as typed; the queries of a range are not made for that."""
+    def _tell(self, queries: Sequence[Query]) -> None:
+        """Say once which words were taken as typed, and if asked how each was read; no range is made for that."""
         told = note_of_bare(queries)
         if told is not None:
             note(told)
+        if self.verbose:
+            tell_readings(self.table.vocabulary, ((query.text, query.token) for query in queries))
 
     def _look_up(self, text: str) -> Iterable[Query]:
         """Look up one text; the queries of a range are made as needed."""
@@ -94,9 +96,12 @@ class Batch:
     def _line(self, line: Line) -> list[Query | Failure]:
         """Look up a line of stdin, or report it."""
         try:
-            return list(self._look_up(checked(line)))
+            found = list(self._look_up(checked(line)))
         except EmbtoolError as error:
             return [self._report(error, line if isinstance(line, str) else None)]
+        if self.verbose:
+            tell_readings(self.table.vocabulary, ((query.text, query.token) for query in found))
+        return [*found]
 
     def _answer(self, looked: Sequence[Query | Failure], answer: AnswerAll) -> Iterable[Answer | Failure]:
         """Answer queries of stdin together; where one of them fails, each by itself."""
@@ -117,6 +122,14 @@ class Batch:
         report(error, about=text)
         self.failed += 1
         return Failure("query", text, error)
+
+
+def tell_readings(vocabulary: Vocabulary | None, read: Iterable[tuple[str, Token | None]]) -> None:
+    """Say of each text that was read as another token's which one, and which it would be as it was typed."""
+    for text, token in read:
+        if vocabulary is not None and token is not None and token.text != text and text in vocabulary:
+            typed = vocabulary[text]
+            note(f"{text!r} is read as {token.text!r}, id {token.id}; as typed it is id {typed.id}, with --exact")
 
 
 Item = TypeVar("Item")

@@ -10,10 +10,12 @@ import typer.core
 
 from embtool.answers import Answer, Failure
 from embtool.cli import completion
-from embtool.cli.batch import NOT_FOUND
+from embtool.cli.batch import NOT_FOUND, tell_readings
+from embtool.cli.explanations import About, explain_analogies, explain_calc
 from embtool.cli.lines import Line, checked, cut_lines, read_entries
 from embtool.cli.messages import report
 from embtool.cli.options import (
+    ExplainOptions,
     Metric,
     ModelOptions,
     OutputOptions,
@@ -26,7 +28,7 @@ from embtool.cli.options import (
 from embtool.cli.reading import read_input
 from embtool.errors import EmbtoolError
 from embtool.questions.analogy import ask_analogies
-from embtool.questions.calc import Calculator
+from embtool.questions.calc import CalcAnswer, Calculator
 from embtool.token_table import TokenTable
 from embtool.vocabulary import parse_expression
 
@@ -89,6 +91,7 @@ def run(
     token: TokenOptions,
     model: ModelOptions,
     output: OutputOptions,
+    explain: ExplainOptions,
 ) -> None:
     """Rank the rows nearest to an expression: embtool calc king - man + woman.
 
@@ -102,20 +105,38 @@ def run(
     if questions is not None and expression:
         raise typer.BadParameter("--questions asks its own: name no tokens beside it")
     if questions is not None:
-        return _answer_test(questions, find_table(model.open(), table), token, output, each=each)
+        opened = model.open()
+        asked = find_table(opened, table)
+        _answer_test(questions, asked, token, output, each=each)
+        if explain.explain:
+            about = About(opened, model.reached, asked.table)
+            explain_analogies(about, str(questions), each=each).show(output.format)
+        return
     if each:
         raise typer.BadParameter("--each lists the questions of --questions FILE")
     lines = None if expression and expression != ["-"] else read_entries()
     if lines is None:
         parse_expression(expression or [])  # before a model is opened
-    asked = find_table(model.open(), table)
+    opened = model.open()
+    asked = find_table(opened, table)
+    found: CalcAnswer | None = None
+    failed: list[Line] = []
     with asked.open() as reader:
         calculator = Calculator(
             asked, reader, top, metric.value, token.reading, include_inputs, False if no_normalize else None
         )
-        if lines is not None:
-            return _answer_lines(lines, calculator, output, strict=token.strict)
-        return output.emit([calculator.answer(expression or [])])
+        if lines is None:
+            found = calculator.answer(expression or [])
+            if token.verbose:
+                tell_readings(asked.vocabulary, ((term.query, term.token) for term in found.terms))
+            output.emit([found])
+        else:
+            answers = _answers(lines, calculator, failed, strict=token.strict)
+            output.emit(answers, blank=calculator.blank)
+    if explain.explain:
+        explain_calc(About(opened, model.reached, asked.table), found).show(output.format)
+    if failed:
+        raise typer.Exit(NOT_FOUND)
 
 
 app.command("calc", cls=_Calc, help=run.__doc__)(expand(run))
@@ -128,22 +149,17 @@ def _answer_test(file: Path, asked: TokenTable, token: TokenOptions, output: Out
     output.emit(found.each if each else found)
 
 
-def _answer_lines(lines: Iterator[Line], calculator: Calculator, output: OutputOptions, *, strict: bool) -> None:
-    """Answer each line of stdin as it comes; one that fails is reported, and the rest goes on."""
-    failed: list[Line] = []
-
-    def answers() -> Iterator[Answer | Failure]:
-        for line in lines:
-            try:
-                yield calculator.answer(checked(line))
-            except EmbtoolError as error:
-                if strict:
-                    raise
-                text = line if isinstance(line, str) else None
-                report(error, about=text)
-                failed.append(line)
-                yield Failure("query", text, error)
-
-    output.emit(answers(), blank=calculator.blank)
-    if failed:
-        raise typer.Exit(NOT_FOUND)
+def _answers(
+    lines: Iterator[Line], calculator: Calculator, failed: list[Line], *, strict: bool
+) -> Iterator[Answer | Failure]:
+    """Answer each line of stdin as it comes; one that fails is reported and kept, and the rest goes on."""
+    for line in lines:
+        try:
+            yield calculator.answer(checked(line))
+        except EmbtoolError as error:
+            if strict:
+                raise
+            text = line if isinstance(line, str) else None
+            report(error, about=text)
+            failed.append(line)
+            yield Failure("query", text, error)

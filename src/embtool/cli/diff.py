@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from embtool.cli import completion
-from embtool.cli.options import ModelOptions, OutputOptions, TableName, Top, find_table
+from embtool.cli.explanations import About, explain_diff
+from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, TableName, Top, find_table
 from embtool.questions.diff import Matching, ask_diff
 from embtool.table_diff import Moved
 
@@ -30,6 +31,7 @@ def run(
     table: TableName = "input",
     model: ModelOptions,
     output: OutputOptions,
+    explain: ExplainOptions,
 ) -> None:
     """Compare the tables of two models, row by row: a base and its fine-tune, or an original and a quantised copy.
 
@@ -38,7 +40,11 @@ def run(
     beyond the median of all that changed, in robust standard deviations (sd). -k limits each kind.
     """
     first, second = model.two(typed, "embtool diff A B")
-    found = ask_diff(find_table(first, table), find_table(second, table), k=top, by=by, rank=rank)
+    ours, theirs = find_table(first, table), find_table(second, table)
+    found = ask_diff(ours, theirs, k=top, by=by, rank=rank)
     output.emit(found)
+    if explain.explain:
+        one, other = (About(each, model.reached, asked.table) for each, asked in ((first, ours), (second, theirs)))
+        explain_diff(one, other, found).show(output.format)
     if exit_code and found.comparison.differs:
         raise typer.Exit(FOUND)

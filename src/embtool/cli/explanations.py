@@ -17,12 +17,19 @@ from embtool.cli.messages import note
 from embtool.errors import EmbtoolError
 from embtool.model import Model
 from embtool.positions import Rope
+from embtool.questions.calc import CalcAnswer
+from embtool.questions.diff import DiffAnswer
+from embtool.questions.map import MapAnswer
+from embtool.questions.similarity import SimilarityAnswer
 from embtool.sequence import InputSequence
 from embtool.table import EmbeddingTable
 from embtool.vocabulary import Query
 
 FAR = 1000
 """A position to try: far enough for slow pairs to have moved."""
+
+MOST_TRIED = 8
+"""Tokens of a command to try."""
 
 LONGEST_TEXT = 60
 """Characters of a text that is repeated in a command."""
@@ -68,6 +75,10 @@ class About:
         """Write a command line about this model and table."""
         role = () if self.table is None or self.table.role == "input" else ("--table", self.table.role)
         return (name, *arguments, *role, *self.of_model())
+
+    def of(self, name: str) -> tuple[str, ...]:
+        """Write the command line of a command that takes this model as its argument."""
+        return (name, self.model.name, *self.reached)
 
     def of_model(self) -> tuple[str, ...]:
         """The options that name the model."""
@@ -235,3 +246,130 @@ def explain_undertrained(about: About, indicator: str, first: int | None) -> Exp
     if first is None:
         return Explanation(computed, formula, about.command("norms"), "the shortest and longest rows by name")
     return Explanation(computed, formula, about.command("row", f"id:{first}"), "the first of them, number by number")
+
+
+def explain_similarity(about: About, found: SimilarityAnswer) -> Explanation:
+    """Explain `embtool similarity`."""
+    computed = (
+        "Two rows at a time were multiplied number by number and summed up, in float64: for the cosine divided by both "
+        "lengths. Nothing else of the model took part."
+    )
+    formula = "cosine = a·b / (‖a‖ ‖b‖);  dot = a·b = a₀b₀ + a₁b₁ + …;  euclidean = ‖a - b‖"
+    if found.odd is not None:
+        computed += " What belongs least has the lowest cosine with the mean of all, each at length 1."
+        formula += ";  belongs = cosine of a and mean(row / ‖row‖)"
+    if not about.finite:
+        return Explanation(computed, formula, about.command("norms"), "where the rows stand that are not finite")
+    follow = about.command("neighbors", about.token)
+    return Explanation(computed, formula, follow, "whether there are nearer rows than those that were named")
+
+
+def explain_direction(about: About) -> Explanation:
+    """Explain `embtool similarity --along`."""
+    computed = (
+        "The rows of the direction were scaled to length 1 and added up, those of --minus subtracted; each row was "
+        "then held against that one arrow. What an arrow between two words means is for whoever reads it to say."
+    )
+    formula = "d = Σ along/‖along‖ - Σ minus/‖minus‖;  cosine = row·d / (‖row‖ ‖d‖);  projection = row·d / ‖d‖"
+    if not about.finite:
+        return Explanation(computed, formula, about.command("norms"), "where the rows stand that are not finite")
+    return Explanation(computed, formula, about.command("neighbors", about.token), "what is near the first of them")
+
+
+def explain_calc(about: About, found: CalcAnswer | None) -> Explanation:
+    """Explain `embtool calc`; of an expression the answer is found, of lines of stdin none is."""
+    at_length = found is None or found.normalized
+    scaled = "scaled to length 1, then " if at_length else ""
+    computed = (
+        f"Each row of the expression was {scaled}added or subtracted, and the sum held against every row of the table. "
+        "The expression's own tokens are left out, for one of them is nearly always the nearest: a habit of such tests "
+        "that flatters them."
+    )
+    formula = "v = ±row₁/‖row₁‖ ±row₂/‖row₂‖ …" if at_length else "v = ±row₁ ±row₂ …"
+    formula += f";  {METRICS[found.metric if found is not None else 'cosine']}, of v and each row"
+    terms = [] if found is None else sorted(found.terms, key=lambda term: -term.sign)
+    if found is None or terms[0].sign < 0 or any(term.id is None for term in terms):
+        return Explanation(computed, formula, about.command("norms"), "what all rows have in common")
+    first, *rest = (part for term in terms for part in ("+" if term.sign > 0 else "-", f"id:{term.id}"))
+    follow = about.command("calc", *rest, *(("--include-inputs",) if found.inputs_left_out else ("--no-normalize",)))
+    why = (
+        "the same with its own tokens" if found.inputs_left_out else "the same with rows at the lengths that they have"
+    )
+    assert first == "+", "a sum begins with what is added"
+    return Explanation(computed, formula, follow, why)
+
+
+def explain_analogies(about: About, file: str, *, each: bool) -> Explanation:
+    """Explain `embtool calc --questions`."""
+    computed = (
+        "For each question a b c d the row nearest by cosine to b - a + c was looked for, a, b and c left out, and is "
+        "right where it is d (3CosAdd, as in gensim). Questions with a word that is not one token were skipped."
+    )
+    formula = "v = b/‖b‖ - a/‖a‖ + c/‖c‖;  right where the largest cosine of v and a row is that of d"
+    if each or file == "-":
+        return Explanation(computed, formula, about.command("norms"), "what all rows have in common")
+    follow = about.command("calc", "--questions", file, "--each")
+    return Explanation(computed, formula, follow, "every question with what was answered")
+
+
+def explain_map(about: About, found: MapAnswer) -> Explanation:
+    """Explain `embtool map`."""
+    whose = "these rows" if found.basis == "tokens" else "the whole table"
+    computed = (
+        f"The mean was taken away, and each row laid on the two axes along which {whose} spread most (PCA). Such a "
+        f"shadow leaves out the rest: it keeps {found.kept:.1%} of the variance: what is near here may be far away."
+    )
+    formula = "x = (row - mean)·axis₁, y = (row - mean)·axis₂;  keeps = (x² + y² of all) / ‖row - mean‖² of all"
+    ids = dict.fromkeys(point.id for point in found.points if point.rank is None and point.id is not None)
+    if len(ids) > 1:
+        follow = about.command("similarity", *(f"id:{row}" for row in list(ids)[:MOST_TRIED]))
+        return Explanation(computed, formula, follow, "how near they are with nothing left out")
+    return Explanation(computed, formula, about.command("neighbors", about.token), "what is near with nothing left out")
+
+
+def explain_norms(about: About) -> Explanation:
+    """Explain `embtool norms`."""
+    computed = (
+        "One pass over the whole table: the length of every row, the mean of all rows, and how the variance spreads "
+        "over directions. The model was not run."
+    )
+    formula = (
+        "norm = ‖row‖;  the mean row's share = rows × ‖mean‖² / sum of ‖row‖²;  effective rank = (sum of variances)² / "
+        "sum of variances², of the principal axes"
+    )
+    if not about.finite:
+        return Explanation(computed, formula, about.of("info"), "which tables there are")
+    follow = about.command("neighbors", about.token, "--center")
+    return Explanation(computed, formula, follow, "neighbours without the mean that all rows have in common")
+
+
+def explain_diff(ours: About, theirs: About, found: DiffAnswer) -> Explanation:
+    """Explain `embtool diff`."""
+    computed = (
+        f"Rows of the same {found.by} were read from both tables and compared as numbers, in float64, whatever dtype "
+        "each is stored in. Those that hold NaN or infinity come first, then those that moved farthest."
+    )
+    formula = (
+        "distance = ‖b - a‖;  relative = ‖b - a‖ / ‖a‖;  sd: (x - median) / (1.4826 × median of |x - median|), x being "
+        "what is ranked by, of the rows that changed"
+    )
+    farthest = next((each.id_b for each in found if each.id_b is not None and each.cosine is not None), None)
+    if farthest is None:
+        both = ("info", ours.model.name, theirs.model.name, *ours.reached)
+        return Explanation(computed, formula, both, "what else differs: shapes, dtypes, positions")
+    follow = theirs.command("neighbors", f"id:{farthest}")
+    return Explanation(computed, formula, follow, "where the row that moved farthest stands now")
+
+
+def explain_tokens(model: Model, reached: Sequence[str], first: int | None) -> Explanation:
+    """Explain `embtool tokens`; `first` is the id of the first token, if there is one."""
+    about = About(model, reached)
+    computed = (
+        "The tokenizer's own rules cut the text into pieces of its vocabulary; no weights were read. An id is the "
+        "number of the piece, and of the row that the model reads for it."
+    )
+    formula = "text -> pieces -> ids;  input of the model = table[id] for each id"
+    if first is None or not _has_table(model):
+        follow, why = about.command("vocab", "--counts"), "what kinds of tokens there are"
+        return Explanation(computed, formula, follow, why)
+    return Explanation(computed, formula, about.command("row", f"id:{first}"), "the row of the first of them")

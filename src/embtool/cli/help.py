@@ -1,5 +1,6 @@
 """What `--help` says beside the docstrings: examples, and the values of options in words a reader knows."""
 
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -21,7 +22,7 @@ class Example(NamedTuple):
 EXAMPLES: dict[str, tuple[Example, ...]] = {
     "info": (
         Example("tables, tying, tokens, positions of the bundled model", "embtool info mini"),
-        Example("one record for each of several models", "embtool info mini mini --jsonl"),
+        Example("the same for a program", "embtool info mini --json"),
         Example("what was read, by which formula, and what to ask next", "embtool info mini --explain"),
     ),
     "tokens": (
@@ -68,9 +69,9 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example("what a rule holds, and why it matters", "embtool check --explain tokens-beyond-table"),
     ),
     "diff": (
-        Example("which rows moved", "embtool diff mini mini"),
-        Example("for CI: status 1 where anything differs", "embtool diff mini mini --exit-code"),
-        Example("by id, the farthest in plain distance first", "embtool diff mini mini --by id --rank distance"),
+        Example("a model to try it on: mini after a careless fine-tuning", "embtool learn --stand-ins tuned"),
+        Example("what that did to which rows", "embtool diff mini tuned"),
+        Example("those that turned most, whatever their length", "embtool diff mini tuned -k 5 --rank cosine"),
     ),
     "norms": (
         Example("how long the rows are, and what they have in common", "embtool norms -k 1"),
@@ -79,20 +80,29 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     ),
     "undertrained": (
         Example("candidates for glitch tokens", "embtool undertrained -k 5"),
-        Example("only tokens that a text can contain", "embtool undertrained -k 5 --normal"),
+        Example("single bytes, unused names and special tokens too", "embtool undertrained -k 5 --all"),
         Example("told by another measure", "embtool undertrained -k 5 --indicator distance"),
     ),
     "export": (
         Example(
             "rows for numpy, with a file of names beside them", "embtool export mini --rows id:0..255 -o bytes.npy"
         ),
-        Example("a table for a spreadsheet", "embtool export mini --rows id:0..255 -o bytes.csv"),
+        Example(
+            "a table for a spreadsheet, or duckdb: FROM 'bytes.csv'",
+            "embtool export mini --rows id:0..255 -o bytes.csv",
+        ),
         Example("for gensim: KeyedVectors.load_word2vec_format", "embtool export mini --rows id:256..511 -o words.txt"),
     ),
     "rope": (
         Example("how fast each pair of channels turns", "embtool rope --theta 10000 --dim 8"),
         Example("how far each has turned at a position", "embtool rope --theta 10000 --dim 8 --pos 100"),
         Example("that only the distance counts", "embtool rope mini --relative 7 3"),
+    ),
+    "rope compare": (
+        Example(
+            "settings side by side; embtool learn --stand-ins tuned makes the second", "embtool rope compare mini tuned"
+        ),
+        Example("the same for a program", "embtool rope compare mini tuned --json"),
     ),
     "input": (
         Example("what the first block reads", "embtool input 'the pod restarts' -m mini"),
@@ -109,7 +119,11 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example("the JSON Schema of one", "embtool schema use"),
         Example("of one command's records", "embtool schema neighbors"),
     ),
-    "cache": (),
+    "cache": (
+        Example("what is kept, and how large it is", "embtool cache ls"),
+        Example("forget a repository", "embtool cache rm org/name"),
+        Example("where it is", "embtool cache path"),
+    ),
     "cache ls": (
         Example("what is kept, and how large it is", "embtool cache ls"),
         Example("of one repository", "embtool cache ls org/name"),
@@ -137,6 +151,24 @@ FIRST = (
     Example("what a model's tables are, from its headers", "embtool info FOLDER"),
 )
 
+
+class Form(NamedTuple):
+    """A way to call a command that is told by itself: its usage, what it answers, and the options that bear on it."""
+
+    usage: str
+    summary: str
+    options: tuple[str, ...]
+
+
+FORMS = {
+    "rope compare": Form(
+        "A B",
+        "Set the rotary positions of two models side by side: each setting, and where their frequencies part.",
+        ("length", "precision"),
+    )
+}
+"""Those that are no command of their own, by their names."""
+
 SHORT_LINES = 23
 """Lines of the short help: a small terminal shows them and the prompt below."""
 
@@ -146,6 +178,8 @@ LONG_CHOICE = 26
 
 def tidy(command: Any, context: Any, name: str) -> None:
     """Make a command's help readable: flags without a type, values by a letter, examples, the hub's options last."""
+    if not sys.stdout.isatty():
+        command.rich_markup_mode = None  # lines without boxes, for a pager, a file or a search
     if EXAMPLES[name]:
         command.epilog = "\n\n".join(("Examples:", *(example.line for example in EXAMPLES[name])))
     command.get_help_option(context).metavar = ""
@@ -178,18 +212,23 @@ def _value(option: Any) -> str:
 
 def short_help(command: Any, name: str, width: int) -> str:
     """Write the short help of a command: examples, what it answers, and its own options as far as lines allow."""
-    usage = " ".join(["Usage:", "embtool", *name.split(), *_usage(command)])
+    form = FORMS.get(name)
+    commands = getattr(command, "commands", {})
+    arguments = [form.usage] if form is not None else ["COMMAND"] if commands else _usage(command)
+    usage = " ".join(["Usage:", "embtool", *name.split(), *arguments])
     lines = [line for example in EXAMPLES.get(name, ()) for line in (f"# {example.why}", example.line)]
-    summary = textwrap.wrap((command.help or "").split("\n\n", 1)[0], width)
+    told = (command.help or "").split("\n\n", 1)[0] if form is None else form.summary
+    summary = textwrap.wrap(told, width)
     options = [each for each in command.params if each.param_type_name != "argument" and _is_own(each)]
-    shown = [(_option(each), each.help or "") for each in options]
+    shown = [(_option(each), each.help or "") for each in options if form is None or each.name in form.options]
+    shown += [(word, (inner.help or "").split("\n\n", 1)[0]) for word, inner in commands.items()]
     room = SHORT_LINES - len(lines) - len(summary) - len(("", "", "", "usage", "last"))
-    last = f"embtool {name} --help tells everything"
+    last = f"embtool {name if form is None else name.split(maxsplit=1)[0]} --help tells everything"
     if len(shown) > room:
         last, shown = f"{last}; not here: {' '.join(option.split()[0] for option, _ in shown[room:])}", shown[:room]
     indent = max((len(option) for option, _ in shown), default=0) + 2
-    told = [_clipped(f"{option:<{indent}}{text}", width) for option, text in shown]
-    parts = [*(_clipped(line, width) for line in lines), "", *summary, "", usage, *told, "", _clipped(last, width)]
+    listed = [_clipped(f"{option:<{indent}}{text}", width) for option, text in shown]
+    parts = [*(_clipped(line, width) for line in lines), "", *summary, "", usage, *listed, "", _clipped(last, width)]
     return "\n".join(parts)
 
 

@@ -84,8 +84,8 @@ def run(
         return
     chosen, named = _steps(words or ())
     if not chosen and output.asked is not Format.JSON:
-        shown = [*([] if named is None else [named]), *(model.models or ())]
-        output.emit(list_steps(STEPS, read_progress(), tuple(shown)))
+        asked = None if named is None and not model.models else Subject(model.open(named), model.reached)
+        output.emit(list_steps(STEPS, read_progress(), asked))
         return
     subject = Subject(model.open(named), model.reached)
     if output.asked not in (None, Format.TABLE):

@@ -9,8 +9,18 @@ import typer
 
 from embtool.answers import Format
 from embtool.cli.batch import Batch
+from embtool.cli.explanations import About, explain_map
 from embtool.cli.messages import note
-from embtool.cli.options import Metric, ModelOptions, OutputOptions, TableName, Texts, TokenOptions, find_table
+from embtool.cli.options import (
+    ExplainOptions,
+    Metric,
+    ModelOptions,
+    OutputOptions,
+    TableName,
+    Texts,
+    TokenOptions,
+    find_table,
+)
 from embtool.cli.pictures import drawer
 from embtool.cli.writing import Force, write
 from embtool.drawing import to_png, to_svg
@@ -49,6 +59,7 @@ def run(
     token: TokenOptions,
     model: ModelOptions,
     output: OutputOptions,
+    explain: ExplainOptions,
 ) -> None:
     """Draw tokens where their rows fall in two dimensions: a shadow along the first two principal components.
 
@@ -57,13 +68,16 @@ def run(
     keeps is always said. Points that are far apart here are far apart there; points that are near here may not be.
     """
     draw = drawer(out, KINDS, force=force)
-    asked = find_table(model.open(), table)
-    queries = Batch(tokens, token, asked).all()
+    opened = model.open()
+    asked = find_table(opened, table)
+    batch = Batch(tokens, token, asked)
+    queries = batch.all()
     found = ask_map(asked, queries, token.reading, basis=basis.value, neighbors=neighbors, metric=metric.value)
     if out is not None and draw is not None:
         write(draw(found.picture()), out, model.run, about=f": {found.caption}")
-        if output.asked is None:
-            return
-    output.emit(found)
+    output.emit(found, only_notes=draw is not None and output.asked is None)
     if draw is None and output.format in (Format.TSV, Format.CSV, Format.JSONL):  # the others have it in the answer
         note(found.caption)
+    if explain.explain:
+        about = About(opened, model.reached, asked.table, batch.first)
+        explain_map(about, found).show(output.format)

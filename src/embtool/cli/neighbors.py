@@ -91,7 +91,9 @@ def run(
     vector: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Query with numbers: npy, JSON or the TSV of `row`; - is stdin.", readable=False
+            metavar="FILE",
+            help="Query with numbers: npy, JSON, the TSV of `row`, or x.safetensors:TENSOR#ROWS; - is stdin.",
+            readable=False,
         ),
     ] = None,
     center: Annotated[

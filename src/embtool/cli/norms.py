@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from embtool.cli.batch import Batch
+from embtool.cli.explanations import About, explain_norms
 from embtool.cli.options import (
+    ExplainOptions,
     ModelName,
     ModelOptions,
     OutputOptions,
@@ -33,6 +35,7 @@ def run(
     token: TokenOptions,
     model: ModelOptions,
     output: OutputOptions,
+    explain: ExplainOptions,
 ) -> None:
     """Describe a table: how long its rows are, the shortest and longest by name, what rows have in common.
 
@@ -44,17 +47,22 @@ def run(
         raise typer.BadParameter("--list shows every row: name no tokens beside it")
     if listing and top is not None:
         raise typer.BadParameter("--list shows every row: leave out -k")
-    asked = find_table(model.open(named), table)
-    if tokens:
-        batch = Batch(tokens, token, asked)
+    opened = model.open(named)
+    asked = find_table(opened, table)
+    batch = Batch(tokens, token, asked) if tokens else None
+    if batch is not None:
         norms = row_norms(asked.table)
         if batch.typed is not None:
             output.emit(ask_token_norms(asked, batch.all(), norms))
-            return
-        answers = batch.answers(lambda queries: [ask_token_norms(asked, [query], norms) for query in queries])
-        output.emit(answers, blank=TokenNormsAnswer(asked.model, asked.role, ()))
-        batch.finish()
+        else:
+            answers = batch.answers(lambda queries: [ask_token_norms(asked, [query], norms) for query in queries])
+            output.emit(answers, blank=TokenNormsAnswer(asked.model, asked.role, ()))
     elif listing:
         output.emit(ask_row_norms(asked))
     else:
         output.emit(ask_norms(asked, k=10 if top is None else top, spectrum=spectrum))
+    if explain.explain:
+        about = About(opened, model.reached, asked.table, None if batch is None else batch.first)
+        explain_norms(about).show(output.format)
+    if batch is not None:
+        batch.finish()

@@ -321,6 +321,10 @@ class TokenOptions:
             rich_help_panel="Tokens",
         ),
     ] = None
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", help="Say which other token a word could have been.", rich_help_panel="Tokens"),
+    ] = False
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first line of stdin that fails.", rich_help_panel="Tokens")
     ] = False

@@ -31,9 +31,9 @@ from embtool.rope import Layout, RopeSettings, frequencies
 MOST_POSITIONS = 10_000
 """Positions in one call: a typing error in a range must not exhaust the memory."""
 
-NUMBER = r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,40}|[0-9]{1,9}e[0-9]{1,2})"
-RANGE = re.compile(rf"({NUMBER})\.\.({NUMBER})")
-PLACE = re.compile(NUMBER)
+PLACE = re.compile(r"-?[0-9]{1,40}")
+"""The digits of a position; as it is printed or said, 1,000 or 1e6, it becomes these."""
+
 THREE = re.compile(r"-?[0-9]{1,40}(?:, ?-?[0-9]{1,40}){2}")
 
 TYPED = {"head_dim": "--dim", "rotary_dim": "--dim", "rope_theta": "--theta"}
@@ -78,7 +78,7 @@ class RotationOptions:
         typer.Option(
             metavar="ones|FILE|-",
             autocompletion=completion.files,
-            help="Turn these numbers: ones, or an npy, JSON or TSV file; - is stdin.",
+            help="Turn these numbers: ones, an npy, JSON or TSV file, or x.safetensors:TENSOR#ROWS; - is stdin.",
         ),
     ] = None
     inverse: Annotated[bool, typer.Option("--inverse", help="Turn back: undo the rotation of that position.")] = False
@@ -195,19 +195,18 @@ def _places(texts: Sequence[str] | None, *, axes: bool = False) -> list[Place]:
     """Read every --pos; where tokens have positions along three `axes`, 5,100,200 could be one number or three."""
     places: list[Place] = []
     for text in texts or ():
-        matched = RANGE.fullmatch(text)
-        if matched is not None:
-            first, last = (int(plain_number(end)) for end in matched.groups())
+        ends = [plain_number(end) for end in text.split("..")]
+        are_numbers = all(map(PLACE.fullmatch, ends))
+        if are_numbers and len(ends) == len("AB"):
+            first, last = map(int, ends)
             if last < first or last - first >= MOST_POSITIONS:
                 raise typer.BadParameter(f"--pos {text} is not a range of 1 to {count(MOST_POSITIONS)} positions")
             places += range(first, last + 1)
-        elif PLACE.fullmatch(text) and axes and THREE.fullmatch(text):
+        elif are_numbers and len(ends) == 1 and axes and THREE.fullmatch(text):
             apart = text.replace(",", ", ")
-            raise typer.BadParameter(
-                f"--pos {text} is one number or three positions: {plain_number(text)}, or '{apart}'"
-            )
-        elif PLACE.fullmatch(text):
-            places.append(int(plain_number(text)))
+            raise typer.BadParameter(f"--pos {text} is one number or three positions: {ends[0]}, or '{apart}'")
+        elif are_numbers and len(ends) == 1:
+            places.append(int(ends[0]))
         elif THREE.fullmatch(text):
             time, height, width = map(int, text.split(","))
             places.append((time, height, width))

@@ -8,9 +8,10 @@ import typer
 from embtool.answers import Answer, Failure
 from embtool.answers.text import shell
 from embtool.cli.batch import NOT_FOUND
+from embtool.cli.explanations import explain_tokens
 from embtool.cli.lines import Line, checked, read_entries
 from embtool.cli.messages import note, report
-from embtool.cli.options import ModelOptions, OutputOptions
+from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions
 from embtool.errors import EmbtoolError
 from embtool.questions.tokens import TextTokens, ask_text_tokens, ask_tokens
 
@@ -25,6 +26,7 @@ def run(
     ] = False,
     model: ModelOptions,
     output: OutputOptions,
+    explain: ExplainOptions,
 ) -> None:
     """Split text into tokens: position, token id, piece, text and bytes of each.
 
@@ -33,7 +35,10 @@ def run(
     opened = model.open()
     vocabulary = opened.vocabulary
     if text is not None and len(text) == 1 and text != ["-"]:
-        output.emit(ask_tokens(opened.name, vocabulary, text[0], special=special))
+        found = ask_tokens(opened.name, vocabulary, text[0], special=special)
+        output.emit(found)
+        if explain.explain:
+            explain_tokens(opened, model.reached, found[0].id if found else None).show(output.format)
         return
     typed = None if not text or text == ["-"] else text
     if typed is not None:
@@ -52,5 +57,7 @@ def run(
                 yield Failure("text", line if isinstance(line, str) else None, error)
 
     output.emit(answers(), blank=TextTokens(opened.name, "", ()))
+    if explain.explain:
+        explain_tokens(opened, model.reached, None).show(output.format)
     if failed:
         raise typer.Exit(NOT_FOUND)

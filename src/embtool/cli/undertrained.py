@@ -30,8 +30,11 @@ def run(
         float, typer.Option(min=0, max=100, help="List no row beyond this share of the table, in percent.")
     ] = CANDIDATE_PERCENT,
     normal: Annotated[
-        bool, typer.Option("--normal", help="Only ordinary tokens: those that a text can contain.")
-    ] = False,
+        bool,
+        typer.Option(
+            "--normal/--all", help="Only tokens that a text can contain; or single bytes, unused names and others too."
+        ),
+    ] = True,
     padding: Annotated[bool, typer.Option("--padding", help="List rows that no token has, too.")] = False,
     table: TableName = "input",
     model: ModelOptions,

@@ -19,8 +19,8 @@ class StepRecord:
 
     number: int = column("its number", title="", right=True)
     name: str = column("its name", terminal=False)
-    title: str = column("what it is about", style="bold")
-    asks: str = column("what is guessed", title="you guess")
+    title: str = column("what it is about", style="bold", prose=True)
+    asks: str = column("what is guessed", title="you guess", prose=True)
     done: bool = column("whether it was walked", terminal=False)
     done_on: str | None = column(
         "the model it was walked on",
@@ -46,18 +46,20 @@ class StepsAnswer(Listing[StepRecord]):
     command = "learn"
 
     steps: tuple[StepRecord, ...] = records("the steps")
-    named: tuple[str, ...] = python(default=())
+    subject: Subject | None = python(default=None)
 
     def title(self) -> str:
         """Return what the lesson is."""
-        return "from a number to what a model reads: guess first, then see"
+        on_which = "" if self.subject is None else f", on {self.subject.name}"
+        return f"from a number to what a model reads{on_which}: guess first, then see"
 
     def after(self) -> Sequence[str]:
         """Say what comes next."""
         following = next((step.number for step in self.steps if not step.done), None)
         if following is None:
             return [f"  all done; once more, or on another model: {shell(['learn', 'all', '-m', 'MODEL'])}"]
-        return [f"  next: {shell(['learn', str(following), *self.named])}"]
+        command = ("learn", str(following))
+        return [f"  next: {shell(command if self.subject is None else self.subject.command(*command))}"]
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,9 @@ class ScriptAnswer(Listing[PlacedQuestion]):
     questions: tuple[PlacedQuestion, ...] = records("their questions", in_document=False)
 
 
-def list_steps(steps: Sequence[Step], done: Mapping[int, Done], named: Sequence[str] = ()) -> StepsAnswer:
-    """List the steps and what is done; `named` are the options that name the model in what is advised."""
-    return StepsAnswer(tuple(StepRecord.of(step, done.get(step.number)) for step in steps), tuple(named))
+def list_steps(steps: Sequence[Step], done: Mapping[int, Done], subject: Subject | None = None) -> StepsAnswer:
+    """List the steps and what is done; `subject` is the model that was named, for what is advised."""
+    return StepsAnswer(tuple(StepRecord.of(step, done.get(step.number)) for step in steps), subject)
 
 
 def write_script(subject: Subject, steps: Sequence[Step], done: Mapping[int, Done]) -> ScriptAnswer:

@@ -5,7 +5,7 @@ a sentence is a comparison and not a measurement, it says so.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -163,8 +163,36 @@ def meaning(subject: Subject) -> list[Question]:
                 subject.command("similarity", *typed),
                 subject.command("neighbors", typed[0], "-k", str(NEIGHBORS_SHOWN)),
             ),
-        )
+        ),
+        *_far_together(subject, row, others),
     ]
+
+
+def _far_together(subject: Subject, row: int, others: Sequence[int]) -> Iterator[Question]:
+    """Ask how near two rows are to each other that are both far from a third; nothing of rows without a direction."""
+    scores = {other: subject.cosine(row, other) for other in others}
+    one, other = sorted(scores, key=lambda each: scores[each])[:2]
+    if not np.isfinite([*scores.values(), subject.cosine(one, other)]).all():
+        return
+
+    def find() -> Outcome:
+        found = subject.cosine(one, other)
+        is_near = found > scores[other]
+        said = "Far from one, near to each other" if is_near else "Far from one, and no nearer to each other"
+        return Outcome(found, (f"{said}: a row is not near or far, but near to some and far from others.",))
+
+    yield Question(
+        f"What is the cosine of {subject.shown(one)} and {subject.shown(other)}, from -1 to 1?",
+        find,
+        (
+            (
+                f"{subject.shown(one)} and {subject.shown(other)} are the two that are farthest from "
+                f"{subject.shown(row)}. And from each other?"
+            ),
+        ),
+        kind=Kind.COSINE,
+        commands=(subject.command("similarity", subject.typed(one), subject.typed(other)),),
+    )
 
 
 # --- 3. where the meaning comes from ----------------------------------------------------------------------------------

@@ -84,6 +84,11 @@ class Rope(Scheme):
     num_hidden_layers: int | None = None
     layout_known: bool = True
 
+    def __repr__(self) -> str:
+        turning = [f"{layer.layer_type}: {layer.settings.summary}" for layer in self.layers]
+        context = [] if self.context_length is None else [f"context {self.context_length:,}"]
+        return f"<rope of {'; '.join([*turning, *context])}>"
+
     @property
     def is_idle(self) -> bool:
         """Whether there are no layers, so that nothing is turned: the settings are a demonstration."""

@@ -33,7 +33,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "embtool.questions.rope_compare:RopeComparison",
     ),
     "row": ("embtool.questions.row:RowAnswer",),
-    "similarity": ("embtool.questions.similarity:SimilarityAnswer",),
+    "similarity": ("embtool.questions.similarity:SimilarityAnswer", "embtool.questions.direction:DirectionAnswer"),
     "tokens": ("embtool.questions.tokens:TokensAnswer", "embtool.questions.tokens:TextTokens"),
     "plan": ("embtool.cli.command_run:PlanAnswer",),
     "schema": ("embtool.cli.schema:SchemasAnswer",),

@@ -144,7 +144,14 @@ class DiffAnswer(Listing[Difference]):
             hidden.add("token_b")
         if all(each.not_finite is None for each in self.shown):
             hidden.add("not_finite")
-        columns = [each for each in self.columns() if each.terminal and each.key not in hidden]
+        if all(each.status is Status.CHANGED for each in self.shown):
+            hidden.add("status")
+        worth = {"token": 4, self.rank.value: 3, "outlying": 2}  # where room is scarce, which and by how much
+        columns = [
+            replace(each, worth=worth.get(each.key, each.worth))
+            for each in self.columns()
+            if each.terminal and each.key not in hidden
+        ]
         listed = replace(self, differences=self.shown)
         yield Block(self.title(), columns, listed.flat, after=[*self.nameless, *self._usual()])
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from embtool.answers import Block, Column, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.fields import record_of
-from embtool.answers.text import abridge, dial, fixed, plural
+from embtool.answers.text import abridge, dial, fixed, plural, shell
 from embtool.dtypes import Doubles
 from embtool.errors import InvalidArgument
 from embtool.positions import Rope
@@ -181,7 +181,8 @@ def ask_input(model: "Model", text: str, *, start: int = 0, special: bool = Fals
     tables = sequence_tables(model.tables, model.positions, model.config)
     ids = _ids(model, text, special=special)
     sequence = _read(model, tables, ids, start)
-    remarks = [*_remarks(model, sequence), *(() if special else _left_out(model, text, ids)), *sequence.notes]
+    left_out = () if special else _left_out(model, text, ids)
+    remarks = [*_remarks(model, sequence), *left_out, *_begins_bare(model, text), *sequence.notes]
     read = _tokens(model, sequence)
     return InputAnswer(model.name, sequence.position_kind, sequence.scale, read, sequence, tuple(remarks))
 
@@ -270,6 +271,18 @@ def _left_out(model: "Model", text: str, ids: list[int]) -> Iterator[str]:
     shown = " … ".join(" ".join(part) for part in (before, after) if part)
     moved = ", and the positions would move" if before else ""
     yield f"the tokenizer would put {shown} {where}{moved}: --special"
+
+
+def _begins_bare(model: "Model", text: str) -> Iterator[str]:
+    """Say that the first word is split otherwise than inside a text, where a space before it makes fewer tokens."""
+    word = next(iter(text.split()), "")
+    if text.startswith(word) and model.vocabulary.marks_words(word):
+        bare, inside = (len(_ids(model, space + word, special=False)) for space in ("", " "))
+        if inside < bare:
+            yield (
+                f"{word!r} begins the text without a space before it, and is {plural(bare, 'token')} so; inside a text "
+                f"it is {plural(inside, 'token')}: {shell(['input', f' {text}'])}"
+            )
 
 
 def _lonely(one: list[int], other: list[int]) -> int:

@@ -1,11 +1,13 @@
-"""A map drawn with characters: every point, its name beside it or at the end of a leader, on as many lines as it takes.
+"""A map drawn with characters: every point, its name beside it or at the end of a leader, in the colour of its query.
 
-Each height is tried, the flattest first, until every name has its place. Where not even the highest picture has room,
-names are listed by what they belong to instead: a list can be read, and a crowd cannot.
+Each height is tried, up to what so many names need, and the picture that moves marks and stretches leaders least is
+drawn. Where not even that has room, names are listed by what they belong to instead: a list can be read, and a crowd
+cannot.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from embtool.picture import CHARACTER_ASPECT, Picture, Point, columns, fit
 
@@ -17,35 +19,44 @@ STYLES = ("cyan", "magenta", "yellow", "green", "red", "blue")
 
 LEAST_LINES = 5
 
-CELLS_ASIDE = 3
-"""How far a mark may stand from where its point falls, where another has its cell."""
+LINES_EACH = 2
+"""Lines of a picture for each point: with more it would only be emptier."""
 
 ASIDE = sorted(
-    ((across, down) for across in range(-CELLS_ASIDE, CELLS_ASIDE + 1) for down in (0, 1, -1)),
+    ((across, down) for across in range(-4, 5) for down in range(-3, 4)),
     key=lambda way: (abs(way[0]) + 2 * abs(way[1]), way),
 )
-"""The ways there, the shortest first."""
+"""How far a mark may stand from where its point falls, where it or its name has no room there; the nearest first."""
 
-REACH = 24
-"""Columns that a leader bridges at most."""
+LONGEST_LEADER = 20
 
 MOST_DRAWN = 60
 """Points that are drawn; more names than these are no picture."""
 
-WAYS_DOWN = (0, 1, -1, 2, -2, 3, -3)
-"""Lines that a leader goes down, the best first."""
-
 TRIED = 12
 """Heights tried, about."""
 
-LEADER_COST, LINE_COST, TOUCH_COST, STRETCH_COST = 1.0, 1.5, 4.0, 8.0
-"""What a cell of a leader, a line of the picture, two marks side by side, and axes of two scales cost: the cheapest
-picture that names every point is drawn."""
+MOVE_COST, LEADER_COST, LINE_COST, STRETCH_COST = 2.0, 1.0, 0.75, 8.0
+"""What a mark that stands a column aside, a cell of a leader, a line beyond the usual ones, and axes of two scales
+cost; the cheapest picture that names every point is drawn."""
+
+COLUMNS_A_LINE = 6
+"""A picture has usually one line for so many columns: of more, most would be empty."""
 
 LEFT_OUT = 0.25
 """The share of names without a place from which on a list is better than a picture."""
 
 Cell = tuple[int, int]
+
+
+class _Spot(NamedTuple):
+    """Where a name can stand: what that costs, the cell of its mark, its first column, and the leader between."""
+
+    cost: float
+    mark: Cell
+    name: int
+    leader: int
+    leader_from: int
 
 
 @dataclass
@@ -56,15 +67,17 @@ class _Grid:
     height: int
     cells: dict[Cell, tuple[str, int | None]] = field(default_factory=dict)
 
-    def has_room(self, left: int, size: int, line: int) -> bool:
-        """Return whether a name fits here, with a blank before and behind it."""
-        beside = ((left - 1, line), (left + size, line))
-        return self.is_free(left, left + size, line) and not any(cell in self.cells for cell in beside)
-
     def is_free(self, left: int, right: int, line: int) -> bool:
         """Return whether cells of a line are inside and empty."""
         inside = 0 <= line < self.height and left >= 0 and right <= self.width
         return inside and not any((column, line) in self.cells for column in range(left, right))
+
+    def has_room(self, left: int, right: int, line: int, *, name_first: bool) -> bool:
+        """Return whether a mark and its name fit here, a blank beyond the name, and beyond that no other name."""
+        far, farther, behind = (left - 1, left - 2, right) if name_first else (right, right + 1, left - 1)
+        if not self.is_free(left, right, line) or (far, line) in self.cells:
+            return False
+        return all(self.cells.get((column, line), " ")[0] in " •·" for column in (farther, behind))
 
     def write(self, text: str, left: int, line: int, group: int | None) -> None:
         """Write a text into the cells of a line; what has no width joins the character before it."""
@@ -97,8 +110,8 @@ def draw(picture: Picture, width: int, most_lines: int) -> list[tuple[Span, ...]
     """Draw a picture on lines of at most `width` columns, `most_lines` of them at most, or list what is in it."""
     points = picture.points
     if len(points) <= MOST_DRAWN:
-        tall = max(most_lines, LEAST_LINES)
-        heights = range(LEAST_LINES, tall + 1, max(1, (tall - LEAST_LINES) // TRIED))
+        wanted = max(min(most_lines, LINES_EACH * (len(points) + 3)), LEAST_LINES)
+        heights = range(wanted, LEAST_LINES - 1, -max(1, wanted // TRIED))
         tried = [_attempt(points, width, height, is_equal=way) for way in (True, False) for height in heights]
         whole = [attempt for attempt in tried if not attempt.unnamed]
         if whole:
@@ -125,29 +138,26 @@ class _Attempt:
 def _attempt(points: Sequence[Point], width: int, height: int, *, is_equal: bool) -> _Attempt:
     """Place marks and names at one height, and take away the lines above and below everything."""
     grid = _Grid(width, height)
-    placed = fit(points, width, height * CHARACTER_ASPECT, is_equal=is_equal)
     marks: dict[int, Cell] = {}
-    for place, (x, y) in enumerate(placed):
+    for place, (x, y) in enumerate(fit(points, width, height * CHARACTER_ASPECT, is_equal=is_equal)):
         wanted = (min(max(int(x), 0), width - 1), min(max(int(y / CHARACTER_ASPECT), 0), height - 1))
         cell = next((cell for cell in _around(wanted) if grid.is_free(cell[0], cell[0] + 1, cell[1])), None)
         if cell is not None:
             marks[place] = cell
             grid.write("•" if points[place].parent is None else "·", *cell, _group(points, place))
-    unnamed, leaders = [point for place, point in enumerate(points) if place not in marks], 0
+    unnamed, cost = [point for place, point in enumerate(points) if place not in marks], STRETCH_COST * (not is_equal)
     for place in sorted(marks, key=lambda place: points[place].parent is not None):  # what was typed chooses first
-        name, group = points[place].name, _group(points, place)
-        spot = next(_spots(grid, marks[place], columns(name)), None)
+        name, mark = points[place].name, grid.cells.pop(marks[place])
+        spot = _spot(grid, marks[place], columns(name))
+        grid.cells[marks[place] if spot is None else spot.mark] = mark
         if spot is None:
             unnamed.append(points[place])
             continue
-        left, line, leader = spot
-        for cell in leader:
-            grid.write("┄", *cell, group)
-        grid.write(name, left, line, group)
-        leaders += len(leader)
+        cost += spot.cost
+        grid.write("┄" * spot.leader, spot.leader_from, spot.mark[1], mark[1])
+        grid.write(name, spot.name, spot.mark[1], mark[1])
     cropped = _cropped(grid)
-    touching = sum((x + 1, y) in marks.values() for x, y in marks.values())
-    cost = LEADER_COST * leaders + LINE_COST * cropped.height + TOUCH_COST * touching + STRETCH_COST * (not is_equal)
+    cost += LINE_COST * max(cropped.height - width // COLUMNS_A_LINE, 0)
     return _Attempt(cropped, unnamed, cost)
 
 
@@ -159,24 +169,28 @@ def _group(points: Sequence[Point], place: int) -> int:
 
 def _around(cell: Cell) -> Iterator[Cell]:
     """Yield a cell and those around it, the nearest first."""
-    near = range(-CELLS_ASIDE, CELLS_ASIDE + 1)
-    for across, down in sorted(
-        ((a, d) for a in near for d in near), key=lambda way: (abs(way[0]) + 2 * abs(way[1]), way)
-    ):
-        yield cell[0] + across, cell[1] + down
+    return ((cell[0] + across, cell[1] + down) for across, down in ASIDE)
 
 
-def _spots(grid: _Grid, mark: Cell, size: int) -> Iterator[tuple[int, int, list[Cell]]]:
-    """Yield places for a name of `size` columns: its first column, its line, and the cells of its leader."""
-    x, y = mark
-    for reach in (1, *range(3, REACH, 2)):
-        for down in (0,) if reach == 1 else WAYS_DOWN:
-            for step in (1, -1):
-                left = x + reach + 1 if step > 0 else x - reach - size
-                path = [(x + step * far, y + round(down * far / reach)) for far in range(1, reach)]
-                is_clear = all(grid.is_free(column, column + 1, line) for column, line in path)
-                if is_clear and grid.has_room(left, size, y + down):
-                    yield left, y + down, path
+WAYS = sorted(
+    (MOVE_COST * (abs(across) + CHARACTER_ASPECT * abs(down)) + LEADER_COST * leader, across, down, leader, side)
+    for across, down in ASIDE
+    for leader in (0, *range(1, LONGEST_LEADER, 2))
+    for side in (0, 1)
+)
+"""Every way to stand: its cost, how far the mark moves, the cells of the leader, and 0 for a name on the right."""
+
+
+def _spot(grid: _Grid, wanted: Cell, size: int) -> _Spot | None:
+    """Find the cheapest place for a mark and its name of `size` columns, in one line, with blanks on both sides."""
+    for cost, across, down, leader, side in WAYS:
+        x, y = wanted[0] + across, wanted[1] + down
+        apart = leader + 1  # the leader and a blank
+        if side == 0 and grid.has_room(x, x + apart + size + 1, y, name_first=False):
+            return _Spot(cost, (x, y), x + apart + 1, leader, x + 1)
+        if side == 1 and grid.has_room(x - apart - size, x + 1, y, name_first=True):
+            return _Spot(cost, (x, y), x - apart - size, leader, x - leader)
+    return None
 
 
 def _cropped(grid: _Grid) -> _Grid:
@@ -188,11 +202,29 @@ def _cropped(grid: _Grid) -> _Grid:
 
 
 def _listed(points: Sequence[Point]) -> Iterator[str]:
-    """Yield a paragraph for each query with its neighbours, from left to right, and one for those without."""
+    """Yield a paragraph for each query with its neighbours, from left to right, and one for each part of the others."""
     yield "  too many names for this room; from left to right:"
     order = sorted(range(len(points)), key=lambda place: points[place].x)
     near = {place: [points[each].name for each in order if points[each].parent == place] for place in order}
     yield from (f"  • {points[place].name}: {', '.join(near[place])}" for place in order if near[place])
-    alone = [points[place].name for place in order if not near[place] and points[place].parent is None]
-    if alone:
-        yield f"  • {', '.join(alone)}"
+    alone = [points[place] for place in order if not near[place] and points[place].parent is None]
+    for part in PARTS:
+        inside = [point.name for point in alone if _part(point, points) == part]
+        if inside:
+            yield f"  • {part}: {', '.join(inside)}"
+
+
+ACROSS, DOWN = ("left", "middle", "right"), ("top", "middle", "bottom")
+PARTS = [" ".join(dict.fromkeys((down, across))) for down in DOWN for across in ACROSS]
+"""The nine parts of a picture, line by line."""
+
+
+def _part(point: Point, points: Sequence[Point]) -> str:
+    """Name the part of the picture in which a point falls."""
+    across = _third(point.x, [each.x for each in points])
+    return PARTS[len(ACROSS) * (2 - _third(point.y, [each.y for each in points])) + across]
+
+
+def _third(value: float, among: Sequence[float]) -> int:
+    least, spread = min(among), max(among) - min(among)
+    return min(int(3 * (value - least) / spread), 2) if spread else 1

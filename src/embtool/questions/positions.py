@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from embtool.answers import inline, python, value
@@ -339,13 +338,9 @@ def _paired(settings: RopeSettings) -> str:
     }[settings.layout]
 
 
-WIDTH = 76
-"""Columns of a line below a table, so that a terminal of 80 need not break it."""
-
-
 def closing(remarks: Iterable[str]) -> list[str]:
-    """Indent the lines that stand below a table, and break those that a narrow terminal would break."""
-    return [f"  {line}" for remark in remarks for line in wrap(remark, WIDTH, subsequent_indent="  ")]
+    """Indent the lines that stand below a table; a terminal breaks them where it ends."""
+    return [f"  {remark}" for remark in remarks]
 
 
 def in_words(positions: Positions) -> str:  # noqa: PLR0911 - one return per scheme

@@ -1,12 +1,13 @@
 """Tokens that training hardly touched, told from the table alone."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from embtool.answers import Column, Listing, column, context, identity, records, token_column, value
-from embtool.answers.text import abridge, count, fixed, visible
+from embtool.answers.text import abridge, count, fixed, plural, visible
 from embtool.arguments import check_count
 from embtool.categories import Categorizer, Category
 from embtool.errors import InvalidArgument
@@ -27,6 +28,11 @@ from embtool.undertrained import (
 from embtool.vocabulary import Token, Vocabulary
 
 AUTOMATIC = (Kind.PADDING, Kind.BYTES, Kind.NAMES)
+
+LEFT_OUT = (
+    "row before these that no text is split into, or a control character",
+    "rows before these that no text is split into, or control characters",
+)
 
 CAUTION = "these are candidates: no model was run"
 
@@ -64,6 +70,7 @@ class UndertrainedAnswer(Listing[Candidate]):
     why: str = value("why this indicator")
     verified: bool = value("whether a model was run: never")
     reference: dict[str, int] = value("how many rows surely were never trained, by why")
+    left_out: int = value("rows that look less trained than the last one listed, and are no ordinary tokens")
     tokens: tuple[Candidate, ...] = records("the candidates")
 
     def columns(self) -> Sequence[Column]:
@@ -82,6 +89,7 @@ class UndertrainedAnswer(Listing[Candidate]):
         return [
             f"  the smaller the {self.indicator}, the less trained; percentile: percent of rows with a smaller one",
             f"  reference: {', '.join(named) or 'no rows'}",
+            *([f"  left out: {plural(self.left_out, *LEFT_OUT)}: --all lists them"] if self.left_out else []),
             f"  {CAUTION}",
         ]
 
@@ -94,7 +102,7 @@ def ask_undertrained(
     indicator: Indicator | str | None = None,
     reference: Sequence[str] = ("auto",),
     percent: float = CANDIDATE_PERCENT,
-    normal: bool = False,
+    normal: bool = True,
     padding: bool = False,
 ) -> UndertrainedAnswer:
     """Rank the rows that training hardly touched, after Land and Bartolo, "Fishing for Magikarp" (2024).
@@ -106,7 +114,7 @@ def ask_undertrained(
         indicator: `norm` or `distance`; by default what fits the table.
         reference: rows that surely were never trained: `auto`, `padding`, `bytes`, `names`, or tokens.
         percent: no row beyond this share of the table is listed.
-        normal: only ordinary tokens.
+        normal: only ordinary tokens: those that a text is split into, but for single control characters.
         padding: rows that no token has, too.
 
     Raises:
@@ -119,15 +127,16 @@ def ask_undertrained(
     used, why = _choose(asked, tying, indicator, known)
     with asked.open() as reader:
         scores = untrained_scores(asked.table, reader, used, known)
-    allowed = np.isin(np.arange(len(scores)), vocabulary.ids) | (padding and not normal)
+    allowed = np.isin(np.arange(len(scores)), vocabulary.ids) | padding
     ids = rank_untrained(scores, int(len(scores) * percent / 100), allowed).tolist()
     entries = [vocabulary.token(row) for row in (ids if normal else ids[:k])]
     categories = Categorizer(vocabulary).of_rows(entries)
     kept = [
         (row, entry, category)
         for row, entry, category in zip(ids, entries, categories, strict=False)
-        if not normal or category is Category.NORMAL
+        if not normal or _is_ordinary(entry, category)
     ][:k]
+    left_out = ids.index(kept[-1][0]) + 1 - len(kept) if kept else len(ids) if normal else 0
     longer = containing(vocabulary, [entry for _, entry, _ in kept if entry is not None])
     percentiles = percentiles_of(scores, [row for row, _, _ in kept]).tolist()
     candidates = tuple(
@@ -144,7 +153,16 @@ def ask_undertrained(
         for rank, (row, entry, category) in enumerate(kept, 1)
     )
     counts = {kind.value: known.count(kind) for kind in Kind}
-    return UndertrainedAnswer(asked.model, asked.role, used, why, verified=False, reference=counts, tokens=candidates)
+    return UndertrainedAnswer(
+        *(asked.model, asked.role, used, why), verified=False, reference=counts, left_out=left_out, tokens=candidates
+    )
+
+
+def _is_ordinary(entry: Token | None, category: Category) -> bool:
+    """Tell whether a row is what is looked for first: a token of texts, or padding that was asked for."""
+    if entry is None:
+        return True
+    return category is Category.NORMAL and not (len(entry.text) == 1 and unicodedata.category(entry.text) == "Cc")
 
 
 def _reference(asked: TokenTable, vocabulary: Vocabulary, names: Sequence[str]) -> Reference:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from embtool.counts import plain_number
 from embtool.errors import InvalidArgument, NoVocabulary, TokenIdOutOfRange, UnknownToken
 from embtool.vocabulary.words import Token, Vocabulary
 
@@ -19,8 +20,8 @@ POOLS = ("mean", "sum", "first", "last")
 LONGEST_RANGE = 1 << 24
 """Ids in one `id:A..B`; no table has more rows, and a typing error must not exhaust the memory."""
 
-NUMBER = r"-?(?:\d{1,18}|\d{1,3}(?:,\d{3}){1,5})"
-"""An id as it is typed or as a table prints it: 70135 or 70,135."""
+ID = re.compile(r"-?[0-9]{1,18}")
+"""The digits of an id; as it is printed or said, 70,135 or 1e3, it becomes these."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ def parse_hex(text: str) -> bytes:
 def parse_ids(text: str) -> range | None:
     """Parse `id:70135`, `id:70,135` or `id:0..255` into a range of ids; None if the text does not begin with `id:`.
 
-    >>> list(parse_ids("id:3..5"))
-    [3, 4, 5]
+    >>> list(parse_ids("id:3..5")), parse_ids("id:1e3"), parse_ids("id:1,000..1,001")
+    ([3, 4, 5], range(1000, 1001), range(1000, 1002))
 
     Raises:
         UnknownToken: what follows `id:` is no number.
@@ -73,10 +74,11 @@ def parse_ids(text: str) -> range | None:
     """
     if not text.startswith("id:"):
         return None
-    matched = re.fullmatch(rf"({NUMBER})(?:\.\.({NUMBER}))?", text.removeprefix("id:"), re.ASCII)
-    if matched is None:
+    start, between, end = text.removeprefix("id:").partition("..")
+    ends = [plain_number(number) for number in (start, end if between else start)]
+    if not all(map(ID.fullmatch, ends)):
         raise UnknownToken(f"{text!r} is not a token id", hint="write id:70135, or id:0..255 for a range")
-    first, last = (int((number or matched[1]).replace(",", "")) for number in matched.groups())
+    first, last = map(int, ends)
     if first < 0:
         raise TokenIdOutOfRange(f"no row {first}: ids begin at 0")
     if last < first or last - first >= LONGEST_RANGE:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embtool.arguments import check_count, checked
+from embtool.counts import plain_number
 from embtool.errors import EmbtoolError, FormatError, NoVocabulary, UnknownToken
 from embtool.vocabulary.entries import Entries
 from embtool.vocabulary.index import DamagedIndexError
@@ -371,7 +372,7 @@ def _quoted(text: str) -> str | None:
 
 def _numbered(text: str) -> str | None:
     """Say how a row is named by its number, where a number was typed."""
-    digits = text.replace(",", "")
+    digits = plain_number(text)
     return f"a row by its number is id:{digits}" if digits.isdecimal() and digits.isascii() else None
 
 

@@ -1,0 +1,91 @@
+"""`--vector` reads rows of a tensor in a file, written here by safetensors and numpy, and never a pickle."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from program import Program
+from safetensors.numpy import save_file
+from small_models import table
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """Write the small model's own rows as others would bring them."""
+    values = table("input").astype(np.float32)
+    save_file({"emb": values, "one": values[7].copy()}, tmp_path / "two.safetensors")
+    save_file({"only": values.astype(np.float16)}, tmp_path / "only.safetensors")
+    np.save(tmp_path / "rows.npy", values)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ("two.safetensors:emb#3", [3]),
+        ("two.safetensors:emb#5..7", [5, 6, 7]),
+        ("two.safetensors:one", [7]),
+        ("two.safetensors:one#0", [7]),
+        ("only.safetensors#1e1", [10]),
+        ("only.safetensors:only#11", [11]),
+        ("rows.npy#4..5", [4, 5]),
+    ],
+)
+def test_rows_of_a_file_are_queries(run: Program, rows: Path, named: str, expected: list[int]) -> None:
+    answer = run(
+        "neighbors", "--vector", f"{rows}/{named}", "-k", "1", "-m", "small/", "--metric", "euclidean", "--json"
+    )
+    assert [query["neighbors"][0]["id"] for query in answer.ok().document["queries"]] == expected
+
+
+def test_all_rows_of_a_file_are_queries_without_a_number(run: Program, rows: Path) -> None:
+    answer = run("neighbors", "--vector", f"{rows}/only.safetensors", "-k", "1", "-m", "small/", "--json").ok()
+    named = [query["query"] for query in answer.document["queries"]]
+    assert named == [f"only#{row}" for row in range(len(table("input")))]
+
+
+def test_a_row_of_a_file_is_turned(run: Program, rows: Path) -> None:
+    wanted = table("input")[3].astype(np.float32)
+    answer = run("rope", "--dim", str(len(wanted)), "--pos", "0", "--vector", f"{rows}/two.safetensors:emb#3", "--json")
+    (place,) = answer.ok().document["layers"][0]["positions"]
+    np.testing.assert_allclose(place["vector"], wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("named", "status", "words"),
+    [
+        ("two.safetensors", 3, "which one"),
+        ("two.safetensors:none#3", 3, "none"),
+        ("two.safetensors:emb#100000", 3, "100000"),
+        ("two.safetensors:emb#x", 3, "x"),
+        ("two.safetensors:emb#0..99999", 2, "10,000"),
+        ("rows.npy#100000", 3, "100000"),
+        ("none.npy#3", 3, "none.npy"),
+        ("none.safetensors:x", 3, "none.safetensors"),
+    ],
+)
+def test_what_is_not_there_is_refused(run: Program, rows: Path, named: str, status: int, words: str) -> None:
+    run("neighbors", "--vector", f"{rows}/{named}", "-m", "small/").refused(status, words)
+
+
+def test_a_pickle_is_refused_by_name_and_by_content(run: Program, tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    for name in ("x.pt", "x.pth", "x.bin", "x"):
+        (tmp_path / name).write_bytes(pickle.dumps(Trap(), protocol=4))
+        run("neighbors", "--vector", tmp_path / name, "-m", "small/").refused(6, "never loads")
+    run("rope", "--dim", "4", "--pos", "1", "--vector", tmp_path / "x.pt").refused(6, "never loads")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_numbers_that_are_not_finite_are_refused(run: Program, tmp_path: Path) -> None:
+    values = table("input").astype(np.float32)
+    values[2, 0] = np.nan
+    save_file({"emb": values}, tmp_path / "nan.safetensors")
+    run("neighbors", "--vector", f"{tmp_path}/nan.safetensors#2", "-m", "small/").refused(6, "NaN")
+    run("neighbors", "--vector", f"{tmp_path}/nan.safetensors#3", "-m", "small/").ok()
