@@ -12,6 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config
 from embtool.errors import TableNotFound, UnsupportedFormat
+from embtool.formats.folders import hint_of_folders
+from embtool.formats.records import LOOKED_AT, recognise
+from embtool.impostors import LONGEST_MAGIC, PICKLE_HINT, impostor
 from embtool.source import Source
 from embtool.vocabulary import Vocabulary
 
@@ -47,10 +50,16 @@ class SelfDescribing(Protocol):
 
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-"""Suffixes of checkpoints that run code when they are loaded: never opened."""
+"""Suffixes of checkpoints that usually run code when they are loaded, and are then never opened."""
 
-FOREIGN = {".h5": "Keras", ".msgpack": "Flax", ".onnx": "ONNX", ".npz": "MLX or numpy"}
+FOREIGN = {
+    ".h5": "Keras", ".hdf5": "Keras", ".keras": "Keras", ".weights": "Keras", ".msgpack": "Flax", ".onnx": "ONNX",
+    ".npz": "MLX or numpy", ".tflite": "TensorFlow Lite", ".xml": "OpenVINO", ".ot": "rust-bert",
+}  # fmt: skip
 """Suffixes of formats that are named in the refusal."""
+
+NOT_WEIGHTS = frozenset({"training_args.bin", "optimizer.bin", "scheduler.bin", "optimizer.pt", "scheduler.pt"})
+"""Files of trainers that hold no tables."""
 
 
 def open_checkpoint(source: Source) -> Checkpoint:
@@ -79,7 +88,9 @@ def check_named_file(source: Source, file: str) -> str:
     """
     if file.endswith(tuple(OPENERS)) or (source.local and _sniff(source, file) is not None):
         return file
-    if file.endswith(PICKLES):
+    if source.local and (other := impostor(source.head(file, LONGEST_MAGIC))) is not None:
+        raise UnsupportedFormat(f"{source.name} is {other.what}", hint=other.hint)
+    if not source.local and file.endswith(PICKLES):
         raise refuse_pickle(source.name, file)
     folder = source.name.removesuffix(file).rstrip("/")
     hint = f"did you mean its folder, {folder}?" if file.endswith((".json", ".model", "vocab.txt")) and folder else None
@@ -91,10 +102,15 @@ def check_named_file(source: Source, file: str) -> str:
 def _sniff(source: Source, file: str) -> Callable[[Source, str], Checkpoint] | None:
     """Return what opens a file whose name does not say, by its first bytes.
 
-    Ollama names its files by their hash; word2vec's and GloVe's end in `.bin` and `.txt`, like many others.
+    Ollama and the hub's cache name files by their hash; word2vec's and GloVe's end in `.bin` and `.txt`, like others.
     """
-    known = "gguf" if source.head(file, len(GGUF_MAGIC)) == GGUF_MAGIC else None
-    if known is None and _module("static").is_static(source, file):
+    head = source.head(file, LONGEST_MAGIC)
+    known = None
+    if head.startswith(GGUF_MAGIC):
+        known = "gguf"
+    elif head[8:9] == b"{" and int.from_bytes(head[:8], "little") < source.size(file):
+        known = "safetensors"
+    elif impostor(head) is None and recognise(source.head(file, LOOKED_AT)) is not None:
         known = "static"
     return None if known is None else _opener((known, "open_file"))
 
@@ -132,25 +148,44 @@ def whole_tables(checkpoint: Checkpoint, config: Config | None) -> Checkpoint:
 
 def missing(source: Source) -> UnsupportedFormat | TableNotFound:
     """Say why a model without readable tensors is refused."""
-    files = [file for file in source.files() if "/" not in file]
-    pickles = [file for file in files if file.endswith(PICKLES) and file != "training_args.bin"]
-    if pickles:
-        return refuse_pickle(source.name, pickles[0])
+    top = [file for file in source.files() if "/" not in file and file not in NOT_WEIGHTS]
+    files = [file for file in top if file.endswith(PICKLES)] + [file for file in top if file.endswith(tuple(FOREIGN))]
     for file in files:
-        for suffix, name in FOREIGN.items():
-            if file.endswith(suffix):
-                return UnsupportedFormat(
-                    f"{source.name} has only a {name} checkpoint ({file}): embtool reads safetensors",
-                    hint="convert it to safetensors first",
-                )
+        refused = _refused_here(source, file) if source.local else _refused_there(source, file)
+        if refused is not None:
+            return refused
     return TableNotFound(
-        f"{source.name} has no *.safetensors: no tables to read", hint="name a folder that holds the model's weights"
+        f"{source.name} has no *.safetensors: no tables to read",
+        hint=hint_of_folders(source) or "name a folder that holds the model's weights",
     )
 
 
-def refuse_pickle(model: str, file: str) -> UnsupportedFormat:
+def _refused_here(source: Source, file: str) -> UnsupportedFormat | TableNotFound | None:
+    """Say what a file is that a folder has instead of weights, by its first bytes; None where they do not tell."""
+    if _sniff(source, file) is not None:
+        hint = f"name the file: {source.name.rstrip('/')}/{file}"
+        return TableNotFound(f"{source.name} has no *.safetensors, but {file} can be opened", hint=hint)
+    other = impostor(source.head(file, LONGEST_MAGIC))
+    if other is None:
+        return None
+    if other.is_pickle:
+        return refuse_pickle(source.name, file, other.hint)
+    return UnsupportedFormat(f"{source.name} has no *.safetensors, and {file} is {other.what}", hint=other.hint)
+
+
+def _refused_there(source: Source, file: str) -> UnsupportedFormat:
+    """Say what a file of a repository is, by its name."""
+    if file.endswith(PICKLES):
+        return refuse_pickle(source.name, file)
+    name = next(name for suffix, name in FOREIGN.items() if file.endswith(suffix))
+    return UnsupportedFormat(
+        f"{source.name} has only a {name} checkpoint ({file}): embtool reads safetensors",
+        hint="convert it to safetensors first",
+    )
+
+
+def refuse_pickle(model: str, file: str, hint: str | None = PICKLE_HINT) -> UnsupportedFormat:
     """Refuse a pickle checkpoint: loading one runs whatever code its author put there."""
     return UnsupportedFormat(
-        f"{model} has only a pickle checkpoint ({file}): embtool never loads a pickle, safetensors only",
-        hint="look for a revision or a fork with safetensors, or convert it with safetensors' own convert script",
+        f"{model} has only a pickle checkpoint ({file}): embtool never loads a pickle, safetensors only", hint=hint
     )
