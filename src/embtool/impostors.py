@@ -109,7 +109,7 @@ IMPOSTORS: tuple[Impostor, ...] = (
         "a msgpack file, as Flax and spaCy write them",
         CONVERT,
     ),
-    _kind(rb"\x08[\x01-\x14](\x12[\x00-\x7f][\x20-\x7e]*[\x1a\x22:B\x2a]|\x1a|:|B)", "an ONNX model", CONVERT),
+    _kind(rb"\x08[\x01-\x14](\x12[\x01-\x40][A-Z]|:|B)", "an ONNX model", CONVERT),
     _kind(rb"%PDF-", "a PDF document"),
     _kind(rb"\x7fELF", "a program"),
     _kind(rb"\x00{64,}\Z", "empty: all of its first bytes are zero", AGAIN),

@@ -33,7 +33,8 @@ GGUF_MAGIC = b"GGUF"
 
 PACKING_SIGNS = frozenset(
     {"scales", "biases", "weight_scale", "weight_scale_inv", "weight_scale_2", "weight_packed", "qweight"}
-    | {"mapping", "weights", "new_embedding"}
+    | {"absmax", "SCB", "q_weight", "trellis", "W_q", "codebooks", "weight_scales"}
+    | {"mapping", "weights", "embeddings", "new_embedding"}
 )
 """Last parts of the names of tensors that only stand beside a table that is made of several."""
 
@@ -138,7 +139,8 @@ def whole_tables(checkpoint: Checkpoint, config: Config | None) -> Checkpoint:
     """Show a checkpoint so that its quantised tables, made of several tensors, appear whole."""
     if isinstance(checkpoint, SelfDescribing):
         return checkpoint
-    if not any(name.rpartition(".")[2] in PACKING_SIGNS for name in checkpoint.names):
+    is_said = config is not None and bool(config.packing)
+    if not is_said and not any(name.rpartition(".")[2] in PACKING_SIGNS for name in checkpoint.names):
         return checkpoint
     from embtool.formats.packed import PackedCheckpoint  # noqa: PLC0415 - most checkpoints have plain tables
     from embtool.formats.recipes import RECIPES  # noqa: PLC0415 - as above

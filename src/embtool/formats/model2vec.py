@@ -5,7 +5,7 @@ row or are weighted, `mapping` and `weights`, one entry for each token. `embeddi
 (`quantize_to="int8"`): they have no scale, and count as they are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from embtool.checkpoint import Part, RowMap, TensorInfo
 from embtool.dtypes import Bytes, DType, Floats
+from embtool.formats.codes import I8
 from embtool.formats.packed import Pieces, Recipe
 
 
@@ -38,7 +39,9 @@ def join_model2vec(pieces: Pieces) -> TensorInfo:
     Raises:
         FormatError: the tensors do not fit each other.
     """
-    table = pieces.get("embeddings")
+    table = _as_numbers(pieces.get("embeddings"))
+    if pieces.base and not (pieces.has("mapping") or pieces.has("weights")):
+        return pieces.get("embeddings")  # of another model
     pieces.check_table(table)
     tokens = table.shape[0]
     through: RowMap | None = None
@@ -48,6 +51,8 @@ def join_model2vec(pieces: Pieces) -> TensorInfo:
             raise pieces.error(f"has a {mapping.name} of {mapping.dtype.name} that is not a list of rows")
         tokens = mapping.shape[0]
         through = RowMap(lambda: _read_mapping(pieces, mapping, table.shape[0]))
+    if not pieces.has("weights") and through is None:
+        return table
     if not pieces.has("weights"):
         decode = table.dtype.decode
         return pieces.join(
@@ -59,6 +64,11 @@ def join_model2vec(pieces: Pieces) -> TensorInfo:
     decoder = _Weighted(table.row_bytes, table.dtype, weights.dtype)
     parts = [Part(table, through=through), Part(weights)]
     return pieces.join(f"{table.dtype.name}, weighted", table.shape[1], parts, decoder, rows=tokens)
+
+
+def _as_numbers(table: TensorInfo) -> TensorInfo:
+    """Read whole numbers of 8 bits as they are: model2vec keeps no scale of them."""
+    return replace(table, dtype=I8) if table.dtype.name == I8.name else table
 
 
 def _read_mapping(pieces: Pieces, mapping: TensorInfo, rows: int) -> NDArray[np.int64]:
@@ -77,4 +87,5 @@ def _read_mapping(pieces: Pieces, mapping: TensorInfo, rows: int) -> NDArray[np.
 RECIPES = (
     Recipe(("mapping", "embeddings"), ("weights",), join_model2vec, "embeddings"),
     Recipe(("weights", "embeddings"), ("mapping",), join_model2vec, "embeddings"),
+    Recipe(("embeddings",), (), join_model2vec, "embeddings"),
 )

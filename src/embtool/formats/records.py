@@ -50,8 +50,8 @@ BLANK[list(b" \t\r\v\f")] = True
 BINARY = "word2vec binary"
 
 NOT_TEXT = re.compile(rb"[^\t\n\r -~]")
-SURELY = 8
-"""Numbers of a binary vector, of which the bytes are never all printable by chance."""
+SURELY = 12
+"""Bytes of a binary vector that are not all printable by chance."""
 
 MOST_DIMENSIONS = 65_536
 LEAST_DIMENSIONS = 2
@@ -97,7 +97,7 @@ def _is_text(rest: bytes, width: int) -> bool:
     if len(second) > 1 and all(WRITTEN.fullmatch(part) for part in second[1:][-width:]):
         return True
     numbers = rest.partition(b" ")[2][: 4 * width]
-    return len(numbers) == 4 * width and width >= SURELY and NOT_TEXT.search(numbers) is None
+    return len(numbers) >= SURELY and NOT_TEXT.search(numbers) is None
 
 
 def read_records(source: Source, file: str, layout: Layout) -> Records:
