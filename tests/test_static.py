@@ -414,6 +414,35 @@ def test_weights_alone(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.input_table.rows([4]), VECTORS[[4]] * weights[4])
 
 
+CODES = np.random.default_rng(4).integers(-127, 128, VECTORS.shape).astype(np.int8)
+
+
+@pytest.mark.parametrize("parts", [(), ("mapping",), ("weights",), ("mapping", "weights")])
+def test_rows_of_8_bits_are_whole_numbers_times_the_weight(
+    run: Program, tmp_path: Path, parts: tuple[str, ...]
+) -> None:
+    mapping, weights = MAPPING, WEIGHTS if "mapping" in parts else np.linspace(0.5, 2, len(CODES))
+    tensors = {
+        "mapping": ("I64", mapping.shape, mapping.tobytes()),
+        "weights": ("F64", weights.shape, weights.astype("<f8").tobytes()),
+    }
+    held = {name: tensors[name] for name in parts}
+    table = model2vec(tmp_path, {"embeddings": ("I8", CODES.shape, CODES.tobytes()), **held}).input_table
+    expected = CODES.astype(np.float32)[mapping if "mapping" in parts else slice(None)]
+    if "weights" in parts:
+        expected = expected * weights[:, None].astype(np.float32)
+    assert table.shape == expected.shape
+    np.testing.assert_array_equal(table[:], expected)
+    assert run("info", tmp_path, "--json").ok().document["tables"][0]["dtype"].startswith("I8")
+    run("neighbors", "-m", tmp_path, "id:1", "-k", "2").ok()
+    run("norms", tmp_path).ok()
+
+
+def test_whole_numbers_called_embeddings_in_another_model_are_not_read(tmp_path: Path) -> None:
+    with pytest.raises(EmbtoolError, match="I8"):
+        model2vec(tmp_path, {"tower.embeddings": ("I8", CODES.shape, CODES.tobytes())}).input_table.rows([0])
+
+
 @pytest.mark.parametrize(
     ("tensors", "word"),
     [
