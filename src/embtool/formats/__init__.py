@@ -158,8 +158,18 @@ def missing(source: Source) -> UnsupportedFormat | TableNotFound:
             return refused
     return TableNotFound(
         f"{source.name} has no *.safetensors: no tables to read",
-        hint=hint_of_folders(source) or "name a folder that holds the model's weights",
+        hint=hint_of_folders(source) or f"name a folder that holds the model's weights{_foreign_below(source)}",
     )
+
+
+def _foreign_below(source: Source) -> str:
+    """Name a file of a format that is not read in a folder of this one, as the end of a hint."""
+    file = next((file for file in source.files() if file.endswith(tuple(FOREIGN))), None)
+    return "" if file is None else f"; {file} is of {_named(file)}, which embtool does not read"
+
+
+def _named(file: str) -> str:
+    return next(name for suffix, name in FOREIGN.items() if file.endswith(suffix))
 
 
 def _refused_here(source: Source, file: str) -> UnsupportedFormat | TableNotFound | None:
@@ -179,9 +189,8 @@ def _refused_there(source: Source, file: str) -> UnsupportedFormat:
     """Say what a file of a repository is, by its name."""
     if file.endswith(PICKLES):
         return refuse_pickle(source.name, file)
-    name = next(name for suffix, name in FOREIGN.items() if file.endswith(suffix))
     return UnsupportedFormat(
-        f"{source.name} has only a {name} checkpoint ({file}): embtool reads safetensors",
+        f"{source.name} has only a {_named(file)} checkpoint ({file}): embtool reads safetensors",
         hint="convert it to safetensors first",
     )
 

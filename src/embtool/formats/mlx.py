@@ -129,7 +129,7 @@ def _packing(pieces: Pieces, codes: TensorInfo, scales: TensorInfo) -> Packing:
         raise pieces.error(f"is packed in mode {mode!s}, {bits!s} bits, groups of {group!s}, which MLX does not have")
     if mode != "affine":
         return Packing(mode, *FLOAT_MODES[mode])
-    if len(scales.shape) != SIDES and None not in (bits, group):
+    if len(scales.shape) != SIDES and bits is not None and group is not None:
         return Packing(mode, bits, group)  # what is wrong with the scales is told where they are read
     fits = _fits(pieces, codes, scales)
     told = (bits, group)
