@@ -22,6 +22,9 @@ STATE_LIMIT = 1 << 16
 
 STATES = ("bitsandbytes__nf4", "bitsandbytes__fp4")
 
+NAMES = ("bitsandbytes' 4 bits (NF4, FP4)", "GPTQ", "AWQ", "EXL2", "EXL3", "HQQ", "AQLM", "EETQ")
+"""What is listed by its name, as the documentation has it."""
+
 Shape = tuple[int, ...]
 
 
