@@ -484,8 +484,8 @@ def test_a_header_that_the_index_describes_is_read_at_once() -> None:
 @pytest.mark.parametrize(
     ("files", "kind", "message", "hint"),
     [
-        (["pytorch_model.bin"], UnsupportedFormat, "memory has only a pickle checkpoint (pytorch_model.bin)", "look"),
-        (["a.pt", "b.h5"], UnsupportedFormat, "memory has only a pickle checkpoint (a.pt)", "look for a revision"),
+        (["pytorch_model.bin"], UnsupportedFormat, "memory has only pytorch_model.bin, by its name a pickle", "look"),
+        (["a.pt", "b.h5"], UnsupportedFormat, "memory has only a.pt, by its name a pickle", "look for a revision"),
         (["x.h5"], UnsupportedFormat, "memory has only a Keras checkpoint (x.h5)", "convert it to safetensors first"),
         (["x.onnx"], UnsupportedFormat, "memory has only a ONNX checkpoint (x.onnx)", "convert it"),
         (["training_args.bin"], TableNotFound, "memory has no *.safetensors: no tables to read", "name a folder"),
@@ -514,7 +514,7 @@ def test_a_named_file_is_known_by_its_name_or_its_first_bytes(tmp_path: Path) ->
             check_named_file(Memory(contents), name)  # of a hub, only its name can tell
     for name in ("x.safetensors", "x.safetensors.index.json", "x.gguf", "x.vec"):
         assert check_named_file(Memory({}), name) == name
-    with pytest.raises(UnsupportedFormat, match=r"memory has only a pickle checkpoint \(x\.pth\)"):
+    with pytest.raises(UnsupportedFormat, match=r"memory has only x\.pth, by its name a pickle"):
         check_named_file(Memory({}), "x.pth")
     with pytest.raises(UnsupportedFormat) as caught:
         check_named_file(Memory({}), "x.md")

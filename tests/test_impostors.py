@@ -117,7 +117,7 @@ def test_a_file_is_called_what_it_is_whatever_its_name(tmp_path: Path, case: str
 
 
 @pytest.mark.parametrize("case", MADE)
-@pytest.mark.parametrize("name", ["model.safetensors", "model.gguf", "pytorch_model.bin"])
+@pytest.mark.parametrize("name", ["model.safetensors", "model.gguf", "weights.bin"])
 def test_so_is_a_file_of_a_folder(tmp_path: Path, case: str, name: str) -> None:
     content, word = MADE[case]
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')

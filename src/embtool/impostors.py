@@ -22,11 +22,10 @@ class Impostor:
     begins: re.Pattern[bytes]
     what: str
     hint: str | None = None
-    is_pickle: bool = False
 
 
-def _kind(begins: bytes, what: str, hint: str | None = None, *, is_pickle: bool = False) -> Impostor:
-    return Impostor(re.compile(begins, re.DOTALL | re.IGNORECASE), what, hint, is_pickle)
+def _kind(begins: bytes, what: str, hint: str | None = None) -> Impostor:
+    return Impostor(re.compile(begins, re.DOTALL | re.IGNORECASE), what, hint)
 
 
 _NEVER = ": embtool reads safetensors only and never loads a pickle"
@@ -63,7 +62,6 @@ IMPOSTORS: tuple[Impostor, ...] = (
         rb"PK\x03\x04.{26,60}?[\w.-]*/?(data\.pkl|byteorder|\.format_version|version)",
         f"a torch checkpoint, a pickle in a zip archive{_NEVER}",
         PICKLE_HINT,
-        is_pickle=True,
     ),
     _kind(rb"PK\x03\x04.{26}[^\x00]{1,200}?\.npy", "a zip archive of numpy arrays (npz)", CONVERT),
     _kind(
@@ -84,9 +82,8 @@ IMPOSTORS: tuple[Impostor, ...] = (
         _PROTOCOL + rb".{0,300}?c?(gensim\.models)",
         f"a pickle of gensim's{_NEVER}",
         TO_TEXT,
-        is_pickle=True,
     ),
-    _kind(_PROTOCOL + rb"[\x8a\x95}\](cXU\x8cNKGqh.]", f"a pickle{_NEVER}", PICKLE_HINT, is_pickle=True),
+    _kind(_PROTOCOL + rb"[\x8a\x95}\](cXU\x8cNKGqh.]", f"a pickle{_NEVER}", PICKLE_HINT),
     _kind(
         rb"\xba\x16\x4f\x2f",
         "a binary model of fastText, whose words are made of parts",

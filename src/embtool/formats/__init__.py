@@ -5,6 +5,7 @@ files of it can be named, add the end of their names to `OPENERS`. A format is l
 commands are about safetensors and start quickly.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
@@ -14,7 +15,7 @@ from embtool.config import Config
 from embtool.errors import TableNotFound, UnsupportedFormat
 from embtool.formats.folders import hint_of_folders
 from embtool.formats.records import LOOKED_AT, recognise
-from embtool.impostors import LONGEST_MAGIC, PICKLE_HINT, impostor
+from embtool.impostors import AGAIN, LONGEST_MAGIC, PICKLE_HINT, impostor
 from embtool.source import Source
 from embtool.vocabulary import Vocabulary
 
@@ -59,6 +60,9 @@ FOREIGN = {
 }  # fmt: skip
 """Suffixes of formats that are named in the refusal."""
 
+TORCH = re.compile(r"pytorch_model.*\.bin|.*\.(pt|pth|ckpt|pkl|pickle)")
+"""Names of torch's own checkpoints, which are pickles."""
+
 NOT_WEIGHTS = frozenset({"training_args.bin", "optimizer.bin", "scheduler.bin", "optimizer.pt", "scheduler.pt"})
 """Files of trainers that hold no tables."""
 
@@ -89,6 +93,8 @@ def check_named_file(source: Source, file: str) -> str:
     """
     if file.endswith(tuple(OPENERS)) or (source.local and _sniff(source, file) is not None):
         return file
+    if source.local and not source.size(file):
+        raise UnsupportedFormat(f"{source.name} is empty: it has no bytes", hint=AGAIN)
     if source.local and (other := impostor(source.head(file, LONGEST_MAGIC))) is not None:
         raise UnsupportedFormat(f"{source.name} is {other.what}", hint=other.hint)
     if not source.local and file.endswith(PICKLES):
@@ -173,16 +179,19 @@ def _named(file: str) -> str:
 
 
 def _refused_here(source: Source, file: str) -> UnsupportedFormat | TableNotFound | None:
-    """Say what a file is that a folder has instead of weights, by its first bytes; None where they do not tell."""
+    """Say what a file is that a folder has instead of weights, by its first bytes; None where they do not tell.
+
+    One that has a name of torch's pickles is not even opened.
+    """
+    if TORCH.fullmatch(file):
+        return refuse_pickle(source.name, file)
     if _sniff(source, file) is not None:
         hint = f"name the file: {source.name.rstrip('/')}/{file}"
         return TableNotFound(f"{source.name} has no *.safetensors, but {file} can be opened", hint=hint)
     other = impostor(source.head(file, LONGEST_MAGIC))
-    if other is None:
-        return None
-    if other.is_pickle:
-        return refuse_pickle(source.name, file, other.hint)
-    return UnsupportedFormat(f"{source.name} has no *.safetensors, and {file} is {other.what}", hint=other.hint)
+    if other is not None:
+        return UnsupportedFormat(f"{source.name} has no *.safetensors, and {file} is {other.what}", hint=other.hint)
+    return None if file.endswith(PICKLES) else _refused_there(source, file)
 
 
 def _refused_there(source: Source, file: str) -> UnsupportedFormat:
@@ -195,8 +204,9 @@ def _refused_there(source: Source, file: str) -> UnsupportedFormat:
     )
 
 
-def refuse_pickle(model: str, file: str, hint: str | None = PICKLE_HINT) -> UnsupportedFormat:
-    """Refuse a pickle checkpoint: loading one runs whatever code its author put there."""
+def refuse_pickle(model: str, file: str) -> UnsupportedFormat:
+    """Refuse a pickle checkpoint by its name: loading one runs whatever code its author put there."""
     return UnsupportedFormat(
-        f"{model} has only a pickle checkpoint ({file}): embtool never loads a pickle, safetensors only", hint=hint
+        f"{model} has only {file}, by its name a pickle: embtool never loads a pickle, safetensors only",
+        hint=PICKLE_HINT,
     )
