@@ -199,6 +199,17 @@ def test_a_table_that_is_wider_than_the_model_is_read_as_the_config_says(tmp_pat
     np.testing.assert_array_equal(table.rows([3]), expected[[3]])
 
 
+@pytest.mark.parametrize(("mode", "bits", "group"), [("mxfp4", 4, 32), ("mxfp8", 8, 32), ("nvfp4", 4, 16)])
+def test_a_mode_of_floats_that_the_config_does_not_say(tmp_path: Path, mode: str, bits: int, group: int) -> None:
+    codes = words(RANDOM.integers(0, 1 << 32, (ROWS, WIDTH * bits // 32)))
+    scales = u8(RANDOM.integers(100, 120, (ROWS, WIDTH // group)))
+    tensors = {f"{NAME}.weight": codes, f"{NAME}.scales": scales}
+    said = write(tmp_path / "said", tensors, quantization={"mode": mode, "bits": bits, "group_size": group})
+    unsaid = write(tmp_path / "unsaid", tensors, quantization={"bits": 4, "group_size": 64})
+    np.testing.assert_array_equal(unsaid.input_table[:], said.input_table[:])
+    assert unsaid.input_table.tensor.dtype.name.startswith(f"MLX {mode} {bits}-bit, group {group}")
+
+
 def test_bits_that_nothing_tells_are_not_guessed(tmp_path: Path) -> None:
     tensors, _ = affine(4, 64)
     with pytest.raises(
@@ -282,6 +293,7 @@ ELSEWHERE: dict[str, tuple[Tensors, str]] = {
     "EXL3": ({"trellis": u32(16, 2, 96, dtype="I16", size=2), "suh": u32(256), "svh": u32(32)}, "EXL3 6-bit"),
     "HQQ": ({"W_q": u32(ROWS, WIDTH // 2, dtype="U8", size=1), "scale": u32(1), "zero": u32(1)}, "HQQ"),
     "AQLM": ({"codes": u32(ROWS, WIDTH // 8, 1), "codebooks": u32(1, 4, 1, 8), "scales": u32(ROWS)}, "AQLM"),
+    "quanto": ({"weight._data": u32(ROWS, WIDTH, dtype="I8", size=1), "weight._scale": u32(ROWS, 1)}, "quanto"),
     "EETQ": ({"weight": u32(WIDTH, ROWS, dtype="I8", size=1), "weight_scales": u32(ROWS)}, "EETQ 8-bit, reordered"),
 }
 
@@ -363,7 +375,7 @@ def eight_bit(dtype: str = "F8_E4M3") -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
 @pytest.mark.parametrize("shape", [(), (1,), (ROWS, 1), (ROWS,), (1, WIDTH)])
-@pytest.mark.parametrize("end", ["weight_scale", "weight_scale_inv"])
+@pytest.mark.parametrize("end", ["weight_scale", "weight_scale_inv", "scale_weight"])
 def test_fp8_rows_are_code_times_scale(tmp_path: Path, dtype: str, shape: tuple[int, ...], end: str) -> None:
     codes, numbers = eight_bit(dtype)
     scales = RANDOM.uniform(0.5, 2, shape).astype(np.float32)

@@ -192,7 +192,10 @@ def spoiled() -> dict[str, tuple[bytes, str]]:
         "a binary with fewer words": (b"3" + binary[1:], "truncated"),
         "a binary with more words": (b"1" + binary[1:], "more words"),
         "a long binary word": (b"2 2\n" + b"x" * 5000, "more than 4,096 bytes"),
-        "text": (b"This is a text\nof two lines.\n", "not a table of words"),
+        "text": (b"This is a text\nof two lines.\n", "in its first line field 2, 'is', is not a number"),
+        "sparse": (b"w 1:0.5 9:0.02\n", "in its first line field 2, '1:0.5', is not a number"),
+        "sparse, with a first line": (b"3 20\nw 1:0.5 9:0.0221\nv 2:0.25\n", "line 2"),
+        "prose of one word": (b"text\n", "not a table of words"),
         "nothing": (b"", "not a table of words"),
         "a model of fastText": ((793712314).to_bytes(4, "little") + bytes(40), "binary model of fastText"),
     }

@@ -122,6 +122,10 @@ def _packing(pieces: Pieces, codes: TensorInfo, scales: TensorInfo) -> Packing:
     """
     said = _said(pieces)
     mode = said.get("mode", "affine")
+    if "mode" not in said and scales.dtype.name == "U8" and not any(pieces.has(end) for end in BIASES):
+        unsaid = _mode_of_shapes(codes, scales)
+        if unsaid is not None:
+            return Packing(unsaid, *FLOAT_MODES[unsaid])
     usual = FLOAT_MODES.get(mode, (None, None)) if isinstance(mode, str) else (None, None)
     bits, group = said.get("bits", usual[0]), said.get("group_size", usual[1])
     is_affine = mode == "affine" and bits in (*AFFINE_BITS, None) and group in (*AFFINE_GROUPS, None)
@@ -143,6 +147,12 @@ def _packing(pieces: Pieces, codes: TensorInfo, scales: TensorInfo) -> Packing:
             f"{' or '.join(f'{bits} bits in groups of {group}' for bits, group in fits)}, nothing tells"
         )
     return Packing(mode, *likely[0])
+
+
+def _mode_of_shapes(codes: TensorInfo, scales: TensorInfo) -> str | None:
+    """Tell the mode of a table of floats by how many words and scales a row has: no two modes have them alike."""
+    room, groups = codes.shape[1] * WORD_BITS, scales.shape[-1] if scales.shape else 0
+    return next((mode for mode, (bits, group) in FLOAT_MODES.items() if bits * group * groups == room), None)
 
 
 def _fits(pieces: Pieces, codes: TensorInfo, scales: TensorInfo) -> list[tuple[int, int]]:

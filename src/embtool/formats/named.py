@@ -22,7 +22,7 @@ STATE_LIMIT = 1 << 16
 
 STATES = ("bitsandbytes__nf4", "bitsandbytes__fp4")
 
-NAMES = ("bitsandbytes' 4 bits (NF4, FP4)", "GPTQ", "AWQ", "EXL2", "EXL3", "HQQ", "AQLM", "EETQ")
+NAMES = ("bitsandbytes' 4 bits (NF4, FP4)", "GPTQ", "AWQ", "EXL2", "EXL3", "HQQ", "AQLM", "EETQ", "quanto")
 """What is listed by its name, as the documentation has it."""
 
 Shape = tuple[int, ...]
@@ -122,6 +122,7 @@ def _describing(
     return join
 
 
+_QUANTO = ("weight._data", lambda _, codes: ("quanto", codes.shape))
 _STATE = tuple(f"weight.quant_state.{kind}" for kind in STATES)
 
 RECIPES = (
@@ -134,6 +135,7 @@ RECIPES = (
     Recipe(("trellis",), ("suh", "svh", "su", "sv", "mcg", "mul1"), _describing("trellis", _exl3)),
     Recipe(("W_q",), ("scale", "zero", "nbits", "group_size", "shape", "axis", "packing"), _describing("W_q", _hqq)),
     Recipe(("codebooks", "codes"), ("scales",), _describing("codes", _aqlm)),
+    Recipe(("weight._data", "weight._scale"), ("weight._shift", "input_scale", "output_scale"), _describing(*_QUANTO)),
     Recipe(("weight_scales", "weight"), (), _describing("weight", _eetq)),
     Recipe(("qweight",), ("qzeros", "scales", "g_idx"), join_columns),
 )

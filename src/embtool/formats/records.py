@@ -26,8 +26,8 @@ CHUNK = 8 << 20
 LOOKED_AT = 2 << 20
 """Bytes of a file's beginning that tell what it is: two lines of the longest vectors."""
 
-BLOCK = 64 << 10
-"""Bytes of lines that are parsed at a time: what is made of them fits the caches of a processor."""
+BLOCK = 256 << 10
+"""Bytes of lines that are parsed at a time: few enough for the caches of a processor, many for calls of numpy."""
 
 LONGEST_WORD = 4096
 """Bytes of a word; beyond that the file is no table of words."""
@@ -98,6 +98,16 @@ def _is_text(rest: bytes, width: int) -> bool:
         return True
     numbers = rest.partition(b" ")[2][: 4 * width]
     return len(numbers) >= SURELY and NOT_TEXT.search(numbers) is None
+
+
+def not_words(head: bytes, file: str) -> FormatError:
+    """Say why a file is no table of words: a field of its first line that is no number, where there are some."""
+    first, newline, _ = head.partition(b"\n")
+    fields = first.rstrip().split(b" ")
+    odd = next((place for place, field in enumerate(fields[1:], 2) if not NUMBER.match(field)), None)
+    if newline and odd is not None and len(fields) > LEAST_DIMENSIONS and NOT_TEXT.search(fields[odd - 1]) is None:
+        return FormatError(f"{file} is not a table of words: in its first line {_quoted(fields[odd - 1], odd)}")
+    return FormatError(f"{file} is not a table of words: its first lines are not a word and numbers")
 
 
 def read_records(source: Source, file: str, layout: Layout) -> Records:
@@ -214,8 +224,12 @@ def _short(line: bytes, where: str, layout: Layout) -> FormatError:
 
 
 def _not_a_number(field: bytes, number: int, where: str) -> FormatError:
+    return FormatError(f"{where}: {_quoted(field, number)}")
+
+
+def _quoted(field: bytes, number: int) -> str:
     quoted = field[:QUOTED].decode("utf-8", "replace") + ("…" if len(field) > QUOTED else "")
-    return FormatError(f"{where}: field {number:,}, {quoted!r}, is not a number")
+    return f"field {number:,}, {quoted!r}, is not a number"
 
 
 def _wanted(layout: Layout) -> str:

@@ -2,9 +2,9 @@
 
 What is read, by the names of the tensors (`lm_head.weight` and those beside it):
 
-- FP8 and INT8: `weight_scale` or `weight_scale_inv`, one for the table, for each row, or for each block of rows and
-  columns (DeepSeek-V3's README, "FP8 weights"; https://github.com/vllm-project/compressed-tensors). A number is
-  `code × scale`, whichever name the scale has.
+- FP8 and INT8: `weight_scale`, `weight_scale_inv` or `scale_weight`, one for the table, for each row, or for each block
+  of rows and columns (DeepSeek-V3's README, "FP8 weights"; https://github.com/vllm-project/compressed-tensors). A number
+  is `code × scale`, whichever name the scale has.
 - NVFP4: two 4-bit floats a byte, the first in the low half; a scale of F8_E4M3 for 16 numbers and one of F32 for all,
   by which modelopt multiplies (`weight_scale_2`) and compressed-tensors divides (`weight_global_scale`).
 - MXFP4: the same with one power of two for 32 numbers.
@@ -29,6 +29,9 @@ from embtool.formats.packed import Pieces, Recipe, single
 
 CODE_DTYPES = frozenset({"F8_E4M3", "F8_E5M2", "I8"})
 """Dtypes that are scaled number by number."""
+
+SCALE_ENDS = ("weight_scale_inv", "weight_scale", "scale_weight")
+"""What scales are called: DeepSeek's, compressed-tensors', ComfyUI's."""
 
 DEFAULT_BLOCK = 128
 """Rows and columns of a block where the config does not say: those of DeepSeek-V3 and all that followed it."""
@@ -74,7 +77,7 @@ def join_scaled(pieces: Pieces) -> TensorInfo:
     pieces.check_table(codes)
     if pieces.has("weight_zero_point"):
         return refused(pieces, codes, f"{codes.dtype.name} with zero points", codes.shape)
-    scales = pieces.get("weight_scale_inv" if pieces.has("weight_scale_inv") else "weight_scale")
+    scales = pieces.get(next(end for end in SCALE_ENDS if pieces.has(end)))
     rows, width = codes.shape
     block_rows, block_columns = _block(pieces.settings)
     down, across = _sides(scales.shape)
@@ -279,5 +282,6 @@ RECIPES = (
     Recipe(("weight_scale_2", "weight", "weight_scale"), _SCALES, join_nvfp4),
     Recipe(("weight_scale_inv", "weight"), ("weight_scale", *_SCALES), join_scaled),
     Recipe(("weight_scale", "weight"), _SCALES, join_scaled),
+    Recipe(("scale_weight", "weight"), ("scale_input",), join_scaled),
     Recipe(("SCB", "weight"), ("weight_format",), join_bitsandbytes),
 )

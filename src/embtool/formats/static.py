@@ -24,8 +24,8 @@ from embtool.checkpoint import Checkpoint, TensorInfo
 from embtool.config import Config, parse_config
 from embtool.counts import plural
 from embtool.dtypes import Bytes
-from embtool.errors import FormatError, LocalFailure, TableNotFound, UnsupportedFormat
-from embtool.formats.records import LOOKED_AT, Layout, Records, read_records, recognise
+from embtool.errors import LocalFailure, TableNotFound, UnsupportedFormat
+from embtool.formats.records import LOOKED_AT, Layout, Records, not_words, read_records, recognise
 from embtool.formats.safetensors import SafetensorsCheckpoint
 from embtool.impostors import impostor
 from embtool.kept import checksum, is_sound, read_metadata, seal_metadata, stamp
@@ -223,7 +223,7 @@ def open_file(source: Source, file: str) -> StaticCheckpoint:
         raise UnsupportedFormat(f"{file} is {other.what}", hint=other.hint)
     layout = recognise(head)
     if layout is None:
-        raise FormatError(f"{file} is not a table of words: its first lines are not a word and numbers")
+        raise not_words(head, file)
     return StaticCheckpoint(source, file, layout)
 
 
