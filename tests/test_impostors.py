@@ -99,7 +99,7 @@ MADE: dict[str, tuple[bytes, str]] = {
     "Parquet": (written(lambda file: parquet.write_table(TABLE, file)), "Parquet"),
     "TFLite": (b"\x1c\0\0\0TFL3" + bytes(60), "TensorFlow Lite"),
     "zeros": (bytes(4096), "empty"),
-    **{f"a pickle of protocol {protocol}": (pickle.dumps({"a": [1]}, protocol), "pickle") for protocol in range(2, 6)},
+    **{f"a pickle of protocol {protocol}": (pickle.dumps({"a": [1]}, protocol), "pickle") for protocol in range(6)},
 }
 
 

@@ -191,6 +191,10 @@ def spoiled() -> dict[str, tuple[bytes, str]]:
         "a binary cut off": (binary[:-1], "truncated"),
         "a binary with fewer words": (b"3" + binary[1:], "truncated"),
         "a binary with more words": (b"1" + binary[1:], "more words"),
+        "a binary of other numbers": (
+            b"2 3\n" + b"a " + bytes(8) + b"b " + bytes(8) + b"c " + bytes(8) + b"d " + bytes(8),
+            "zero byte",
+        ),
         "a long binary word": (b"2 2\n" + b"x" * 5000, "more than 4,096 bytes"),
         "text": (b"This is a text\nof two lines.\n", "in its first line field 2, 'is', is not a number"),
         "sparse": (b"w 1:0.5 9:0.02\n", "in its first line field 2, '1:0.5', is not a number"),

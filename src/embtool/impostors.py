@@ -46,7 +46,7 @@ IMPOSTORS: tuple[Impostor, ...] = (
     ),
     _kind(rb'\s*\{\s*"(error|errors|message|detail|code)"\s*:', "a server's error in JSON, not the file itself", AGAIN),
     _kind(
-        rb"((Entry|Repository) not found|Invalid (username|credentials)|Access to model|Unauthorized|Not Found)",
+        rb"((Entry|Repository) not found|Invalid (username|credentials)|Access to model|(Unauthorized|Not Found)\s*\Z)",
         "a server's error, not the file itself",
         AGAIN,
     ),
@@ -82,6 +82,11 @@ IMPOSTORS: tuple[Impostor, ...] = (
         _PROTOCOL + rb".{0,300}?c?(gensim\.models)",
         f"a pickle of gensim's{_NEVER}",
         TO_TEXT,
+    ),
+    _kind(
+        rb"\((dp|lp)\d+\n|(?-i:[}\]]q\x00[^\x00])|c(numpy|torch|copy_reg|__builtin__)[\w.]*\n",
+        f"a pickle{_NEVER}",
+        PICKLE_HINT,
     ),
     _kind(_PROTOCOL + rb"[\x8a\x95}\](cXU\x8cNKGqh.]", f"a pickle{_NEVER}", PICKLE_HINT),
     _kind(

@@ -55,8 +55,9 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 """Suffixes of checkpoints that usually run code when they are loaded, and are then never opened."""
 
 FOREIGN = {
-    ".h5": "Keras", ".hdf5": "Keras", ".keras": "Keras", ".weights": "Keras", ".msgpack": "Flax", ".onnx": "ONNX",
+    ".h5": "Keras", ".hdf5": "Keras", ".keras": "Keras", ".msgpack": "Flax", ".onnx": "ONNX",
     ".npz": "MLX or numpy", ".tflite": "TensorFlow Lite", ".xml": "OpenVINO", ".ot": "rust-bert",
+    ".pb": "TensorFlow", ".mlmodel": "Core ML",
 }  # fmt: skip
 """Suffixes of formats that are named in the refusal."""
 

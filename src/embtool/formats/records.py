@@ -277,7 +277,9 @@ def _binary(source: Source, file: str, layout: Layout) -> Records:
 
 
 def _checked(word: bytes, where: str) -> bytes:
-    """Return a word of a binary file, or refuse it: none, too long, or with a line's end in it."""
+    """Return a word of a binary file, or refuse it: none, too long, or with a byte that ends lines or words."""
+    if b"\0" in word:
+        raise FormatError(f"{where} has a zero byte in it: the numbers are not as many as the first line says")
     if not word or len(word) > LONGEST_WORD or b"\n" in word:
         raise FormatError(f"{where} has no word, or one of more than {LONGEST_WORD:,} bytes")
     return word

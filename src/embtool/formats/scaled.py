@@ -3,8 +3,8 @@
 What is read, by the names of the tensors (`lm_head.weight` and those beside it):
 
 - FP8 and INT8: `weight_scale`, `weight_scale_inv` or `scale_weight`, one for the table, for each row, or for each block
-  of rows and columns (DeepSeek-V3's README, "FP8 weights"; https://github.com/vllm-project/compressed-tensors). A number
-  is `code × scale`, whichever name the scale has.
+  of rows and columns (DeepSeek-V3's README, "FP8 weights"; https://github.com/vllm-project/compressed-tensors). A
+  number is `code × scale`, whichever name the scale has.
 - NVFP4: two 4-bit floats a byte, the first in the low half; a scale of F8_E4M3 for 16 numbers and one of F32 for all,
   by which modelopt multiplies (`weight_scale_2`) and compressed-tensors divides (`weight_global_scale`).
 - MXFP4: the same with one power of two for 32 numbers.
