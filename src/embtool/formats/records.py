@@ -41,6 +41,8 @@ MOST_THREADS = 8
 QUOTED = 40
 """Bytes of a field that an error quotes."""
 
+BOM = b"\xef\xbb\xbf"
+
 NEWLINE, SPACE = b"\n "
 
 BLANK = np.zeros(256, np.bool_)
@@ -93,7 +95,7 @@ def _is_text(rest: bytes, width: int) -> bool:
 
     A word may be in any encoding; what counts is behind the first space.
     """
-    second = rest.partition(b"\n")[0].rstrip().split(b" ")
+    second = rest.partition(b"\n")[0].rstrip().replace(b"\t", b" ").split(b" ")
     if len(second) > 1 and all(WRITTEN.fullmatch(part) for part in second[1:][-width:]):
         return True
     numbers = rest.partition(b" ")[2][: 4 * width]
@@ -103,6 +105,10 @@ def _is_text(rest: bytes, width: int) -> bool:
 def not_words(head: bytes, file: str) -> FormatError:
     """Say why a file is no table of words: a field of its first line that is no number, where there are some."""
     first, newline, _ = head.partition(b"\n")
+    if first.startswith(BOM):
+        return FormatError(f"{file} begins with a byte order mark: it is no part of a word", hint="save it without one")
+    if b"\t" in first.strip():
+        return _tabbed(f"the first line of {file}")
     fields = first.rstrip().split(b" ")
     odd = next((place for place, field in enumerate(fields[1:], 2) if not NUMBER.match(field)), None)
     if newline and odd is not None and len(fields) > LEAST_DIMENSIONS and NOT_TEXT.search(fields[odd - 1]) is None:
@@ -216,11 +222,17 @@ def _float32(numbers: NDArray[np.float64]) -> Floats:
 
 def _short(line: bytes, where: str, layout: Layout) -> FormatError:
     """Say what is wrong with a line that has too few fields: one that is no number, or that they are few."""
+    if b"\t" in line:
+        return _tabbed(where)
     fields = line.split(b" ")[1:]
     for place, field in enumerate(fields):
         if not WRITTEN.fullmatch(field):
             return _not_a_number(field, place + 2, where)
     return FormatError(f"{where} has {plural(len(fields), 'number')} after its word, {_wanted(layout)}")
+
+
+def _tabbed(where: str) -> FormatError:
+    return FormatError(f"{where} has tabs between its fields, where word vectors have spaces", hint="tr '\\t' ' '")
 
 
 def _not_a_number(field: bytes, number: int, where: str) -> FormatError:
