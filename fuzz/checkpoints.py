@@ -16,7 +16,7 @@ from embtool.checkpoint import Checkpoint, TensorInfo, parts_of
 from embtool.config import parse_config_text
 from embtool.dtypes import DTYPES
 from embtool.errors import ConfigError, EmbtoolError, FormatError
-from embtool.formats import open_checkpoint, static, whole_tables
+from embtool.formats import open_checkpoint, records, static, whole_tables
 from embtool.formats.gguf import GgufCheckpoint
 from embtool.formats.safetensors import LENGTH_BYTES, open_file, read_header
 from embtool.positions import Alibi, Learned, Positions, Rope, Sinusoidal, T5Buckets, read_positions
@@ -174,15 +174,15 @@ def split_gguf(case: bytes) -> None:
 @target("static", octets)
 def read_static(case: bytes) -> None:
     """Read a file of words and vectors as it is converted, and what it is converted to."""
-    layout = static.recognise(case[: static.LOOKED_AT], "x.vec")
+    layout = records.recognise(case[: records.LOOKED_AT])
     if layout is None:
         raise FormatError("no table of words")
     kept = io.BytesIO()
-    static._Writer(kept, layout.width, 0).write(static._records(Memory({"x.vec": case}), "x.vec", layout))
+    static._Writer(kept, layout.width, 0).write(records.read_records(Memory({"x.vec": case}), "x.vec", layout))
     source = Memory({"x.safetensors": kept.getvalue()})
     checkpoint = open_file(source, "x.safetensors")
     table, text = checkpoint.tensor(static.TABLE), checkpoint.tensor(static.WORDS)
-    words = source.read("x.safetensors", text.start, text.stop).decode().split("\n")
+    words = source.read("x.safetensors", text.start, text.stop).split(b"\n")
     assert table.shape == (len(words), layout.width)
     assert all(words)
     assert layout.words in (None, len(words))

@@ -171,7 +171,15 @@ MODULES = {path.stem for path in SOURCE.iterdir()}
 ENDINGS = {"py", "md", "json", "jinja", "safetensors", "model"}
 """What is the end of a file's name, not a thing in a module."""
 
-FOREIGN = {"convert_hf_to_gguf.py", "encoder.py", "modeling_x.py", "numpy.py", "openai_public.py"}
+FOREIGN = {
+    "bin_to_vec.py",
+    "convert_hf_to_gguf.py",
+    "convert_llama_ggml_to_gguf.py",
+    "encoder.py",
+    "modeling_x.py",
+    "numpy.py",
+    "openai_public.py",
+}
 FOREIGN |= {"tensor_mapping.py", "tokenization_qwen.py", "tokenizer.py", "cli/x.py", "formats/x.py"}
 """Files of other projects that are named without an address, and those that are still to be written."""
 

@@ -31,6 +31,7 @@ from embtool.formats.codes import E2M1, E8M0, in_groups, unpack
 from embtool.formats.mlx import Packing, _Unpacker
 from embtool.formats.packed import PackedCheckpoint
 from embtool.formats.recipes import RECIPES
+from embtool.formats.records import Layout, recognise
 from embtool.formats.safetensors import open_file, strict_object
 from embtool.source import Folder
 from embtool.table import EmbeddingTable
@@ -202,15 +203,16 @@ def test_added_rows_may_stand_anywhere_in_the_file() -> None:
 @pytest.mark.parametrize(
     ("head", "layout"),
     [
-        (b"3 2\na 1 -2\n", static.Layout("fastText or word2vec text", 3, 2)),
-        (b"3 2\na +.5 2.e-3 \n", static.Layout("fastText or word2vec text", 3, 2)),
-        (b"3 2\na b 1 2\n", static.Layout("fastText or word2vec text", 3, 2)),
-        (b"3 3\na x 2 3\n", static.Layout("word2vec binary", 3, 3)),
-        (b"3 3\na 2 3\n", static.Layout("word2vec binary", 3, 3)),
-        (b"3 2\na 1 nan\n", static.Layout("word2vec binary", 3, 2)),
-        (b"3 65536\na\n", static.Layout("word2vec binary", 3, 65_536)),
-        (b"a 1 2\nb", static.Layout("GloVe text", None, 2)),
-        (b"a 1 2 \nb", static.Layout("GloVe text", None, 2)),
+        (b"3 2\na 1 -2\n", Layout("fastText or word2vec text", 3, 2)),
+        (b"3 2\na +.5 2.e-3 \n", Layout("fastText or word2vec text", 3, 2)),
+        (b"3 2\na b 1 2\n", Layout("fastText or word2vec text", 3, 2)),
+        (b"3 3\na x 2 3\n", Layout("word2vec binary", 3, 3)),
+        (b"3 3\na 2 3\n", Layout("fastText or word2vec text", 3, 3)),
+        (b"3 2\na 1 nan\n", Layout("fastText or word2vec text", 3, 2)),
+        (b"3 8\na 1 2 3 4 x 6 7 8 9 10 11 12 13 14\n", Layout("fastText or word2vec text", 3, 8)),
+        (b"3 65536\na\n", Layout("word2vec binary", 3, 65_536)),
+        (b"a 1 2\nb", Layout("GloVe text", None, 2)),
+        (b"a 1 2 \nb", Layout("GloVe text", None, 2)),
         (b"3 65537\na\n", None),
         (b"3 1\na 1\n", None),
         (b"3 0\na\n", None),
@@ -220,8 +222,8 @@ def test_added_rows_may_stand_anywhere_in_the_file() -> None:
         (b"3 2", None),
     ],
 )
-def test_a_layout_is_told_by_the_first_two_lines(head: bytes, layout: static.Layout | None) -> None:
-    assert static.recognise(head, "x") == layout
+def test_a_layout_is_told_by_the_first_two_lines(head: bytes, layout: Layout | None) -> None:
+    assert recognise(head) == layout
 
 
 @pytest.fixture
@@ -250,9 +252,9 @@ def test_what_was_kept_of_a_file_of_vectors_is_a_range_of_a_local_file(vectors: 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"2 3\na 1 2 3\nb 1 2\n", "line 3 of x.vec is not a word and 3 numbers"),
-        (b"2 3\na 1 2 3\nb\n", "line 3 of x.vec is not a word and 3 numbers"),
-        (b"2 3\na 1 2 3\nb 1 2 x\n", "line 3 of x.vec is not a word and 3 numbers"),
+        (b"2 3\na 1 2 3\nb 1 2\n", "line 3 of x.vec has 2 numbers after its word, where the first line says 3"),
+        (b"2 3\na 1 2 3\nb\n", "line 3 of x.vec has 0 numbers after its word, where the first line says 3"),
+        (b"2 3\na 1 2 3\nb 1 2 x\n", "line 3 of x.vec: field 4, 'x', is not a number"),
         (b"2 3\na 1 2 3\n\n 1 2 3\n", "line 4 of x.vec has no word, or one of more than 4,096 bytes"),
         (b"3 3\na 1 2 3\n", "x.vec is truncated: its first line says 3 words, it has 1"),
         (b"1 3\na 1 2 3\nb 1 2 3\n", "x.vec has more words than the 1 that its first line says"),
@@ -394,7 +396,7 @@ def header_of(data: bytes) -> gguf.Header:
         (b"", "x.gguf is truncated: it has 0 bytes"),
         (b"GGU", "x.gguf is truncated: it has 3 bytes"),
         (b"GGUF\3\0\0", "x.gguf is truncated: its 7 bytes end inside its header"),
-        (b"vers", "x.gguf is not a GGUF file: it looks like a Git LFS pointer"),
+        (b"version https://git-lfs", "x.gguf is not a GGUF file: it looks like a Git LFS pointer"),
         (b"FUGG", "x.gguf is not a GGUF file: it looks like a big-endian GGUF file"),
         (b"lmgg", "x.gguf is not a GGUF file: it looks like a GGML file"),
         (b"tjgg", "x.gguf is not a GGUF file: it looks like a GGML file"),
@@ -482,8 +484,8 @@ def test_a_header_that_the_index_describes_is_read_at_once() -> None:
 @pytest.mark.parametrize(
     ("files", "kind", "message", "hint"),
     [
-        (["pytorch_model.bin"], UnsupportedFormat, "memory has only a pickle checkpoint (pytorch_model.bin)", "look"),
-        (["a.pt", "b.h5"], UnsupportedFormat, "memory has only a pickle checkpoint (a.pt)", "look for a revision"),
+        (["pytorch_model.bin"], UnsupportedFormat, "memory has only pytorch_model.bin, by its name a pickle", "look"),
+        (["a.pt", "b.h5"], UnsupportedFormat, "memory has only a.pt, by its name a pickle", "look for a revision"),
         (["x.h5"], UnsupportedFormat, "memory has only a Keras checkpoint (x.h5)", "convert it to safetensors first"),
         (["x.onnx"], UnsupportedFormat, "memory has only a ONNX checkpoint (x.onnx)", "convert it"),
         (["training_args.bin"], TableNotFound, "memory has no *.safetensors: no tables to read", "name a folder"),
@@ -512,7 +514,7 @@ def test_a_named_file_is_known_by_its_name_or_its_first_bytes(tmp_path: Path) ->
             check_named_file(Memory(contents), name)  # of a hub, only its name can tell
     for name in ("x.safetensors", "x.safetensors.index.json", "x.gguf", "x.vec"):
         assert check_named_file(Memory({}), name) == name
-    with pytest.raises(UnsupportedFormat, match=r"memory has only a pickle checkpoint \(x\.pth\)"):
+    with pytest.raises(UnsupportedFormat, match=r"memory has only x\.pth, by its name a pickle"):
         check_named_file(Memory({}), "x.pth")
     with pytest.raises(UnsupportedFormat) as caught:
         check_named_file(Memory({}), "x.md")

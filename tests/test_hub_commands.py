@@ -125,6 +125,23 @@ class TestWhatIsPrinted:
         assert answer.out == desk("row", "id:3", "-m", f"small/{SHARDS}").ok().out
         desk("info", f"hf://{MODEL}/pytorch_model.bin").refused(6, "pickle")
 
+    def test_a_folder_of_a_repository(self, desk: Desk, models: Path) -> None:
+        folder = models / "small"
+        desk.hub.add("acme/pipeline", {f"text_encoder/{path.name}": path for path in folder.iterdir()})
+        local = desk("row", "-m", str(folder), "id:3", "--json").ok().document["rows"]
+        for name in (
+            "acme/pipeline#text_encoder",
+            "hf://acme/pipeline#text_encoder",
+            "acme/pipeline@main#text_encoder",
+        ):
+            answer = desk("row", "-m", name, "id:3", "--json").ok()
+            assert answer.document["rows"] == local
+        assert answer.of("note")
+        desk("row", "-m", "acme/pipeline", "id:3").refused(3, "acme/pipeline#text_encoder")
+        desk("row", "-m", "acme/pipeline#nothing", "id:3").refused(3)
+        plan = desk("neighbors", "-m", "acme/pipeline#text_encoder", "id:3", "--dry-run", "--json").ok().document
+        assert {entry["file"] for entry in plan["ranges"]} <= {f"text_encoder/{path.name}" for path in folder.iterdir()}
+
     def test_a_revision(self, desk: Desk) -> None:
         desk.hub.add(MODEL, {"config.json": b"{}"}, "empty")
         commit = desk.hub.repos[MODEL].refs["main"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from small_models import bfloat16, float32, safetensors, write_json
 from sources import Memory
 from tables import DTYPES, EIGHT_BITS, on_disk, ranked, scores
 
-from embtool import nearest, open_model
-from embtool.errors import FormatError, TableNotFound, UnsupportedDType
+from embtool import dtypes, nearest, open_model
+from embtool.errors import EmbtoolError, FormatError, TableNotFound, UnsupportedDType
 from embtool.formats import PACKING_SIGNS
 from embtool.formats.codes import E2M1, E8M0, unpack
 from embtool.formats.recipes import RECIPES
@@ -180,6 +181,167 @@ def test_what_the_config_leaves_out_follows_from_the_shapes(tmp_path: Path) -> N
     np.testing.assert_array_equal(table.rows([3]), expected[[3]])
 
 
+@pytest.mark.parametrize("said", [(4, 64), (8, 32), (3, 128), (4, 32)])
+@pytest.mark.parametrize("stored", [(8, 64), (4, 32), (6, 64), (2, 128)])
+def test_where_the_config_says_other_bits_the_shapes_are_right(
+    tmp_path: Path, said: tuple[int, int], stored: tuple[int, int]
+) -> None:
+    tensors, expected = affine(*stored)
+    table = write(tmp_path, tensors, quantization={"bits": said[0], "group_size": said[1]}).input_table
+    assert table.tensor.dtype.name.startswith(f"MLX affine {stored[0]}-bit, group {stored[1]}")
+    assert ("config says" in table.tensor.dtype.name) is (said != stored)
+    np.testing.assert_array_equal(table.rows([3, 0]), expected[[3, 0]])
+
+
+def test_a_table_that_is_wider_than_the_model_is_read_as_the_config_says(tmp_path: Path) -> None:
+    tensors, expected = affine(4, 64)
+    table = write(tmp_path, tensors, quantization={"bits": 4, "group_size": 64}, hidden_size=WIDTH * 4).input_table
+    np.testing.assert_array_equal(table.rows([3]), expected[[3]])
+
+
+@pytest.mark.parametrize(("mode", "bits", "group"), [("mxfp4", 4, 32), ("mxfp8", 8, 32), ("nvfp4", 4, 16)])
+def test_a_mode_of_floats_that_the_config_does_not_say(tmp_path: Path, mode: str, bits: int, group: int) -> None:
+    codes = words(RANDOM.integers(0, 1 << 32, (ROWS, WIDTH * bits // 32)))
+    scales = u8(RANDOM.integers(100, 120, (ROWS, WIDTH // group)))
+    tensors = {f"{NAME}.weight": codes, f"{NAME}.scales": scales}
+    said = write(tmp_path / "said", tensors, quantization={"mode": mode, "bits": bits, "group_size": group})
+    unsaid = write(tmp_path / "unsaid", tensors, quantization={"bits": 4, "group_size": 64})
+    np.testing.assert_array_equal(unsaid.input_table[:], said.input_table[:])
+    assert unsaid.input_table.tensor.dtype.name.startswith(f"MLX {mode} {bits}-bit, group {group}")
+
+
+def test_bits_that_nothing_tells_are_not_guessed(tmp_path: Path) -> None:
+    tensors, _ = affine(4, 64)
+    with pytest.raises(
+        FormatError, match="2 bits in groups of 128 or 4 bits in groups of 64 or 8 bits in groups of 32"
+    ):
+        _ = write(tmp_path, tensors, quantization={"bits": 3, "group_size": 64}, hidden_size=48).input_table
+
+
+@pytest.mark.parametrize("tall", [True, False])
+def test_eight_bits_of_bitsandbytes(tmp_path: Path, tall: bool) -> None:  # noqa: FBT001 - a case
+    codes = RANDOM.integers(-127, 128, (ROWS, WIDTH)).astype(np.int8)
+    largest = np.abs(RANDOM.normal(size=ROWS)).astype(np.float32)
+    tensors = {
+        "lm_head.weight": ("I8", codes.shape, codes.tobytes()),
+        "lm_head.SCB": f32(largest[:, None] if tall else largest),
+        "lm_head.weight_format": ("U8", (), bytes(1)),
+    }
+    model = write(tmp_path, tensors, quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True})
+    table = model.output_table
+    expected = (codes.astype(np.float64) * largest.astype(np.float64)[:, None] / 127).astype(np.float32)
+    np.testing.assert_array_equal(table.rows(range(ROWS)), expected)
+    assert (table.shape, table.tensor.dtype.name) == ((ROWS, WIDTH), "bitsandbytes 8-bit")
+    assert set(table.checkpoint.names) == {"lm_head.weight", "model.norm.weight"}
+    assert_scans_as_its_rows(table)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "word"),
+    [
+        ({"lm_head.weight_format": ("U8", (), b"\2")}, UnsupportedDType, "bitsandbytes 8-bit, reordered for a kernel"),
+        ({"lm_head.SCB": ("F32", (2,), bytes(8))}, FormatError, "not one number for each of its 23 rows"),
+        ({"lm_head.SCB": ("I32", (ROWS,), bytes(4 * ROWS))}, FormatError, "not one number for each"),
+    ],
+)
+def test_eight_bits_that_do_not_fit(tmp_path: Path, change: Tensors, error: type[FormatError], word: str) -> None:
+    tensors = {"lm_head.weight": ("I8", (ROWS, 4), bytes(4 * ROWS)), "lm_head.SCB": f32(np.ones(ROWS)), **change}
+    with pytest.raises(error, match=word):
+        write(tmp_path, tensors, hidden_size=4).output_table.rows([0])
+
+
+def state(shape: Any) -> tuple[str, tuple[int, ...], bytes]:
+    text = json.dumps({"quant_type": "nf4", "blocksize": 64, "dtype": "bfloat16", "shape": shape}).encode()
+    return ("U8", (len(text),), text)
+
+
+def u32(*shape: int, dtype: str = "I32", size: int = 4) -> tuple[str, tuple[int, ...], bytes]:
+    return (dtype, shape, bytes(size * int(np.prod(shape))))
+
+
+ELSEWHERE: dict[str, tuple[Tensors, str]] = {
+    "NF4": (
+        {
+            "weight": u32(ROWS * WIDTH // 2, 1, dtype="U8", size=1),
+            "weight.absmax": u32(ROWS * WIDTH // 64, dtype="U8", size=1),
+            "weight.quant_map": u32(16),
+            "weight.nested_absmax": u32(1),
+            "weight.nested_quant_map": u32(256),
+            "weight.quant_state.bitsandbytes__nf4": state([ROWS, WIDTH]),
+        },
+        "bitsandbytes NF4 4-bit",
+    ),
+    "FP4": (
+        {
+            "weight": u32(ROWS * WIDTH // 2, 1, dtype="U8", size=1),
+            "weight.absmax": u32(ROWS * WIDTH // 64),
+            "weight.quant_map": u32(16),
+            "weight.quant_state.bitsandbytes__fp4": ("U8", (1,), b"?"),
+        },
+        "bitsandbytes FP4 4-bit",
+    ),
+    "EXL2": (
+        {
+            "q_weight": u32(WIDTH // 8, ROWS),
+            "q_scale": u32(2, 3),
+            "q_scale_max": u32(2, dtype="F16", size=2),
+            "q_groups": u32(4, dtype="I16", size=2),
+            "q_invperm": u32(WIDTH),
+        },
+        "EXL2",
+    ),
+    "EXL3": ({"trellis": u32(16, 2, 96, dtype="I16", size=2), "suh": u32(256), "svh": u32(32)}, "EXL3 6-bit"),
+    "HQQ": ({"W_q": u32(ROWS, WIDTH // 2, dtype="U8", size=1), "scale": u32(1), "zero": u32(1)}, "HQQ"),
+    "AQLM": ({"codes": u32(ROWS, WIDTH // 8, 1), "codebooks": u32(1, 4, 1, 8), "scales": u32(ROWS)}, "AQLM"),
+    "quanto": ({"weight._data": u32(ROWS, WIDTH, dtype="I8", size=1), "weight._scale": u32(ROWS, 1)}, "quanto"),
+    "EETQ": ({"weight": u32(WIDTH, ROWS, dtype="I8", size=1), "weight_scales": u32(ROWS)}, "EETQ 8-bit, reordered"),
+}
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_heads_of_other_quantisations_are_listed_and_refused_by_name(run: Program, tmp_path: Path, case: str) -> None:
+    tensors, name = ELSEWHERE[case]
+    held = {f"lm_head.{end}": tensor for end, tensor in tensors.items()}
+    padded = {"vocab_size": 32} if case == "EXL3" else {}
+    write(tmp_path, {f"{NAME}.weight": f32(VALUES), **held}, **padded)
+    first, second = run("info", tmp_path, "--json").ok().document["tables"]
+    assert (first["dtype"], second["tensor"], second["dtype"]) == ("F32", "lm_head.weight", name)
+    if case not in ("EXL3", "HQQ"):  # whole tiles, and groups that are not rows
+        assert second["shape"] == [ROWS, WIDTH]
+    run("row", "-m", tmp_path, "--table", "output", "id:0").refused(6, name, "lm_head.weight")
+    run("row", "-m", tmp_path, "id:0").ok()
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_they_are_no_tracebacks_where_they_have_other_shapes(tmp_path: Path, case: str) -> None:
+    for shape in ((), (0,), (2,), (2, 2), (2, 2, 2)):
+        held = {f"lm_head.{end}": u32(*shape) for end in ELSEWHERE[case][0]}
+        model = write(tmp_path, {f"{NAME}.weight": f32(VALUES), **held})
+        with pytest.raises(EmbtoolError):
+            model.output_table.rows([0])
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
+def test_small_floats_without_their_scale_are_no_rows(run: Program, tmp_path: Path, dtype: str) -> None:
+    codes, _ = eight_bit()
+    plain = {f"{NAME}.weight": f32(VALUES), "lm_head.weight": u8(codes, dtype)}
+    other = {
+        "model.layers.0.mlp.up_proj.weight": u8(codes, dtype),
+        "model.layers.0.mlp.up_proj.weight_scale": f32([0.1]),
+    }
+    for place, (tensors, said) in enumerate(
+        (
+            (plain, {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}),
+            ({**plain, **other}, {}),
+        )
+    ):
+        write(folder := tmp_path / str(place), tensors, **said)
+        run("row", "-m", folder, "--table", "output", "id:0").refused(6, f"{dtype} without its scale", "lm_head.weight")
+        assert run("info", folder, "--json").ok().document["tables"][1]["dtype"] == f"{dtype} without its scale"
+    cast = write(tmp_path / "cast", plain).output_table  # nothing says that there were scales: it was only cast
+    np.testing.assert_array_equal(cast.rows([1]), dtypes.DTYPES[dtype].to_float32(codes[[1]]))
+
+
 def test_a_row_costs_three_ranges(tmp_path: Path) -> None:
     tensors, _ = affine(4, 64)
     write(tmp_path, tensors, quantization={"group_size": 64, "bits": 4})
@@ -213,7 +375,7 @@ def eight_bit(dtype: str = "F8_E4M3") -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
 @pytest.mark.parametrize("shape", [(), (1,), (ROWS, 1), (ROWS,), (1, WIDTH)])
-@pytest.mark.parametrize("end", ["weight_scale", "weight_scale_inv"])
+@pytest.mark.parametrize("end", ["weight_scale", "weight_scale_inv", "scale_weight"])
 def test_fp8_rows_are_code_times_scale(tmp_path: Path, dtype: str, shape: tuple[int, ...], end: str) -> None:
     codes, numbers = eight_bit(dtype)
     scales = RANDOM.uniform(0.5, 2, shape).astype(np.float32)
@@ -420,7 +582,7 @@ def spoiled() -> dict[str, tuple[Callable[[], tuple[Tensors, dict[str, Any]]], s
         "bits that are a word": (mlx("", {"bits": "four", "group_size": 64}), "four bits"),
         "another mode": (mlx("", {**usual, "mode": "mxfp9"}), "mode mxfp9"),
         "a mode with other bits": (mlx("", {"bits": 8, "group_size": 32, "mode": "mxfp4"}), "8 bits"),
-        "scales of other groups": (mlx("", {"bits": 4, "group_size": 32}), "scales"),
+        "scales of no groups": (mlx("", usual, scales=f32(np.ones((ROWS, 3)))), "3 scales a row, which fit no bits"),
         "scales of other rows": (mlx("", usual, scales=f32(np.ones((2, 4)))), "scales"),
         "biases of another dtype": (mlx("", usual, biases=u8(np.ones((ROWS, 4)))), "biases of U8"),
         "scales that fit no block": (scaled(weight_scale_inv=f32(np.ones((3, 3)))), "do not fit blocks"),
@@ -448,7 +610,7 @@ def spoiled() -> dict[str, tuple[Callable[[], tuple[Tensors, dict[str, Any]]], s
             mlx("biases", {"mode": "mxfp4"}, scales=f32(np.ones((ROWS, 8)))),
             "scales of F32, where mode mxfp4 has U8",
         ),
-        "words that fit no groups": (mlx("", {**usual, "bits": 3}), "not divide into groups of 64 codes of 3 bits"),
+        "words that fit no groups": (mlx("", usual, weight=words(np.ones((ROWS, 30)))), "30 words and 4 scales"),
         "two whole scales": (lambda: ({**nvfp4, f"{NAME}.weight_scale_2": f32([1.0, 1.0])}, {}), "one number of F32"),
     }
 
@@ -517,7 +679,7 @@ def test_every_table_is_reached_by_its_name(run: Program, tmp_path: Path) -> Non
 
 def test_no_recipe_is_missed_because_its_sign_is_not_looked_for() -> None:
     for recipe in RECIPES:
-        assert recipe.signs[0] in PACKING_SIGNS
+        assert recipe.signs[0].rpartition(".")[2] in PACKING_SIGNS
 
 
 def test_companions_are_no_tables(tmp_path: Path) -> None:

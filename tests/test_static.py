@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,9 +19,10 @@ from tables import ranked, scores
 
 from embtool import nearest, open_model
 from embtool.errors import EmbtoolError, LocalFailure, TokenIdOutOfRange, UnknownToken, UnsupportedFormat
-from embtool.formats import static
+from embtool.formats import decimals, records, static
 from embtool.model import Model
 
+REAL = Path(os.environ.get("EMBTOOL_TEST_REAL", "/nowhere")) / "files"
 WORDS = ["</s>", "the", "king", "queen", "naïve", "日本", "a.b", "strawberry", "▁", "<0x41>", ",", "the-end"]
 VECTORS = np.random.default_rng(3).normal(size=(len(WORDS), 5)).astype(np.float32)
 FORMS = ("word2vec text", "fastText", "GloVe", "word2vec binary", "word2vec binary with newlines")
@@ -158,8 +160,8 @@ def test_a_file_is_read_through_once_and_again_when_it_has_changed(
 
 
 def test_a_file_longer_than_a_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static, "CHUNK", 37)
-    monkeypatch.setattr(static, "LINES", 5)
+    monkeypatch.setattr(records, "CHUNK", 37)
+    monkeypatch.setattr(records, "BLOCK", 21)
     for form in FORMS:
         path = write(tmp_path / f"{form}.vec", form)
         model = open_model(path)
@@ -184,15 +186,23 @@ def spoiled() -> dict[str, tuple[bytes, str]]:
         "a short line": (b"3 3\n" + row + b"b 1 2\n" + row, "line 3"),
         "a long line": (row + b"b 1 2 3 4 x\n", "line 2"),
         "a number that is none": (row + b"b 1 2 x\n", "line 2"),
-        "a word that is not UTF-8": (row + b"\xff 1 2 3\n", "line 2"),
         "no word": (b"2 3\n" + row + b" 1 2 3\n", "line 3"),
         "no words": (b"0 3\n", "no words"),
         "a binary cut off": (binary[:-1], "truncated"),
         "a binary with fewer words": (b"3" + binary[1:], "truncated"),
         "a binary with more words": (b"1" + binary[1:], "more words"),
-        "a binary word that is not UTF-8": (binary.replace(b"b ", b"\xff "), "word 2"),
+        "a binary of other numbers": (
+            b"2 3\n" + b"a " + bytes(8) + b"b " + bytes(8) + b"c " + bytes(8) + b"d " + bytes(8),
+            "zero byte",
+        ),
         "a long binary word": (b"2 2\n" + b"x" * 5000, "more than 4,096 bytes"),
-        "text": (b"This is a text\nof two lines.\n", "not a table of words"),
+        "text": (b"This is a text\nof two lines.\n", "in its first line field 2, 'is', is not a number"),
+        "sparse": (b"w 1:0.5 9:0.02\n", "in its first line field 2, '1:0.5', is not a number"),
+        "sparse, with a first line": (b"3 20\nw 1:0.5 9:0.0221\nv 2:0.25\n", "line 2"),
+        "tabs": (b"2 2\na\t1\t2\nb\t3\t4\n", "line 2 of x.vec has tabs"),
+        "tabs without a first line": (b"a\t1\t2\nb\t3\t4\n", "the first line of x.vec has tabs"),
+        "a byte order mark": (b"\xef\xbb\xbf2 2\na 1 2\nb 3 4\n", "begins with a byte order mark"),
+        "prose of one word": (b"text\n", "not a table of words"),
         "nothing": (b"", "not a table of words"),
         "a model of fastText": ((793712314).to_bytes(4, "little") + bytes(40), "binary model of fastText"),
     }
@@ -207,8 +217,8 @@ def test_a_broken_file_is_refused_in_one_line(run: Program, tmp_path: Path, name
 
 
 def test_a_line_that_has_no_end_is_not_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static, "CHUNK", 64)
-    monkeypatch.setattr(static, "LONGEST_LINE", 200)
+    monkeypatch.setattr(records, "CHUNK", 64)
+    monkeypatch.setattr(records, "LONGEST_LINE", 200)
     (tmp_path / "x.vec").write_bytes(b"2 3\na 1 2 3\nb" + b"1" * 1000)
     with pytest.raises(EmbtoolError, match="longer than 200 bytes"):
         open_model(tmp_path / "x.vec").input_table.rows([0])
@@ -234,6 +244,120 @@ def test_a_text_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "prose.txt").write_text("once upon a time\n")
     with pytest.raises(UnsupportedFormat, match="not a model"):
         open_model(tmp_path / "prose.txt")
+
+
+NOT_UTF8 = [b"caf\xc3", b"caf", "café".encode(), b"caf\xe9", b"caf\\xe9", b"\xff\xfe", b"caf\xc3"]
+
+
+def write_bytes(path: Path, form: str) -> Path:
+    """Write a file whose words are not all UTF-8, with one of them twice, and one that is written like another."""
+    rows = VECTORS[: len(NOT_UTF8)]
+    header = f"{len(rows)} {rows.shape[1]}\n".encode()
+    if form == "word2vec binary":
+        body = b"".join(word + b" " + row.tobytes() for word, row in zip(NOT_UTF8, rows, strict=True))
+    else:
+        lines = (
+            word + b" " + " ".join(map(repr, row.tolist())).encode() for word, row in zip(NOT_UTF8, rows, strict=True)
+        )
+        body = b"".join(line + b"\n" for line in lines)
+    path.write_bytes((b"" if form == "GloVe" else header) + body)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize("form", ["GloVe", "fastText", "word2vec binary"])
+def test_words_that_are_not_utf8_keep_their_bytes(run: Program, tmp_path: Path, form: str) -> None:
+    path = write_bytes(tmp_path / "x.vec", form)
+    for _ in range(2):  # from the file, then from what was kept
+        model = open_model(path)
+        tokens = list(model.vocabulary)
+        assert [token.bytes for token in tokens] == NOT_UTF8
+        assert [token.text for token in tokens] == [
+            word.decode("utf-8", "replace") if word != rb"caf\xe9" else rb"caf\xe9".decode() for word in NOT_UTF8
+        ]
+        assert len({token.piece for token in tokens}) == len(set(NOT_UTF8))
+        for place, word in enumerate(NOT_UTF8[:-1]):
+            assert model.vocabulary.find_bytes(word).id == place
+            assert model.vocabulary.find_piece(tokens[place].piece).id == place
+        np.testing.assert_array_equal(model.input_table.rows(range(len(NOT_UTF8))), VECTORS[: len(NOT_UTF8)])
+    said = run("info", path, "--json").ok().document["format"]
+    assert said.endswith(", 4 words are not UTF-8, 1 word stands there again")
+    document = run("row", "-m", path, "bytes:" + NOT_UTF8[3].hex(), "--json").ok().document
+    assert document["rows"][0]["bytes"] == NOT_UTF8[3].hex()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.skipif(not REAL.is_dir(), reason="EMBTOOL_TEST_REAL names no folder of real files")
+@pytest.mark.parametrize("name", ["utf8-incomplete.bin", "utf8-incomplete.dims", "utf8-incomplete.txt"])
+def test_published_files_with_words_that_are_not_utf8(name: str) -> None:
+    path = REAL / f"finalfusion-{name}"
+    models = pytest.importorskip("gensim.models", reason="gensim's reading is the measure here: pip install gensim")
+    expected = models.KeyedVectors.load_word2vec_format(
+        str(path), binary=name.endswith("bin"), no_header=name.endswith("txt"), unicode_errors="replace"
+    )
+    model = open_model(path)
+    assert [token.text for token in model.vocabulary] == expected.index_to_key
+    np.testing.assert_array_equal(model.input_table[:], expected.vectors)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"2 2\na 1 2 3\nb 4 5 6\n", "line 2 of x.vec has 3 numbers after its word, where the first line says 2"),
+        (b"2 4\na 1 2 3\nb 4 5 6\n", "line 2 of x.vec has 3 numbers after its word, where the first line says 4"),
+        (b"2 300\na 1 2 3\nb 4 5 6\n", "line 2 of x.vec has 3 numbers after its word, where the first line says 300"),
+        (b"a 1 2 3\nb 4 5 6 7\n", "line 2 of x.vec has 4 numbers after its word, where the first line has 3"),
+        (b"a 1 2 3\n\nb c 4 5\n", "line 3 of x.vec: field 2, 'c', is not a number"),
+        (b"a 1 2 3\nb 1:0.5 7:0.25\n", "line 2 of x.vec: field 2, '1:0.5', is not a number"),
+        (b"a 1 2 3\nb 1  2 3\n", "line 2 of x.vec has 4 numbers"),
+        (b"a 1 2 3\nb 1,5 2 3\n", "line 2 of x.vec: field 2, '1,5', is not a number"),
+        (b"a 1 2 3\nb 1_0 2 3\n", "line 2 of x.vec: field 2, '1_0', is not a number"),
+        (b"a 1 2 3\nb 1 2 \xff\x1b[31m\n", "line 2 of x.vec: field 4, '\ufffd\\x1b[31m', is not a number"),
+    ],
+)
+def test_a_broken_line_is_named_by_line_and_field(tmp_path: Path, content: bytes, message: str) -> None:
+    if b"  " in content:
+        message = "line 2 of x.vec: field 3, '', is not a number"
+    (tmp_path / "x.vec").write_bytes(content)
+    with pytest.raises(EmbtoolError) as caught:
+        _ = open_model(tmp_path / "x.vec").input_table
+    assert caught.value.message == message
+
+
+NUMBERS = st.one_of(
+    st.floats(width=32, allow_nan=False, allow_infinity=False).map(lambda number: repr(float(np.float32(number)))),
+    st.floats(-1e4, 1e4).map(lambda number: f"{number:.6f}"),
+    st.floats(-10, 10).map(lambda number: f"{number:.5g}"),
+    st.floats(allow_nan=False).map(repr),
+    st.from_regex(r"[+-]?(\d{1,20}\.?\d{0,20}|\.\d{1,20})([eE][+-]?\d{1,2})?", fullmatch=True).filter(str.isascii),
+    st.sampled_from(["nan", "-inf", "Infinity", "9007199254740993", "90071992.54740993", "0.9007199254740993"]),
+)
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=40))
+def test_numbers_are_rounded_as_python_rounds_them(written: list[str]) -> None:
+    data = np.frombuffer((" ".join(written) + " ").encode(), np.uint8)
+    stops = np.flatnonzero(data == ord(" "))
+    starts = np.concatenate([[0], stops[:-1] + 1])
+    found = decimals.parse(data, starts, stops)
+    expected = np.array(list(map(float, written)))
+    assert np.where(np.isnan(found), 0, found).tobytes() == np.where(np.isnan(expected), 0, expected).tobytes()
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+
+
+@given(st.lists(st.text("0123456789.+-eE_:,/;n xX\xa0\u0663", max_size=18), min_size=1, max_size=6))
+def test_what_is_no_number_is_told_by_its_place(written: list[str]) -> None:
+    fields = [field.replace(" ", "x").encode() for field in written]
+    bad = next((place for place, field in enumerate(fields) if not decimals.WRITTEN.fullmatch(field)), None)
+    data = np.frombuffer(b" ".join(fields) + b" ", np.uint8)
+    stops = np.flatnonzero(data == ord(" "))
+    starts = np.concatenate([[0], stops[:-1] + 1])
+    if bad is None:
+        assert decimals.parse(data, starts, stops).tolist() == [float(field) for field in fields]
+    else:
+        with pytest.raises(decimals.NotANumberError) as caught:
+            decimals.parse(data, starts, stops)
+        assert caught.value.place == bad
 
 
 @given(st.binary(max_size=120))
@@ -298,6 +422,35 @@ def test_weights_alone(tmp_path: Path) -> None:
     weights = np.linspace(0.5, 2, 12).astype(np.float32)
     model = model2vec(tmp_path, {"embeddings": EMBEDDINGS, "weights": ("F32", (12,), float32(weights))})
     np.testing.assert_array_equal(model.input_table.rows([4]), VECTORS[[4]] * weights[4])
+
+
+CODES = np.random.default_rng(4).integers(-127, 128, VECTORS.shape).astype(np.int8)
+
+
+@pytest.mark.parametrize("parts", [(), ("mapping",), ("weights",), ("mapping", "weights")])
+def test_rows_of_8_bits_are_whole_numbers_times_the_weight(
+    run: Program, tmp_path: Path, parts: tuple[str, ...]
+) -> None:
+    mapping, weights = MAPPING, WEIGHTS if "mapping" in parts else np.linspace(0.5, 2, len(CODES))
+    tensors = {
+        "mapping": ("I64", mapping.shape, mapping.tobytes()),
+        "weights": ("F64", weights.shape, weights.astype("<f8").tobytes()),
+    }
+    held = {name: tensors[name] for name in parts}
+    table = model2vec(tmp_path, {"embeddings": ("I8", CODES.shape, CODES.tobytes()), **held}).input_table
+    expected = CODES.astype(np.float32)[mapping if "mapping" in parts else slice(None)]
+    if "weights" in parts:
+        expected = expected * weights[:, None].astype(np.float32)
+    assert table.shape == expected.shape
+    np.testing.assert_array_equal(table[:], expected)
+    assert run("info", tmp_path, "--json").ok().document["tables"][0]["dtype"].startswith("I8")
+    run("neighbors", "-m", tmp_path, "id:1", "-k", "2").ok()
+    run("norms", tmp_path).ok()
+
+
+def test_whole_numbers_called_embeddings_in_another_model_are_not_read(tmp_path: Path) -> None:
+    with pytest.raises(EmbtoolError, match="I8"):
+        model2vec(tmp_path, {"tower.embeddings": ("I8", CODES.shape, CODES.tobytes())}).input_table.rows([0])
 
 
 @pytest.mark.parametrize(

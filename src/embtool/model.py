@@ -28,6 +28,7 @@ from embtool.errors import (
     ConfigError,
     EmbtoolError,
     FileNotInModel,
+    FormatError,
     LocalFailure,
     MissingExtra,
     ModelNotFound,
@@ -45,11 +46,12 @@ from embtool.formats import (
     open_file,
     whole_tables,
 )
+from embtool.formats.folders import hint_of_folders
 from embtool.metric import Metric
 from embtool.places import is_folder, is_there
 from embtool.positions import Positions, Rope, UnknownPositions, read_positions
 from embtool.settings import BUNDLED
-from embtool.source import CONFIG_LIMIT, Confirm, Folder, Progress, Source
+from embtool.source import CONFIG_LIMIT, Below, Confirm, Folder, Progress, Source, check_file_name
 from embtool.table import EmbeddingTable, TableReader, Tables, find_tables
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Vocabulary, read_vocabulary, read_vocabulary_file
@@ -705,7 +707,8 @@ def open_model(
     """Open a model by the name a user gives it; of a local model nothing is read yet, and nothing of it is ever run.
 
     Args:
-        reference: `mini`, a folder, a `.safetensors` file or its index, a `.gguf` file, or a Hugging Face repository.
+        reference: `mini`, a folder, a `.safetensors` file or its index, a `.gguf` file, or a Hugging Face repository;
+            `#` and a folder of it after a folder or a repository, such as `org/name#text_encoder`.
         revision: a branch, tag or commit of a repository.
         tokenizer: where its vocabulary is instead of in the model: a folder, a tokenizer's file, or another model.
         offline: answer from what is cached, ask nobody.
@@ -757,6 +760,8 @@ def _find(reference: str | Path, reach: Reach) -> tuple[Source, str | None]:
     if text == BUNDLED and not isinstance(reference, Path):
         return Folder(bundled_folder(), BUNDLED), None
     is_hub = text.startswith("hf://") and not isinstance(reference, Path)
+    if "#" in text and not isinstance(reference, Path) and (is_hub or not _is_there(_expand(text), is_path=False)):
+        return _find_below(text, reach), None
     is_path = isinstance(reference, Path) or (not is_hub and (PATH_LIKE.search(text) or text.endswith(FILE_LIKE)))
     if not is_hub and _is_there(path := _expand(text), is_path=bool(is_path)):
         if is_folder(path):
@@ -769,6 +774,28 @@ def _find(reference: str | Path, reach: Reach) -> tuple[Source, str | None]:
 
     source = HubSource(text, **vars(reach))
     return source, None if source.file is None else check_named_file(source, source.file)
+
+
+def _find_below(text: str, reach: Reach) -> Source:
+    """Find a folder of a model, `MODEL#FOLDER`.
+
+    Raises:
+        BadReference: it cannot be the name of a folder, or what is before it is a file.
+        ModelNotFound: the model is on this machine and has no such folder.
+    """
+    name, _, folder = text.partition("#")
+    folder = folder.strip("/")
+    try:
+        check_file_name(folder, said_by="the reference")
+    except FormatError as error:
+        raise BadReference(f"not the name of a folder of {name}: {folder!r}") from error
+    whole, file = _find(name, reach)
+    if file is not None:
+        raise BadReference(f"{name} is a file: it has no folders")
+    found = Below(whole, folder, text)
+    if whole.local and not found.files():
+        raise ModelNotFound(f"{name} has no folder {folder}", hint=hint_of_folders(whole))
+    return found
 
 
 def _vocabulary_of(reference: str | Path, reach: Reach) -> Vocabulary:

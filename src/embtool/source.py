@@ -326,11 +326,75 @@ class Folder(Source):
         return bytes(buffer)
 
 
+class Below(Source):
+    """A folder of a model's files, as a model of its own: `DIR#text_encoder`, `hf://org/name#text_encoder`."""
+
+    def __init__(self, whole: Source, folder: str, name: str) -> None:
+        super().__init__()
+        self.whole = whole
+        self.name = name
+        self.local = whole.local
+        self.header_limit = whole.header_limit
+        self.cost = whole.cost
+        self._start = f"{folder}/"
+
+    @property
+    def revision(self) -> str | None:  # type: ignore[override]
+        """The revision of the whole."""
+        return self.whole.revision
+
+    @property
+    def commit(self) -> str | None:  # type: ignore[override]
+        """The commit of the whole."""
+        return self.whole.commit
+
+    def close(self) -> None:
+        """Close the connections of the whole, if it has any."""
+        close = getattr(self.whole, "close", None)
+        if close is not None:
+            close()
+
+    def files(self) -> tuple[str, ...]:
+        """Return the files of the folder."""
+        start = self._start
+        return tuple(file.removeprefix(start) for file in self.whole.files() if file.startswith(start))
+
+    def has(self, file: str) -> bool:
+        """Return whether the folder has this file."""
+        return self.whole.has(self._start + file)
+
+    def size(self, file: str) -> int:
+        """Return a file's size in bytes."""
+        return self.whole.size(self._start + file)
+
+    def read_file(self, file: str, limit: int = SMALL_FILE_LIMIT) -> bytes:
+        """Read a small file whole."""
+        return self.whole.read_file(self._start + file, limit)
+
+    def head(self, file: str, length: int) -> bytes:
+        """Read the first bytes."""
+        return self.whole.head(self._start + file, length)
+
+    def read_ranges(self, file: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Read ranges."""
+        return self.whole.read_ranges(self._start + file, ranges)
+
+    def local_range(self, file: str, start: int, stop: int, *, describe: TensorDescription | None = None) -> LocalRange:
+        """Make a range readable on this machine."""
+        return self.whole.local_range(self._start + file, start, stop, describe=describe)
+
+    def path(self, file: str) -> Path | None:
+        """Return the local path of a small file where it has one."""
+        return self.whole.path(self._start + file)
+
+
 def _blobs(folder: Path) -> Path:
-    """Return where the links of a Hugging Face cache snapshot point: models--x/snapshots/COMMIT -> models--x/blobs."""
-    if folder.parent.name == "snapshots":
-        return folder.parent.parent / "blobs"
-    return folder
+    """Return where the links of a Hugging Face cache snapshot point: models--x/snapshots/COMMIT -> models--x/blobs.
+
+    The folder may be one of the snapshot's own, such as snapshots/COMMIT/text_encoder.
+    """
+    snapshot = next((part for part in (folder, *folder.parents) if part.parent.name == "snapshots"), None)
+    return folder if snapshot is None else snapshot.parent.parent / "blobs"
 
 
 def _raise(error: OSError) -> None:

@@ -24,7 +24,7 @@ from embtool.errors import EmbtoolError, SourceError
 from embtool.model import is_model
 from embtool.places import is_there
 from embtool.settings import BUNDLED
-from embtool.source import NotFetched, Source
+from embtool.source import Below, NotFetched, Source
 
 if TYPE_CHECKING:
     from embtool.answers.terminal import Bar
@@ -79,6 +79,7 @@ class CommandRun:
         """Remember a source of a hub that the command has opened."""
         from embtool.hub import HubSource  # noqa: PLC0415 - loads the network stack, which a hub's source has loaded
 
+        source = source.whole if isinstance(source, Below) else source
         assert isinstance(source, HubSource)
         self.sources.append(source)
 

@@ -5,6 +5,7 @@ files of it can be named, add the end of their names to `OPENERS`. A format is l
 commands are about safetensors and start quickly.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
@@ -12,6 +13,9 @@ from typing import Any, Protocol, runtime_checkable
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config
 from embtool.errors import TableNotFound, UnsupportedFormat
+from embtool.formats.folders import hint_of_folders
+from embtool.formats.records import LOOKED_AT, recognise
+from embtool.impostors import AGAIN, LONGEST_MAGIC, PICKLE_HINT, impostor
 from embtool.source import Source
 from embtool.vocabulary import Vocabulary
 
@@ -30,7 +34,8 @@ GGUF_MAGIC = b"GGUF"
 
 PACKING_SIGNS = frozenset(
     {"scales", "biases", "weight_scale", "weight_scale_inv", "weight_scale_2", "weight_packed", "qweight"}
-    | {"mapping", "weights", "new_embedding"}
+    | {"absmax", "SCB", "q_weight", "trellis", "W_q", "codebooks", "weight_scales", "scale_weight", "_data"}
+    | {"mapping", "weights", "embeddings", "new_embedding"}
 )
 """Last parts of the names of tensors that only stand beside a table that is made of several."""
 
@@ -47,10 +52,20 @@ class SelfDescribing(Protocol):
 
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-"""Suffixes of checkpoints that run code when they are loaded: never opened."""
+"""Suffixes of checkpoints that usually run code when they are loaded, and are then never opened."""
 
-FOREIGN = {".h5": "Keras", ".msgpack": "Flax", ".onnx": "ONNX", ".npz": "MLX or numpy"}
+FOREIGN = {
+    ".h5": "Keras", ".hdf5": "Keras", ".keras": "Keras", ".msgpack": "Flax", ".onnx": "ONNX",
+    ".npz": "MLX or numpy", ".tflite": "TensorFlow Lite", ".xml": "OpenVINO", ".ot": "rust-bert",
+    ".pb": "TensorFlow", ".mlmodel": "Core ML",
+}  # fmt: skip
 """Suffixes of formats that are named in the refusal."""
+
+TORCH = re.compile(r"pytorch_model.*\.bin|.*\.(pt|pth|ckpt|pkl|pickle)")
+"""Names of torch's own checkpoints, which are pickles."""
+
+NOT_WEIGHTS = frozenset({"training_args.bin", "optimizer.bin", "scheduler.bin", "optimizer.pt", "scheduler.pt"})
+"""Files of trainers that hold no tables."""
 
 
 def open_checkpoint(source: Source) -> Checkpoint:
@@ -79,7 +94,11 @@ def check_named_file(source: Source, file: str) -> str:
     """
     if file.endswith(tuple(OPENERS)) or (source.local and _sniff(source, file) is not None):
         return file
-    if file.endswith(PICKLES):
+    if source.local and not source.size(file):
+        raise UnsupportedFormat(f"{source.name} is empty: it has no bytes", hint=AGAIN)
+    if source.local and (other := impostor(source.head(file, LONGEST_MAGIC))) is not None:
+        raise UnsupportedFormat(f"{source.name} is {other.what}", hint=other.hint)
+    if not source.local and file.endswith(PICKLES):
         raise refuse_pickle(source.name, file)
     folder = source.name.removesuffix(file).rstrip("/")
     hint = f"did you mean its folder, {folder}?" if file.endswith((".json", ".model", "vocab.txt")) and folder else None
@@ -91,10 +110,15 @@ def check_named_file(source: Source, file: str) -> str:
 def _sniff(source: Source, file: str) -> Callable[[Source, str], Checkpoint] | None:
     """Return what opens a file whose name does not say, by its first bytes.
 
-    Ollama names its files by their hash; word2vec's and GloVe's end in `.bin` and `.txt`, like many others.
+    Ollama and the hub's cache name files by their hash; word2vec's and GloVe's end in `.bin` and `.txt`, like others.
     """
-    known = "gguf" if source.head(file, len(GGUF_MAGIC)) == GGUF_MAGIC else None
-    if known is None and _module("static").is_static(source, file):
+    head = source.head(file, LONGEST_MAGIC)
+    known = None
+    if head.startswith(GGUF_MAGIC):
+        known = "gguf"
+    elif head[8:9] == b"{" and int.from_bytes(head[:8], "little") < source.size(file):
+        known = "safetensors"
+    elif impostor(head) is None and recognise(source.head(file, LOOKED_AT)) is not None:
         known = "static"
     return None if known is None else _opener((known, "open_file"))
 
@@ -122,7 +146,8 @@ def whole_tables(checkpoint: Checkpoint, config: Config | None) -> Checkpoint:
     """Show a checkpoint so that its quantised tables, made of several tensors, appear whole."""
     if isinstance(checkpoint, SelfDescribing):
         return checkpoint
-    if not any(name.rpartition(".")[2] in PACKING_SIGNS for name in checkpoint.names):
+    is_said = config is not None and bool(config.packing)
+    if not is_said and not any(name.rpartition(".")[2] in PACKING_SIGNS for name in checkpoint.names):
         return checkpoint
     from embtool.formats.packed import PackedCheckpoint  # noqa: PLC0415 - most checkpoints have plain tables
     from embtool.formats.recipes import RECIPES  # noqa: PLC0415 - as above
@@ -132,25 +157,57 @@ def whole_tables(checkpoint: Checkpoint, config: Config | None) -> Checkpoint:
 
 def missing(source: Source) -> UnsupportedFormat | TableNotFound:
     """Say why a model without readable tensors is refused."""
-    files = [file for file in source.files() if "/" not in file]
-    pickles = [file for file in files if file.endswith(PICKLES) and file != "training_args.bin"]
-    if pickles:
-        return refuse_pickle(source.name, pickles[0])
+    top = [file for file in source.files() if "/" not in file and file not in NOT_WEIGHTS]
+    files = [file for file in top if file.endswith(PICKLES)] + [file for file in top if file.endswith(tuple(FOREIGN))]
     for file in files:
-        for suffix, name in FOREIGN.items():
-            if file.endswith(suffix):
-                return UnsupportedFormat(
-                    f"{source.name} has only a {name} checkpoint ({file}): embtool reads safetensors",
-                    hint="convert it to safetensors first",
-                )
+        refused = _refused_here(source, file) if source.local else _refused_there(source, file)
+        if refused is not None:
+            return refused
     return TableNotFound(
-        f"{source.name} has no *.safetensors: no tables to read", hint="name a folder that holds the model's weights"
+        f"{source.name} has no *.safetensors: no tables to read",
+        hint=hint_of_folders(source) or f"name a folder that holds the model's weights{_foreign_below(source)}",
+    )
+
+
+def _foreign_below(source: Source) -> str:
+    """Name a file of a format that is not read in a folder of this one, as the end of a hint."""
+    file = next((file for file in source.files() if file.endswith(tuple(FOREIGN))), None)
+    return "" if file is None else f"; {file} is of {_named(file)}, which embtool does not read"
+
+
+def _named(file: str) -> str:
+    return next(name for suffix, name in FOREIGN.items() if file.endswith(suffix))
+
+
+def _refused_here(source: Source, file: str) -> UnsupportedFormat | TableNotFound | None:
+    """Say what a file is that a folder has instead of weights, by its first bytes; None where they do not tell.
+
+    One that has a name of torch's pickles is not even opened.
+    """
+    if TORCH.fullmatch(file):
+        return refuse_pickle(source.name, file)
+    if _sniff(source, file) is not None:
+        hint = f"name the file: {source.name.rstrip('/')}/{file}"
+        return TableNotFound(f"{source.name} has no *.safetensors, but {file} can be opened", hint=hint)
+    other = impostor(source.head(file, LONGEST_MAGIC))
+    if other is not None:
+        return UnsupportedFormat(f"{source.name} has no *.safetensors, and {file} is {other.what}", hint=other.hint)
+    return None if file.endswith(PICKLES) else _refused_there(source, file)
+
+
+def _refused_there(source: Source, file: str) -> UnsupportedFormat:
+    """Say what a file of a repository is, by its name."""
+    if file.endswith(PICKLES):
+        return refuse_pickle(source.name, file)
+    return UnsupportedFormat(
+        f"{source.name} has only a {_named(file)} checkpoint ({file}): embtool reads safetensors",
+        hint="convert it to safetensors first",
     )
 
 
 def refuse_pickle(model: str, file: str) -> UnsupportedFormat:
-    """Refuse a pickle checkpoint: loading one runs whatever code its author put there."""
+    """Refuse a pickle checkpoint by its name: loading one runs whatever code its author put there."""
     return UnsupportedFormat(
-        f"{model} has only a pickle checkpoint ({file}): embtool never loads a pickle, safetensors only",
-        hint="look for a revision or a fork with safetensors, or convert it with safetensors' own convert script",
+        f"{model} has only {file}, by its name a pickle: embtool never loads a pickle, safetensors only",
+        hint=PICKLE_HINT,
     )

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from embtool.dtypes import DTYPES, Bytes, Floats
+from embtool.dtypes import DTYPES, Bytes, DType, Floats
 
 BITS_OF_BYTE = 8
 
@@ -12,6 +12,10 @@ E2M1: Floats = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -
 
 E8M0: Floats = np.array([*(2.0 ** (code - 127) for code in range(255)), np.nan], np.float32)
 """What a power of two in 8 bits stands for; all ones is NaN (the same)."""
+
+
+I8 = DType("I8", 1, 1, lambda stored: np.ascontiguousarray(stored).view(np.int8).astype(np.float32))
+"""Whole numbers of 8 bits where it is known that they are codes, and what scales them."""
 
 
 def unpack(stored: Bytes, bits: int) -> NDArray[np.uint8]:

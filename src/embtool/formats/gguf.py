@@ -26,6 +26,7 @@ from embtool.counts import plural
 from embtool.errors import FileNotInModel, FormatError, TableNotFound, UnsupportedFormat
 from embtool.formats import gguf_config
 from embtool.formats.ggml import type_of
+from embtool.impostors import impostor
 from embtool.source import Source
 from embtool.vocabulary import Vocabulary
 from embtool.vocabulary.ggml import TokenizerMetadata, read_ggml
@@ -183,11 +184,11 @@ def _check_magic(data: bytes, shard: str) -> None:
     if len(data) < len(MAGIC) and MAGIC.startswith(data):
         held = plural(len(data), "byte")
         raise FormatError(f"{shard} is truncated: it has {held}", hint="delete it and fetch it again")
-    seems = {b"vers": "a Git LFS pointer, not the file itself: run `git lfs pull`", b"FUGG": "a big-endian GGUF file"}
-    known = seems.get(data[:4])
-    if known is None and data[:4] in (b"lmgg", b"tjgg", b"fmgg", b"algg"):
-        known = "a GGML file, the format before GGUF"
-    raise FormatError(f"{shard} is not a GGUF file{f': it looks like {known}' if known else ''}")
+    other = impostor(data)
+    raise FormatError(
+        f"{shard} is not a GGUF file{f': it looks like {other.what}' if other else ''}",
+        hint=other.hint if other else None,
+    )
 
 
 class _Cursor:

@@ -4,7 +4,8 @@
 `scale × code + bias` of its group (https://ml-explore.github.io/mlx/build/html/python/_autosummary/mlx.core.quantize.html).
 Codes stand in a stream of bits, least significant first, so that those of 3, 5 and 6 bits straddle words. The modes of
 floats have codes that are small floats themselves, a scale of 8 bits a group, and no biases. What a table's bits, group
-and mode are is said in config.json under `quantization`, for all tables or for one by its name.
+and mode are is said in config.json under `quantization`, for all tables or for one by its name. Where the shapes say
+other bits or groups, they are right: converters leave tables at more bits than they say.
 
 MLX computes in the dtype of the scales and rounds; here a number is the float32 that the formula gives.
 """
@@ -17,7 +18,7 @@ from typing import Any
 from embtool.checkpoint import Part, TensorInfo
 from embtool.dtypes import Bytes, DType, Floats
 from embtool.formats.codes import E2M1, E8M0, e4m3, in_groups, unpack
-from embtool.formats.packed import Pieces, Recipe
+from embtool.formats.packed import SIDES, Pieces, Recipe
 
 AFFINE_BITS = (2, 3, 4, 5, 6, 8)
 AFFINE_GROUPS = (32, 64, 128)
@@ -37,6 +38,9 @@ class Packing:
     mode: str
     bits: int
     group: int
+
+    def __str__(self) -> str:
+        return f"MLX {self.mode} {self.bits}-bit, group {self.group}"
 
 
 def join(pieces: Pieces) -> TensorInfo:
@@ -70,7 +74,7 @@ def join(pieces: Pieces) -> TensorInfo:
             raise pieces.error(f"has scales of {scales.dtype.name} and biases of {biases.dtype.name}")
         parts.append(Part(biases))
     unpacker = _Unpacker(packing, codes.stride, scales.stride, scales.dtype)
-    return pieces.join(f"MLX {packing.mode} {packing.bits}-bit, group {packing.group}", width, parts, unpacker)
+    return pieces.join(f"{packing}{_other(pieces, packing)}", width, parts, unpacker)
 
 
 @dataclass(frozen=True)
@@ -96,25 +100,75 @@ class _Unpacker:
         return in_groups(e4m3(codes) if self.packing.bits == 8 else E2M1[codes], factors)  # noqa: PLR2004 - mxfp8
 
 
-def _packing(pieces: Pieces, codes: TensorInfo, scales: TensorInfo) -> Packing:
-    """Read how a table is packed: what the config says of it by name, else of all, else what the shapes leave.
-
-    Raises:
-        FormatError: MLX has no such mode, or not with these bits and this group.
-    """
+def _said(pieces: Pieces) -> dict[str, Any]:
+    """Read what the config says of a table: what it says of all, and over it what it says of this one."""
     said = {key: value for key, value in pieces.settings.items() if not isinstance(value, Mapping)}
     own = _own(pieces)
-    said |= own if isinstance(own, Mapping) else {}
+    return said | (dict(own) if isinstance(own, Mapping) else {})
+
+
+def _other(pieces: Pieces, packing: Packing) -> str:
+    """Say what the config says, where the shapes say something else."""
+    said = _said(pieces)
+    bits, group = said.get("bits", packing.bits), said.get("group_size", packing.group)
+    return "" if (bits, group) == (packing.bits, packing.group) else f" (config says {bits}-bit, group {group})"
+
+
+def _packing(pieces: Pieces, codes: TensorInfo, scales: TensorInfo) -> Packing:
+    """Tell how a table is packed: its mode as the config has it, its bits and groups as the shapes have them.
+
+    Raises:
+        FormatError: MLX has no such mode, or not with these bits and this group; or the shapes fit nothing.
+    """
+    said = _said(pieces)
     mode = said.get("mode", "affine")
+    if "mode" not in said and scales.dtype.name == "U8" and not any(pieces.has(end) for end in BIASES):
+        unsaid = _mode_of_shapes(codes, scales)
+        if unsaid is not None:
+            return Packing(unsaid, *FLOAT_MODES[unsaid])
     usual = FLOAT_MODES.get(mode, (None, None)) if isinstance(mode, str) else (None, None)
-    found: tuple[Any, Any] = (said.get("bits", usual[0]), said.get("group_size", usual[1]))
-    if found == (None, None) and pieces.width and scales.shape and scales.shape[-1]:
-        found = (codes.shape[1] * WORD_BITS / pieces.width, pieces.width / scales.shape[-1])
-    bits, group = found
-    affine = mode == "affine" and bits in AFFINE_BITS and group in AFFINE_GROUPS
-    if not affine and (usual == (None, None) or usual != found):
+    bits, group = said.get("bits", usual[0]), said.get("group_size", usual[1])
+    is_affine = mode == "affine" and bits in (*AFFINE_BITS, None) and group in (*AFFINE_GROUPS, None)
+    if not is_affine and (usual == (None, None) or usual != (bits, group)):
         raise pieces.error(f"is packed in mode {mode!s}, {bits!s} bits, groups of {group!s}, which MLX does not have")
-    return Packing(mode, int(bits), int(group))
+    if mode != "affine":
+        return Packing(mode, *FLOAT_MODES[mode])
+    if len(scales.shape) != SIDES and bits is not None and group is not None:
+        return Packing(mode, bits, group)  # what is wrong with the scales is told where they are read
+    fits = _fits(pieces, codes, scales)
+    told = (bits, group)
+    if told in fits and (isinstance(_own(pieces), Mapping) or not pieces.width):
+        return Packing(mode, *told)
+    widest = [pair for pair in fits if pieces.width and pieces.width * pair[0] == codes.shape[1] * WORD_BITS]
+    likely = [*widest, *(pair for pair in fits if pair == told)] or (fits if len(fits) == 1 else [])
+    if not likely:
+        raise pieces.error(
+            f"has {codes.shape[1]:,} words and {scales.shape[-1]:,} scales a row: whether they are "
+            f"{' or '.join(f'{bits} bits in groups of {group}' for bits, group in fits)}, nothing tells"
+        )
+    return Packing(mode, *likely[0])
+
+
+def _mode_of_shapes(codes: TensorInfo, scales: TensorInfo) -> str | None:
+    """Tell the mode of a table of floats by how many words and scales a row has: no two modes have them alike."""
+    room, groups = codes.shape[1] * WORD_BITS, scales.shape[-1] if scales.shape else 0
+    return next((mode for mode, (bits, group) in FLOAT_MODES.items() if bits * group * groups == room), None)
+
+
+def _fits(pieces: Pieces, codes: TensorInfo, scales: TensorInfo) -> list[tuple[int, int]]:
+    """List the bits and groups that words and scales of a row can be of.
+
+    Raises:
+        FormatError: there are none.
+    """
+    groups = scales.shape[-1] if scales.shape else 0
+    room = codes.shape[1] * WORD_BITS
+    fits = [(bits, group) for bits in AFFINE_BITS for group in AFFINE_GROUPS if bits * group * groups == room]
+    if not fits:
+        raise pieces.error(
+            f"has {codes.shape[1]:,} words and {groups:,} scales a row, which fit no bits and groups that MLX has"
+        )
+    return fits
 
 
 def _own(pieces: Pieces) -> Any:

@@ -9,7 +9,7 @@ the function and name it in `RECIPES`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +20,10 @@ from embtool.dtypes import Bytes, DType, Floats
 from embtool.errors import FormatError
 
 WEIGHT = "weight"
+
+SMALL_FLOATS = frozenset({"F8_E4M3", "F8_E5M2"})
+SCALES = frozenset({"weight_scale", "weight_scale_inv", "scale_weight"})
+"""Last parts of the names of scales of 8-bit floats; a float without its own is no number of the model."""
 
 SIDES = 2
 """Dimensions of a table: rows and columns."""
@@ -145,6 +149,16 @@ class PackedCheckpoint(Checkpoint):
         return frozenset(self.inner.names)
 
     @cached_property
+    def _has_scales(self) -> bool:
+        """Whether numbers of 8 bits have scales in this model: its config says so, or others of them do.
+
+        Without, as in a file that was only cast, they are what they are.
+        """
+        config = self._config
+        is_said = config is not None and bool(config.packing)
+        return is_said or any(name.rpartition(".")[2] in SCALES for name in self.inner.names)
+
+    @cached_property
     def _packed(self) -> dict[str, tuple[str, Recipe]]:
         """Map the names of packed tables to base and recipe; of recipes whose signs are there the first counts."""
         names = self._inner_names
@@ -179,6 +193,10 @@ class PackedCheckpoint(Checkpoint):
         """
         if name not in self._packed:
             found = self.inner.tensor(name)
+            if found.dtype.name in SMALL_FLOATS and len(found.shape) == SIDES and self._has_scales:
+                return replace(
+                    found, dtype=replace(found.dtype, name=f"{found.dtype.name} without its scale", decode=None)
+                )
             if found.dtype.name == "U32" and name.endswith(f".{WEIGHT}") and len(found.shape) == SIDES:
                 raise FormatError(f"{name} in {found.shard} holds packed codes, but no scales are beside it")
             return found

@@ -16,6 +16,7 @@ from embtool.checkpoint import Checkpoint, TensorInfo, size_of
 from embtool.counts import plural
 from embtool.dtypes import DTYPES, DType
 from embtool.errors import FormatError, TableNotFound, UnsupportedFormat
+from embtool.impostors import impostor
 from embtool.source import SMALL_FILE_LIMIT, Source, check_file_name, is_overfull
 
 LENGTH_BYTES = 8
@@ -39,17 +40,6 @@ MOST_VALUES = 1 << 21
 
 LARGEST_SIZE = 1 << 63
 """No shape or offset can be larger in a file system of today; Python's own integers have no limit."""
-
-IMPOSTORS: tuple[tuple[bytes, str], ...] = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself: run `git lfs pull`"),
-    (b"PK\x03\x04", "a zip archive or a torch pickle: embtool reads safetensors only and never loads a pickle"),
-    (b"\x80\x02", "a pickle: embtool reads safetensors only and never loads a pickle"),
-    (b"\x80\x04", "a pickle: embtool reads safetensors only and never loads a pickle"),
-    (b"GGUF", "a GGUF file"),
-    (b"<", "an HTML or XML page, not the file itself"),
-    (b"\x93NUMPY", "a numpy array"),
-)
-"""What else is found under the name of a safetensors file, by its first bytes."""
 
 
 def parse_header(header: bytes, *, data_start: int, file_size: int, shard: str) -> dict[str, TensorInfo]:
@@ -174,28 +164,28 @@ def read_header(source: Source, shard: str, guess: int = FIRST_GUESS) -> dict[st
         )
     length = int.from_bytes(head[:LENGTH_BYTES], "little")
     stop = LENGTH_BYTES + length
-    if length > source.header_limit:
-        raise FormatError(f"{shard} is not a safetensors file: {_impostor(head, length)}")
-    if stop > size:
-        seems = _impostor(head, length) if any(head.startswith(magic) for magic, _ in IMPOSTORS) else None
-        raise FormatError(
-            f"{shard} is not a safetensors file: {seems}"
-            if seems
-            else f"{shard} is truncated: {plural(size, 'byte')}, its header alone has {stop:,}",
-            hint=None if seems else "delete it and fetch it again",
-        )
+    is_sized = length <= source.header_limit and stop <= size
+    if not is_sized or (head[LENGTH_BYTES : LENGTH_BYTES + 1] != b"{" and impostor(head) is not None):
+        raise _no_header(head, shard, size, stop, source.header_limit)
     header = head[LENGTH_BYTES:stop]
     if len(head) < stop:
         header += source.read(shard, len(head), stop)
     return parse_header(header, data_start=stop, file_size=size, shard=shard)
 
 
-def _impostor(head: bytes, length: int) -> str:
-    """Guess what a file is whose first eight bytes are no plausible header length."""
-    for magic, meaning in IMPOSTORS:
-        if head.startswith(magic):
-            return f"it looks like {meaning}"
-    return f"its header would have {plural(length, 'byte')}"
+def _no_header(head: bytes, shard: str, size: int, stop: int, limit: int) -> FormatError:
+    """Say what a file is whose first eight bytes are no length of a header, which would end at byte `stop`."""
+    other = impostor(head)
+    if other is not None:
+        return FormatError(f"{shard} is not a safetensors file: it looks like {other.what}", hint=other.hint)
+    if stop - LENGTH_BYTES > limit:
+        return FormatError(
+            f"{shard} is not a safetensors file: its header would have {plural(stop - LENGTH_BYTES, 'byte')}"
+        )
+    return FormatError(
+        f"{shard} is truncated: {plural(size, 'byte')}, its header alone has {stop:,}",
+        hint="delete it and fetch it again",
+    )
 
 
 class SafetensorsCheckpoint(Checkpoint):

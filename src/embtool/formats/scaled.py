@@ -2,16 +2,17 @@
 
 What is read, by the names of the tensors (`lm_head.weight` and those beside it):
 
-- FP8 and INT8: `weight_scale` or `weight_scale_inv`, one for the table, for each row, or for each block of rows and
-  columns (DeepSeek-V3's README, "FP8 weights"; https://github.com/vllm-project/compressed-tensors). A number is
-  `code × scale`, whichever name the scale has.
+- FP8 and INT8: `weight_scale`, `weight_scale_inv` or `scale_weight`, one for the table, for each row, or for each block
+  of rows and columns (DeepSeek-V3's README, "FP8 weights"; https://github.com/vllm-project/compressed-tensors). A
+  number is `code × scale`, whichever name the scale has.
 - NVFP4: two 4-bit floats a byte, the first in the low half; a scale of F8_E4M3 for 16 numbers and one of F32 for all,
   by which modelopt multiplies (`weight_scale_2`) and compressed-tensors divides (`weight_global_scale`).
 - MXFP4: the same with one power of two for 32 numbers.
 - compressed-tensors' `pack-quantized`: codes of 4 or 8 bits in I32 words, less half their range, times a group's scale.
 
-GPTQ and AWQ pack along the other side, so that a row is spread over the tensor: such a table is listed, and refused by
-name. So is one with zero points or with reordered groups.
+- bitsandbytes' 8 bits: `SCB`, the largest magnitude of each row. A number is `code × SCB / 127`.
+
+A table with zero points or with reordered groups is listed, and refused by name.
 """
 
 from collections.abc import Mapping
@@ -22,26 +23,31 @@ import numpy as np
 
 from embtool.checkpoint import Part, TensorInfo
 from embtool.dtypes import Bytes, DType, Floats
-from embtool.formats.codes import E2M1, E8M0, in_groups, unpack
+from embtool.formats.codes import E2M1, E8M0, I8, in_groups, unpack
+from embtool.formats.named import WORD_BITS, refused
 from embtool.formats.packed import Pieces, Recipe, single
 
 CODE_DTYPES = frozenset({"F8_E4M3", "F8_E5M2", "I8"})
 """Dtypes that are scaled number by number."""
 
+SCALE_ENDS = ("weight_scale_inv", "weight_scale", "scale_weight")
+"""What scales are called: DeepSeek's, compressed-tensors', ComfyUI's."""
+
 DEFAULT_BLOCK = 128
 """Rows and columns of a block where the config does not say: those of DeepSeek-V3 and all that followed it."""
 
+LARGEST_CODE = 127
+"""The code of a row's largest magnitude in bitsandbytes' 8 bits."""
+
 NVFP4_GROUP, MXFP4_GROUP = 16, 32
-WORD_BITS = 32
 PACKED_BITS = (4, 8)
 
 _E8M0 = DType("F8_E8M0", 1, 1, lambda stored: E8M0[stored])
-_I8 = DType("I8", 1, 1, lambda stored: stored.view(np.int8).astype(np.float32))
 
 
 def _readable(dtype: DType) -> DType:
     """Return the dtype in which codes or scales are decoded: a scale in U8 is a power of two."""
-    return {"F8_E8M0": _E8M0, "U8": _E8M0, "I8": _I8}.get(dtype.name, dtype)
+    return {"F8_E8M0": _E8M0, "U8": _E8M0, "I8": I8}.get(dtype.name, dtype)
 
 
 @dataclass(frozen=True)
@@ -70,8 +76,8 @@ def join_scaled(pieces: Pieces) -> TensorInfo:
         return codes  # a scale beside a plain table scales something else, such as what is fed into it
     pieces.check_table(codes)
     if pieces.has("weight_zero_point"):
-        return _refused(pieces, codes, f"{codes.dtype.name} with zero points", codes.shape)
-    scales = pieces.get("weight_scale_inv" if pieces.has("weight_scale_inv") else "weight_scale")
+        return refused(pieces, codes, f"{codes.dtype.name} with zero points", codes.shape)
+    scales = pieces.get(next(end for end in SCALE_ENDS if pieces.has(end)))
     rows, width = codes.shape
     block_rows, block_columns = _block(pieces.settings)
     down, across = _sides(scales.shape)
@@ -129,6 +135,41 @@ def _groups(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         else []
     )
     return [weights for weights in found if isinstance(weights, Mapping)]
+
+
+@dataclass(frozen=True)
+class _OfLargest:
+    """Decodes a row of codes from -127 to 127, followed by the magnitude that 127 stands for; rounded once."""
+
+    width: int
+    largest: DType
+
+    def __call__(self, stored: Bytes) -> Floats:
+        codes = np.ascontiguousarray(stored[..., : self.width]).view(np.int8).astype(np.float64)
+        largest = self.largest.to_float32(stored[..., self.width :]).astype(np.float64)
+        numbers: Floats = (codes * largest / LARGEST_CODE).astype(np.float32)
+        return numbers
+
+
+def join_bitsandbytes(pieces: Pieces) -> TensorInfo:
+    """Put together bitsandbytes' 8-bit codes and the largest magnitude of each row.
+
+    Raises:
+        FormatError: they do not fit each other.
+    """
+    codes, largest = pieces.get("weight"), pieces.get("SCB")
+    if codes.dtype.name != "I8":
+        return codes
+    pieces.check_table(codes)
+    rows, width = codes.shape
+    if largest.shape not in ((rows,), (rows, 1)) or largest.dtype.decode is None:
+        raise pieces.error(f"has a {largest.name} that is not one number for each of its {rows:,} rows")
+    if pieces.has("weight_format"):
+        order = pieces.get("weight_format")
+        if any(pieces.checkpoint.source.read(order.shard, order.start, order.stop)):
+            return refused(pieces, codes, "bitsandbytes 8-bit, reordered for a kernel", codes.shape)
+    decode = _OfLargest(width, largest.dtype)
+    return pieces.join("bitsandbytes 8-bit", width, [Part(codes), Part(_tall(largest, rows))], decode)
 
 
 @dataclass(frozen=True)
@@ -223,7 +264,7 @@ def _words(pieces: Pieces, codes: TensorInfo) -> TensorInfo:
     width = pieces.width or codes.shape[1] * WORD_BITS // bits
     for end, what in (("weight_zero_point", "zero points"), ("weight_g_idx", "reordered groups")):
         if pieces.has(end):
-            return _refused(pieces, codes, f"pack-quantized {bits}-bit with {what}", (codes.shape[0], width))
+            return refused(pieces, codes, f"pack-quantized {bits}-bit with {what}", (codes.shape[0], width))
     scales = pieces.get("weight_scale")
     down, across = _sides(scales.shape)
     if -(-width * bits // WORD_BITS) != codes.shape[1] or down != codes.shape[0] or not across or width % across:
@@ -234,23 +275,6 @@ def _words(pieces: Pieces, codes: TensorInfo) -> TensorInfo:
     return pieces.join(f"pack-quantized {bits}-bit", width, [Part(codes), Part(_tall(scales, down))], decode)
 
 
-def join_columns(pieces: Pieces) -> TensorInfo:
-    """Describe a table of GPTQ or AWQ, whose rows are spread over the tensor: it is listed, and no row is read."""
-    codes = pieces.get("qweight")
-    pieces.check_table(codes)
-    method = str(pieces.settings.get("quant_method", "gptq")).lower()
-    bits = pieces.settings.get("bits", pieces.settings.get("w_bit", 4))
-    bits = bits if bits in (2, 3, 4, 8) else 4
-    down, across = codes.shape
-    shape = (across * WORD_BITS // bits, down) if method == "awq" else (across, down * WORD_BITS // bits)
-    return _refused(pieces, codes, f"{'AWQ' if method == 'awq' else 'GPTQ'} {bits}-bit", shape)
-
-
-def _refused(pieces: Pieces, codes: TensorInfo, dtype: str, shape: tuple[int, ...]) -> TensorInfo:
-    """Describe a table that is listed by its name and dtype, and whose rows are refused."""
-    return TensorInfo(pieces.name, codes.shard, DType(dtype, 1, 0), shape, codes.start, codes.nbytes, (Part(codes),))
-
-
 _SCALES = ("input_scale", "input_global_scale", "weight_zero_point", "weight_g_idx", "weight_shape")
 
 RECIPES = (
@@ -258,5 +282,6 @@ RECIPES = (
     Recipe(("weight_scale_2", "weight", "weight_scale"), _SCALES, join_nvfp4),
     Recipe(("weight_scale_inv", "weight"), ("weight_scale", *_SCALES), join_scaled),
     Recipe(("weight_scale", "weight"), _SCALES, join_scaled),
-    Recipe(("qweight",), ("qzeros", "scales", "g_idx"), join_columns),
+    Recipe(("scale_weight", "weight"), ("scale_input",), join_scaled),
+    Recipe(("SCB", "weight"), ("weight_format",), join_bitsandbytes),
 )

@@ -10,6 +10,7 @@ import numpy as np
 from embtool.answers import Card, Section, python, value
 from embtool.answers.text import count, percent, plural, size
 from embtool.errors import EmbtoolError, FileNotInModel, MissingExtra, NoVocabulary, TableNotFound, told_of
+from embtool.formats.folders import hint_of_folders
 from embtool.questions.positions import ModelPositions, describe_positions, position_lines
 from embtool.questions.size import ConfigTable, Totals, weigh
 from embtool.table import EmbeddingTable, Tables, Tying
@@ -271,7 +272,10 @@ def ask_info(model: "Model") -> InfoAnswer:
     except NoVocabulary:
         pass
     if config is None and tables is None and vocabulary is None:
-        raise FileNotInModel(f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model")
+        raise FileNotInModel(
+            f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model",
+            hint=hint_of_folders(model.source),
+        )
     if config is None:
         notes.append(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
     totals = _totals(model, tables, notes)

@@ -5,6 +5,7 @@ To add a spelling: write a class with both directions and name it in `choose_spe
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 
@@ -128,28 +129,40 @@ class EndMarked(Spelling):
         return self.inner.to_pieces(text)
 
 
+HEX = re.compile(r"(?:[0-9a-f]{2})+")
+
+
 class Words(Spelling):
-    """A piece is a word and stands for itself, as in static embeddings."""
+    """A piece is a word and stands for itself, as in static embeddings; `others` has other pieces' bytes, in hex."""
 
     marks_words = False
 
+    def __init__(self, others: Any = None) -> None:
+        listed = others.items() if isinstance(others, dict) else ()
+        self._bytes = {piece: bytes.fromhex(digits) for piece, digits in listed if HEX.fullmatch(str(digits))}
+        self._pieces = {data: piece for piece, data in self._bytes.items()}
+
     def to_bytes(self, piece: str) -> bytes:
         """Encode the word."""
-        return piece.encode("utf-8", "surrogatepass")
+        found = self._bytes.get(piece)
+        return piece.encode("utf-8", "surrogatepass") if found is None else found
 
     def to_pieces(self, text: bytes) -> tuple[str, ...]:
         """Decode the word."""
         try:
             return (text.decode(),)
         except UnicodeDecodeError:
-            return ()
+            return (self._pieces[text],) if text in self._pieces else ()
 
 
 WORDS = {"type": "Words"}
 """How a decoder is described that leaves words as they are; no tokenizer.json has one."""
 
-PLAIN: dict[Any, type[Spelling]] = {WORDS["type"]: Words, "ByteLevel": ByteLevel}
-"""Spellings without settings, by the type of the component."""
+PLAIN: dict[Any, Callable[[dict[str, Any]], Spelling]] = {
+    WORDS["type"]: lambda part: Words(part.get("bytes")),
+    "ByteLevel": lambda _: ByteLevel(),
+}
+"""Spellings that one component decides, by its type."""
 
 END_MARKED = "EndMarked"
 """How a decoder is described whose pieces bear the mark of a word's end that the model names."""
@@ -167,7 +180,7 @@ def choose_spelling(decoder: Any, pre_tokenizer: Any) -> Spelling:
         for part in parts(component):
             kind = part.get("type")
             if kind in PLAIN:
-                return PLAIN[kind]()
+                return PLAIN[kind](part)
             if kind == "WordPiece":
                 return WordPiece(text(part.get("prefix"), "##"))
             if kind == "Metaspace":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from embtool.answers import Block, Card, Column, Listing, Section, column, context, python, records, value
 from embtool.answers.text import plural
 from embtool.errors import EmbtoolError, FileNotInModel, FormatError, InvalidArgument, TableNotFound, UnsupportedFormat
+from embtool.formats.folders import hint_of_folders
 from embtool.questions.check import files, numbers, tokens
 from embtool.questions.check.rule import RULES, SEVERITY_STYLES, Finding, Rule, Severity
 from embtool.questions.check.subject import Subject, Surveys
@@ -236,7 +237,10 @@ def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None,
     ]
     config, vocabulary = model.config, model.vocabulary_if_any
     if config is None and vocabulary is None and checkpoint is None and not broken:
-        raise FileNotInModel(f"{model.name} has no config.json, no weights and no tokenizer: it is not a model")
+        raise FileNotInModel(
+            f"{model.name} has no config.json, no weights and no tokenizer: it is not a model",
+            hint=hint_of_folders(model.source),
+        )
     return Subject(
         name=model.name,
         source=model.source,
