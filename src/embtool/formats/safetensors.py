@@ -16,6 +16,7 @@ from embtool.checkpoint import Checkpoint, TensorInfo, size_of
 from embtool.counts import plural
 from embtool.dtypes import DTYPES, DType
 from embtool.errors import FormatError, TableNotFound, UnsupportedFormat
+from embtool.impostors import seems
 from embtool.source import SMALL_FILE_LIMIT, Source, check_file_name, is_overfull
 
 LENGTH_BYTES = 8
@@ -23,6 +24,9 @@ SUFFIX = ".safetensors"
 INDEX_SUFFIX = ".safetensors.index.json"
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+
+CUT_FILES = ("consolidated.", "mp_rank_")
+"""How files are called whose tensors were cut for several devices: Meta's, and Megatron's."""
 
 FIRST_GUESS = 100_000
 """Bytes read first when nothing is known of a header: 97 % of all headers fit
@@ -39,18 +43,6 @@ MOST_VALUES = 1 << 21
 
 LARGEST_SIZE = 1 << 63
 """No shape or offset can be larger in a file system of today; Python's own integers have no limit."""
-
-IMPOSTORS: tuple[tuple[bytes, str], ...] = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself: run `git lfs pull`"),
-    (b"PK\x03\x04", "a zip archive or a torch pickle: embtool reads safetensors only and never loads a pickle"),
-    (b"\x80\x02", "a pickle: embtool reads safetensors only and never loads a pickle"),
-    (b"\x80\x04", "a pickle: embtool reads safetensors only and never loads a pickle"),
-    (b"GGUF", "a GGUF file"),
-    (b"<", "an HTML or XML page, not the file itself"),
-    (b"\x93NUMPY", "a numpy array"),
-)
-"""What else is found under the name of a safetensors file, by its first bytes."""
-
 
 def parse_header(header: bytes, *, data_start: int, file_size: int, shard: str) -> dict[str, TensorInfo]:
     """Parse the JSON of a header into tensors; `data_start` and `file_size` are in bytes from the file's beginning.
@@ -177,12 +169,12 @@ def read_header(source: Source, shard: str, guess: int = FIRST_GUESS) -> dict[st
     if length > source.header_limit:
         raise FormatError(f"{shard} is not a safetensors file: {_impostor(head, length)}")
     if stop > size:
-        seems = _impostor(head, length) if any(head.startswith(magic) for magic, _ in IMPOSTORS) else None
+        other = seems(head)
         raise FormatError(
-            f"{shard} is not a safetensors file: {seems}"
-            if seems
+            f"{shard} is not a safetensors file: it looks like {other}"
+            if other
             else f"{shard} is truncated: {plural(size, 'byte')}, its header alone has {stop:,}",
-            hint=None if seems else "delete it and fetch it again",
+            hint=None if other else "delete it and fetch it again",
         )
     header = head[LENGTH_BYTES:stop]
     if len(head) < stop:
@@ -192,10 +184,8 @@ def read_header(source: Source, shard: str, guess: int = FIRST_GUESS) -> dict[st
 
 def _impostor(head: bytes, length: int) -> str:
     """Guess what a file is whose first eight bytes are no plausible header length."""
-    for magic, meaning in IMPOSTORS:
-        if head.startswith(magic):
-            return f"it looks like {meaning}"
-    return f"its header would have {plural(length, 'byte')}"
+    other = seems(head)
+    return f"it looks like {other}" if other else f"its header would have {plural(length, 'byte')}"
 
 
 class SafetensorsCheckpoint(Checkpoint):
@@ -252,9 +242,19 @@ class SafetensorsCheckpoint(Checkpoint):
             self._headers[shard] = read_header(self.source, shard)
             for name in self._headers[shard]:
                 if name in weight_map:
-                    raise FormatError(f"tensor {name} is in two shards: {weight_map[name]} and {shard}")
+                    raise self._twice(name, weight_map[name], shard)
                 weight_map[name] = shard
         return weight_map
+
+
+    def _twice(self, name: str, first: str, second: str) -> FormatError:
+        """Say that two files hold one tensor: pieces of it, where a model was cut for several devices."""
+        shape = " × ".join(map(str, self._headers[second][name].shape)) or "scalar"
+        message = f"tensor {name} is in two shards: {first} and {second}"
+        cut = all(shard.startswith(CUT_FILES) for shard in (first, second))
+        why = f", {shape} there: each is a piece of the tensor, cut for several devices" if cut else ""
+        hint = "put the pieces together first, with the converter of the model's family" if cut else None
+        return FormatError(message + why, hint=hint)
 
 
 def parse_index(text: bytes, *, file: str) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Is the table healthy, and does it fit its tokenizer and its config? A linter for embedding tables.
 
-Floors, from the bottom: `subject` (a model as far as it could be opened), `rule` (what a rule is), then the rules by
-theme: `files`, `tokens`, `numbers`. To add a rule: one function under `@rule`, and in its test a model in which it
-alone finds something.
+Floors, from the bottom: `small_files`, `shapes` and `surveys` (what the parts of a model say), `subject` (a model as far
+as it could be opened), `rule` (what a rule is), then the rules by theme: `files`, `tables`, `vocabulary`, `tokens`,
+`special`, `rotations`, `settings` (params.json), `numbers`, `base`; and `sarif`, findings for code hosts. To add a rule:
+one function under `@rule`, and in its test a model in which it alone finds something.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,18 +12,20 @@ from typing import TYPE_CHECKING
 
 from embtool.answers import Block, Card, Column, Listing, Section, column, context, python, records, value
 from embtool.answers.text import plural
-from embtool.errors import EmbtoolError, FileNotInModel, FormatError, InvalidArgument, TableNotFound, UnsupportedFormat
-from embtool.questions.check import files, numbers, tokens
+from embtool.errors import FileNotInModel, InvalidArgument
+from embtool.questions.check import base as base_rules
+from embtool.questions.check import files, numbers, rotations, settings, special, tables, tokens, vocabulary
 from embtool.questions.check.rule import RULES, SEVERITY_STYLES, Finding, Rule, Severity
-from embtool.questions.check.subject import Subject, Surveys
-from embtool.table import has_too_many_rows
+from embtool.questions.check.subject import Subject
+from embtool.questions.check.surveys import Surveys
+from embtool.questions.parts import open_parts
 
 if TYPE_CHECKING:
     from embtool.model import Model
 
 ORDER = (Severity.INFO, Severity.WARNING, Severity.ERROR)
 
-THEMES = (files, tokens, numbers)
+THEMES = (files, tables, vocabulary, tokens, special, rotations, settings, numbers, base_rules)
 """The modules of rules, in the order in which they are run."""
 
 LACKING = {
@@ -193,7 +196,7 @@ def ask_check(
     looked = [each for each in chosen if each.applies(subject)]
     skipped = [each for each in chosen if not each.applies(subject)]
     findings = tuple(found for each in looked for found in each.check(subject))
-    warnings = list(subject.unreadable.values())
+    warnings: list[str] = []
     for each in skipped if select else ():
         why = dict.fromkeys(LACKING.get(need, "the weights are not there") for need in each.lacking(subject))
         warnings.append(f"{each.name} was not looked at: {', '.join(why)}")
@@ -216,35 +219,18 @@ def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None,
         FileNotInModel: it has neither a config nor weights nor a tokenizer.
         UnsupportedFormat: its weights are in a format that embtool does not read.
     """
-    broken: list[EmbtoolError] = []
-    checkpoint = tables = None
-    try:
-        checkpoint = model.checkpoint
-        tables = model.tables
-    except UnsupportedFormat:
-        raise
-    except TableNotFound as error:
-        notes.append(error.message)
-    except EmbtoolError as error:
-        if error.exit_status not in (FileNotInModel.exit_status, EmbtoolError.exit_status):
-            raise  # the network, or this machine: nothing is known of the model
-        broken.append(error)
-    broken += [
-        FormatError(f"{table.tensor.name} has {table.tensor.shape[0]:,} rows: no vocabulary has so many")
-        for table in (() if tables is None else tables.stored)
-        if has_too_many_rows(table)
-    ]
-    config, vocabulary = model.config, model.vocabulary_if_any
-    if config is None and vocabulary is None and checkpoint is None and not broken:
+    parts = open_parts(model)
+    if parts.is_empty and not parts.damage:
         raise FileNotInModel(f"{model.name} has no config.json, no weights and no tokenizer: it is not a model")
+    notes += parts.notes
     return Subject(
         name=model.name,
         source=model.source,
-        config=config,
-        vocabulary=vocabulary,
-        checkpoint=checkpoint,
-        tables=tables,
-        broken=tuple(broken),
+        config=parts.config,
+        vocabulary=parts.vocabulary,
+        checkpoint=parts.checkpoint,
+        tables=parts.tables,
+        damage={part: tuple(errors) for part, errors in parts.damage.items()},
         base=base,
         surveys=Surveys(model.open_table) if deep else None,
     )

@@ -1,4 +1,4 @@
-"""Rules about files, sizes, tying, and the model that this one was made from."""
+"""Rules about files, sizes and tying."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,9 +6,11 @@ from embtool.answers.text import plural
 from embtool.categories import padding_ids
 from embtool.errors import EmbtoolError, FileNotInModel, FormatError
 from embtool.positions import Learned
-from embtool.questions.check.rule import Severity, ids_in_words, rule, some
-from embtool.questions.check.subject import Subject, Surveys
-from embtool.table import PREDICTS
+from embtool.questions.check.rule import Found, Severity, ids_in_words, rule, some
+from embtool.questions.check.shapes import is_foreign
+from embtool.questions.check.subject import Subject
+from embtool.questions.check.surveys import Surveys
+from embtool.table import PREDICTS, has_too_many_rows
 
 
 @rule(
@@ -18,11 +20,17 @@ from embtool.table import PREDICTS
     "A checkpoint without one of its shards cannot be loaded; an upload or a download was probably cut off.",
     needs=("checkpoint",),
 )
-def _missing_shard(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _missing_shard(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.checkpoint is not None
     missing = [shard for shard in subject.checkpoint.shards if not subject.source.has(shard)]
     if missing:
-        yield f"{plural(len(missing), 'shard')} of {len(subject.checkpoint.shards)} not there: {some(missing)}", ()
+        known = {*subject.checkpoint.shards, "model.safetensors.index.json"}
+        files = [file for file in subject.source.files() if "/" not in file and file.endswith(".safetensors")]
+        others = [file for file in files if file not in known]
+        beside = f"; {plural(len(others), 'file')} there that the index does not name: {some(others)}" if others else ""
+        message = f"{plural(len(missing), 'shard')} of {len(subject.checkpoint.shards)} not there: {some(missing)}"
+        stale = "the index is that of another saving: write it anew, or fetch the files that it names" if others else None
+        yield Found(message + beside, file=missing[0], advice=stale)
 
 
 @rule(
@@ -31,8 +39,11 @@ def _missing_shard(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "every shard's header fits the file and the index",
     "A truncated file or a header that contradicts the index gives wrong numbers or a crash in the middle of a load.",
 )
-def _damaged_shard(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _damaged_shard(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     told = [error.message for error in subject.broken if isinstance(error, FormatError)]
+    if subject.tables is not None:
+        for table in filter(has_too_many_rows, subject.tables.stored):
+            told.append(f"{table.tensor.name} has {table.tensor.shape[0]:,} rows: no vocabulary has so many")
     for name in () if subject.checkpoint is None else subject.checkpoint.names:
         try:
             subject.checkpoint.tensor(name)  # type: ignore[union-attr]
@@ -51,9 +62,13 @@ def _damaged_shard(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "Without a table that turns token ids into vectors nothing can be run; the tensors may have unusual names.",
     needs=("has_input",),
 )
-def _missing_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _missing_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     if subject.checkpoint is None:
         yield "no weights here: the files that hold the tables were perhaps not uploaded", ()
+    elif not subject.has_input and subject.output is not None:
+        name = subject.output.tensor.name
+        message = f"only the output table is stored ({name}), and it does not say that the two are tied"
+        yield Found(message, tensor=name, file=subject.output.tensor.shard)
     elif not subject.has_input:
         yield "no tensor looks like a table from token ids to vectors", ()
 
@@ -66,17 +81,21 @@ def _missing_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "Tokens were added to the tokenizer and the table was not resized.",
     needs=("vocabulary",),
 )
-def _tokens_beyond_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _tokens_beyond_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.vocabulary is not None
     said = subject.config.vocab_size if subject.config is not None else None
     rows = subject.rows if subject.rows is not None else said
-    beyond = [] if rows is None else subject.vocabulary.ids[subject.vocabulary.ids >= rows].tolist()
+    if rows is None:
+        return
+    beyond = subject.vocabulary.ids[subject.vocabulary.ids >= rows].tolist()
+    where = "the table has" if subject.rows is not None else "the config says"
     if beyond:
-        where = "the table has" if subject.rows is not None else "the config says"
-        yield (
-            f"{plural(len(beyond), 'token')} beyond the last row, {where} {rows:,} rows: {ids_in_words(beyond)}",
-            beyond,
-        )
+        message = f"{plural(len(beyond), 'token')} beyond the last row, {where} {rows:,} rows: {ids_in_words(beyond)}"
+        yield Found(message, beyond, file=subject.vocabulary.file)
+    for text, (identity, place) in subject.small.late_tokens.items():
+        if identity >= rows:
+            message = f"{place} is {text!r}, which {subject.vocabulary.file} does not have: it gets id {identity:,}"
+            yield Found(f"{message}, {where} {rows:,} rows", (identity,), file=place.rpartition(" in ")[2])
 
 
 @rule(
@@ -87,11 +106,11 @@ def _tokens_beyond_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]
     "that decodes it fails; and tokens added later take these rows over, with what is in them.",
     needs=("vocabulary", "input"),
 )
-def _padding_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _padding_rows(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.vocabulary is not None
     assert subject.rows is not None
     padding = padding_ids(subject.vocabulary, subject.rows)
-    if padding:
+    if padding and not is_foreign(len(padding), subject.rows):
         yield f"{plural(len(padding), 'row')} of {subject.rows:,} without a token: {ids_in_words(padding)}", padding
 
 
@@ -103,7 +122,7 @@ def _padding_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "initialises the rest at random.",
     needs=("config", "input"),
 )
-def _vocab_size(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _vocab_size(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.config is not None
     stated = subject.config.vocab_size
     if stated is not None and stated != subject.rows:
@@ -117,7 +136,7 @@ def _vocab_size(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "The first layer expects vectors of hidden_size numbers, or of embedding_size where rows are projected first.",
     needs=("config", "input"),
 )
-def _table_width(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _table_width(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.config is not None
     assert subject.input is not None
     stated = subject.config.embedding_size or subject.config.hidden_size
@@ -136,7 +155,7 @@ def _table_width(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "A text as long as max_position_embeddings promises ends in an index error.",
     needs=("config", "tables", "positions"),
 )
-def _position_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _position_rows(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.tables is not None
     if not isinstance(subject.positions, Learned) or subject.positions.rows is None:
         return
@@ -154,7 +173,7 @@ def _position_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "is run is not the model that was trained.",
     needs=("tables",),
 )
-def _tied_but_different(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _tied_but_different(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.tables is not None
     tying = subject.tables.tying
     if tying.config is not True or tying.stored != "both":
@@ -172,7 +191,7 @@ def _tied_but_different(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]
     deep=True,
     needs=("tables",),
 )
-def _untied_but_identical(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _untied_but_identical(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.tables is not None
     assert subject.surveys is not None
     tying = subject.tables.tying
@@ -195,9 +214,9 @@ def _identical(subject: Subject, surveys: Surveys) -> bool:
     Severity.ERROR,
     "a model that predicts tokens has an output table",
     "The output table would be initialised at random, and the model predicts nonsense.",
-    needs=("config", "tables"),
+    needs=("config", "tables", "has_output"),
 )
-def _missing_output_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _missing_output_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.config is not None
     assert subject.tables is not None
     architecture = subject.config.architecture or ""
@@ -205,40 +224,3 @@ def _missing_output_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]
     tying = subject.tables.tying
     if predicts and tying.config is False and tying.stored == "input":
         yield f"{architecture} needs an output table; none is stored, and the config says that it is not tied", ()
-
-
-@rule(
-    "shrunk-table",
-    Severity.ERROR,
-    "the table has at least as many rows as the base model's",
-    "Resizing a padded table to the number of tokens drops rows: adapters made for the base do not fit any more, and "
-    "merges and quantised files fail on the shape.",
-    needs=("base", "input"),
-)
-def _shrunk_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
-    assert subject.base is not None
-    before, now = subject.base.rows, subject.rows
-    if before is not None and now is not None and now < before:
-        yield f"{now:,} rows, {subject.base.name} has {before:,}: {before - now:,} were dropped", ()
-
-
-@rule(
-    "moved-token",
-    Severity.ERROR,
-    "tokens of the base model have kept their ids",
-    "A token with another id reads another row: what the base model knew of it is lost.",
-    needs=("base", "vocabulary"),
-)
-def _moved_token(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
-    assert subject.base is not None
-    assert subject.vocabulary is not None
-    if subject.base.vocabulary is None:
-        return
-    now = {token.piece: token.id for token in subject.vocabulary}
-    moved = [token for token in subject.base.vocabulary if now.get(token.piece, token.id) != token.id]
-    if moved:
-        names = some(repr(token.text) for token in moved)
-        yield (
-            f"{plural(len(moved), 'token')} of {subject.base.name} with another id here: {names}",
-            [now[token.piece] for token in moved],
-        )

@@ -13,6 +13,10 @@ from embtool.table import EmbeddingTable
 
 MEAN_LIKE = 0.01
 
+FAINT = 1e-6
+"""Length of a row beside the median one below which it is nothing: rows that only weight decay has touched are at 1e-10
+and less, the shortest rows of trained tokens at a hundredth."""
+
 
 @rule(
     "nonfinite-rows",
@@ -38,12 +42,14 @@ def _nonfinite_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     needs=("tables",),
 )
 def _zero_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
-    pads = {identity for field_name, identity in subject.special_ids if field_name.startswith("pad_token_id")}
-    left_out = pads | set(subject.used_ids)
+    left_out = subject.pad_ids | set(subject.used_ids)
     for table, found in _surveyed(subject):
         ids = [row for row in found.zero.tolist() if row not in left_out and _has_token(subject, row)]
         if ids:
             yield f"{plural(len(ids), 'row')} of {table.tensor.name} all zero: {ids_in_words(ids)}", ids
+        ids = [row for row in faint(found) if row not in left_out and _has_token(subject, row)]
+        if ids:
+            yield f"{plural(len(ids), 'row')} of {table.tensor.name} nearly zero: {ids_in_words(ids)}", ids
 
 
 @rule(
@@ -75,7 +81,10 @@ def _identical_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
 def _untrained_special(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     assert subject.surveys is not None
     assert subject.input is not None
+    if subject.input not in subject.readable:
+        return
     found = subject.surveys.of(subject.input)
+    nearly = set(faint(found))
     shared = {row: len(group) for group in subject.surveys.groups(subject.input) for row in group}
     zero = set(found.zero.tolist())
     for identity, name in sorted(subject.used_ids.items()):
@@ -84,25 +93,37 @@ def _untrained_special(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
         row = subject.input.rows([identity])[0].astype(np.float64)
         if identity in zero:
             yield f"{name} (id {identity}) has a row of zeros", (identity,)
+        elif identity in nearly:
+            length = found.norms[identity]
+            yield f"{name} (id {identity}) has a row of nearly zeros: its length is {length:.2g}", (identity,)
         elif identity in shared:
             yield f"{name} (id {identity}) has the same row as {plural(shared[identity] - 1, 'other')}", (identity,)
-        elif _is_mean(row, found.mean):
+        elif is_mean(row, found.mean):
             yield f"{name} (id {identity}) has the mean of all rows", (identity,)
 
 
-def _is_mean(row: Doubles, mean: Doubles) -> bool:
+def is_mean(row: Doubles, mean: Doubles) -> bool:
+    """Tell whether a row is the mean of all rows, but for what a resize adds at random."""
     length = float(np.linalg.norm(mean))
     return length > 0 and float(np.linalg.norm(row - mean)) < MEAN_LIKE * length
 
 
 def _surveyed(subject: Subject) -> Iterator[tuple[EmbeddingTable, Survey]]:
-    """Survey the input and the output table; tied ones once."""
+    """Survey the input and the output table, as far as they can be read; tied ones once."""
     assert subject.surveys is not None
-    assert subject.tables is not None
-    tied = subject.tables.tying.verdict == "tied"
-    stored = [table for table in subject.tables.stored if table.role in ("input", "output")]
-    for table in stored[:1] if tied else stored:
+    for table in subject.readable:
         yield table, subject.surveys.of(table)
+
+
+def faint(found: Survey) -> list[int]:
+    """List the rows that are nearly zero beside the others, and not zero."""
+    lengths = found.norms[np.isfinite(found.norms) & (found.norms > 0)]
+    if not len(lengths):
+        return []
+    bound = FAINT * float(np.median(lengths))
+    with np.errstate(invalid="ignore"):
+        rows: list[int] = np.flatnonzero((found.norms > 0) & (found.norms < bound)).tolist()
+    return rows
 
 
 def _has_token(subject: Subject, row: int) -> bool:

@@ -7,10 +7,17 @@ from typing import Any
 
 from embtool.errors import ConfigError
 from embtool.positions import Rope, read_positions
-from embtool.questions.check.rule import Severity, rule, some
+from embtool.questions.check.rule import Found, Severity, rule, some
 from embtool.questions.check.subject import Subject
 
-TEMPLATE_TOKEN = re.compile(r"<\|[^|<>{}\s]{1,60}\|>")
+TEMPLATE_TOKEN = re.compile(
+    r"<\|[^|<>{}\s]{1,60}\|>|<｜[^｜<>{}]{1,60}｜>|</?(?:start|end|begin)_of_\w{1,40}>|\[\|[^|\[\]{}\s]{1,60}\|\]|"
+    r"\[gMASK\]|<sop>|<bos>|<eos>|<(?:start|end)_\w{1,40}>"
+)
+"""Markers that are tokens wherever they are written, in the styles of public models."""
+
+TEMPLATE_TAG = re.compile(r"</?[A-Za-z_]\w{0,40}>|\[/?[A-Z_]{2,40}\]")
+"""Markers that can as well be mere text, such as `<think>` and `[INST]`: where one of a pair is a token, both are."""
 
 ROPE_FIELDS = ("rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor")
 
@@ -26,12 +33,16 @@ COMPARED_FIELDS = ("rope_theta", "partial_rotary_factor", "rope_type", "factor",
     "Generation never stops, or begins with an index error, when the end or the beginning of a text is an id that the "
     "table or the tokenizer does not have.",
 )
-def _special_id(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
-    for field_name, identity in subject.special_ids:
+def _special_id(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
+    late = {identity for identity, _ in subject.small.late_tokens.values()}
+    for special in subject.special_ids:
+        where, identity, message = special.place, special.id, None
         if identity < 0 or (subject.rows is not None and identity >= subject.rows):
-            yield f"{field_name} is {identity}, which is no row of the table", (identity,)
-        elif subject.vocabulary is not None and subject.vocabulary.token(identity) is None:
-            yield f"{field_name} is {identity}, which no token of {subject.vocabulary.file} has", (identity,)
+            message = f"{where} is {identity}, which is no row of the table"
+        elif subject.vocabulary is not None and subject.vocabulary.token(identity) is None and identity not in late:
+            message = f"{where} is {identity}, which no token of {subject.vocabulary.file} has"
+        if message is not None:
+            yield Found(message, (identity,), file=special.file, field=special.field)
 
 
 @rule(
@@ -42,11 +53,19 @@ def _special_id(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "something else than it was trained on.",
     needs=("vocabulary",),
 )
-def _template_token(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _template_token(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.vocabulary is not None
-    for text in dict.fromkeys(TEMPLATE_TOKEN.findall(subject.chat_template)):
-        if not subject.vocabulary.has_piece(text):
-            yield f"the chat template writes {text}, which is not a token", ()
+    has = subject.vocabulary.has_piece
+    late = subject.small.late_tokens
+    found = dict.fromkeys(TEMPLATE_TOKEN.findall(subject.chat_template))
+    for text in dict.fromkeys(TEMPLATE_TAG.findall(subject.chat_template)):
+        partner = text.replace("/", "", 1) if "/" in text else f"{text[0]}/{text[1:]}"
+        if has(partner):
+            found[text] = None
+    for text in found:
+        if not has(text) and text not in late:
+            message = f"the chat template writes {text}, which is not a token"
+            yield Found(message, file=subject.small.template_file, field="chat_template")
 
 
 @rule(
@@ -57,7 +76,7 @@ def _template_token(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "refused by others.",
     needs=("config",),
 )
-def _rope_invalid(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _rope_invalid(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.config is not None
     try:
         read_positions(subject.config)
@@ -72,7 +91,7 @@ def _rope_invalid(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "Libraries read different fields: one that is stated twice with two values gives two models.",
     needs=("config",),
 )
-def _rope_conflict(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _rope_conflict(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.config is not None
     for name, values in _stated(subject.config.text).items():
         distinct = {json.dumps(value) for value in values.values()}
@@ -107,7 +126,7 @@ def _stated(text: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     "Somebody set it in the belief that it does something; other libraries may well use it.",
     needs=("config", "positions"),
 )
-def _rope_ignored(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _rope_ignored(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     if isinstance(subject.positions, Rope):
         for note in subject.positions.notes:
             if " is in the file, but " in note:
@@ -121,7 +140,7 @@ def _rope_ignored(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "They are left over from a default or from another model, and mislead whoever reads the file.",
     needs=("config", "positions"),
 )
-def _rope_unused(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _rope_unused(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.config is not None
     assert subject.positions is not None
     if isinstance(subject.positions, Rope):

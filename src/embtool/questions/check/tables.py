@@ -1,0 +1,271 @@
+"""Rules about how tables are stored: whole, upright, under names that loaders know, readable, once."""
+
+import re
+from collections.abc import Iterator
+
+from embtool.answers.text import size
+from embtool.errors import EmbtoolError
+from embtool.questions.check.rule import Found, Severity, rule, some
+from embtool.questions.check.shapes import Misshapen
+from embtool.questions.check.subject import Subject
+from embtool.table import EmbeddingTable
+
+WRAPPERS = re.compile(
+    r"^((?:_orig_mod|module|_forward_module|_fsdp_wrapped_module|state_dict)\.)+|"
+    r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
+"""What torch.compile, DataParallel, DeepSpeed, FSDP and Lightning put before or into the names of tensors."""
+
+DOUBLED = re.compile(r"(?:^|\.)((language_model|text_model|transformer|backbone|base_model\.model)\.)\1")
+"""A part of a path twice, one after the other, as a model saved from inside its own wrapper has it."""
+
+FP8 = frozenset({"F8_E4M3", "F8_E5M2"})
+
+QUANTIZATION_FILES = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
+"""Files of tools that say how they quantised beside config.json."""
+
+WEIGHT_FILES = (".safetensors", ".gguf")
+
+
+def _of(subject: Subject, kind: str) -> Iterator[Misshapen]:
+    return (each for each in subject.misshapen if each.kind == kind)
+
+
+def _found(each: Misshapen, advice: str | None = None) -> Found:
+    message = f"{each.tensor.name} {each.words}; it stands where the {each.role} table should"
+    return Found(message, file=each.tensor.shard, tensor=each.tensor.name, advice=advice)
+
+
+@rule(
+    "flat-table",
+    Severity.ERROR,
+    "tables are stored as rows and columns",
+    "One process of a sharded training saved its own piece: loaders stop at the shape, or initialise the table anew.",
+    advice="save again with the weights gathered: FSDP's FULL_STATE_DICT, or merge the pieces with `accelerate "
+    "merge-weights`",
+    needs=("tables",),
+)
+def _flat_table(subject: Subject) -> Iterator[Found]:
+    yield from map(_found, _of(subject, "flat"))
+
+
+@rule(
+    "empty-table",
+    Severity.ERROR,
+    "tables that are named hold numbers",
+    "A placeholder is what ZeRO stage 3 leaves of a parameter that was not gathered: the table is lost in this file, and "
+    "loaders stop at the shape or initialise it at random.",
+    advice="save again with stage3_gather_16bit_weights_on_model_save, or make the weights from the training's own "
+    "checkpoint with DeepSpeed's zero_to_fp32.py",
+    needs=("tables",),
+)
+def _empty_table(subject: Subject) -> Iterator[Found]:
+    yield from map(_found, _of(subject, "empty"))
+
+
+@rule(
+    "transposed-table",
+    Severity.ERROR,
+    "tables stand upright: a row for every token",
+    "A converter from another framework left the table on its side: a token's vector is a column, and loaders stop.",
+    advice="transpose the tensor: rows are tokens in every file that transformers, vLLM and llama.cpp read",
+    needs=("tables", "config"),
+)
+def _transposed_table(subject: Subject) -> Iterator[Found]:
+    yield from map(_found, _of(subject, "transposed"))
+
+
+@rule(
+    "cut-table",
+    Severity.ERROR,
+    "tables are whole, not cut for several devices",
+    "A piece of a model-parallel checkpoint is no model: each file holds a part of every row, or a part of the rows.",
+    advice="put the pieces together with the converter of the model's family, then check what comes of it",
+    needs=("tables", "config"),
+)
+def _cut_table(subject: Subject) -> Iterator[Found]:
+    yield from map(_found, _of(subject, "cut"))
+
+
+@rule(
+    "unread-table",
+    Severity.INFO,
+    "the rows of every table can be read",
+    "What cannot be decoded cannot be checked: the rules about rows leave this table out.",
+    advice="check the model that was quantised, whose tables can be read",
+    needs=("tables",),
+)
+def _unread_table(subject: Subject) -> Iterator[Found]:
+    for each in _of(subject, "packed"):
+        yield Found(
+            f"{each.tensor.name} {each.words}: its rows are not looked at",
+            file=each.tensor.shard,
+            tensor=each.tensor.name,
+        )
+    for table in (subject.input, subject.output):
+        if table is None:
+            continue
+        try:
+            table.shape  # noqa: B018 - raises where rows cannot be decoded
+        except EmbtoolError as error:
+            tensor = table.tensor
+            yield Found(f"{error.message}: they are not looked at", file=tensor.shard, tensor=tensor.name)
+
+
+@rule(
+    "lost-quantization",
+    Severity.WARNING,
+    "quantised tables have what unpacks them",
+    "Codes without their scale, or without the config that says how they are packed, are read as if they were numbers, or "
+    "not at all.",
+    advice="take config.json and every tensor of the table from the model that was quantised; a merge or a second saving "
+    "lost them",
+    needs=("tables", "config"),
+)
+def _lost_quantization(subject: Subject) -> Iterator[Found]:
+    assert subject.config is not None
+    assert subject.tables is not None
+    packing = subject.config.packing
+    for table in subject.tables.stored:
+        tensor = table.tensor
+        if table.role not in ("input", "output"):
+            continue
+        if packing and not tensor.parts and tensor.dtype.name in FP8:
+            message = f"{tensor.name} holds codes of {tensor.dtype.name}, and no scale is stored beside it"
+            yield Found(message, file=tensor.shard, tensor=tensor.name)
+        elif tensor.parts and not tensor.stacked and _needs_config(table) and not _says_how(subject):
+            message = f"{tensor.name} is packed ({tensor.dtype.name}), and {subject.config.file} does not say how"
+            yield Found(message, file=subject.config.file, field="quantization_config", tensor=tensor.name)
+    for each in _of(subject, "packed"):
+        if not _says_how(subject):
+            message = f"{each.tensor.name} {each.words}, and {subject.config.file} does not say so"
+            yield Found(message, file=subject.config.file, field="quantization_config", tensor=each.tensor.name)
+
+
+def _needs_config(table: EmbeddingTable) -> bool:
+    """Tell whether a table is packed by a tool that also writes into the config; a mapping of model2vec is not."""
+    return table.tensor.parts[0].tensor.dtype.name in {*FP8, "I8", "U8", "I32", "U32"}
+
+
+def _says_how(subject: Subject) -> bool:
+    """Tell whether a file says how weights are quantised; a GGUF file does by itself."""
+    assert subject.config is not None
+    return bool(subject.config.packing) or subject.is_gguf or any(map(subject.source.has, QUANTIZATION_FILES))
+
+
+@rule(
+    "odd-prefix",
+    Severity.WARNING,
+    "tensors have the names that loaders know",
+    "Loaders look for other names, find none of them, and initialise the model at random, often with a mere warning.",
+    advice="save the model itself and not its wrapper, or rename the tensors: take the prefix away",
+    needs=("checkpoint",),
+)
+def _odd_prefix(subject: Subject) -> Iterator[Found]:
+    assert subject.checkpoint is not None
+    told: dict[str, list[str]] = {}
+    for name in subject.checkpoint.names:
+        wrapped = WRAPPERS.search(name)
+        doubled = DOUBLED.search(name)
+        if wrapped is not None:
+            told.setdefault(wrapped[0], []).append(name)
+        elif doubled is not None:
+            told.setdefault(doubled[1] * 2, []).append(name)
+    for prefix, names in told.items():
+        yield Found(
+            f"{len(names):,} of {len(subject.checkpoint.names):,} tensors have {prefix} in their names, such as {names[0]}",
+            tensor=names[0],
+        )
+
+
+@rule(
+    "stray-weights",
+    Severity.INFO,
+    "every weight file of the folder is part of the model",
+    "Loaders choose differently among the files of one folder, and whoever downloads it takes twice the bytes.",
+    advice="remove what is not needed, or keep it in a folder of its own",
+    needs=("checkpoint",),
+)
+def _stray_weights(subject: Subject) -> Iterator[Found]:
+    left = [file for file in _left_out(subject) if not _is_rival(subject, file)]
+    if left:
+        assert subject.checkpoint is not None
+        yield Found(f"{some(left)} left out: the tables are read from {some(subject.checkpoint.shards)}", file=left[0])
+
+
+@rule(
+    "rival-weights",
+    Severity.WARNING,
+    "one set of weights has the names that loaders look for",
+    "transformers prefers model.safetensors to the shards of an index, vLLM and embtool the index: two programs run two "
+    "models.",
+    advice="remove the one that is out of date",
+    needs=("checkpoint",),
+)
+def _rival_weights(subject: Subject) -> Iterator[Found]:
+    for file in _left_out(subject):
+        if _is_rival(subject, file):
+            assert subject.checkpoint is not None
+            yield Found(f"{file} lies beside the shards of an index ({some(subject.checkpoint.shards)})", file=file)
+
+
+def _left_out(subject: Subject) -> list[str]:
+    """List the weight files beside those that are read; none where a file was named itself."""
+    assert subject.checkpoint is not None
+    shards = set(subject.checkpoint.shards)
+    if subject.is_gguf:
+        return []
+    files = [file for file in subject.source.files() if "/" not in file and file.endswith(WEIGHT_FILES)]
+    return [file for file in files if file not in shards] if shards & set(files) else []
+
+
+def _is_rival(subject: Subject, file: str) -> bool:
+    return file == "model.safetensors" and subject.source.has("model.safetensors.index.json")
+
+
+@rule(
+    "output-shape",
+    Severity.ERROR,
+    "the output table has the rows and the width of the model",
+    "A library that makes the table by the config and then loads the tensor stops at the shape, or scores other tokens.",
+    advice="resize both tables together (model.resize_token_embeddings), and save config and weights at once",
+    needs=("output",),
+)
+def _output_shape(subject: Subject) -> Iterator[Found]:
+    assert subject.output is not None
+    config, tensor = subject.config, subject.output.tensor
+    try:
+        rows, width = subject.output.shape
+        own = None if subject.input is None else subject.input.shape[1]
+    except EmbtoolError:
+        return
+    stated = config.vocab_size if config is not None else None
+    wanted = subject.rows if stated is None else stated
+    if wanted is not None and rows != wanted:
+        said = f"vocab_size is {wanted:,} in {config.file}" if config is not None and stated else "the input table"
+        beside = "" if subject.rows is None or stated is None else f", the input table has {subject.rows:,} rows"
+        message = f"{tensor.name} has {rows:,} rows; {said}{beside if stated else f' has {wanted:,}'}"
+        yield Found(message, file=tensor.shard, tensor=tensor.name)
+    widths = {config.hidden_size, config.embedding_size} if config is not None else set()
+    known = sorted({own, *widths} - {None})  # type: ignore[type-var]
+    if known and width not in known:
+        message = f"the rows of {tensor.name} have {width:,} numbers, the model {some(known)}"
+        yield Found(message, file=tensor.shard, tensor=tensor.name)
+
+
+@rule(
+    "stored-twice",
+    Severity.INFO,
+    "tied tables are stored once",
+    "Some loaders stop at a name that a tied model has no place for (vLLM: KeyError 'lm_head.weight', MLX: parameters not "
+    "in model), and the file is larger for nothing.",
+    advice="save the model anew with a current transformers, which leaves the second one out",
+    needs=("tables",),
+)
+def _stored_twice(subject: Subject) -> Iterator[Found]:
+    assert subject.tables is not None
+    tying = subject.tables.tying
+    if tying.config is True and tying.stored == "both" and tying.verdict == "tied":
+        second = next(table.tensor for table in subject.tables.stored if table.role == "output")
+        message = f"the config says tied, and {second.name} is stored too: {size(second.nbytes)} twice"
+        yield Found(message, file=second.shard, tensor=second.name)
