@@ -280,6 +280,7 @@ def test_tying_is_told_in_the_same_words_everywhere(run: Program, name: str) -> 
 
 # --- one bad part hides nothing ---------------------------------------------------------------------------------------
 
+
 def float32_table(rows: int) -> Tensor:
     return ("F32", (rows, WIDTH), float32(np.arange(rows * WIDTH, dtype=np.float64).reshape(rows, WIDTH)))
 

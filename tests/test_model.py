@@ -18,7 +18,6 @@ from embtool.errors import (
     ConfigError,
     EmbtoolError,
     FileNotInModel,
-    FormatError,
     InvalidArgument,
     LocalFailure,
     ModelNotFound,

@@ -72,8 +72,6 @@ def run(
     output.emit(alone if isinstance(alone, Answer) else answers(), blank=InfoAnswer)
     if explain.explain:
         explain_info(next(opened[name] for name in names if name not in failed), model.reached).show(output.format)
-    if failed:
-        raise typer.Exit(NOT_FOUND)
-    broken = max(statuses, default=0)
-    if broken:
-        raise typer.Exit(broken)
+    status = NOT_FOUND if failed else max(statuses, default=0)
+    if status:
+        raise typer.Exit(status)

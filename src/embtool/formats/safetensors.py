@@ -44,6 +44,7 @@ MOST_VALUES = 1 << 21
 LARGEST_SIZE = 1 << 63
 """No shape or offset can be larger in a file system of today; Python's own integers have no limit."""
 
+
 def parse_header(header: bytes, *, data_start: int, file_size: int, shard: str) -> dict[str, TensorInfo]:
     """Parse the JSON of a header into tensors; `data_start` and `file_size` are in bytes from the file's beginning.
 
@@ -245,7 +246,6 @@ class SafetensorsCheckpoint(Checkpoint):
                     raise self._twice(name, weight_map[name], shard)
                 weight_map[name] = shard
         return weight_map
-
 
     def _twice(self, name: str, first: str, second: str) -> FormatError:
         """Say that two files hold one tensor: pieces of it, where a model was cut for several devices."""

@@ -1,9 +1,9 @@
 """Is the table healthy, and does it fit its tokenizer and its config? A linter for embedding tables.
 
-Floors, from the bottom: `small_files`, `shapes` and `surveys` (what the parts of a model say), `subject` (a model as far
-as it could be opened), `rule` (what a rule is), then the rules by theme: `files`, `tables`, `vocabulary`, `tokens`,
-`special`, `rotations`, `settings` (params.json), `numbers`, `base`; and `sarif`, findings for code hosts. To add a rule:
-one function under `@rule`, and in its test a model in which it alone finds something.
+Floors, from the bottom: `small_files`, `shapes` and `surveys` (what the parts of a model say), `subject` (a model as
+far as it could be opened), `rule` (what a rule is), then the rules by theme: `files`, `tables`, `vocabulary`, `tokens`,
+`special`, `rotations`, `settings` (params.json), `numbers`, `base`; and `sarif`, findings for code hosts. To add a
+rule: one function under `@rule`, and in its test a model in which it alone finds something.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,15 +15,13 @@ from embtool.answers.text import plural
 from embtool.errors import FileNotInModel, InvalidArgument
 from embtool.questions.check import base as base_rules
 from embtool.questions.check import files, numbers, rotations, settings, special, tables, tokens, vocabulary
-from embtool.questions.check.rule import RULES, SEVERITY_STYLES, Finding, Rule, Severity
+from embtool.questions.check.rule import ORDER, RULES, SEVERITY_STYLES, Finding, Rule, Severity
 from embtool.questions.check.subject import Subject
 from embtool.questions.check.surveys import Surveys
 from embtool.questions.parts import open_parts
 
 if TYPE_CHECKING:
     from embtool.model import Model
-
-ORDER = (Severity.INFO, Severity.WARNING, Severity.ERROR)
 
 THEMES = (files, tables, vocabulary, tokens, special, rotations, settings, numbers, base_rules)
 """The modules of rules, in the order in which they are run."""
@@ -34,6 +32,11 @@ LACKING = {
     "vocabulary": "the model has no tokenizer",
     "config": "the model has no config.json",
     "positions": "the position settings cannot be read",
+    "gguf": "it is no GGUF file",
+    "input": "there is no input table that can be read",
+    "output": "there is no output table that can be read",
+    "has_input": "what stands in the place of the input table is told by another rule",
+    "has_output": "what stands in the place of the output table is told by another rule",
 }
 """Why a rule was not looked at, by what it needs; everything else is a part of the weights."""
 
@@ -66,22 +69,36 @@ class CheckAnswer(Listing[Finding]):
         """Yield a line for each finding, a summary, and what was not looked at."""
         unread = [f"not looked at without --deep: {', '.join(self.unread)}"] if self.unread else []
         (block,) = super().blocks()
-        yield replace(block, after=[self._summary(), *unread])
+        yield replace(block, after=[*self._advice(), self._summary(), *unread])
+
+    def _advice(self) -> list[str]:
+        """Say of each rule that found a fault what follows, and what to do."""
+        faults = self.at_least(Severity.WARNING)
+        said = {(found.rule, found.advice): f"{found.rule}: {found.why}" for found in faults}
+        return [f"{what} To do: {advice}." if advice else what for (_, advice), what in said.items()]
 
     def _summary(self) -> str:
-        """Say how many findings there are, and how many rules were looked at."""
+        """Say in one line how the model stands, by how many rules, and why others were not looked at."""
         severities = [found.severity for found in self.findings]
         counts = [
             f"{severities.count(Severity.INFO)} info"
             if severity is Severity.INFO
             else plural(severities.count(severity), severity.value)
             for severity in reversed(ORDER)
+            if severity in severities
         ]
-        nothing = "nothing found" if self.looked else "nothing looked at"
-        found = ", ".join(counts) if self.findings else nothing
+        worst = max(severities, key=ORDER.index, default=Severity.INFO)
+        verdict = {Severity.ERROR: "faulty", Severity.WARNING: "doubtful", Severity.INFO: "sound"}[worst]
+        if not self.looked:
+            return f"{self.model}: nothing looked at; {plural(len(self.skipped), 'rule')} skipped"
+        found = ", ".join(counts) or "nothing found"
+        as_far = f" as far as {plural(len(self.looked), 'rule')} can tell" if verdict == "sound" else ""
+        looked = "" if as_far else f" by {plural(len(self.looked), 'rule')}"
         skipped = len(self.skipped) - len(self.unread)
-        unread = f", {len(self.unread)} only with --deep" if self.unread else ""
-        return f"{self.model}: {found}; {len(self.looked)} rules looked at, {skipped} skipped{unread}"
+        rest = {"do not apply": skipped, "only with --deep": len(self.unread)}
+        others = ", ".join(f"{number} {why}" for why, number in rest.items() if number)
+        left = f"; of the other rules {others}" if others else ""
+        return f"{self.model}: {verdict}{as_far}: {found}{looked}{left}"
 
 
 @dataclass(frozen=True)
@@ -93,11 +110,12 @@ class RuleRecord:
     deep: bool = column("whether it needs the tables", show=lambda deep: "deep" if deep else "")
     summary: str = column("what it holds", prose=True, worth=2)
     why: str = column("why that matters", terminal=False)
+    advice: str = column("what to do", terminal=False)
 
     @classmethod
     def of(cls, rule: Rule) -> "RuleRecord":
         """Describe a rule."""
-        return cls(rule.name, rule.severity, rule.deep, rule.summary, rule.why)
+        return cls(rule.name, rule.severity, rule.deep, rule.summary, rule.why, rule.advice)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -126,6 +144,7 @@ class RuleAnswer(Card):
             "deep": rule.deep,
             "summary": rule.summary,
             "why": rule.why,
+            "advice": rule.advice,
         }
 
     def title(self) -> str:
@@ -137,6 +156,7 @@ class RuleAnswer(Card):
         rule = self.rules[0]
         looked = "only with --deep" if rule.deep else "always"
         lines = [("holds", rule.summary), ("severity", rule.severity), ("looked at", looked), ("why", rule.why)]
+        lines += [("to do", rule.advice)] if rule.advice else []
         return [Section("rule", lines)]
 
 
@@ -195,7 +215,8 @@ def ask_check(
     subject = subject_of(model, notes, base=before, deep=deep)
     looked = [each for each in chosen if each.applies(subject)]
     skipped = [each for each in chosen if not each.applies(subject)]
-    findings = tuple(found for each in looked for found in each.check(subject))
+    found = [finding for each in looked for finding in each.check(subject)]
+    findings = tuple(sorted(found, key=lambda finding: -ORDER.index(finding.severity)))
     warnings: list[str] = []
     for each in skipped if select else ():
         why = dict.fromkeys(LACKING.get(need, "the weights are not there") for need in each.lacking(subject))

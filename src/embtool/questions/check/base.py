@@ -24,6 +24,7 @@ CLOSE = 1e-6
     "the table has at least as many rows as the base model's",
     "Resizing a padded table to the number of tokens drops rows: adapters made for the base do not fit any more, and "
     "merges and quantised files fail on the shape.",
+    advice="keep the base's number of rows: pad_to_multiple_of in resize_token_embeddings, or no resize at all",
     needs=("base", "input"),
 )
 def _shrunk_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
@@ -38,6 +39,7 @@ def _shrunk_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     Severity.ERROR,
     "tokens of the base model have kept their ids",
     "A token with another id reads another row: what the base model knew of it is lost.",
+    advice="take the base's tokenizer, and add new tokens behind its last id",
     needs=("base", "vocabulary"),
 )
 def _moved_token(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
@@ -59,8 +61,8 @@ def _moved_token(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "positions-differ",
     Severity.ERROR,
     "positions are those of the base model",
-    "Queries and keys are turned by other angles than in training: answers get worse with the distance, or are nonsense "
-    "from the first word. Merges, conversions and hand-written configs lose theta and the stretching.",
+    "Queries and keys are turned by other angles than in training: answers get worse with the distance, or are "
+    "nonsense from the first word. Merges, conversions and hand-written configs lose theta and the stretching.",
     advice="take the RoPE settings of the base's config.json; `embtool rope compare BASE MODEL` shows every number",
     needs=("base", "positions"),
 )
@@ -130,8 +132,8 @@ def _written(value: object) -> str:
     "context-differs",
     Severity.WARNING,
     "the context is as long as the base model's",
-    "A shorter one cuts texts that the model could read; a longer one, with the frequencies as they were, promises what "
-    "was never trained.",
+    "A shorter one cuts texts that the model could read; a longer one, with the frequencies as they were, promises "
+    "what was never trained.",
     advice="write the base's max_position_embeddings, or leave it where the model was trained further",
     needs=("base", "positions"),
 )
@@ -183,7 +185,10 @@ class _New:
         left = dict(zip(self.ids, self.rows, strict=True))
         for what, test in (
             ("all zeros: the table was enlarged and the rows never written", self._is_zero),
-            ("still the padding rows of the base: the table was never resized, and they were never trained", self._is_old),
+            (
+                "still the padding rows of the base: the table was never resized, and they were never trained",
+                self._is_old,
+            ),
             ("the mean of the table: resized with mean_resizing, and never trained", self._is_mean),
         ):
             found = [identity for identity in left if test(identity, left[identity])]
@@ -212,8 +217,8 @@ class _New:
     "new-token-rows",
     Severity.WARNING,
     "the rows of new tokens were initialised and trained",
-    "A token that was added to the tokenizer alone reads a row that means nothing: the model does not know it, and training "
-    "without the table leaves it so.",
+    "A token that was added to the tokenizer alone reads a row that means nothing: the model does not know it, and "
+    "training without the table leaves it so.",
     advice="initialise the rows from the tokens' descriptions, and train the tables too (modules_to_save or "
     "trainable_token_indices in PEFT)",
     deep=True,

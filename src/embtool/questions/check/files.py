@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from embtool.answers.text import plural
+from embtool.answers.text import plural, size
 from embtool.categories import padding_ids
 from embtool.errors import EmbtoolError, FileNotInModel, FormatError
 from embtool.positions import Learned
@@ -18,6 +18,7 @@ from embtool.table import PREDICTS, has_too_many_rows
     Severity.ERROR,
     "every shard that the index names is there",
     "A checkpoint without one of its shards cannot be loaded; an upload or a download was probably cut off.",
+    advice="fetch the files that are missing, or save the model again",
     needs=("checkpoint",),
 )
 def _missing_shard(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
@@ -29,7 +30,9 @@ def _missing_shard(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int
         others = [file for file in files if file not in known]
         beside = f"; {plural(len(others), 'file')} there that the index does not name: {some(others)}" if others else ""
         message = f"{plural(len(missing), 'shard')} of {len(subject.checkpoint.shards)} not there: {some(missing)}"
-        stale = "the index is that of another saving: write it anew, or fetch the files that it names" if others else None
+        stale = (
+            "the index is that of another saving: write it anew, or fetch the files that it names" if others else None
+        )
         yield Found(message + beside, file=missing[0], advice=stale)
 
 
@@ -38,12 +41,15 @@ def _missing_shard(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int
     Severity.ERROR,
     "every shard's header fits the file and the index",
     "A truncated file or a header that contradicts the index gives wrong numbers or a crash in the middle of a load.",
+    advice="delete the file and fetch it again, or save the model again",
 )
 def _damaged_shard(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     told = [error.message for error in subject.broken if isinstance(error, FormatError)]
     if subject.tables is not None:
-        for table in filter(has_too_many_rows, subject.tables.stored):
-            told.append(f"{table.tensor.name} has {table.tensor.shape[0]:,} rows: no vocabulary has so many")
+        told += [
+            f"{table.tensor.name} has {table.tensor.shape[0]:,} rows: no vocabulary has so many"
+            for table in filter(has_too_many_rows, subject.tables.stored)
+        ]
     for name in () if subject.checkpoint is None else subject.checkpoint.names:
         try:
             subject.checkpoint.tensor(name)  # type: ignore[union-attr]
@@ -60,6 +66,8 @@ def _damaged_shard(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int
     Severity.ERROR,
     "there is an input table",
     "Without a table that turns token ids into vectors nothing can be run; the tensors may have unusual names.",
+    advice="if a tensor under another name is the table, `--table NAME` reads it; else save the model again, "
+    "with its embeddings",
     needs=("has_input",),
 )
 def _missing_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
@@ -79,6 +87,8 @@ def _missing_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int
     "every token id has a row",
     "A text with such a token ends in an index error, on a GPU often without a word about why. "
     "Tokens were added to the tokenizer and the table was not resized.",
+    advice="call model.resize_token_embeddings(len(tokenizer)) and save the model, or take the tokens out of "
+    "the tokenizer",
     needs=("vocabulary",),
 )
 def _tokens_beyond_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
@@ -104,12 +114,14 @@ def _tokens_beyond_table(subject: Subject) -> Iterator[Found | tuple[str, Iterab
     "every row has a token",
     "Rows without a token are usual: tables are padded for speed. But a model can predict such a row, and a tokenizer "
     "that decodes it fails; and tokens added later take these rows over, with what is in them.",
+    advice="nothing, where the table was padded on purpose",
     needs=("vocabulary", "input"),
 )
 def _padding_rows(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.vocabulary is not None
     assert subject.rows is not None
-    padding = padding_ids(subject.vocabulary, subject.rows)
+    late = {identity for identity, _ in subject.small.late_tokens.values()}
+    padding = [row for row in padding_ids(subject.vocabulary, subject.rows) if row not in late]
     if padding and not is_foreign(len(padding), subject.rows):
         yield f"{plural(len(padding), 'row')} of {subject.rows:,} without a token: {ids_in_words(padding)}", padding
 
@@ -120,6 +132,7 @@ def _padding_rows(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]
     "the config's vocab_size is the number of rows",
     "A library that makes the table by the config and then loads the tensor finds another shape, and refuses or "
     "initialises the rest at random.",
+    advice="write the number of rows into config.json, or resize the table to vocab_size",
     needs=("config", "input"),
 )
 def _vocab_size(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
@@ -134,6 +147,7 @@ def _vocab_size(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]
     Severity.ERROR,
     "the rows are as wide as the config says",
     "The first layer expects vectors of hidden_size numbers, or of embedding_size where rows are projected first.",
+    advice="take config.json and weights from one model",
     needs=("config", "input"),
 )
 def _table_width(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
@@ -153,6 +167,7 @@ def _table_width(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]
     Severity.ERROR,
     "a learned position table has a row for every position",
     "A text as long as max_position_embeddings promises ends in an index error.",
+    advice="write the number of rows that the table has into config.json",
     needs=("config", "tables", "positions"),
 )
 def _position_rows(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
@@ -171,6 +186,8 @@ def _position_rows(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int
     "tables tied by the config are the same if both are stored",
     "A library that ties them throws one of the two away, and which one differs between libraries: the model that "
     "is run is not the model that was trained.",
+    advice="set tie_word_embeddings to false and save again, if both tables were trained; else leave the "
+    "second one out",
     needs=("tables",),
 )
 def _tied_but_different(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
@@ -188,6 +205,7 @@ def _tied_but_different(subject: Subject) -> Iterator[Found | tuple[str, Iterabl
     "tables that the config says are untied differ",
     "Two equal tables take twice the memory for nothing, and training moves them apart: the config was probably not "
     "saved with tie_word_embeddings.",
+    advice="set tie_word_embeddings to true and save again",
     deep=True,
     needs=("tables",),
 )
@@ -210,10 +228,32 @@ def _identical(subject: Subject, surveys: Surveys) -> bool:
 
 
 @rule(
+    "stored-twice",
+    Severity.INFO,
+    "tied tables are stored once",
+    "Some loaders stop at a name that a tied model has no place for (vLLM: KeyError 'lm_head.weight', MLX: parameters "
+    "not in model), and the file is larger for nothing.",
+    advice="save the model anew with a current transformers, which leaves the second one out",
+    needs=("tables",),
+)
+def _stored_twice(subject: Subject) -> Iterator[Found]:
+    assert subject.tables is not None
+    tying = subject.tables.tying
+    if tying.config is True and tying.stored == "both" and tying.verdict == "tied":
+        if subject.surveys is not None and not _identical(subject, subject.surveys):
+            return  # that is tied-but-different
+        second = next(table.tensor for table in subject.tables.stored if table.role == "output")
+        message = f"the config says tied, and {second.name} is stored too: {size(second.nbytes)} twice"
+        yield Found(message, file=second.shard, tensor=second.name)
+
+
+@rule(
     "missing-output-table",
     Severity.ERROR,
     "a model that predicts tokens has an output table",
     "The output table would be initialised at random, and the model predicts nonsense.",
+    advice="set tie_word_embeddings to true if the input table is used for both; else save the model again, "
+    "with its head",
     needs=("config", "tables", "has_output"),
 )
 def _missing_output_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:

@@ -23,6 +23,7 @@ and less, the shortest rows of trained tokens at a hundredth."""
     Severity.ERROR,
     "every number is finite",
     "One NaN in a row makes every text with its token NaN; training diverged, or a conversion overflowed.",
+    advice="take the rows from an earlier checkpoint or from the base model, and look for the step that broke them",
     deep=True,
     needs=("tables",),
 )
@@ -38,6 +39,7 @@ def _nonfinite_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     Severity.WARNING,
     "the row of every token holds something",
     "A row of zeros carries no meaning: it was never initialised, or pruned. The padding token's may be zero.",
+    advice="initialise the rows from the mean of the others and train them, if the tokens are to be used",
     deep=True,
     needs=("tables",),
 )
@@ -57,6 +59,7 @@ def _zero_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     Severity.WARNING,
     "no two tokens have the same row",
     "The model cannot tell such tokens apart. Tokens that were added and never trained are often all alike.",
+    advice="initialise the rows differently and train them, if the tokens are to be used",
     deep=True,
     needs=("tables",),
 )
@@ -75,6 +78,7 @@ def _identical_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "the special tokens that are used have trained rows",
     "A chat template whose markers have empty or mean rows makes a model that never learned where a turn begins or "
     "ends: fine-tuning without training the table leaves them so, as does quantising around them.",
+    advice="train the table too, or initialise these rows from tokens of the same meaning",
     deep=True,
     needs=("tables", "vocabulary", "input"),
 )

@@ -61,8 +61,8 @@ KNOWN = ALWAYS.union(*STRETCHING.values())
     "rope-factor",
     Severity.WARNING,
     "the factor of YaRN is the ratio of the two contexts",
-    "Some programs stretch by the factor, some by the ratio of max_position_embeddings to the original context: they turn "
-    "by other angles.",
+    "Some programs stretch by the factor, some by the ratio of max_position_embeddings to the original context: they "
+    "turn by other angles.",
     advice="set max_position_embeddings to factor × original_max_position_embeddings",
     needs=("config", "positions"),
 )
@@ -80,6 +80,7 @@ def _rope_factor(subject: Subject) -> Iterator[Found]:
             continue
         assert length is not None
         assert original is not None
+        assert factor is not None
         ratio = length / original
         if abs(ratio - factor) > NEARLY * factor:
             message = (

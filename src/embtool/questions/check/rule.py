@@ -1,8 +1,8 @@
 """What a rule is, and the words that findings are made of.
 
 A rule is a function that looks at a `Subject` and yields what it finds, a `Found` each, or a message and ids; its name
-and severity never change their meaning. What follows from a finding and what to do is said in the rule's declaration, for
-all of them; a `Found` can say better. Rules that need only headers and small files run always; `deep` ones look at
+and severity never change their meaning. What follows from a finding and what to do is said in the rule's declaration,
+for all of them; a `Found` can say better. Rules that need only headers and small files run always; `deep` ones look at
 `Surveys`, what one pass over a table finds. A rule that needs a part which the model lacks is skipped, and said to be.
 """
 

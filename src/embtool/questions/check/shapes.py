@@ -4,9 +4,11 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from embtool.answers.text import percent
 from embtool.checkpoint import Checkpoint, TensorInfo
 from embtool.config import Config
 from embtool.errors import EmbtoolError
+from embtool.formats.safetensors import CUT_FILES
 from embtool.table import OTHER_TOWERS, PLAUSIBLE_ROWS, TABLE_NAMES, Tables, has_too_many_rows
 
 SIDES = 2
@@ -82,10 +84,19 @@ class Expected:
         return cls(config.vocab_size, config.embedding_size or config.hidden_size)
 
 
-def find_misshapen(tables: Tables, stored: Checkpoint, config: Config | None) -> list[Misshapen]:
-    """Find what stands in the place of the input and the output table and is none; `stored` are the tensors as saved.
+def find_misshapen(
+    tables: Tables, stored: Checkpoint, config: Config | None, largest_id: int | None = None
+) -> list[Misshapen]:
+    """Find what stands in the place of the input and the output table and is none.
 
-    Only what a config, or the shape by itself, shows beyond doubt is found.
+    Only what a config, or the shape by itself, shows beyond doubt is found: a table that is narrower than the config
+    says is a piece of one where a norm is as wide as that, or where its file is one of several pieces.
+
+    Args:
+        tables: the tables that were found.
+        stored: the tensors as they were saved.
+        config: the config, if there is one.
+        largest_id: the largest token id, if there is a tokenizer.
     """
     expected = Expected.of(config)
     names = frozenset(stored.names)
@@ -94,7 +105,9 @@ def find_misshapen(tables: Tables, stored: Checkpoint, config: Config | None) ->
     for role, tensor in _candidates(tables, stored):
         seen = _packed(tensor, names) or _alone(tensor, expected)
         if seen is None and len(tensor.shape) == SIDES and not tensor.parts:
-            seen = _against(tensor, expected, projected=projected)
+            seen = _on_its_side(tensor, expected) or (None if projected else _piece(tensor, expected))
+            if seen is not None and seen[0] == "cut" and not _is_cut(tensor, stored, expected, largest_id):
+                seen = None
         if seen is not None:
             found.append(Misshapen(role, seen[0], tensor, seen[1]))
     found += list(_without_weight(stored, {each.role for each in found} | {table.role for table in tables.stored}))
@@ -155,26 +168,46 @@ def _alone(tensor: TensorInfo, expected: Expected) -> tuple[str, str] | None:
     if math.prod(shape) == 1:
         return "empty", f"has the shape {written}: one number, only a placeholder"
     whole = (expected.rows or 0) * (expected.width or 0)
-    share = f", {math.prod(shape) / whole:.0%} of the numbers of {expected.rows:,} × {expected.width:,}" if whole else ""
+    size = f"{expected.rows:,} × {expected.width:,}" if whole else ""
+    share = f", {percent(math.prod(shape) / whole)} of the numbers of {size}" if whole else ""
     what = f"one dimension{share}" if len(shape) == 1 else "not rows and columns"
     return "flat", f"has the shape {written}: {what}"
 
 
-def _against(tensor: TensorInfo, expected: Expected, *, projected: bool) -> tuple[str, str] | None:
-    """Tell a table on its side, or a piece of one, by the sizes that the config promises."""
+def _on_its_side(tensor: TensorInfo, expected: Expected) -> tuple[str, str] | None:
+    """Tell a table that was transposed, by the sizes that the config promises."""
     rows, width = tensor.shape
-    if expected.rows is None or expected.width is None or (rows, width) == (expected.rows, expected.width):
+    if expected.rows is None or rows != expected.width or rows == width or not _near(width, expected.rows):
         return None
     size = f"{expected.rows:,} × {expected.width:,}"
-    if rows == expected.width != width and _near(width, expected.rows):
-        return "transposed", f"is {rows:,} × {width:,}, the config's {size} on its side"
-    devices = _devices(expected.width, width)
-    if devices and not projected and _near(rows, expected.rows):
-        return "cut", f"is {rows:,} × {width:,}, one of {devices} pieces of {size} cut by columns"
-    devices = _devices(expected.rows, rows)
-    if devices and width == expected.width:
-        return "cut", f"is {rows:,} × {width:,}, one of {devices} pieces of {size} cut by rows"
-    return None
+    return "transposed", f"is {rows:,} × {width:,}, the config's {size} on its side"
+
+
+def _piece(tensor: TensorInfo, expected: Expected) -> tuple[str, str] | None:
+    """Tell what has the size of a piece of the table that the config promises."""
+    rows, width = tensor.shape
+    if expected.rows is None or expected.width is None:
+        return None
+    across, down = _devices(expected.width, width), _devices(expected.rows, rows)
+    count, side = (across, "columns") if _near(rows, expected.rows) else (down, "rows")
+    if count is None or (side == "rows" and width != expected.width):
+        return None
+    size = f"{expected.rows:,} × {expected.width:,}"
+    return "cut", f"is {rows:,} × {width:,}, one of {count} pieces of {size} cut by {side}"
+
+
+def _is_cut(tensor: TensorInfo, stored: Checkpoint, expected: Expected, largest_id: int | None) -> bool:
+    """Tell whether something else says too that a table is a piece: its file's name, a norm, or ids without a row."""
+    if tensor.shard.rpartition("/")[2].startswith(CUT_FILES):
+        return True
+    rows, width = tensor.shape
+    if width == expected.width:
+        return largest_id is not None and largest_id >= rows
+    norms = [name for name in stored.names if name.endswith("norm.weight")]
+    try:
+        return any(stored.tensor(name).shape == (expected.width,) for name in norms[:1] + norms[-1:])
+    except EmbtoolError:
+        return False
 
 
 def _near(rows: int, stated: int) -> bool:

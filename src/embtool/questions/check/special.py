@@ -12,20 +12,20 @@ TURN_ENDS = (
 )
 """Tokens that end a turn, in the templates of public models."""
 
-CONTROL = 3
-"""Value of tokenizer.ggml.token_type of a token that is never text."""
-
 NORMAL = 1
-"""That of an ordinary token."""
+"""Value of tokenizer.ggml.token_type of an ordinary token; a token that is never text has 3."""
 
 
 def _places(subject: Subject, kind: str) -> dict[str, set[int]]:
-    """Return the ids of a kind, such as eos, by the place that names them; a text without an id is left out."""
-    found = {f"{kind}_token_id in {file}": ids for file, ids in subject.small.ids_of(f"{kind}_token_id").items()}
-    assert subject.vocabulary is not None
+    """Return the ids of a kind, such as eos, by the place that names them; those that no token has are left out."""
+    words = subject.vocabulary
+    assert words is not None
+    named = subject.small.ids_of(f"{kind}_token_id")
+    known = {file: {identity for identity in ids if words.token(identity) is not None} for file, ids in named.items()}
+    found = {f"{kind}_token_id in {file}": ids for file, ids in known.items() if ids}
     for special in subject.small.special_texts:
-        if special.kind == f"{kind}_token" and subject.vocabulary.has_piece(special.text):
-            found.setdefault(special.place, set()).add(subject.vocabulary.find_piece(special.text).id)
+        if special.kind == f"{kind}_token" and words.has_piece(special.text):
+            found.setdefault(special.place, set()).add(words.find_piece(special.text).id)
     return found
 
 
@@ -52,10 +52,10 @@ def _named(subject: Subject, ids: set[int]) -> str:
     "eos-differs",
     Severity.WARNING,
     "all files name the same end of a text",
-    "Programs read different files: where the token that the model was taught to end with is not the one that is waited "
-    "for, generation runs on and repeats itself.",
-    advice="name the token that ends a turn in eos_token_id of generation_config.json and config.json, several in a list, "
-    "and in eos_token of tokenizer_config.json",
+    "Programs read different files: where the token that the model was taught to end with is not the one that is "
+    "waited for, generation runs on and repeats itself.",
+    advice="name the token that ends a turn in eos_token_id of generation_config.json and config.json, several in a "
+    "list, and in eos_token of tokenizer_config.json",
     needs=("vocabulary",),
 )
 def _eos_differs(subject: Subject) -> Iterator[Found]:
@@ -78,8 +78,8 @@ def _bos_differs(subject: Subject) -> Iterator[Found]:
     "pad-differs",
     Severity.INFO,
     "all files name the same padding",
-    "A batch is filled with one token and another is masked: what stands in between is read as text, or left out of the "
-    "loss.",
+    "A batch is filled with one token and another is masked: what stands in between is read as text, or left out of "
+    "the loss.",
     advice="write the id of tokenizer_config.json's pad_token into config.json and generation_config.json",
     needs=("vocabulary",),
 )
@@ -103,7 +103,9 @@ def _turn_end(subject: Subject) -> Iterator[Found]:
     ends = {text: subject.vocabulary.find_piece(text).id for text in written}
     if stops and ends and not stops & set(ends.values()):
         ids = sorted(ends.values())
-        message = f"the chat template ends turns with {', '.join(ends)}, and the end of a text is {_named(subject, stops)}"
+        message = (
+            f"the chat template ends turns with {', '.join(ends)}, and the end of a text is {_named(subject, stops)}"
+        )
         yield Found(message, ids, file=subject.small.template_file, field="chat_template")
 
 
@@ -111,7 +113,8 @@ def _turn_end(subject: Subject) -> Iterator[Found]:
     "ordinary-eos",
     Severity.WARNING,
     "the end of a text is a special token",
-    "An ordinary piece of text ends the generation wherever it occurs, and the token that the model learned never does.",
+    "An ordinary piece of text ends the generation wherever it occurs, and the token that the model learned never "
+    "does.",
     advice=f"look up the token that ends a text, in {TOKENIZER_CONFIG} or the model's card, and name its id in "
     f"{GENERATION} and config.json; a GGUF file needs its type set to control",
     needs=("vocabulary",),

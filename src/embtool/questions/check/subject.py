@@ -66,7 +66,8 @@ class Subject:
         """What stands in the place of a table and is none."""
         if self.tables is None or self.checkpoint is None or self.is_gguf:
             return []
-        return find_misshapen(self.tables, self.checkpoint, self.config)
+        largest = None if self.vocabulary is None or not len(self.vocabulary) else int(self.vocabulary.ids[-1])
+        return find_misshapen(self.tables, self.checkpoint, self.config, largest)
 
     def is_misshapen(self, role: str) -> bool:
         """Tell whether something that is no table stands in the place of the table of a role."""

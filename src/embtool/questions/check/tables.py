@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 
-from embtool.answers.text import size
 from embtool.errors import EmbtoolError
 from embtool.questions.check.rule import Found, Severity, rule, some
 from embtool.questions.check.shapes import Misshapen
@@ -53,8 +52,8 @@ def _flat_table(subject: Subject) -> Iterator[Found]:
     "empty-table",
     Severity.ERROR,
     "tables that are named hold numbers",
-    "A placeholder is what ZeRO stage 3 leaves of a parameter that was not gathered: the table is lost in this file, and "
-    "loaders stop at the shape or initialise it at random.",
+    "A placeholder is what ZeRO stage 3 leaves of a parameter that was not gathered: the table is lost in this file, "
+    "and loaders stop at the shape or initialise it at random.",
     advice="save again with stage3_gather_16bit_weights_on_model_save, or make the weights from the training's own "
     "checkpoint with DeepSpeed's zero_to_fp32.py",
     needs=("tables",),
@@ -116,10 +115,10 @@ def _unread_table(subject: Subject) -> Iterator[Found]:
     "lost-quantization",
     Severity.WARNING,
     "quantised tables have what unpacks them",
-    "Codes without their scale, or without the config that says how they are packed, are read as if they were numbers, or "
-    "not at all.",
-    advice="take config.json and every tensor of the table from the model that was quantised; a merge or a second saving "
-    "lost them",
+    "Codes without their scale, or without the config that says how they are packed, are read as if they were "
+    "numbers, or not at all.",
+    advice="take config.json and every tensor of the table from the model that was quantised; a merge or a second "
+    "saving lost them",
     needs=("tables", "config"),
 )
 def _lost_quantization(subject: Subject) -> Iterator[Found]:
@@ -172,10 +171,8 @@ def _odd_prefix(subject: Subject) -> Iterator[Found]:
         elif doubled is not None:
             told.setdefault(doubled[1] * 2, []).append(name)
     for prefix, names in told.items():
-        yield Found(
-            f"{len(names):,} of {len(subject.checkpoint.names):,} tensors have {prefix} in their names, such as {names[0]}",
-            tensor=names[0],
-        )
+        share = f"{len(names):,} of {len(subject.checkpoint.names):,} tensors"
+        yield Found(f"{share} have {prefix} in their names, such as {names[0]}", tensor=names[0])
 
 
 @rule(
@@ -197,8 +194,8 @@ def _stray_weights(subject: Subject) -> Iterator[Found]:
     "rival-weights",
     Severity.WARNING,
     "one set of weights has the names that loaders look for",
-    "transformers prefers model.safetensors to the shards of an index, vLLM and embtool the index: two programs run two "
-    "models.",
+    "transformers prefers model.safetensors to the shards of an index, vLLM and embtool the index: two programs run "
+    "two models.",
     advice="remove the one that is out of date",
     needs=("checkpoint",),
 )
@@ -227,7 +224,8 @@ def _is_rival(subject: Subject, file: str) -> bool:
     "output-shape",
     Severity.ERROR,
     "the output table has the rows and the width of the model",
-    "A library that makes the table by the config and then loads the tensor stops at the shape, or scores other tokens.",
+    "A library that makes the table by the config and then loads the tensor stops at the shape, or scores other "
+    "tokens.",
     advice="resize both tables together (model.resize_token_embeddings), and save config and weights at once",
     needs=("output",),
 )
@@ -241,7 +239,7 @@ def _output_shape(subject: Subject) -> Iterator[Found]:
         return
     stated = config.vocab_size if config is not None else None
     wanted = subject.rows if stated is None else stated
-    if wanted is not None and rows != wanted:
+    if wanted is not None and rows not in (wanted, subject.rows):
         said = f"vocab_size is {wanted:,} in {config.file}" if config is not None and stated else "the input table"
         beside = "" if subject.rows is None or stated is None else f", the input table has {subject.rows:,} rows"
         message = f"{tensor.name} has {rows:,} rows; {said}{beside if stated else f' has {wanted:,}'}"
@@ -251,21 +249,3 @@ def _output_shape(subject: Subject) -> Iterator[Found]:
     if known and width not in known:
         message = f"the rows of {tensor.name} have {width:,} numbers, the model {some(known)}"
         yield Found(message, file=tensor.shard, tensor=tensor.name)
-
-
-@rule(
-    "stored-twice",
-    Severity.INFO,
-    "tied tables are stored once",
-    "Some loaders stop at a name that a tied model has no place for (vLLM: KeyError 'lm_head.weight', MLX: parameters not "
-    "in model), and the file is larger for nothing.",
-    advice="save the model anew with a current transformers, which leaves the second one out",
-    needs=("tables",),
-)
-def _stored_twice(subject: Subject) -> Iterator[Found]:
-    assert subject.tables is not None
-    tying = subject.tables.tying
-    if tying.config is True and tying.stored == "both" and tying.verdict == "tied":
-        second = next(table.tensor for table in subject.tables.stored if table.role == "output")
-        message = f"the config says tied, and {second.name} is stored too: {size(second.nbytes)} twice"
-        yield Found(message, file=second.shard, tensor=second.name)

@@ -11,7 +11,7 @@ from embtool.questions.check.rule import Found, Severity, rule, some
 from embtool.questions.check.subject import Subject
 
 TEMPLATE_TOKEN = re.compile(
-    r"<\|[^|<>{}\s]{1,60}\|>|<｜[^｜<>{}]{1,60}｜>|</?(?:start|end|begin)_of_\w{1,40}>|\[\|[^|\[\]{}\s]{1,60}\|\]|"
+    r"<\|[^|<>{}\s]{1,60}\|>|<\uff5c[^\uff5c<>{}]{1,60}\uff5c>|</?(?:start|end|begin)_of_\w{1,40}>|\[\|[^|\[\]{}\s]{1,60}\|\]|"
     r"\[gMASK\]|<sop>|<bos>|<eos>|<(?:start|end)_\w{1,40}>"
 )
 """Markers that are tokens wherever they are written, in the styles of public models."""
@@ -32,6 +32,7 @@ COMPARED_FIELDS = ("rope_theta", "partial_rotary_factor", "rope_type", "factor",
     "the token ids that the configs name have a row and a token",
     "Generation never stops, or begins with an index error, when the end or the beginning of a text is an id that the "
     "table or the tokenizer does not have.",
+    advice="name the id of a token that is there",
 )
 def _special_id(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     late = {identity for identity, _ in subject.small.late_tokens.values()}
@@ -51,6 +52,7 @@ def _special_id(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]
     "what the chat template writes as one token is one token",
     "A marker such as <|im_start|> that the tokenizer does not know is split into ordinary pieces: the model sees "
     "something else than it was trained on.",
+    advice="write the markers that the tokenizer has, or add these to it and train their rows",
     needs=("vocabulary",),
 )
 def _template_token(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
@@ -74,6 +76,7 @@ def _template_token(subject: Subject) -> Iterator[Found | tuple[str, Iterable[in
     "the position settings can be read",
     "Settings that are missing, of a wrong type or of an unknown kind are treated as the default by some libraries and "
     "refused by others.",
+    advice="take the RoPE settings of the model that this one was made from",
     needs=("config",),
 )
 def _rope_invalid(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
@@ -89,6 +92,7 @@ def _rope_invalid(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]
     Severity.ERROR,
     "the RoPE settings do not contradict each other",
     "Libraries read different fields: one that is stated twice with two values gives two models.",
+    advice="state the field once, in rope_parameters for transformers 5",
     needs=("config",),
 )
 def _rope_conflict(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
@@ -124,6 +128,7 @@ def _stated(text: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     Severity.WARNING,
     "every RoPE setting in the file has an effect",
     "Somebody set it in the belief that it does something; other libraries may well use it.",
+    advice="take it out, or set what does have the effect",
     needs=("config", "positions"),
 )
 def _rope_ignored(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
@@ -138,6 +143,7 @@ def _rope_ignored(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]
     Severity.INFO,
     "a model without rotary positions states no RoPE settings",
     "They are left over from a default or from another model, and mislead whoever reads the file.",
+    advice="take it out",
     needs=("config", "positions"),
 )
 def _rope_unused(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:

@@ -60,8 +60,8 @@ def _damaged_small_file(subject: Subject) -> Iterator[Found]:
     "foreign-tokenizer",
     Severity.WARNING,
     "the tokenizer has about as many tokens as the table has rows",
-    "Rows without a token are padding only where they are few: this looks like the tokenizer of another model, whose ids "
-    "read the wrong rows.",
+    "Rows without a token are padding only where they are few: this looks like the tokenizer of another model, whose "
+    "ids read the wrong rows.",
     advice="take the tokenizer's files from the model that the table was trained with",
     needs=("vocabulary", "input"),
 )
@@ -71,7 +71,9 @@ def _foreign_tokenizer(subject: Subject) -> Iterator[Found]:
     padding = padding_ids(subject.vocabulary, subject.rows)
     if is_foreign(len(padding), subject.rows):
         share = percent(len(padding) / subject.rows)
-        message = f"{plural(len(padding), 'row')} of {subject.rows:,} ({share}) without a token in {subject.vocabulary.file}"
+        message = (
+            f"{plural(len(padding), 'row')} of {subject.rows:,} ({share}) without a token in {subject.vocabulary.file}"
+        )
         yield Found(message, padding, file=subject.vocabulary.file)
 
 
@@ -113,8 +115,8 @@ def _duplicates(subject: Subject, *, added: bool) -> Iterator[Found]:
     "duplicate-token",
     Severity.WARNING,
     "every token has one id, and every id one token",
-    "Of two ids with one token only one is ever given to a model; the other row is never trained, or never reached. Of two "
-    "tokens with one id one is lost.",
+    "Of two ids with one token only one is ever given to a model; the other row is never trained, or never reached. "
+    "Of two tokens with one id one is lost.",
     advice="rename the one that is not used, such as to [unused1], in the tokenizer's file",
     needs=("vocabulary",),
 )
@@ -158,8 +160,8 @@ def _tokenizer_json(subject: Subject) -> Mapping[str, Any]:
     "added-id",
     Severity.WARNING,
     "added tokens get the ids that tokenizer.json says",
-    "The tokenizers library numbers added tokens itself when it loads the file: what is already in the vocabulary keeps its "
-    "id there, others get the next free one. Programs that believe the file read other rows.",
+    "The tokenizers library numbers added tokens itself when it loads the file: what is already in the vocabulary "
+    "keeps its id there, others get the next free one. Programs that believe the file read other rows.",
     advice="let the library write the file anew, with the table's rows in the order of the ids that it gives",
     needs=("vocabulary",),
 )
@@ -203,15 +205,15 @@ def _late_token(subject: Subject) -> Iterator[Found]:
 
 
 @rule(
-    "tokenizer-files-differ",
+    "tokenizers-differ",
     Severity.WARNING,
     "all files of the tokenizer give the same ids",
     "Programs choose differently among them: the same text is other ids, and so other rows.",
-    advice="remove the files that are out of date; embtool, transformers and vLLM read tokenizer.json first, llama.cpp's "
-    "converters tokenizer.model",
+    advice="remove the files that are out of date; embtool, transformers and vLLM read tokenizer.json first, "
+    "llama.cpp's converters tokenizer.model",
     needs=("vocabulary",),
 )
-def _tokenizer_files_differ(subject: Subject) -> Iterator[Found]:
+def _tokenizers_differ(subject: Subject) -> Iterator[Found]:
     words = subject.vocabulary
     assert words is not None
     if words.file != TOKENIZER:
