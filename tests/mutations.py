@@ -196,11 +196,9 @@ def prefixed(prefix: str) -> Callable[[Path], None]:
     """Put something before the name of every tensor."""
 
     def mutate(folder: Path) -> None:
-        index = json.loads((folder / "model.safetensors.index.json").read_text())
-        kinds = {INPUT: "input", OUTPUT: "output"}
-        for name, shard in index["weight_map"].items():
-            (folder / shard).write_bytes(safetensors({f"{prefix}{name}": tensor(numbers(kinds[name]))}))
-        renamed = {f"{prefix}{name}": shard for name, shard in index["weight_map"].items()}
+        renamed = {f"{prefix}{INPUT}": "part-0.safetensors", f"{prefix}{OUTPUT}": "part-1.safetensors"}
+        for (name, shard), kind in zip(renamed.items(), ("input", "output"), strict=True):
+            (folder / shard).write_bytes(safetensors({name: tensor(numbers(kind))}))
         write_json(folder / "model.safetensors.index.json", {"weight_map": renamed})
 
     return mutate
@@ -248,11 +246,6 @@ def write_older(shift: int) -> Callable[[Path], None]:
         write_json(folder / "vocab.json", moved)
 
     return mutate
-
-
-def lose_tokens(count: int) -> Callable[[Path], None]:
-    """Make the tables so much larger than the tokenizer that it seems another model's."""
-    return add_rows(count)
 
 
 def nest_config(vocab_size: int) -> Callable[[Path], None]:
@@ -372,7 +365,7 @@ MUTATIONS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "damaged-config": ("llama", written("config.json", b"{")),
     "damaged-tokenizer": ("llama", written("tokenizer.json", b"version https://git-lfs.github.com/spec/v1\n")),
     "damaged-small-file": ("llama", written("generation_config.json", b"<html>")),
-    "foreign-tokenizer": ("llama", lose_tokens(ROWS)),
+    "foreign-tokenizer": ("llama", add_rows(ROWS)),
     "vocab-sizes-differ": ("llama", nest_config(ROWS + 64)),
     "duplicate-token": ("llama", in_tokenizer(as_unigram(twice=True))),
     "gguf-duplicate-token": ("gguf", rewritten(twice=True)),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 from mutations import (
@@ -19,12 +22,15 @@ from mutations import (
     START,
     add_rows,
     changed,
+    edit,
     numbers,
+    prefixed,
     put,
     set_row,
     write_llama,
 )
 from program import Program
+from small_models import END_OF_TEXT, tokenizer_json, write_json
 
 from embtool.model import open_model
 from embtool.questions.check import ask_check
@@ -198,6 +204,107 @@ def test_summaries_of_rules_are_wrapped_and_never_cut(run: Program, columns: str
 )
 def test_check_refuses(run: Program, arguments: tuple[str, ...], status: int, words: str) -> None:
     run("check", *arguments).refused(status, words)
+
+
+def test_an_id_with_two_pieces_is_told(run: Program, tmp_path: Path) -> None:
+    write_llama(tmp_path / "model")
+    tokenizer = json.loads((tmp_path / "model" / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary[list(vocabulary)[5]] = 6
+    (tmp_path / "model" / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (found,) = run("check", tmp_path / "model", "--select", "duplicate-token", "--json").document["findings"]
+    assert found["ids"] == [6]
+
+
+def test_a_model_that_only_reads_has_no_end(run: Program, tmp_path: Path) -> None:
+    write_llama(tmp_path / "model", architectures=["CLIPTextModel"], eos_token_id=2, bos_token_id=0)
+    (tmp_path / "model" / "generation_config.json").unlink()
+    document = run("check", tmp_path / "model", "--json").document
+    assert {"eos-differs", "ordinary-eos", "bos-differs"} <= set(document["skipped"])
+    assert not document["findings"]
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod.", "model._orig_mod.", "state_dict."])
+def test_names_that_no_loader_knows(run: Program, tmp_path: Path, prefix: str) -> None:
+    write_llama(tmp_path / "model")
+    prefixed(prefix)(tmp_path / "model")
+    (found,) = run("check", tmp_path / "model", "--json").document["findings"]
+    assert (found["rule"], found["severity"]) == ("odd-prefix", "warning")
+    assert prefix.removeprefix("model.") in found["message"]
+    prefixed("language_model.language_model.")(tmp_path / "model")
+    (found,) = run("check", tmp_path / "model", "--json").document["findings"]
+    assert "language_model.language_model." in found["message"]
+
+
+MARKERS = ("<|im_end|>", "<start_of_turn>", "<end_of_turn>", "<｜User｜>", "[|user|]", "[gMASK]", "</think>", "[/INST]")  # noqa: RUF001
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_markers_of_every_style(run: Program, tmp_path: Path, marker: str) -> None:
+    write_llama(tmp_path / "model")
+    tokens = {END_OF_TEXT: True, START: True, "<think>": False, "[INST]": False}
+    write_json(tmp_path / "model" / "tokenizer.json", tokenizer_json(tokens))
+    template = f"<|im_start|>{{{{ role }}}} <tools> </tools> [TOOL] {marker}"
+    write_json(tmp_path / "model" / "tokenizer_config.json", {"chat_template": template})
+    found = run("check", tmp_path / "model", "--select", "template-token", "--json").document["findings"]
+    assert [each["message"] for each in found] == [f"the chat template writes {marker}, which is not a token"]
+    write_json(tmp_path / "model" / "tokenizer.json", tokenizer_json({**tokens, marker: True}))
+    assert run("check", tmp_path / "model", "--select", "template-token", "--json").document["findings"] == []
+
+
+def test_a_table_that_cannot_be_decoded_hides_no_other(run: Program, healthy: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(healthy / "llama", folder)
+    changed(INPUT, set_row(7, np.nan))(folder)
+    MUTATIONS["unread-table"][1](folder)
+    document = run("check", folder, "--deep", "--json").document
+    assert [finding["rule"] for finding in document["findings"]] == ["nonfinite-rows", "unread-table"]
+    (folder / "tokenizer.json").write_bytes(b"{")
+    edit(folder / "config.json", rope_scaling={"rope_type": "unheard", "factor": 2.0})
+    document = run("check", folder, "--deep", "--json").document
+    found = [finding["rule"] for finding in document["findings"]]
+    assert set(found) == {"damaged-tokenizer", "rope-invalid", "nonfinite-rows", "unread-table"}
+
+
+def test_every_finding_says_what_to_do(run: Program, healthy: Path, tmp_path: Path) -> None:
+    assert all(rule.advice and rule.why for rule in RULES.values())
+    folder = tmp_path / "model"
+    shutil.copytree(healthy / "llama", folder)
+    MUTATIONS["flat-table"][1](folder)
+    (found,) = run("check", folder, "--json").document["findings"]
+    assert (found["file"], found["tensor"]) == ("part-0.safetensors", INPUT)
+    assert "FULL_STATE_DICT" in found["advice"]
+    shown = run("check", folder, "-f", "table")
+    text = " ".join(shown.text.split())
+    assert "To do: save again with the weights gathered" in text
+    assert f"{folder}: faulty: 1 error by " in text.replace("\n", "")
+    assert "sound as far as" in " ".join(run("check", healthy / "llama", "-f", "table").ok().text.split())
+    assert "To do: " in run("check", folder, "-f", "markdown").text
+
+
+def test_findings_as_sarif(run: Program, healthy: Path, tmp_path: Path) -> None:
+    folder = run.folder / "sound"
+    shutil.copytree(healthy / "llama", folder)
+    for rule in ("flat-table", "bos-differs", "tokenizers-differ"):
+        MUTATIONS[rule][1](folder)
+    assert run("check", "sound", "--level", "error", "--sarif", tmp_path / "x.sarif", "--tsv").status == 1
+    log = json.loads((tmp_path / "x.sarif").read_text("utf-8"))
+    assert log["version"] == "2.1.0"
+    (each,) = log["runs"]
+    rules = each["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == list(RULES)
+    assert {result["ruleId"]: result["level"] for result in each["results"]} == {
+        "flat-table": "error",
+        "bos-differs": "warning",
+        "tokenizers-differ": "warning",
+    }
+    for result in each["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+        (place,) = result["locations"]
+        assert (run.folder / place["physicalLocation"]["artifactLocation"]["uri"]).is_file()
+    schema = os.environ.get("EMBTOOL_TEST_SARIF")
+    if schema:  # SARIF's own: sarif-schema-2.1.0.json of its standard, or of npm's @microsoft/jest-sarif
+        jsonschema.validate(log, json.loads(Path(schema).read_text("utf-8")))
 
 
 @pytest.mark.parametrize("model", ["only-config/", "only-tokenizer/", "bare/"])

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from embtool.model import Model
 
 THEMES = (files, tables, vocabulary, tokens, special, rotations, settings, numbers, base_rules)
-"""The modules of rules, in the order in which they are run."""
+"""The modules of rules, in the order in which they are listed and run."""
+
+_NAMES = [theme.__name__ for theme in THEMES]
+for _rule in sorted(RULES.values(), key=lambda each: _NAMES.index(each.look.__module__)):
+    RULES[_rule.name] = RULES.pop(_rule.name)
 
 LACKING = {
     "surveys": "only with --deep",
@@ -33,6 +37,7 @@ LACKING = {
     "config": "the model has no config.json",
     "positions": "the position settings cannot be read",
     "gguf": "it is no GGUF file",
+    "generates": "the model writes no text",
     "input": "there is no input table that can be read",
     "output": "there is no output table that can be read",
     "has_input": "what stands in the place of the input table is told by another rule",

@@ -56,7 +56,7 @@ def _named(subject: Subject, ids: set[int]) -> str:
     "waited for, generation runs on and repeats itself.",
     advice="name the token that ends a turn in eos_token_id of generation_config.json and config.json, several in a "
     "list, and in eos_token of tokenizer_config.json",
-    needs=("vocabulary",),
+    needs=("vocabulary", "generates"),
 )
 def _eos_differs(subject: Subject) -> Iterator[Found]:
     yield from _disagreeing(subject, "eos")
@@ -68,7 +68,7 @@ def _eos_differs(subject: Subject) -> Iterator[Found]:
     "all files name the same beginning of a text",
     "A text that begins with another token than in training is read worse, by programs that take the id from a config.",
     advice="write the id of tokenizer_config.json's bos_token into config.json and generation_config.json",
-    needs=("vocabulary",),
+    needs=("vocabulary", "generates"),
 )
 def _bos_differs(subject: Subject) -> Iterator[Found]:
     yield from _disagreeing(subject, "bos")
@@ -81,7 +81,7 @@ def _bos_differs(subject: Subject) -> Iterator[Found]:
     "A batch is filled with one token and another is masked: what stands in between is read as text, or left out of "
     "the loss.",
     advice="write the id of tokenizer_config.json's pad_token into config.json and generation_config.json",
-    needs=("vocabulary",),
+    needs=("vocabulary", "generates"),
 )
 def _pad_differs(subject: Subject) -> Iterator[Found]:
     yield from _disagreeing(subject, "pad")
@@ -94,7 +94,7 @@ def _pad_differs(subject: Subject) -> Iterator[Found]:
     "A chat model whose turns end with a token that is not waited for talks on, in the user's voice; a base model that "
     "merely carries a template is sound.",
     advice="add the token's id to eos_token_id of generation_config.json",
-    needs=("vocabulary",),
+    needs=("vocabulary", "generates"),
 )
 def _turn_end(subject: Subject) -> Iterator[Found]:
     assert subject.vocabulary is not None
@@ -117,7 +117,7 @@ def _turn_end(subject: Subject) -> Iterator[Found]:
     "does.",
     advice=f"look up the token that ends a text, in {TOKENIZER_CONFIG} or the model's card, and name its id in "
     f"{GENERATION} and config.json; a GGUF file needs its type set to control",
-    needs=("vocabulary",),
+    needs=("vocabulary", "generates"),
 )
 def _ordinary_eos(subject: Subject) -> Iterator[Found]:
     assert subject.vocabulary is not None

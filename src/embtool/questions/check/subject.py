@@ -10,10 +10,10 @@ from embtool.config import Config
 from embtool.errors import ConfigError, EmbtoolError
 from embtool.positions import Positions, read_positions
 from embtool.questions.check.shapes import Misshapen, find_misshapen
-from embtool.questions.check.small_files import SmallFiles, SpecialId
+from embtool.questions.check.small_files import GENERATION, SmallFiles, SpecialId
 from embtool.questions.check.surveys import Surveys
 from embtool.source import Source
-from embtool.table import EmbeddingTable, Tables, has_too_many_rows
+from embtool.table import PREDICTS, EmbeddingTable, Tables, has_too_many_rows
 from embtool.vocabulary import Vocabulary
 
 
@@ -129,6 +129,13 @@ class Subject:
             return None if self.config is None else read_positions(self.config)
         except ConfigError:
             return None
+
+    @property
+    def generates(self) -> bool | None:
+        """Whether the model writes text, or None where it only reads: CLIP's configs name an end that is none."""
+        architecture = None if self.config is None else self.config.architecture
+        writes = architecture is None or PREDICTS.search(architecture) or self.source.has(GENERATION)
+        return True if writes else None
 
     @property
     def special_ids(self) -> list[SpecialId]:

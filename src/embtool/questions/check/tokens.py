@@ -12,7 +12,7 @@ from embtool.questions.check.subject import Subject
 
 TEMPLATE_TOKEN = re.compile(
     r"<\|[^|<>{}\s]{1,60}\|>|<\uff5c[^\uff5c<>{}]{1,60}\uff5c>|</?(?:start|end|begin)_of_\w{1,40}>|\[\|[^|\[\]{}\s]{1,60}\|\]|"
-    r"\[gMASK\]|<sop>|<bos>|<eos>|<(?:start|end)_\w{1,40}>"
+    r"\[gMASK\]|<sop>|<bos>|<eos>"
 )
 """Markers that are tokens wherever they are written, in the styles of public models."""
 
