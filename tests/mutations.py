@@ -205,7 +205,10 @@ def prefixed(prefix: str) -> Callable[[Path], None]:
 
 
 def copied(file: str, to: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / to).write_bytes((folder / file).read_bytes())
+    def mutate(folder: Path) -> None:
+        (folder / to).write_bytes((folder / file).read_bytes())
+
+    return mutate
 
 
 def written(file: str, content: bytes) -> Callable[[Path], None]:
@@ -266,7 +269,9 @@ PAD = "[PAD]"
 
 PARAMS = {"dim": WIDTH, "n_layers": 2, "n_heads": 2, "head_dim": 8, "vocab_size": ROWS, "rope_theta": 10000.0}
 
-NF4 = {f"{OUTPUT}.{end}": ("U8", (4,), bytes(4)) for end in ("absmax", "quant_map", "quant_state.bitsandbytes__nf4")}
+NF4: dict[str, Tensor] = {
+    f"{OUTPUT}.{end}": ("U8", (4,), bytes(4)) for end in ("absmax", "quant_map", "quant_state.bitsandbytes__nf4")
+}
 
 FP8: Tensor = (
     "F8_E4M3",
@@ -420,7 +425,7 @@ def _turn_end(folder: Path, place: int) -> None:
 
 
 NEAR: dict[str, Callable[[Path], None]] = {
-    "missing-shard": lambda folder: (folder / "notes.txt").write_text("part-9.safetensors"),
+    "missing-shard": written("notes.txt", b"part-9.safetensors"),
     "missing-output-table": together(drop_output, in_config(tie_word_embeddings=True)),
     "flat-table": put_tensor(INPUT, tensor(numbers("input")), {"model.embed_tokens.bias": flat(100)}),
     "empty-table": put_tensor(OUTPUT, tensor(numbers("output")), {"lm_head.bias": ("F32", (0,), b"")}),

@@ -25,6 +25,10 @@ CLOSE = 1e-6
     "Resizing a padded table to the number of tokens drops rows: adapters made for the base do not fit any more, and "
     "merges and quantised files fail on the shape.",
     advice="keep the base's number of rows: pad_to_multiple_of in resize_token_embeddings, or no resize at all",
+    threads=(
+        "unslothai/unsloth#978",
+        "huggingface/peft#1457",
+    ),
     needs=("base", "input"),
 )
 def _shrunk_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
@@ -64,6 +68,12 @@ def _moved_token(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "Queries and keys are turned by other angles than in training: answers get worse with the distance, or are "
     "nonsense from the first word. Merges, conversions and hand-written configs lose theta and the stretching.",
     advice="take the RoPE settings of the base's config.json; `embtool rope compare BASE MODEL` shows every number",
+    threads=(
+        "ggml-org/llama.cpp#2773",
+        "ggml-org/llama.cpp#2768",
+        "unslothai/unsloth-zoo#1073",
+        "meta-llama/codellama#188",
+    ),
     needs=("base", "positions"),
 )
 def _positions_differ(subject: Subject) -> Iterator[Found]:

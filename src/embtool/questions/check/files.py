@@ -68,6 +68,10 @@ def _damaged_shard(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int
     "Without a table that turns token ids into vectors nothing can be run; the tensors may have unusual names.",
     advice="if a tensor under another name is the table, `--table NAME` reads it; else save the model again, "
     "with its embeddings",
+    threads=(
+        "huggingface/transformers#34759",
+        "huggingface/lerobot#1529",
+    ),
     needs=("has_input",),
 )
 def _missing_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
@@ -89,6 +93,14 @@ def _missing_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int
     "Tokens were added to the tokenizer and the table was not resized.",
     advice="call model.resize_token_embeddings(len(tokenizer)) and save the model, or take the tokens out of "
     "the tokenizer",
+    threads=(
+        "OpenNMT/CTranslate2#1415",
+        "lm-sys/FastChat#153",
+        "huggingface/transformers#24899",
+        "ggml-org/llama.cpp#5910",
+        "OpenRLHF/OpenRLHF#87",
+        "jzhang38/TinyLlama#41",
+    ),
     needs=("vocabulary",),
 )
 def _tokens_beyond_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
@@ -188,6 +200,11 @@ def _position_rows(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int
     "is run is not the model that was trained.",
     advice="set tie_word_embeddings to false and save again, if both tables were trained; else leave the "
     "second one out",
+    threads=(
+        "huggingface/transformers#45127",
+        "unslothai/unsloth#1971",
+        "unslothai/unsloth#9331",
+    ),
     needs=("tables",),
 )
 def _tied_but_different(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
@@ -234,6 +251,11 @@ def _identical(subject: Subject, surveys: Surveys) -> bool:
     "Some loaders stop at a name that a tied model has no place for (vLLM: KeyError 'lm_head.weight', MLX: parameters "
     "not in model), and the file is larger for nothing.",
     advice="save the model anew with a current transformers, which leaves the second one out",
+    threads=(
+        "vllm-project/vllm#6758",
+        "sgl-project/sglang#2935",
+        "ml-explore/mlx-lm#1298",
+    ),
     needs=("tables",),
 )
 def _stored_twice(subject: Subject) -> Iterator[Found]:

@@ -1,12 +1,12 @@
 """Rules about the numbers in the tables, which a pass over them finds."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from embtool.answers.text import plural
 from embtool.dtypes import Doubles
-from embtool.questions.check.rule import Severity, ids_in_words, rule
+from embtool.questions.check.rule import Found, Severity, ids_in_words, rule
 from embtool.questions.check.subject import Subject
 from embtool.survey import Survey
 from embtool.table import EmbeddingTable
@@ -27,11 +27,11 @@ and less, the shortest rows of trained tokens at a hundredth."""
     deep=True,
     needs=("tables",),
 )
-def _nonfinite_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _nonfinite_rows(subject: Subject) -> Iterator[Found]:
     for table, found in _surveyed(subject):
         if len(found.nonfinite):
             ids = found.nonfinite.tolist()
-            yield f"{plural(len(ids), 'row')} of {table.tensor.name} with NaN or infinity: {ids_in_words(ids)}", ids
+            yield _of(table, f"{plural(len(ids), 'row')} of {table.tensor.name} with NaN or infinity", ids)
 
 
 @rule(
@@ -43,15 +43,15 @@ def _nonfinite_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     deep=True,
     needs=("tables",),
 )
-def _zero_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _zero_rows(subject: Subject) -> Iterator[Found]:
     left_out = subject.pad_ids | set(subject.used_ids)
     for table, found in _surveyed(subject):
         ids = [row for row in found.zero.tolist() if row not in left_out and _has_token(subject, row)]
         if ids:
-            yield f"{plural(len(ids), 'row')} of {table.tensor.name} all zero: {ids_in_words(ids)}", ids
+            yield _of(table, f"{plural(len(ids), 'row')} of {table.tensor.name} all zero", ids)
         ids = [row for row in faint(found) if row not in left_out and _has_token(subject, row)]
         if ids:
-            yield f"{plural(len(ids), 'row')} of {table.tensor.name} nearly zero: {ids_in_words(ids)}", ids
+            yield _of(table, f"{plural(len(ids), 'row')} of {table.tensor.name} nearly zero", ids)
 
 
 @rule(
@@ -63,13 +63,13 @@ def _zero_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     deep=True,
     needs=("tables",),
 )
-def _identical_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _identical_rows(subject: Subject) -> Iterator[Found]:
     assert subject.surveys is not None
     for table, _ in _surveyed(subject):
         for group in subject.surveys.groups(table):
             ids = [row for row in group if row not in subject.used_ids and _has_token(subject, row)]
             if len(ids) > 1:
-                yield f"{len(ids):,} rows of {table.tensor.name} are the same: {ids_in_words(ids)}", ids
+                yield _of(table, f"{len(ids):,} rows of {table.tensor.name} are the same", ids)
 
 
 @rule(
@@ -79,10 +79,16 @@ def _identical_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "A chat template whose markers have empty or mean rows makes a model that never learned where a turn begins or "
     "ends: fine-tuning without training the table leaves them so, as does quantising around them.",
     advice="train the table too, or initialise these rows from tokens of the same meaning",
+    threads=(
+        "unslothai/unsloth#1258",
+        "unslothai/unsloth#658",
+        "unslothai/unsloth#1053",
+        "unslothai/unsloth-zoo#1237",
+    ),
     deep=True,
     needs=("tables", "vocabulary", "input"),
 )
-def _untrained_special(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _untrained_special(subject: Subject) -> Iterator[Found]:
     assert subject.surveys is not None
     assert subject.input is not None
     if subject.input not in subject.readable:
@@ -95,21 +101,29 @@ def _untrained_special(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
         if identity >= len(found.norms):
             continue
         row = subject.input.rows([identity])[0].astype(np.float64)
+        has = None
         if identity in zero:
-            yield f"{name} (id {identity}) has a row of zeros", (identity,)
+            has = "a row of zeros"
         elif identity in nearly:
-            length = found.norms[identity]
-            yield f"{name} (id {identity}) has a row of nearly zeros: its length is {length:.2g}", (identity,)
+            has = f"a row of nearly zeros: its length is {found.norms[identity]:.2g}"
         elif identity in shared:
-            yield f"{name} (id {identity}) has the same row as {plural(shared[identity] - 1, 'other')}", (identity,)
+            has = f"the same row as {plural(shared[identity] - 1, 'other')}"
         elif is_mean(row, found.mean):
-            yield f"{name} (id {identity}) has the mean of all rows", (identity,)
+            has = "the mean of all rows"
+        if has is not None:
+            tensor = subject.input.tensor
+            yield Found(f"{name} (id {identity}) has {has}", (identity,), file=tensor.shard, tensor=tensor.name)
 
 
 def is_mean(row: Doubles, mean: Doubles) -> bool:
     """Tell whether a row is the mean of all rows, but for what a resize adds at random."""
     length = float(np.linalg.norm(mean))
     return length > 0 and float(np.linalg.norm(row - mean)) < MEAN_LIKE * length
+
+
+def _of(table: EmbeddingTable, what: str, ids: list[int]) -> Found:
+    """Say of which rows of a table something is true."""
+    return Found(f"{what}: {ids_in_words(ids)}", ids, file=table.tensor.shard, tensor=table.tensor.name)
 
 
 def _surveyed(subject: Subject) -> Iterator[tuple[EmbeddingTable, Survey]]:

@@ -40,6 +40,10 @@ def _sections(subject: Subject) -> Iterator[tuple[str, Mapping[str, Any], str]]:
     "every key among the RoPE settings is one that programs read",
     "A misspelt key is passed over in silence, and the default takes the place of what was meant.",
     advice="correct the key, or take it out; `embtool rope` shows which settings are used",
+    threads=(
+        "deepseek-ai/DeepSeek-R1#684",
+        "QwenLM/Qwen2.5-Omni#373",
+    ),
     needs=("config", "positions"),
 )
 def _rope_unknown_key(subject: Subject) -> Iterator[Found]:
@@ -64,6 +68,11 @@ KNOWN = ALWAYS.union(*STRETCHING.values())
     "Some programs stretch by the factor, some by the ratio of max_position_embeddings to the original context: they "
     "turn by other angles.",
     advice="set max_position_embeddings to factor × original_max_position_embeddings",
+    threads=(
+        "huggingface/transformers#38224",
+        "QwenLM/Qwen3#1424",
+        "NVIDIA/Megatron-LM#1418",
+    ),
     needs=("config", "positions"),
 )
 def _rope_factor(subject: Subject) -> Iterator[Found]:

@@ -51,10 +51,10 @@ class Finding:
     severity: Severity = column("how much it matters", style=SEVERITY_STYLES.__getitem__)
     message: str = column("what was found", prose=True, worth=2)
     ids: tuple[int, ...] = column("the token ids it is about", terminal=False, default=())
-    file: str | None = column("the file it is in", terminal=False, default=None)
-    field: str | None = column("the field of the file", terminal=False, default=None)
-    tensor: str | None = column("the tensor it is about", terminal=False, default=None)
-    why: str = column("what follows from it", terminal=False, default="")
+    file: str | None = column("the file it is in", terminal=False, optional=True, default=None)
+    field: str | None = column("the field of the file", terminal=False, optional=True, default=None)
+    tensor: str | None = column("the tensor it is about", terminal=False, optional=True, default=None)
+    why: str = column("what follows from it", terminal=False, machine=False, default="")
     advice: str = column("what to do", terminal=False, default="")
 
 
@@ -73,6 +73,8 @@ class Rule:
     deep: bool = False
     needs: tuple[str, ...] = ()
     advice: str = ""
+    threads: tuple[str, ...] = ()
+    """Public threads of those who met it, such as org/project#1."""
 
     def applies(self, subject: Subject) -> bool:
         """Tell whether the model has what the rule needs."""
@@ -111,13 +113,15 @@ def rule(
     why: str,
     *,
     advice: str = "",
+    threads: tuple[str, ...] = (),
     deep: bool = False,
     needs: tuple[str, ...] = (),
 ) -> Callable[[Look], Look]:
     """Make a rule of a function."""
 
     def register(look: Look) -> Look:
-        RULES[name] = Rule(name, severity, summary, why, look, deep, (*needs, "surveys") if deep else needs, advice)
+        all_needs = (*needs, "surveys") if deep else needs
+        RULES[name] = Rule(name, severity, summary, why, look, deep, all_needs, advice, threads)
         return look
 
     return register

@@ -20,6 +20,11 @@ COMPARED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_
     "transformers reads config.json, the original code and vLLM's mistral format params.json: one of them runs another "
     "model.",
     advice="find out which file is of these weights, and write the other one after it",
+    threads=(
+        "vllm-project/vllm#8168",
+        "mistralai/mistral-inference#205",
+        "vllm-project/vllm#19953",
+    ),
 )
 def _params_differ(subject: Subject) -> Iterator[Found]:
     raw = subject.small.json(PARAMS)

@@ -56,6 +56,13 @@ def _named(subject: Subject, ids: set[int]) -> str:
     "waited for, generation runs on and repeats itself.",
     advice="name the token that ends a turn in eos_token_id of generation_config.json and config.json, several in a "
     "list, and in eos_token of tokenizer_config.json",
+    threads=(
+        "huggingface/transformers#17431",
+        "Blaizzy/mlx-vlm#2112",
+        "raullenchai/Rapid-MLX#546",
+        "huggingface/transformers#31362",
+        "ml-explore/mlx-lm#1414",
+    ),
     needs=("vocabulary", "generates"),
 )
 def _eos_differs(subject: Subject) -> Iterator[Found]:
@@ -68,6 +75,7 @@ def _eos_differs(subject: Subject) -> Iterator[Found]:
     "all files name the same beginning of a text",
     "A text that begins with another token than in training is read worse, by programs that take the id from a config.",
     advice="write the id of tokenizer_config.json's bos_token into config.json and generation_config.json",
+    threads=("salesforce/CodeGen#32",),
     needs=("vocabulary", "generates"),
 )
 def _bos_differs(subject: Subject) -> Iterator[Found]:
@@ -94,6 +102,10 @@ def _pad_differs(subject: Subject) -> Iterator[Found]:
     "A chat model whose turns end with a token that is not waited for talks on, in the user's voice; a base model that "
     "merely carries a template is sound.",
     advice="add the token's id to eos_token_id of generation_config.json",
+    threads=(
+        "Blaizzy/mlx-vlm#2112",
+        "huggingface/transformers#31362",
+    ),
     needs=("vocabulary", "generates"),
 )
 def _turn_end(subject: Subject) -> Iterator[Found]:
@@ -117,6 +129,11 @@ def _turn_end(subject: Subject) -> Iterator[Found]:
     "does.",
     advice=f"look up the token that ends a text, in {TOKENIZER_CONFIG} or the model's card, and name its id in "
     f"{GENERATION} and config.json; a GGUF file needs its type set to control",
+    threads=(
+        "huggingface/transformers#17431",
+        "salesforce/CodeGen#32",
+        "ggml-org/llama.cpp#17071",
+    ),
     needs=("vocabulary", "generates"),
 )
 def _ordinary_eos(subject: Subject) -> Iterator[Found]:

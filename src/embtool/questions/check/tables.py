@@ -42,6 +42,10 @@ def _found(each: Misshapen, advice: str | None = None) -> Found:
     "One process of a sharded training saved its own piece: loaders stop at the shape, or initialise the table anew.",
     advice="save again with the weights gathered: FSDP's FULL_STATE_DICT, or merge the pieces with `accelerate "
     "merge-weights`",
+    threads=(
+        "huggingface/transformers#34080",
+        "mlfoundations/open_flamingo#260",
+    ),
     needs=("tables",),
 )
 def _flat_table(subject: Subject) -> Iterator[Found]:
@@ -55,7 +59,11 @@ def _flat_table(subject: Subject) -> Iterator[Found]:
     "A placeholder is what ZeRO stage 3 leaves of a parameter that was not gathered: the table is lost in this file, "
     "and loaders stop at the shape or initialise it at random.",
     advice="save again with stage3_gather_16bit_weights_on_model_save, or make the weights from the training's own "
-    "checkpoint with DeepSpeed's zero_to_fp32.py",
+    "checkpoint with DeepSpeed's zero_to_fp32",
+    threads=(
+        "huggingface/transformers#28510",
+        "deepspeedai/DeepSpeed#1394",
+    ),
     needs=("tables",),
 )
 def _empty_table(subject: Subject) -> Iterator[Found]:
@@ -68,6 +76,7 @@ def _empty_table(subject: Subject) -> Iterator[Found]:
     "tables stand upright: a row for every token",
     "A converter from another framework left the table on its side: a token's vector is a column, and loaders stop.",
     advice="transpose the tensor: rows are tokens in every file that transformers, vLLM and llama.cpp read",
+    threads=("huggingface/transformers#27064",),
     needs=("tables", "config"),
 )
 def _transposed_table(subject: Subject) -> Iterator[Found]:
@@ -80,6 +89,11 @@ def _transposed_table(subject: Subject) -> Iterator[Found]:
     "tables are whole, not cut for several devices",
     "A piece of a model-parallel checkpoint is no model: each file holds a part of every row, or a part of the rows.",
     advice="put the pieces together with the converter of the model's family, then check what comes of it",
+    threads=(
+        "ggml-org/llama.cpp#2376",
+        "karpathy/llama2.c#355",
+        "ggml-org/llama.cpp#2766",
+    ),
     needs=("tables", "config"),
 )
 def _cut_table(subject: Subject) -> Iterator[Found]:
@@ -92,6 +106,11 @@ def _cut_table(subject: Subject) -> Iterator[Found]:
     "the rows of every table can be read",
     "What cannot be decoded cannot be checked: the rules about rows leave this table out.",
     advice="check the model that was quantised, whose tables can be read",
+    threads=(
+        "vllm-project/vllm#15959",
+        "sgl-project/sglang#2935",
+        "vllm-project/vllm#8799",
+    ),
     needs=("tables",),
 )
 def _unread_table(subject: Subject) -> Iterator[Found]:
@@ -119,6 +138,10 @@ def _unread_table(subject: Subject) -> Iterator[Found]:
     "numbers, or not at all.",
     advice="take config.json and every tensor of the table from the model that was quantised; a merge or a second "
     "saving lost them",
+    threads=(
+        "vllm-project/vllm#20052",
+        "vllm-project/vllm#5513",
+    ),
     needs=("tables", "config"),
 )
 def _lost_quantization(subject: Subject) -> Iterator[Found]:
@@ -158,6 +181,12 @@ def _says_how(subject: Subject) -> bool:
     "tensors have the names that loaders know",
     "Loaders look for other names, find none of them, and initialise the model at random, often with a mere warning.",
     advice="save the model itself and not its wrapper, or rename the tensors: take the prefix away",
+    threads=(
+        "safetensors/safetensors#403",
+        "huggingface/transformers#28041",
+        "karpathy/nanoGPT#325",
+        "eole-nlp/eole#179",
+    ),
     needs=("checkpoint",),
 )
 def _odd_prefix(subject: Subject) -> Iterator[Found]:
@@ -181,6 +210,10 @@ def _odd_prefix(subject: Subject) -> Iterator[Found]:
     "every weight file of the folder is part of the model",
     "Loaders choose differently among the files of one folder, and whoever downloads it takes twice the bytes.",
     advice="remove what is not needed, or keep it in a folder of its own",
+    threads=(
+        "vllm-project/vllm#5005",
+        "modelscope/ms-swift#7074",
+    ),
     needs=("checkpoint",),
 )
 def _stray_weights(subject: Subject) -> Iterator[Found]:
@@ -197,6 +230,11 @@ def _stray_weights(subject: Subject) -> Iterator[Found]:
     "transformers prefers model.safetensors to the shards of an index, vLLM and embtool the index: two programs run "
     "two models.",
     advice="remove the one that is out of date",
+    threads=(
+        "Blaizzy/mlx-vlm#1464",
+        "vllm-project/vllm#40765",
+        "vllm-project/vllm#5005",
+    ),
     needs=("checkpoint",),
 )
 def _rival_weights(subject: Subject) -> Iterator[Found]:
@@ -227,6 +265,11 @@ def _is_rival(subject: Subject, file: str) -> bool:
     "A library that makes the table by the config and then loads the tensor stops at the shape, or scores other "
     "tokens.",
     advice="resize both tables together (model.resize_token_embeddings), and save config and weights at once",
+    threads=(
+        "huggingface/transformers#1786",
+        "hiyouga/LlamaFactory#3154",
+        "earth-insights/SegEarth-R2#9",
+    ),
     needs=("output",),
 )
 def _output_shape(subject: Subject) -> Iterator[Found]:

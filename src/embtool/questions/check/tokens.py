@@ -53,6 +53,7 @@ def _special_id(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]
     "A marker such as <|im_start|> that the tokenizer does not know is split into ordinary pieces: the model sees "
     "something else than it was trained on.",
     advice="write the markers that the tokenizer has, or add these to it and train their rows",
+    threads=("ggml-org/llama.cpp#12196",),
     needs=("vocabulary",),
 )
 def _template_token(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
@@ -77,6 +78,10 @@ def _template_token(subject: Subject) -> Iterator[Found | tuple[str, Iterable[in
     "Settings that are missing, of a wrong type or of an unknown kind are treated as the default by some libraries and "
     "refused by others.",
     advice="take the RoPE settings of the model that this one was made from",
+    threads=(
+        "StartHua/Comfyui_CXH_joy_caption#35",
+        "apache/tvm#18102",
+    ),
     needs=("config",),
 )
 def _rope_invalid(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:

@@ -36,6 +36,10 @@ def _damaged_config(subject: Subject) -> Iterator[Found]:
     "the tokenizer can be read",
     "No text can be turned into ids. The rules about tokens are left out.",
     advice="fetch the file again, or take it from the model that this one was made from",
+    threads=(
+        "turboderp/exllama#242",
+        "turboderp/exllama#176",
+    ),
 )
 def _damaged_tokenizer(subject: Subject) -> Iterator[Found]:
     for error in subject.damage.get("tokenizer", ()):
@@ -63,6 +67,10 @@ def _damaged_small_file(subject: Subject) -> Iterator[Found]:
     "Rows without a token are padding only where they are few: this looks like the tokenizer of another model, whose "
     "ids read the wrong rows.",
     advice="take the tokenizer's files from the model that the table was trained with",
+    threads=(
+        "HUBioDataLab/SELFormer#19",
+        "huggingface/blog#140",
+    ),
     needs=("vocabulary", "input"),
 )
 def _foreign_tokenizer(subject: Subject) -> Iterator[Found]:
@@ -139,6 +147,11 @@ def _duplicate_token(subject: Subject) -> Iterator[Found]:
     "no two tokens of a GGUF file have the same text",
     "llama.cpp stops when it loads the file: GGML_ASSERT(id_to_token.size() == token_to_id.size()).",
     advice="rename one of them in the tokenizer of the model, such as to [PAD296], and convert it again",
+    threads=(
+        "ggml-org/llama.cpp#25739",
+        "ggml-org/llama.cpp#18500",
+        "ggml-org/llama.cpp#413",
+    ),
     needs=("vocabulary", "gguf"),
 )
 def _gguf_duplicate_token(subject: Subject) -> Iterator[Found]:
@@ -163,6 +176,13 @@ def _tokenizer_json(subject: Subject) -> Mapping[str, Any]:
     "The tokenizers library numbers added tokens itself when it loads the file: what is already in the vocabulary "
     "keeps its id there, others get the next free one. Programs that believe the file read other rows.",
     advice="let the library write the file anew, with the table's rows in the order of the ids that it gives",
+    threads=(
+        "huggingface/tokenizers#1528",
+        "EricLBuehler/mistral.rs#329",
+        "ggml-org/llama.cpp#3583",
+        "ggml-org/llama.cpp#23466",
+        "unslothai/unsloth#3416",
+    ),
     needs=("vocabulary",),
 )
 def _added_id(subject: Subject) -> Iterator[Found]:
@@ -193,6 +213,11 @@ def _added_id(subject: Subject) -> Iterator[Found]:
     "transformers adds such a token when it loads the tokenizer, at the next free id, and so takes over a row that was "
     "padding; programs that read the tokenizer's file alone split it into ordinary pieces.",
     advice="name a token that is there, or add it in the tokenizer's own file and train its row",
+    threads=(
+        "OpenRLHF/OpenRLHF#87",
+        "jzhang38/TinyLlama#41",
+        "meta-llama/llama#481",
+    ),
     needs=("vocabulary",),
 )
 def _late_token(subject: Subject) -> Iterator[Found]:
@@ -211,6 +236,11 @@ def _late_token(subject: Subject) -> Iterator[Found]:
     "Programs choose differently among them: the same text is other ids, and so other rows.",
     advice="remove the files that are out of date; embtool, transformers and vLLM read tokenizer.json first, "
     "llama.cpp's converters tokenizer.model",
+    threads=(
+        "ggml-org/llama.cpp#5838",
+        "ymcui/Chinese-LLaMA-Alpaca#737",
+        "ggml-org/llama.cpp#1764",
+    ),
     needs=("vocabulary",),
 )
 def _tokenizers_differ(subject: Subject) -> Iterator[Found]:
