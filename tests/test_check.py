@@ -27,11 +27,13 @@ from mutations import (
     prefixed,
     put,
     set_row,
+    write_gguf,
     write_llama,
 )
 from program import Program
 from small_models import END_OF_TEXT, tokenizer_json, write_json
 
+from embtool.errors import FormatError
 from embtool.model import open_model
 from embtool.questions.check import ask_check
 from embtool.questions.check.rule import RULES, Severity
@@ -236,6 +238,60 @@ def test_names_that_no_loader_knows(run: Program, tmp_path: Path, prefix: str) -
     assert "language_model.language_model." in found["message"]
 
 
+@pytest.mark.parametrize(("rows", "width"), [(ROWS - 8, 16), (ROWS // 2, 16), (ROWS * 3, 16), (ROWS, 12)])
+def test_an_output_table_of_any_other_size(run: Program, tmp_path: Path, rows: int, width: int) -> None:
+    write_llama(tmp_path / "model")
+    put(tmp_path / "model", OUTPUT, np.resize(numbers("output", rows), (rows, width)))
+    (found,) = run("check", tmp_path / "model", "--json").document["findings"]
+    assert (found["rule"], found["tensor"]) == ("output-shape", OUTPUT)
+    assert f"{rows:,} rows" in found["message"] or f"{width} numbers" in found["message"]
+    edit(tmp_path / "model" / "config.json", decoder_vocab_size=rows, vocab_size=ROWS)
+    if width == 16 and abs(rows - ROWS) < 0.1 * ROWS:
+        assert run("check", tmp_path / "model", "--json").ok().document["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (0.0, "all zeros"),
+        (lambda values: np.delete(values, [ROWS - 1, ROWS - 2], 0).mean(axis=0), "the mean of the table"),
+        (3.25, "equal to each other"),
+        (lambda values: values[ROWS - 1] * 1.5, None),
+    ],
+)
+def test_how_the_rows_of_new_tokens_were_left(run: Program, tmp_path: Path, row: Any, words: str | None) -> None:
+    write_llama(tmp_path / "base")
+    write_json(tmp_path / "base" / "tokenizer.json", tokenizer_json({}))
+    write_llama(tmp_path / "model")
+
+    def both(values: Any) -> None:
+        new = [row(values) if callable(row) else row] * 2
+        values[ROWS - 2], values[ROWS - 1] = (new[0], new[1]) if words is not None else (values[0] * 1.5, new[1])
+
+    changed(INPUT, both)(tmp_path / "model")
+    options = ("--deep", "--select", "new-token-rows", "--json")
+    found = run("check", tmp_path / "model", "--base", tmp_path / "base", *options).document["findings"]
+    assert [each["ids"] for each in found] == ([] if words is None else [[ROWS - 2, ROWS - 1]])
+    assert all(str(words) in each["message"] and "'<|im_start|>'" in each["message"] for each in found)
+
+
+def test_a_rule_that_meets_damage_stops_no_other(
+    run: Program, healthy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: Any) -> None:
+        message = "page 3 of the table is damaged"
+        raise FormatError(message)
+
+    folder = tmp_path / "model"
+    shutil.copytree(healthy / "llama", folder)
+    MUTATIONS["bos-differs"][1](folder)
+    monkeypatch.setattr("embtool.questions.check.surveys.survey", break_down)
+    answer = run("check", folder, "--deep", "--json")
+    assert [each["rule"] for each in answer.document["findings"]] == ["bos-differs"]
+    assert "zero-rows" in answer.document["skipped"]
+    assert any("zero-rows was not looked at: page 3" in line for line in answer.of("warning"))
+
+
 MARKERS = ("<|im_end|>", "<start_of_turn>", "<end_of_turn>", "<｜User｜>", "[|user|]", "[gMASK]", "</think>", "[/INST]")  # noqa: RUF001
 
 
@@ -305,6 +361,20 @@ def test_findings_as_sarif(run: Program, healthy: Path, tmp_path: Path) -> None:
     schema = os.environ.get("EMBTOOL_TEST_SARIF")
     if schema:  # SARIF's own: sarif-schema-2.1.0.json of its standard, or of npm's @microsoft/jest-sarif
         jsonschema.validate(log, json.loads(Path(schema).read_text("utf-8")))
+
+
+def test_findings_about_a_gguf_file_stand_at_it(run: Program, tmp_path: Path) -> None:
+    write_gguf(run.folder / "converted", eos=5, template="{{ role }}<|im_end|>")
+    answer = run("check", "converted/model.gguf", "--sarif", tmp_path / "x.sarif", "--json")
+    found = {each["rule"]: each for each in answer.document["findings"]}
+    assert set(found) == {"ordinary-eos", "template-token"}
+    assert "tokenizer.ggml.eos_token_id in model.gguf is 5" in found["ordinary-eos"]["message"]
+    (each,) = json.loads((tmp_path / "x.sarif").read_text("utf-8"))["runs"]
+    places = {result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in each["results"]}
+    assert places == {"converted/model.gguf"}
+    write_gguf(run.folder / "converted", eos=ROWS + 9)
+    (found,) = run("check", "converted/", "--json").document["findings"]
+    assert found["rule"] == "special-id"
 
 
 @pytest.mark.parametrize("model", ["only-config/", "only-tokenizer/", "bare/"])

@@ -106,6 +106,16 @@ def test_info_shows_what_is_whole(run: Program, name: str, part: str, words: str
     assert part == "weights" or len(answer.document["tables"]) == 2
 
 
+def test_info_names_the_files_that_are_left_out(run: Program) -> None:
+    document = run("info", REPORTS / "42-stray-single-file/m", "--json").ok().document
+    assert document["left_out"] == ["consolidated.safetensors", "model.safetensors"]
+
+
+def test_info_of_a_gguf_file_says_what_is_not_in_it(run: Program) -> None:
+    shown = run("info", REPORTS / "25-gguf-lost-theta/m/model.gguf", "-f", "table").ok().text
+    assert "rope_theta: llama.cpp's default" in " ".join(shown.split())
+
+
 def test_a_flat_table_has_no_rows(run: Program) -> None:
     vocabulary = run("info", REPORTS / "47-fsdp-flattened/m", "--json").document["vocabulary"]
     assert vocabulary["rows"] is None

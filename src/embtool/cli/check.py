@@ -7,6 +7,8 @@ import typer
 
 from embtool.cli import completion
 from embtool.cli.options import ModelName, ModelOptions, OutputOptions
+from embtool.model import Model
+from embtool.places import is_file
 from embtool.questions.check import ask_check, explain_rule, list_rules
 from embtool.questions.check.rule import RULES, Severity
 from embtool.questions.check.sarif import to_sarif
@@ -81,12 +83,19 @@ def run(
     report = ask_check(opened, base=before, deep=deep, select=_split(select), ignore=_split(ignore))
     output.emit(report)
     if sarif is not None:
-        place = Path(opened.name)
-        folder = "" if place.is_absolute() else place.as_posix().removeprefix("./")
         with whole(sarif) as file:
-            file.write(to_sarif(report.findings, "" if folder == "." else folder).encode())
+            file.write(to_sarif(report.findings, _folder(opened)).encode())
     if report.at_least(level):
         raise typer.Exit(FOUND)
+
+
+def _folder(model: Model) -> str:
+    """Return where a model's files are, from the working folder; nothing for one that is elsewhere."""
+    place = Path(model.name)
+    if not model.source.local or place.is_absolute():
+        return ""
+    folder = place.parent if is_file(place) else place
+    return "" if folder == Path() else folder.as_posix()
 
 
 def _split(names: Names) -> list[str]:

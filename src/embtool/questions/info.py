@@ -10,7 +10,7 @@ import numpy as np
 from embtool.answers import Card, Section, python, value
 from embtool.answers.text import count, percent, plural, size
 from embtool.errors import ConfigError, EmbtoolError, FileNotInModel, told_of
-from embtool.questions.parts import open_parts
+from embtool.questions.parts import left_out, open_parts
 from embtool.questions.positions import ModelPositions, describe_positions, position_lines
 from embtool.questions.size import ConfigTable, Totals, weigh
 from embtool.table import EmbeddingTable, Tables, Tying
@@ -168,6 +168,9 @@ class InfoAnswer(Card):
     broken: tuple[BrokenPart, ...] | None = value(
         "the parts that cannot be read, each with what is wrong with it", optional=True, default=None
     )
+    left_out: tuple[str, ...] | None = value(
+        "weight files of a local folder that lie beside those that are read", optional=True, default=None
+    )
     vocab_size: int | None = python(default=None)
     notes: tuple[str, ...] = python(default=())
     warnings: tuple[str, ...] = python(default=())
@@ -222,6 +225,8 @@ class InfoAnswer(Card):
             lines.append(("commit", f"{self.commit}{f' ({self.revision})' if self.revision else ''}"))
         if self.format is not None:
             lines.append(("weights", f"{self.format}, {plural(self.shards, 'file')}"))
+        if self.left_out:
+            lines.append(("left out", ", ".join(self.left_out)))
         if self.totals is not None:
             lines.append(("size", self.totals.line()))
         if self.hidden_size is not None:
@@ -297,6 +302,7 @@ def ask_info(model: "Model") -> InfoAnswer:
     if config is None and "config" not in parts.damage:
         notes.append(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
     totals = _totals(model, tables, notes)
+    local = model.source.local
     found = tables.stored if tables is not None else ()
     dtype = found[0].tensor.dtype.name if found else None
     position = None
@@ -330,6 +336,7 @@ def ask_info(model: "Model") -> InfoAnswer:
         position=position,
         cost=Cost(model.source.cost.requests, model.source.cost.bytes),
         broken=broken or None,
+        left_out=tuple(left_out(model.source, model.checkpoint)) or None if tables is not None and local else None,
         vocab_size=config.vocab_size if config is not None else None,
         notes=tuple(notes),
         warnings=tuple(f"{part.part}: {part.message}{f' ({part.hint})' if part.hint else ''}" for part in broken),

@@ -17,6 +17,7 @@ from embtool.errors import (
     told_of,
 )
 from embtool.formats import whole_tables
+from embtool.source import Source
 from embtool.table import ENDS, Tables, find_tables
 from embtool.vocabulary import Vocabulary
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from embtool.model import Model
 
 Found = TypeVar("Found")
+
+WEIGHT_FILES = (".safetensors", ".gguf")
 
 Damage = FormatError | ConfigError | FileNotInModel
 """What is wrong with a part: it cannot be read, or a file of it is not there."""
@@ -52,7 +55,8 @@ class Parts:
     @property
     def is_empty(self) -> bool:
         """Whether there is neither a config nor a tokenizer nor weights that can be read."""
-        return self.config is None and self.vocabulary is None and self.checkpoint is None
+        no_weights = self.checkpoint is None or ("weights" in self.damage and self.tables is None)
+        return self.config is None and self.vocabulary is None and no_weights
 
 
 def open_parts(model: "Model") -> Parts:
@@ -67,6 +71,14 @@ def open_parts(model: "Model") -> Parts:
     checkpoint, tables = opening.weights(config)
     vocabulary = opening.part("tokenizer", opening.vocabulary)
     return Parts(config, vocabulary, checkpoint, tables, opening.damage, tuple(opening.notes))
+
+
+def left_out(source: Source, checkpoint: Checkpoint) -> list[str]:
+    """List the weight files that lie beside those that are read; none where a file was named itself, or for GGUF."""
+    shards = set(checkpoint.shards)
+    files = [file for file in source.files() if "/" not in file and file.endswith(WEIGHT_FILES)]
+    is_one_of_many = any(shard.endswith(".gguf") for shard in shards) or not shards & set(files)
+    return [] if is_one_of_many else [file for file in files if file not in shards]
 
 
 class _Opening:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from embtool.answers import Block, Card, Column, Listing, Section, column, context, python, records, value
 from embtool.answers.text import plural
-from embtool.errors import FileNotInModel, InvalidArgument
+from embtool.errors import ConfigError, FileNotInModel, FormatError, InvalidArgument
 from embtool.questions.check import base as base_rules
 from embtool.questions.check import files, numbers, rotations, settings, special, tables, tokens, vocabulary
 from embtool.questions.check.rule import ORDER, RULES, SEVERITY_STYLES, Finding, Rule, Severity
@@ -218,12 +218,16 @@ def ask_check(
     notes: list[str] = []
     before = None if base is None else subject_of(base, notes)
     subject = subject_of(model, notes, base=before, deep=deep)
-    looked = [each for each in chosen if each.applies(subject)]
-    skipped = [each for each in chosen if not each.applies(subject)]
-    found = [finding for each in looked for finding in each.check(subject)]
+    looked, found, warnings = [], [], list[str]()
+    for each in (each for each in chosen if each.applies(subject)):
+        try:
+            found += each.check(subject)
+            looked.append(each)
+        except (FormatError, ConfigError) as error:  # what this rule reads is damaged: the others go on
+            warnings.append(f"{each.name} was not looked at: {error.message}")
+    skipped = [each for each in chosen if each not in looked]
     findings = tuple(sorted(found, key=lambda finding: -ORDER.index(finding.severity)))
-    warnings: list[str] = []
-    for each in skipped if select else ():
+    for each in (each for each in skipped if select and not each.applies(subject)):
         why = dict.fromkeys(LACKING.get(need, "the weights are not there") for need in each.lacking(subject))
         warnings.append(f"{each.name} was not looked at: {', '.join(why)}")
     return CheckAnswer(

@@ -135,7 +135,7 @@ def _settings(one: object, other: object, mine: Frequencies, theirs: Frequencies
 
 
 def _written(value: object) -> str:
-    return f"{value:,.10g}" if isinstance(value, int | float) else str(value)
+    return f"{value:,.10g}" if isinstance(value, int | float) else "none" if value is None else str(value)
 
 
 @rule(

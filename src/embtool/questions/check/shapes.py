@@ -90,7 +90,7 @@ def find_misshapen(
     """Find what stands in the place of the input and the output table and is none.
 
     Only what a config, or the shape by itself, shows beyond doubt is found: a table that is narrower than the config
-    says is a piece of one where a norm is as wide as that, or where its file is one of several pieces.
+    says is a piece of one where a norm beside it is as wide as that, or where its file is one of several pieces.
 
     Args:
         tables: the tables that were found.
@@ -122,13 +122,22 @@ def _candidates(tables: Tables, stored: Checkpoint) -> Iterator[tuple[str, Tenso
             roles.add(table.role)
             yield table.role, table.tensor
     for role, ends in (("input", TABLE_NAMES["input"][:2]), ("output", SURE_OUTPUTS)):
-        name = None if role in roles else next(_named(stored.names, ends), None)
-        try:
-            tensor = None if name is None else stored.tensor(name)
-        except EmbtoolError:  # that is a damaged or a missing shard
-            continue
+        tensor = None if role in roles else _first(stored, ends)
         if tensor is not None:
             yield role, tensor
+
+
+def named_output(stored: Checkpoint) -> TensorInfo | None:
+    """Return the tensor that has the name of an output table, if there is one that can be read."""
+    return _first(stored, SURE_OUTPUTS)
+
+
+def _first(stored: Checkpoint, ends: Sequence[str]) -> TensorInfo | None:
+    name = next(_named(stored.names, ends), None)
+    try:
+        return None if name is None else stored.tensor(name)
+    except EmbtoolError:  # that is a damaged or a missing shard
+        return None
 
 
 def _named(names: Sequence[str], ends: Sequence[str]) -> Iterator[str]:
@@ -203,7 +212,8 @@ def _is_cut(tensor: TensorInfo, stored: Checkpoint, expected: Expected, largest_
     rows, width = tensor.shape
     if width == expected.width:
         return largest_id is not None and largest_id >= rows
-    norms = [name for name in stored.names if name.endswith("norm.weight")]
+    top = tensor.name.partition(".")[0] + "." if tensor.name.count(".") > 1 else ""
+    norms = [name for name in stored.names if name.startswith(top) and name.endswith("norm.weight")]
     try:
         return any(stored.tensor(name).shape == (expected.width,) for name in norms[:1] + norms[-1:])
     except EmbtoolError:

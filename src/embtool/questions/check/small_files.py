@@ -87,7 +87,8 @@ class SpecialText:
 class SmallFiles:
     """The small files of a model, each read when it is first asked for.
 
-    `unreadable` are files that cannot be read, each with what is wrong with it.
+    `metadata` is that of the GGUF file `gguf_file`, where it is one; `unreadable` are files that cannot be read, each
+    with what is wrong with it.
     """
 
     name: str
@@ -95,6 +96,7 @@ class SmallFiles:
     config: Config | None
     vocabulary: Vocabulary | None
     metadata: Mapping[str, Any]
+    gguf_file: str
     unreadable: dict[str, str] = field(default_factory=dict)
 
     def json(self, file: str) -> Mapping[str, Any]:
@@ -127,7 +129,7 @@ class SmallFiles:
                     found[SpecialId(key, key, file, identity)] = None
         for key, kind in GGUF_IDS.items():
             for identity in _ids(self.metadata.get(key)):
-                found[SpecialId(kind, key, "the GGUF file", identity)] = None
+                found[SpecialId(kind, key, self.gguf_file, identity)] = None
         return list(found)
 
     def ids_of(self, kind: str) -> dict[str, set[int]]:
@@ -193,7 +195,7 @@ class SmallFiles:
     def template_file(self) -> str:
         """The file that the chat template is in."""
         if self.metadata.get("tokenizer.chat_template") is not None:
-            return "the GGUF file"
+            return self.gguf_file
         return TEMPLATE if self.source.has(TEMPLATE) else TOKENIZER_CONFIG
 
 

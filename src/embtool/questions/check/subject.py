@@ -1,6 +1,7 @@
 """A model as a check sees it: its parts as far as they could be opened."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,12 +10,15 @@ from embtool.checkpoint import Checkpoint
 from embtool.config import Config
 from embtool.errors import ConfigError, EmbtoolError
 from embtool.positions import Positions, read_positions
-from embtool.questions.check.shapes import Misshapen, find_misshapen
+from embtool.questions.check.shapes import Misshapen, find_misshapen, named_output
 from embtool.questions.check.small_files import GENERATION, SmallFiles, SpecialId
 from embtool.questions.check.surveys import Surveys
 from embtool.source import Source
 from embtool.table import PREDICTS, EmbeddingTable, Tables, has_too_many_rows
 from embtool.vocabulary import Vocabulary
+
+CAUSAL = re.compile(r"(ForCausalLM|LMHeadModel)$")
+"""Architectures whose output table has a row for every token that they read; others may speak in another vocabulary."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,9 @@ class Subject:
     @cached_property
     def small(self) -> SmallFiles:
         """Its small files."""
-        return SmallFiles(self.name, self.source, self.config, self.vocabulary, self.metadata)
+        shards = () if self.checkpoint is None else self.checkpoint.shards
+        file = next(iter(shards), "")
+        return SmallFiles(self.name, self.source, self.config, self.vocabulary, self.metadata, file)
 
     @cached_property
     def misshapen(self) -> list[Misshapen]:
@@ -87,10 +93,21 @@ class Subject:
 
     @cached_property
     def output(self) -> EmbeddingTable | None:
-        """The output table, where one is stored."""
+        """The output table, where one is stored, be it one with so few rows that `find_tables` takes it for none."""
         stored = () if self.tables is None else self.tables.stored
         found = next((table for table in stored if table.role == "output"), None)
+        found = self._unlikely_output if found is None else found
         return None if found is None or self.is_misshapen("output") or has_too_many_rows(found) else found
+
+    @cached_property
+    def _unlikely_output(self) -> EmbeddingTable | None:
+        """What a causal model stores under the name of an output table, whatever its rows."""
+        architecture = None if self.config is None else self.config.architecture
+        if self.tables is None or not CAUSAL.search(architecture or "") or self.is_gguf:
+            return None
+        tensor = named_output(self.tables.checkpoint)
+        is_table = tensor is not None and len(tensor.shape) == 2  # noqa: PLR2004 - rows, columns
+        return EmbeddingTable("output", tensor, self.tables.checkpoint) if tensor is not None and is_table else None
 
     @property
     def rows(self) -> int | None:
@@ -106,8 +123,9 @@ class Subject:
     @property
     def has_output(self) -> bool | None:
         """Whether an output table is stored, or None where that cannot be told."""
-        unknown = self.broken or self.is_misshapen("output")
-        return None if unknown and self.output is None else self.output is not None
+        known = self.tables is not None and any(table.role == "output" for table in self.tables.stored)
+        unknown = self.broken or self.is_misshapen("output") or self.output is not None
+        return True if known else None if unknown else False
 
     @cached_property
     def readable(self) -> tuple[EmbeddingTable, ...]:
@@ -149,8 +167,9 @@ class Subject:
 
     @cached_property
     def pad_ids(self) -> frozenset[int]:
-        """The ids of padding."""
-        return frozenset(special.id for special in self.special_ids if special.kind == "pad_token_id")
+        """The ids of padding, those of the parts of a composite model too."""
+        named = {special.id for special in self.special_ids if special.kind == "pad_token_id"}
+        return frozenset(named | set(_nested_ids({} if self.config is None else self.config.raw)))
 
     @cached_property
     def used_ids(self) -> dict[int, str]:
@@ -170,6 +189,15 @@ class Subject:
             if token is not None:
                 found[identity] = token.piece
         return found
+
+
+def _nested_ids(fields: Mapping[str, Any]) -> Iterator[int]:
+    """Yield the ids of padding in a config and in the configs inside it."""
+    for key, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _nested_ids(value)
+        elif key.endswith(("pad_token_id", "padding_idx")) and type(value) is int:
+            yield value
 
 
 def _decodes(table: EmbeddingTable) -> bool:

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterator
 
+from embtool.config import Config
 from embtool.errors import EmbtoolError
 from embtool.questions.check.rule import Found, Severity, rule, some
 from embtool.questions.check.shapes import Misshapen
 from embtool.questions.check.subject import Subject
+from embtool.questions.parts import left_out
 from embtool.table import EmbeddingTable
 
 WRAPPERS = re.compile(
@@ -22,8 +24,6 @@ FP8 = frozenset({"F8_E4M3", "F8_E5M2"})
 
 QUANTIZATION_FILES = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
 """Files of tools that say how they quantised beside config.json."""
-
-WEIGHT_FILES = (".safetensors", ".gguf")
 
 
 def _of(subject: Subject, kind: str) -> Iterator[Misshapen]:
@@ -217,9 +217,9 @@ def _odd_prefix(subject: Subject) -> Iterator[Found]:
     needs=("checkpoint",),
 )
 def _stray_weights(subject: Subject) -> Iterator[Found]:
-    left = [file for file in _left_out(subject) if not _is_rival(subject, file)]
+    assert subject.checkpoint is not None
+    left = [file for file in left_out(subject.source, subject.checkpoint) if not _is_rival(subject, file)]
     if left:
-        assert subject.checkpoint is not None
         yield Found(f"{some(left)} left out: the tables are read from {some(subject.checkpoint.shards)}", file=left[0])
 
 
@@ -238,20 +238,10 @@ def _stray_weights(subject: Subject) -> Iterator[Found]:
     needs=("checkpoint",),
 )
 def _rival_weights(subject: Subject) -> Iterator[Found]:
-    for file in _left_out(subject):
-        if _is_rival(subject, file):
-            assert subject.checkpoint is not None
-            yield Found(f"{file} lies beside the shards of an index ({some(subject.checkpoint.shards)})", file=file)
-
-
-def _left_out(subject: Subject) -> list[str]:
-    """List the weight files beside those that are read; none where a file was named itself."""
     assert subject.checkpoint is not None
-    shards = set(subject.checkpoint.shards)
-    if subject.is_gguf:
-        return []
-    files = [file for file in subject.source.files() if "/" not in file and file.endswith(WEIGHT_FILES)]
-    return [file for file in files if file not in shards] if shards & set(files) else []
+    for file in left_out(subject.source, subject.checkpoint):
+        if _is_rival(subject, file):
+            yield Found(f"{file} lies beside the shards of an index ({some(subject.checkpoint.shards)})", file=file)
 
 
 def _is_rival(subject: Subject, file: str) -> bool:
@@ -280,15 +270,21 @@ def _output_shape(subject: Subject) -> Iterator[Found]:
         own = None if subject.input is None else subject.input.shape[1]
     except EmbtoolError:
         return
-    stated = config.vocab_size if config is not None else None
-    wanted = subject.rows if stated is None else stated
-    if wanted is not None and rows not in (wanted, subject.rows):
-        said = f"vocab_size is {wanted:,} in {config.file}" if config is not None and stated else "the input table"
-        beside = "" if subject.rows is None or stated is None else f", the input table has {subject.rows:,} rows"
-        message = f"{tensor.name} has {rows:,} rows; {said}{beside if stated else f' has {wanted:,}'}"
+    stated = {} if config is None else {key: n for key, n in _sizes(config) if key.endswith("vocab_size")}
+    known = {subject.rows, *stated.values()} - {None}
+    if known and rows not in known:
+        said = [f"{key} is {number:,} in {config.file}" for key, number in stated.items()] if config is not None else []
+        said += [f"the input table has {subject.rows:,} rows"] if subject.rows is not None else []
+        yield Found(f"{tensor.name} has {rows:,} rows; {', '.join(said)}", file=tensor.shard, tensor=tensor.name)
+    widths = {own} if config is None else {own, config.hidden_size, config.embedding_size}
+    sizes = sorted(size for size in widths if size is not None)
+    if sizes and width not in sizes and width not in {2 * size for size in sizes}:  # Reformer predicts from two streams
+        message = f"the rows of {tensor.name} have {width:,} numbers, the model {some(sizes)}"
         yield Found(message, file=tensor.shard, tensor=tensor.name)
-    widths = {config.hidden_size, config.embedding_size} if config is not None else set()
-    known = sorted({own, *widths} - {None})  # type: ignore[type-var]
-    if known and width not in known:
-        message = f"the rows of {tensor.name} have {width:,} numbers, the model {some(known)}"
-        yield Found(message, file=tensor.shard, tensor=tensor.name)
+
+
+def _sizes(config: Config) -> Iterator[tuple[str, int]]:
+    """Yield the whole numbers of the language model's part of a config, with vocab_size as its family has it."""
+    if config.vocab_size is not None:
+        yield "vocab_size", config.vocab_size
+    yield from ((key, value) for key, value in config.text.items() if type(value) is int)
