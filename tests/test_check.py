@@ -292,6 +292,48 @@ def test_a_rule_that_meets_damage_stops_no_other(
     assert any("zero-rows was not looked at: page 3" in line for line in answer.of("warning"))
 
 
+HOSTILE: dict[str, dict[str, Any]] = {
+    "tokenizer.json": {"added_tokens": {"a": 1}, "model": {"type": "BPE", "vocab": {"a": 0, "b": 0}, "merges": []}},
+    "tokenizer_config.json": {
+        "added_tokens_decoder": {"9" * 5000: {"content": "x"}, "1": 5, "2": {"content": "\ud800"}},
+        "additional_special_tokens": [1, None, {"content": ["a"]}, "<é>"],
+        "chat_template": [{"template": 5}, None, 7],
+        "eos_token": {"content": None},
+        "pad_token": "\ud800",
+    },
+    "generation_config.json": {"eos_token_id": [True, None, "2", 10**30, -5], "bos_token_id": {"a": 1}},
+    "special_tokens_map.json": {"eos_token": [1], "additional_special_tokens": "x"},
+    "added_tokens.json": {"a": "b", "c": -1, "d": 10**40},
+    "vocab.json": {"a": None, "b": [], "c": 10**30},
+    "params.json": {"dim": 10**300, "n_layers": "x", "rope_theta": [], "yarn": 5, "vocab_size": True},
+}
+
+
+@pytest.mark.parametrize("file", HOSTILE)
+def test_small_files_of_any_shape_give_findings_and_no_traceback(run: Program, tmp_path: Path, file: str) -> None:
+    write_llama(tmp_path / "model")
+    (tmp_path / "model" / file).write_text(json.dumps(HOSTILE[file]))
+    for content in (None, b"[]", b"{", b"[" * 100_000, b"\xff\xfe"):
+        if content is not None:
+            (tmp_path / "model" / file).write_bytes(content)
+        answer = run("check", tmp_path / "model", "--deep", "--json")
+        assert answer.status in (0, 1), answer.errors
+        assert "Traceback" not in answer.errors
+        assert answer.document["looked"]
+
+
+@pytest.mark.parametrize("value", [10**400, -1, True, "x", [], {}, None, 1e308])
+def test_rope_settings_of_any_kind_give_no_traceback(run: Program, tmp_path: Path, value: Any) -> None:
+    write_llama(tmp_path / "base")
+    for key in ("factor", "original_max_position_embeddings", "unheard_of"):
+        shutil.rmtree(tmp_path / "model", ignore_errors=True)
+        scaling = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512, key: value}
+        write_llama(tmp_path / "model", rope_scaling=scaling, rope_parameters=scaling, text={"pad_token_id": value})
+        answer = run("check", tmp_path / "model", "--base", tmp_path / "base", "--json")
+        assert answer.status in (0, 1), answer.errors
+        assert answer.document["looked"]
+
+
 MARKERS = ("<|im_end|>", "<start_of_turn>", "<end_of_turn>", "<｜User｜>", "[|user|]", "[gMASK]", "</think>", "[/INST]")  # noqa: RUF001
 
 

@@ -17,6 +17,9 @@ ALWAYS = frozenset(
 )
 """Keys that are read, or known to be harmless, whatever the type."""
 
+LARGEST = 1e12
+"""No context is as long, and no factor as large."""
+
 NEARLY = 0.01
 """Relative difference of a factor and the ratio of two contexts that are one."""
 
@@ -81,19 +84,18 @@ def _rope_factor(subject: Subject) -> Iterator[Found]:
         return
     length = subject.config.max_position_embeddings
     for where, section, kind in _sections(subject):
-        original, factor = section.get("original_max_position_embeddings"), section.get("factor")
-        if original is None:
-            original = subject.config.text.get("original_max_position_embeddings")
-        known = all(isinstance(value, int | float) and value for value in (length, original, factor))
-        if kind != "yarn" or not known or "max_position_embeddings" not in subject.config.text:
+        inside = section.get("original_max_position_embeddings")
+        original = _number(subject.config.text.get("original_max_position_embeddings") if inside is None else inside)
+        factor = _number(section.get("factor"))
+        if kind != "yarn" or not length or "max_position_embeddings" not in subject.config.text:
             continue
-        assert length is not None
-        assert original is not None
-        assert factor is not None
-        ratio = length / original
-        if abs(ratio - factor) > NEARLY * factor:
-            message = (
-                f"{where}.factor is {factor:g}, and max_position_embeddings {length:,} is {ratio:.4g} × the original "
-                f"{original:,.0f}"
-            )
+        if original is not None and factor is not None and abs(length / original - factor) > NEARLY * factor:
+            ratio = f"max_position_embeddings {length:,} is {length / original:.4g} × the original {original:,.0f}"
+            message = f"{where}.factor is {factor:g}, and {ratio}"
             yield Found(message, file=subject.config.file, field=f"{where}.factor")
+
+
+def _number(value: object) -> float | None:
+    """Return a number that a context or a factor can be; None for anything else."""
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < LARGEST
+    return float(value) if usable and isinstance(value, int | float) else None

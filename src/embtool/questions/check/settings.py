@@ -36,7 +36,7 @@ def _params_differ(subject: Subject) -> Iterator[Found]:
     names = {FIELDS[key]: key for key in raw if key in FIELDS}
     for field, value in said.items():
         other = stated.get(field)
-        if isinstance(other, int | float) and value is not None and float(other) != float(value):
+        if isinstance(other, int | float) and value is not None and other != value:
             own = names[field]
             yield Found(f"{own} is {other:,} in {PARAMS}, {field} is {value:,} in {place}", file=PARAMS, field=own)
 

@@ -13,7 +13,7 @@ from embtool.config import Config
 from embtool.errors import EmbtoolError, told_of
 from embtool.source import Source
 from embtool.vocabulary import Vocabulary
-from embtool.vocabulary.files import TOKENIZER, decode_json
+from embtool.vocabulary.files import ID, TOKENIZER, decode_json
 
 GENERATION = "generation_config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -116,6 +116,14 @@ class SmallFiles:
         return self.json(TOKENIZER_CONFIG)
 
     @cached_property
+    def tokenizer_json(self) -> Mapping[str, Any]:
+        """tokenizer.json, where it is what the vocabulary was read from; empty where it is not."""
+        if self.vocabulary is None or self.vocabulary.file != TOKENIZER:
+            return {}
+        state = self.json(TOKENIZER)
+        return state if isinstance(state.get("model"), dict) else {}
+
+    @cached_property
     def special_ids(self) -> list[SpecialId]:
         """Token ids that files name; -1 stands for none."""
         places: list[tuple[str, Mapping[str, Any]]] = []
@@ -166,7 +174,7 @@ class SmallFiles:
         wanted: dict[str, str] = {}
         decoder = self.tokenizer_config.get("added_tokens_decoder")
         if isinstance(decoder, dict):
-            for key in sorted(filter(str.isdecimal, decoder), key=int):
+            for key in sorted(filter(ID.fullmatch, decoder), key=int):
                 wanted.setdefault(text_of(decoder[key]) or "", f"added_tokens_decoder in {TOKENIZER_CONFIG}")
         else:
             added = self.json(ADDED_FILE)

@@ -191,11 +191,15 @@ class Subject:
         return found
 
 
-def _nested_ids(fields: Mapping[str, Any]) -> Iterator[int]:
+MOST_NESTED = 4
+"""Configs inside each other: a composite of a composite has three."""
+
+
+def _nested_ids(fields: Mapping[str, Any], depth: int = 1) -> Iterator[int]:
     """Yield the ids of padding in a config and in the configs inside it."""
     for key, value in fields.items():
-        if isinstance(value, Mapping):
-            yield from _nested_ids(value)
+        if isinstance(value, Mapping) and depth < MOST_NESTED:
+            yield from _nested_ids(value, depth + 1)
         elif key.endswith(("pad_token_id", "padding_idx")) and type(value) is int:
             yield value
 

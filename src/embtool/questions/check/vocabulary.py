@@ -2,8 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from embtool.answers.text import percent, plural
 from embtool.categories import padding_ids
@@ -132,7 +131,7 @@ def _duplicate_token(subject: Subject) -> Iterator[Found]:
     if subject.is_gguf:
         return
     yield from _duplicates(subject, added=False)
-    pieces = _tokenizer_json(subject).get("model", {}).get("vocab")
+    pieces = subject.small.tokenizer_json.get("model", {}).get("vocab")
     if isinstance(pieces, dict):
         ids = Counter(pieces.values())
         twice = sorted(identity for identity, count in ids.items() if count > 1)
@@ -158,17 +157,6 @@ def _gguf_duplicate_token(subject: Subject) -> Iterator[Found]:
     yield from _duplicates(subject, added=True)
 
 
-def _tokenizer_json(subject: Subject) -> Mapping[str, Any]:
-    """Read tokenizer.json, where it is what the vocabulary was read from; empty where it is not."""
-    if subject.vocabulary is None or subject.vocabulary.file != TOKENIZER or not subject.source.has(TOKENIZER):
-        return {}
-    try:
-        state = json.loads(subject.source.read_file(TOKENIZER))
-    except (EmbtoolError, ValueError, RecursionError):
-        return {}
-    return state if isinstance(state, dict) and isinstance(state.get("model"), dict) else {}
-
-
 @rule(
     "added-id",
     Severity.WARNING,
@@ -186,14 +174,15 @@ def _tokenizer_json(subject: Subject) -> Mapping[str, Any]:
     needs=("vocabulary",),
 )
 def _added_id(subject: Subject) -> Iterator[Found]:
-    state = _tokenizer_json(subject)
+    state = subject.small.tokenizer_json
     pieces = state.get("model", {}).get("vocab")
     known = dict(pieces) if isinstance(pieces, dict) else {}
     if isinstance(pieces, list):
         known = {entry[0]: place for place, entry in reversed(list(enumerate(pieces))) if isinstance(entry, list)}
     size, given = len(pieces or ()), dict[str, int]()
     moved: list[tuple[str, int, int]] = []
-    for entry in state.get("added_tokens") or ():
+    listed = state.get("added_tokens")
+    for entry in listed if isinstance(listed, list) else ():
         content, said = entry.get("content"), entry.get("id")
         last = max(given.values(), default=-1)
         following = last + 1 if last >= size else size
