@@ -320,6 +320,26 @@ def test_a_bad_part_hides_none_of_the_others(
     assert "cannot be read" in shown.text
 
 
+def test_a_table_that_does_not_fit_hides_no_other(run: Program, tmp_path: Path) -> None:
+    rows = len(pieces()) + 1
+    tables = {
+        "model.embed_tokens.weight": float32_table(rows),
+        "lm_head.weight": ("U32", (rows, 2), bytes(8 * rows)),
+        "lm_head.scales": ("F32", (rows, 7), bytes(28 * rows)),
+        "lm_head.biases": ("F32", (rows, 7), bytes(28 * rows)),
+    }
+    settings = config(vocab_size=rows, quantization={"bits": 4, "group_size": 32})
+    write_single(tmp_path / "m", tables, config=settings, tokenizer=tokenizer_json())
+    answer = run("info", tmp_path / "m", "--json")
+    (broken,) = answer.document["broken"]
+    assert (answer.status, broken["part"]) == (6, "weights")
+    assert "lm_head.weight" in broken["message"]
+    assert [table["tensor"] for table in answer.document["tables"]] == ["model.embed_tokens.weight"]
+    document = run("check", tmp_path / "m", "--deep", "--json").document
+    assert [finding["rule"] for finding in document["findings"] if finding["severity"] == "error"] == ["damaged-shard"]
+    assert {"nonfinite-rows", "tokens-beyond-table"} <= set(document["looked"])
+
+
 def test_params_json_stands_for_a_config(run: Program, tmp_path: Path) -> None:
     write_single(tmp_path / "m", {"tok_embeddings.weight": float32_table(20)})
     params = {"dim": WIDTH, "n_layers": 2, "n_heads": 2, "vocab_size": -1, "rope_theta": 500000.0}

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from embtool.config import LARGEST
 from embtool.errors import ConfigError
 from embtool.positions import Rope, read_positions
 from embtool.questions.check.rule import Found, Severity, rule, some
@@ -122,7 +123,10 @@ def _stated(text: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if place and fields.get("type") is not None:
             found.setdefault("rope_type", {})[f"{place} as type"] = fields["type"]
     return {
-        name: {place: float(value) if type(value) is int else value for place, value in values.items()}
+        name: {
+            place: float(value) if type(value) is int and abs(value) < LARGEST else value
+            for place, value in values.items()
+        }
         for name, values in found.items()
         if len(values) > 1
     }
