@@ -226,13 +226,18 @@ def test_a_model_that_only_reads_has_no_end(run: Program, tmp_path: Path) -> Non
     assert not document["findings"]
 
 
-@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod.", "model._orig_mod.", "state_dict."])
+@pytest.mark.parametrize(
+    "prefix", ["_orig_mod.", "module.", "module._orig_mod.", "model._orig_mod.", "state_dict.", "base_model.model."]
+)
 def test_names_that_no_loader_knows(run: Program, tmp_path: Path, prefix: str) -> None:
     write_llama(tmp_path / "model")
     prefixed(prefix)(tmp_path / "model")
     (found,) = run("check", tmp_path / "model", "--json").document["findings"]
     assert (found["rule"], found["severity"]) == ("odd-prefix", "warning")
     assert prefix.removeprefix("model.") in found["message"]
+    (tmp_path / "model" / "adapter_config.json").write_text("{}")
+    adapter = run("check", tmp_path / "model", "--select", "odd-prefix", "--json").document["findings"]
+    assert bool(adapter) is (prefix != "base_model.model.")
     prefixed("language_model.language_model.")(tmp_path / "model")
     (found,) = run("check", tmp_path / "model", "--json").document["findings"]
     assert "language_model.language_model." in found["message"]

@@ -17,6 +17,9 @@ WRAPPERS = re.compile(
 )
 """What torch.compile, DataParallel, DeepSpeed, FSDP and Lightning put before or into the names of tensors."""
 
+ADAPTED = re.compile(r"^base_model\.model\.|\b(base_layer|original_module|modules_to_save(?:\.\w+)?)\.(?=weight$)")
+"""What PEFT puts into names, and takes away only where it reads an adapter, or merges one."""
+
 DOUBLED = re.compile(r"(?:^|\.)((language_model|text_model|transformer|backbone|base_model\.model)\.)\1")
 """A part of a path twice, one after the other, as a model saved from inside its own wrapper has it."""
 
@@ -192,8 +195,9 @@ def _says_how(subject: Subject) -> bool:
 def _odd_prefix(subject: Subject) -> Iterator[Found]:
     assert subject.checkpoint is not None
     told: dict[str, list[str]] = {}
+    is_adapter = subject.source.has("adapter_config.json")
     for name in subject.checkpoint.names:
-        wrapped = WRAPPERS.search(name)
+        wrapped = WRAPPERS.search(name) or (None if is_adapter else ADAPTED.search(name))
         doubled = DOUBLED.search(name)
         if wrapped is not None:
             told.setdefault(wrapped[0], []).append(name)
