@@ -109,7 +109,8 @@ def _tokens_beyond_table(subject: Subject) -> Iterator[Found | tuple[str, Iterab
     rows = subject.rows if subject.rows is not None else said
     if rows is None:
         return
-    beyond = subject.vocabulary.ids[subject.vocabulary.ids >= rows].tolist()
+    late = {identity for identity, _ in subject.small.late_tokens.values()}
+    beyond = [each for each in subject.vocabulary.ids[subject.vocabulary.ids >= rows].tolist() if each not in late]
     where = "the table has" if subject.rows is not None else "the config says"
     if beyond:
         message = f"{plural(len(beyond), 'token')} beyond the last row, {where} {rows:,} rows: {ids_in_words(beyond)}"
@@ -132,8 +133,9 @@ def _tokens_beyond_table(subject: Subject) -> Iterator[Found | tuple[str, Iterab
 def _padding_rows(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.vocabulary is not None
     assert subject.rows is not None
-    late = {identity for identity, _ in subject.small.late_tokens.values()}
-    padding = [row for row in padding_ids(subject.vocabulary, subject.rows) if row not in late]
+    told = {identity for identity, _ in subject.small.late_tokens.values()}  # by late-token, and by duplicate-token
+    told |= {identity for ids in subject.small.shadowed.values() for identity in ids}
+    padding = [row for row in padding_ids(subject.vocabulary, subject.rows) if row not in told]
     if padding and not is_foreign(len(padding), subject.rows):
         yield f"{plural(len(padding), 'row')} of {subject.rows:,} without a token: {ids_in_words(padding)}", padding
 

@@ -4,6 +4,8 @@ A GGUF file says the same in keys of its own, which are read as if they were fil
 """
 
 import contextlib
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +15,10 @@ from embtool.config import Config
 from embtool.errors import EmbtoolError, told_of
 from embtool.source import Source
 from embtool.vocabulary import Vocabulary
-from embtool.vocabulary.files import ID, TOKENIZER, decode_json
+from embtool.vocabulary.files import TOKENIZER, decode_json
+
+ID = re.compile(r"[0-9]{1,10}")
+"""How tokenizer_config.json writes a token id."""
 
 GENERATION = "generation_config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -173,19 +178,52 @@ class SmallFiles:
             return {}
         wanted: dict[str, str] = {}
         decoder = self.tokenizer_config.get("added_tokens_decoder")
-        if isinstance(decoder, dict):
+        if isinstance(decoder, dict) and self.tokenizer_json:  # without tokenizer.json they are the tokenizer's own
             for key in sorted(filter(ID.fullmatch, decoder), key=int):
                 wanted.setdefault(text_of(decoder[key]) or "", f"added_tokens_decoder in {TOKENIZER_CONFIG}")
-        else:
+        elif not isinstance(decoder, dict):
             added = self.json(ADDED_FILE)
             for text in sorted((text for text, value in added.items() if type(value) is int), key=added.__getitem__):
                 wanted.setdefault(text, ADDED_FILE)
         for special in self.special_texts:
             wanted.setdefault(special.text, special.place)
         wanted.pop("", None)
-        first = int(words.ids[-1]) + 1
-        new = [(text, place) for text, place in wanted.items() if not words.has_piece(text)]
-        return {text: (first + count, place) for count, (text, place) in enumerate(new)}
+        known = self._written_pieces if wanted else frozenset()
+        following = int(words.ids[-1]) + 1
+        found: dict[str, tuple[int, str]] = {}
+        for text, place in wanted.items():
+            if text in known:
+                continue
+            has_id = words.has_piece(text)
+            found[text] = (words.find_piece(text).id if has_id else following, place)
+            following += not has_id
+        return found
+
+    @cached_property
+    def _written_pieces(self) -> frozenset[str]:
+        """Every piece that the tokenizer's own file has, whatever is added when it is loaded."""
+        state = self.tokenizer_json
+        pieces = state["model"].get("vocab") if state else self.json("vocab.json")
+        listed = state.get("added_tokens")
+        added = (
+            [entry.get("content") for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+        )
+        if not state:
+            decoder = self.tokenizer_config.get("added_tokens_decoder")
+            added = [text_of(entry) for entry in decoder.values()] if isinstance(decoder, dict) else []
+        return frozenset([*_pieces(pieces), *(text for text in added if isinstance(text, str))])
+
+    @cached_property
+    def shadowed(self) -> dict[str, list[int]]:
+        """Pieces that tokenizer.json lists more than once, each with its places, of which the library takes one."""
+        state = self.tokenizer_json
+        listed = list(_pieces(state["model"].get("vocab"))) if state else []
+        several = {piece for piece, count in Counter(listed).items() if count > 1}
+        found: dict[str, list[int]] = {}
+        for place, piece in enumerate(listed):
+            if piece in several:
+                found.setdefault(piece, []).append(place)
+        return found
 
     @cached_property
     def chat_template(self) -> str:
@@ -205,6 +243,15 @@ class SmallFiles:
         if self.metadata.get("tokenizer.chat_template") is not None:
             return self.gguf_file
         return TEMPLATE if self.source.has(TEMPLATE) else TOKENIZER_CONFIG
+
+
+def _pieces(vocabulary: object) -> Iterator[str]:
+    """Yield the pieces of a vocabulary as tokenizer.json has it: a table from pieces to ids, or Unigram's list."""
+    if isinstance(vocabulary, dict):
+        yield from vocabulary
+    for entry in vocabulary if isinstance(vocabulary, list) else ():
+        if isinstance(entry, list) and entry and isinstance(entry[0], str):
+            yield entry[0]
 
 
 def _ids(value: object) -> list[int]:

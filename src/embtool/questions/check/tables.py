@@ -124,7 +124,7 @@ def _unread_table(subject: Subject) -> Iterator[Found]:
             tensor=each.tensor.name,
         )
     for table in (subject.input, subject.output):
-        if table is None:
+        if table is None or _lost_scale(subject, table):
             continue
         try:
             table.shape  # noqa: B018 - raises where rows cannot be decoded
@@ -150,13 +150,12 @@ def _unread_table(subject: Subject) -> Iterator[Found]:
 def _lost_quantization(subject: Subject) -> Iterator[Found]:
     assert subject.config is not None
     assert subject.tables is not None
-    packing = subject.config.packing
     for table in subject.tables.stored:
         tensor = table.tensor
         if table.role not in ("input", "output"):
             continue
-        if packing and not tensor.parts and tensor.dtype.name in FP8:
-            message = f"{tensor.name} holds codes of {tensor.dtype.name}, and no scale is stored beside it"
+        if _lost_scale(subject, table):
+            message = f"{tensor.name} holds codes of {tensor.dtype.name.split()[0]}, and no scale is stored beside it"
             yield Found(message, file=tensor.shard, tensor=tensor.name)
         elif tensor.parts and not tensor.stacked and _needs_config(table) and not _says_how(subject):
             message = f"{tensor.name} is packed ({tensor.dtype.name}), and {subject.config.file} does not say how"
@@ -165,6 +164,12 @@ def _lost_quantization(subject: Subject) -> Iterator[Found]:
         if not _says_how(subject):
             message = f"{each.tensor.name} {each.words}, and {subject.config.file} does not say so"
             yield Found(message, file=subject.config.file, field="quantization_config", tensor=each.tensor.name)
+
+
+def _lost_scale(subject: Subject, table: EmbeddingTable) -> bool:
+    """Tell whether a table holds 8-bit floats that the config says are scaled, and that have no scale."""
+    tensor, packing = table.tensor, {} if subject.config is None else subject.config.packing
+    return tensor.dtype.name.split()[0] in FP8 and not tensor.parts and (bool(packing) or tensor.dtype.decode is None)
 
 
 def _needs_config(table: EmbeddingTable) -> bool:

@@ -130,14 +130,19 @@ def _duplicates(subject: Subject, *, added: bool) -> Iterator[Found]:
 def _duplicate_token(subject: Subject) -> Iterator[Found]:
     if subject.is_gguf:
         return
-    yield from _duplicates(subject, added=False)
+    twice = subject.small.shadowed
+    if twice:
+        named = some(f"{piece!r} ({', '.join(map(str, ids))})" for piece, ids in twice.items())
+        ids = [each for same in twice.values() for each in same]
+        yield Found(f"{plural(len(twice), 'piece')} with more than one id: {named}", ids, file=TOKENIZER)
+    elif subject.vocabulary is not None and subject.vocabulary.file != TOKENIZER:
+        yield from _duplicates(subject, added=False)
     pieces = subject.small.tokenizer_json.get("model", {}).get("vocab")
     if isinstance(pieces, dict):
-        ids = Counter(pieces.values())
-        twice = sorted(identity for identity, count in ids.items() if count > 1)
-        if twice:
-            message = f"{plural(len(twice), 'id')} with more than one piece: {ids_in_words(twice)}"
-            yield Found(message, twice, file=TOKENIZER, field="model.vocab")
+        shared = sorted(identity for identity, count in Counter(pieces.values()).items() if count > 1)
+        if shared:
+            message = f"{plural(len(shared), 'id')} with more than one piece: {ids_in_words(shared)}"
+            yield Found(message, shared, file=TOKENIZER, field="model.vocab")
 
 
 @rule(
