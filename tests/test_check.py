@@ -3,115 +3,40 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from program import Program
-from small_models import (
-    BERT_WORDS,
-    END_OF_TEXT,
-    WIDTH,
-    Tensor,
-    added_token,
-    config,
-    digits,
-    float32,
-    pieces,
-    safetensors,
-    tokenizer_json,
-    write_json,
-    write_single,
+from mutations import (
+    BASES,
+    HEALTHY,
+    INPUT,
+    MUTATIONS,
+    NEAR,
+    OUTPUT,
+    ROWS,
+    START,
+    add_rows,
+    changed,
+    edit,
+    numbers,
+    prefixed,
+    put,
+    set_row,
+    write_gguf,
+    write_llama,
 )
+from program import Program
+from small_models import END_OF_TEXT, tokenizer_json, write_json
 
+from embtool.errors import FormatError
 from embtool.model import open_model
 from embtool.questions.check import ask_check
 from embtool.questions.check.rule import RULES, Severity
-
-START = "<|im_start|>"
-TEMPLATE = "{% for message in messages %}<|im_start|>{{ message.content }}<|endoftext|>{% endfor %}"
-ROWS = len(pieces()) + 2
-INPUT, OUTPUT = "model.embed_tokens.weight", "lm_head.weight"
-
-
-def numbers(kind: str, rows: int = ROWS) -> NDArray[np.float64]:
-    """Make rows of which no two are alike."""
-    return np.stack([digits(f"{kind} {row}", 30) for row in range(rows)]) / 64 + 0.5
-
-
-def tensor(values: NDArray[np.float64]) -> Tensor:
-    return ("F32", values.shape, float32(values))
-
-
-def write_llama(folder: Path, changes: dict[str, Tensor] | None = None, **settings: Any) -> None:
-    """Write a healthy chat model: sharded, untied, with a template and without padding."""
-    folder.mkdir(parents=True)
-    settings = {"vocab_size": ROWS, "eos_token_id": ROWS - 2, "bos_token_id": ROWS - 2, **settings}
-    write_json(folder / "config.json", config(**settings))
-    write_json(folder / "tokenizer.json", tokenizer_json({END_OF_TEXT: True, START: True}))
-    write_json(folder / "tokenizer_config.json", {"chat_template": TEMPLATE})
-    write_json(folder / "generation_config.json", {"eos_token_id": [ROWS - 2, ROWS - 1], "pad_token_id": -1})
-    tensors = {INPUT: tensor(numbers("input")), OUTPUT: tensor(numbers("output")), **(changes or {})}
-    weight_map = {}
-    for place, (name, written) in enumerate(tensors.items()):
-        (folder / f"part-{place}.safetensors").write_bytes(safetensors({name: written}))
-        weight_map[name] = f"part-{place}.safetensors"
-    write_json(folder / "model.safetensors.index.json", {"weight_map": weight_map})
-
-
-def write_tied(folder: Path) -> None:
-    settings = config(vocab_size=ROWS, tie_word_embeddings=True)
-    tokenizer = tokenizer_json({END_OF_TEXT: True, START: True})
-    write_single(folder, {INPUT: tensor(numbers("input"))}, config=settings, tokenizer=tokenizer)
-
-
-def write_gpt2(folder: Path) -> None:
-    rows = len(pieces()) + 1
-    tensors = {"wte.weight": tensor(numbers("input", rows)), "wpe.weight": tensor(numbers("position", 32))}
-    settings = {
-        "architectures": ["GPT2LMHeadModel"],
-        "model_type": "gpt2",
-        "vocab_size": rows,
-        "n_embd": WIDTH,
-        "n_layer": 2,
-        "n_head": 2,
-        "n_positions": 32,
-        "eos_token_id": rows - 1,
-    }
-    write_single(folder, tensors, config=settings, tokenizer=tokenizer_json())
-
-
-def write_bert(folder: Path) -> None:
-    values = numbers("input", len(BERT_WORDS))
-    values[0] = 0  # the padding token's, as it is initialised
-    tensors = {
-        "embeddings.word_embeddings.weight": tensor(values),
-        "embeddings.position_embeddings.weight": tensor(numbers("position", 8)),
-    }
-    settings = {
-        "architectures": ["BertModel"],
-        "model_type": "bert",
-        "vocab_size": len(BERT_WORDS),
-        "hidden_size": WIDTH,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "max_position_embeddings": 8,
-        "pad_token_id": 0,
-    }
-    write_single(folder, tensors, config=settings)
-    (folder / "vocab.txt").write_text("\n".join(BERT_WORDS) + "\n", encoding="utf-8")
-
-
-HEALTHY: dict[str, Callable[[Path], None]] = {
-    "llama": write_llama,
-    "tied": write_tied,
-    "gpt2": write_gpt2,
-    "bert": write_bert,
-}
 
 
 @pytest.fixture(scope="module")
@@ -141,115 +66,20 @@ def test_the_bundled_model_is_healthy(run: Program) -> None:
 # --- one mutation a rule ------------------------------------------------------------------------------------------
 
 
-def edit(file: Path, **changes: Any) -> None:
-    write_json(file, json.loads(file.read_text()) | changes)
-
-
-def put(folder: Path, name: str, values: NDArray[np.float64]) -> None:
-    """Replace a tensor of the model."""
-    index = json.loads((folder / "model.safetensors.index.json").read_text())
-    (folder / index["weight_map"][name]).write_bytes(safetensors({name: tensor(values)}))
-
-
-def changed(name: str, change: Callable[[NDArray[np.float64]], None], kind: str = "input") -> Callable[[Path], None]:
-    def mutate(folder: Path) -> None:
-        values = numbers(kind)
-        change(values)
-        put(folder, name, values)
-
-    return mutate
-
-
-def set_row(row: int, value: Any) -> Callable[[NDArray[np.float64]], None]:
-    def change(values: NDArray[np.float64]) -> None:
-        values[row] = value if not callable(value) else value(values)
-
-    return change
-
-
-def in_config(**changes: Any) -> Callable[[Path], None]:
-    return lambda folder: edit(folder / "config.json", **changes)
-
-
-def add_tokens(folder: Path) -> None:
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    tokenizer["added_tokens"].append(added_token(ROWS, "<tool>", special=False))
-    write_json(folder / "tokenizer.json", tokenizer)
-
-
-def drop_token(folder: Path) -> None:
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    piece = pieces()[-1]
-    del tokenizer["model"]["vocab"][piece]
-    tokenizer["model"]["merges"].pop()
-    write_json(folder / "tokenizer.json", tokenizer)
-
-
-def drop_output(folder: Path) -> None:
-    index = json.loads((folder / "model.safetensors.index.json").read_text())
-    del index["weight_map"][OUTPUT]
-    write_json(folder / "model.safetensors.index.json", index)
-
-
-def rename_input(folder: Path) -> None:
-    values = tensor(numbers("input"))
-    write_json(folder / "model.safetensors.index.json", {"weight_map": {"something.weight": "part-0.safetensors"}})
-    (folder / "part-0.safetensors").write_bytes(safetensors({"something.weight": values}))
-
-
-def cut(folder: Path) -> None:
-    file = folder / "part-1.safetensors"
-    file.write_bytes(file.read_bytes()[:-8])
-
-
-def other_template(folder: Path) -> None:
-    write_json(folder / "tokenizer_config.json", {"chat_template": [{"name": "x", "template": "<|user|>"}]})
-
-
-MUTATIONS: dict[str, tuple[str, Callable[[Path], None]]] = {
-    "missing-shard": ("llama", lambda folder: (folder / "part-1.safetensors").unlink()),
-    "damaged-shard": ("llama", cut),
-    "missing-table": ("llama", rename_input),
-    "tokens-beyond-table": ("llama", add_tokens),
-    "padding-rows": ("llama", drop_token),
-    "vocab-size": ("llama", in_config(vocab_size=ROWS + 4)),
-    "table-width": ("llama", in_config(hidden_size=32)),
-    "position-rows": ("gpt2", in_config(n_positions=64)),
-    "tied-but-different": ("llama", in_config(tie_word_embeddings=True)),
-    "untied-but-identical": ("llama", lambda folder: put(folder, OUTPUT, numbers("input"))),
-    "missing-output-table": ("llama", drop_output),
-    "special-id": ("llama", in_config(eos_token_id=ROWS + 99)),
-    "template-token": ("llama", other_template),
-    "rope-invalid": ("llama", in_config(rope_scaling={"rope_type": "unheard", "factor": 2.0})),
-    "rope-conflict": ("llama", in_config(rope_parameters={"rope_type": "default", "rope_theta": 500000.0})),
-    "rope-ignored": ("llama", in_config(partial_rotary_factor=0.5)),
-    "rope-unused": ("gpt2", in_config(rope_theta=10000.0)),
-    "nonfinite-rows": ("llama", changed(OUTPUT, set_row(7, np.nan), "output")),
-    "zero-rows": ("llama", changed(INPUT, set_row(7, 0.0))),
-    "identical-rows": ("llama", changed(INPUT, set_row(7, lambda values: values[9]))),
-    "untrained-special": ("llama", changed(INPUT, set_row(ROWS - 1, 0.0))),
-    "shrunk-table": ("llama", lambda _: None),
-    "moved-token": ("llama", lambda _: None),
-}
-"""For every rule the healthy model it is tried on, and what is done to it."""
-
-
 def test_every_rule_has_a_mutation() -> None:
     assert set(MUTATIONS) == set(RULES)
+    assert set(BASES) == {name for name, rule in RULES.items() if "base" in rule.needs}
 
 
-def write_larger_base(folder: Path) -> Path:
-    write_llama(folder, {INPUT: tensor(numbers("input", ROWS + 8))}, vocab_size=ROWS + 8)
-    return folder
-
-
-def write_other_ids(folder: Path) -> Path:
-    write_llama(folder)
-    write_json(folder / "tokenizer.json", tokenizer_json({START: True, END_OF_TEXT: True}))
-    return folder
-
-
-BASES = {"shrunk-table": write_larger_base, "moved-token": write_other_ids}
+@pytest.mark.parametrize("rule", NEAR)
+def test_a_sound_model_near_the_mutation_is_left_alone(run: Program, healthy: Path, tmp_path: Path, rule: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(healthy / MUTATIONS[rule][0], folder)
+    NEAR[rule](folder)
+    base = ("--base", BASES[rule][1](tmp_path / "base")) if rule in BASES else ()
+    answer = run("check", folder, "--deep", *base, "--level", "info", "--json")
+    assert rule in answer.document["looked"]
+    assert rule not in {finding["rule"] for finding in answer.document["findings"]}, answer.document["findings"]
 
 
 @pytest.mark.parametrize("rule", MUTATIONS)
@@ -258,7 +88,7 @@ def test_a_mutation_is_found_by_its_rule_alone(run: Program, healthy: Path, tmp_
     folder = tmp_path / "model"
     shutil.copytree(healthy / family, folder)
     mutate(folder)
-    base = ("--base", BASES[rule](tmp_path / "base")) if rule in BASES else ()
+    base = ("--base", BASES[rule][0](tmp_path / "base")) if rule in BASES else ()
     answer = run("check", folder, "--deep", *base, "--level", "info", "--json")
     assert {finding["rule"] for finding in answer.document["findings"]} == {rule}, answer.document["findings"]
     assert answer.status == 1
@@ -274,7 +104,7 @@ def test_the_tables_are_read_only_with_deep(run: Program, healthy: Path, monkeyp
     def refuse(*_: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("embtool.questions.check.subject.survey", refuse)
+    monkeypatch.setattr("embtool.questions.check.surveys.survey", refuse)
     run("check", healthy / "llama", "--json").ok()
     with pytest.raises(AssertionError):
         run("check", healthy / "llama", "--deep", "--json")
@@ -324,9 +154,9 @@ def test_rules_are_listed_and_explained(run: Program) -> None:
 
 def test_a_finding_on_a_terminal(run: Program, tmp_path: Path) -> None:
     write_llama(tmp_path / "model")
-    drop_token(tmp_path / "model")
+    add_rows(1)(tmp_path / "model")
     answer = run("check", tmp_path / "model", "-f", "table").ok()
-    assert f"info       padding-rows   1 row of {ROWS} without a token: ids {ROWS - 3}" in answer.text
+    assert f"info       padding-rows   1 row of {ROWS + 1} without a token: ids {ROWS}" in answer.text
     assert "1 info" in " ".join(answer.text.split())
 
 
@@ -376,6 +206,222 @@ def test_summaries_of_rules_are_wrapped_and_never_cut(run: Program, columns: str
 )
 def test_check_refuses(run: Program, arguments: tuple[str, ...], status: int, words: str) -> None:
     run("check", *arguments).refused(status, words)
+
+
+def test_an_id_with_two_pieces_is_told(run: Program, tmp_path: Path) -> None:
+    write_llama(tmp_path / "model")
+    tokenizer = json.loads((tmp_path / "model" / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary[list(vocabulary)[5]] = 6
+    (tmp_path / "model" / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (found,) = run("check", tmp_path / "model", "--select", "duplicate-token", "--json").document["findings"]
+    assert found["ids"] == [6]
+
+
+def test_a_model_that_only_reads_has_no_end(run: Program, tmp_path: Path) -> None:
+    write_llama(tmp_path / "model", architectures=["CLIPTextModel"], eos_token_id=2, bos_token_id=0)
+    (tmp_path / "model" / "generation_config.json").unlink()
+    document = run("check", tmp_path / "model", "--json").document
+    assert {"eos-differs", "ordinary-eos", "bos-differs"} <= set(document["skipped"])
+    assert not document["findings"]
+
+
+@pytest.mark.parametrize(
+    "prefix", ["_orig_mod.", "module.", "module._orig_mod.", "model._orig_mod.", "state_dict.", "base_model.model."]
+)
+def test_names_that_no_loader_knows(run: Program, tmp_path: Path, prefix: str) -> None:
+    write_llama(tmp_path / "model")
+    prefixed(prefix)(tmp_path / "model")
+    (found,) = run("check", tmp_path / "model", "--json").document["findings"]
+    assert (found["rule"], found["severity"]) == ("odd-prefix", "warning")
+    assert prefix.removeprefix("model.") in found["message"]
+    (tmp_path / "model" / "adapter_config.json").write_text("{}")
+    adapter = run("check", tmp_path / "model", "--select", "odd-prefix", "--json").document["findings"]
+    assert bool(adapter) is (prefix != "base_model.model.")
+    prefixed("language_model.language_model.")(tmp_path / "model")
+    (found,) = run("check", tmp_path / "model", "--json").document["findings"]
+    assert "language_model.language_model." in found["message"]
+
+
+@pytest.mark.parametrize(("rows", "width"), [(ROWS - 8, 16), (ROWS // 2, 16), (ROWS * 3, 16), (ROWS, 12)])
+def test_an_output_table_of_any_other_size(run: Program, tmp_path: Path, rows: int, width: int) -> None:
+    write_llama(tmp_path / "model")
+    put(tmp_path / "model", OUTPUT, np.resize(numbers("output", rows), (rows, width)))
+    (found,) = run("check", tmp_path / "model", "--json").document["findings"]
+    assert (found["rule"], found["tensor"]) == ("output-shape", OUTPUT)
+    assert f"{rows:,} rows" in found["message"] or f"{width} numbers" in found["message"]
+    edit(tmp_path / "model" / "config.json", decoder_vocab_size=rows, vocab_size=ROWS)
+    if width == 16 and abs(rows - ROWS) < 0.1 * ROWS:
+        assert run("check", tmp_path / "model", "--json").ok().document["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (0.0, "all zeros"),
+        (lambda values: np.delete(values, [ROWS - 1, ROWS - 2], 0).mean(axis=0), "the mean of the table"),
+        (3.25, "equal to each other"),
+        (lambda values: values[ROWS - 1] * 1.5, None),
+    ],
+)
+def test_how_the_rows_of_new_tokens_were_left(run: Program, tmp_path: Path, row: Any, words: str | None) -> None:
+    write_llama(tmp_path / "base")
+    write_json(tmp_path / "base" / "tokenizer.json", tokenizer_json({}))
+    write_llama(tmp_path / "model")
+
+    def both(values: Any) -> None:
+        new = [row(values) if callable(row) else row] * 2
+        values[ROWS - 2], values[ROWS - 1] = (new[0], new[1]) if words is not None else (values[0] * 1.5, new[1])
+
+    changed(INPUT, both)(tmp_path / "model")
+    options = ("--deep", "--select", "new-token-rows", "--json")
+    found = run("check", tmp_path / "model", "--base", tmp_path / "base", *options).document["findings"]
+    assert [each["ids"] for each in found] == ([] if words is None else [[ROWS - 2, ROWS - 1]])
+    assert all(str(words) in each["message"] and "'<|im_start|>'" in each["message"] for each in found)
+
+
+def test_a_rule_that_meets_damage_stops_no_other(
+    run: Program, healthy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: Any) -> None:
+        message = "page 3 of the table is damaged"
+        raise FormatError(message)
+
+    folder = tmp_path / "model"
+    shutil.copytree(healthy / "llama", folder)
+    MUTATIONS["bos-differs"][1](folder)
+    monkeypatch.setattr("embtool.questions.check.surveys.survey", break_down)
+    answer = run("check", folder, "--deep", "--json")
+    assert [each["rule"] for each in answer.document["findings"]] == ["bos-differs"]
+    assert "zero-rows" in answer.document["skipped"]
+    assert any("zero-rows was not looked at: page 3" in line for line in answer.of("warning"))
+
+
+HOSTILE: dict[str, dict[str, Any]] = {
+    "tokenizer.json": {"added_tokens": {"a": 1}, "model": {"type": "BPE", "vocab": {"a": 0, "b": 0}, "merges": []}},
+    "tokenizer_config.json": {
+        "added_tokens_decoder": {"9" * 5000: {"content": "x"}, "1": 5, "2": {"content": "\ud800"}},
+        "additional_special_tokens": [1, None, {"content": ["a"]}, "<é>"],
+        "chat_template": [{"template": 5}, None, 7],
+        "eos_token": {"content": None},
+        "pad_token": "\ud800",
+    },
+    "generation_config.json": {"eos_token_id": [True, None, "2", 10**30, -5], "bos_token_id": {"a": 1}},
+    "special_tokens_map.json": {"eos_token": [1], "additional_special_tokens": "x"},
+    "added_tokens.json": {"a": "b", "c": -1, "d": 10**40},
+    "vocab.json": {"a": None, "b": [], "c": 10**30},
+    "params.json": {"dim": 10**300, "n_layers": "x", "rope_theta": [], "yarn": 5, "vocab_size": True},
+}
+
+
+@pytest.mark.parametrize("file", HOSTILE)
+def test_small_files_of_any_shape_give_findings_and_no_traceback(run: Program, tmp_path: Path, file: str) -> None:
+    write_llama(tmp_path / "model")
+    (tmp_path / "model" / file).write_text(json.dumps(HOSTILE[file]))
+    for content in (None, b"[]", b"{", b"[" * 100_000, b"\xff\xfe"):
+        if content is not None:
+            (tmp_path / "model" / file).write_bytes(content)
+        answer = run("check", tmp_path / "model", "--deep", "--json")
+        assert answer.status in (0, 1), answer.errors
+        assert "Traceback" not in answer.errors
+        assert answer.document["looked"]
+
+
+@pytest.mark.parametrize("value", [10**400, -1, True, "x", [], {}, None, 1e308], ids=lambda value: str(value)[:9])
+def test_rope_settings_of_any_kind_give_no_traceback(run: Program, tmp_path: Path, value: Any) -> None:
+    write_llama(tmp_path / "base")
+    for key in ("factor", "original_max_position_embeddings", "unheard_of"):
+        shutil.rmtree(tmp_path / "model", ignore_errors=True)
+        scaling = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512, key: value}
+        write_llama(tmp_path / "model", rope_scaling=scaling, rope_parameters=scaling, text={"pad_token_id": value})
+        answer = run("check", tmp_path / "model", "--base", tmp_path / "base", "--json")
+        assert answer.status in (0, 1), answer.errors
+        assert answer.document["looked"]
+
+
+MARKERS = ("<|im_end|>", "<start_of_turn>", "<end_of_turn>", "<｜User｜>", "[|user|]", "[gMASK]", "</think>", "[/INST]")  # noqa: RUF001
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_markers_of_every_style(run: Program, tmp_path: Path, marker: str) -> None:
+    write_llama(tmp_path / "model")
+    tokens = {END_OF_TEXT: True, START: True, "<think>": False, "[INST]": False}
+    write_json(tmp_path / "model" / "tokenizer.json", tokenizer_json(tokens))
+    template = f"<|im_start|>{{{{ role }}}} <tools> </tools> [TOOL] {marker}"
+    write_json(tmp_path / "model" / "tokenizer_config.json", {"chat_template": template})
+    found = run("check", tmp_path / "model", "--select", "template-token", "--json").document["findings"]
+    assert [each["message"] for each in found] == [f"the chat template writes {marker}, which is not a token"]
+    write_json(tmp_path / "model" / "tokenizer.json", tokenizer_json({**tokens, marker: True}))
+    assert run("check", tmp_path / "model", "--select", "template-token", "--json").document["findings"] == []
+
+
+def test_a_table_that_cannot_be_decoded_hides_no_other(run: Program, healthy: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(healthy / "llama", folder)
+    changed(INPUT, set_row(7, np.nan))(folder)
+    MUTATIONS["unread-table"][1](folder)
+    document = run("check", folder, "--deep", "--json").document
+    assert [finding["rule"] for finding in document["findings"]] == ["nonfinite-rows", "unread-table"]
+    (folder / "tokenizer.json").write_bytes(b"{")
+    edit(folder / "config.json", rope_scaling={"rope_type": "unheard", "factor": 2.0})
+    document = run("check", folder, "--deep", "--json").document
+    found = [finding["rule"] for finding in document["findings"]]
+    assert set(found) == {"damaged-tokenizer", "rope-invalid", "nonfinite-rows", "unread-table"}
+
+
+def test_every_finding_says_what_to_do(run: Program, healthy: Path, tmp_path: Path) -> None:
+    assert all(rule.advice and rule.why for rule in RULES.values())
+    folder = tmp_path / "model"
+    shutil.copytree(healthy / "llama", folder)
+    MUTATIONS["flat-table"][1](folder)
+    (found,) = run("check", folder, "--json").document["findings"]
+    assert (found["file"], found["tensor"]) == ("part-0.safetensors", INPUT)
+    assert "FULL_STATE_DICT" in found["advice"]
+    shown = run("check", folder, "-f", "table")
+    text = " ".join(shown.text.split())
+    assert "To do: save again with the weights gathered" in text
+    assert f"{folder}: faulty: 1 error by " in text.replace("\n", "")
+    assert "sound as far as" in " ".join(run("check", healthy / "llama", "-f", "table").ok().text.split())
+    assert "To do: " in run("check", folder, "-f", "markdown").text
+
+
+def test_findings_as_sarif(run: Program, healthy: Path, tmp_path: Path) -> None:
+    folder = run.folder / "sound"
+    shutil.copytree(healthy / "llama", folder)
+    for rule in ("flat-table", "bos-differs", "tokenizers-differ"):
+        MUTATIONS[rule][1](folder)
+    assert run("check", "sound", "--level", "error", "--sarif", tmp_path / "x.sarif", "--tsv").status == 1
+    log = json.loads((tmp_path / "x.sarif").read_text("utf-8"))
+    assert log["version"] == "2.1.0"
+    (each,) = log["runs"]
+    rules = each["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == list(RULES)
+    assert {result["ruleId"]: result["level"] for result in each["results"]} == {
+        "flat-table": "error",
+        "bos-differs": "warning",
+        "tokenizers-differ": "warning",
+    }
+    for result in each["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+        (place,) = result["locations"]
+        assert (run.folder / place["physicalLocation"]["artifactLocation"]["uri"]).is_file()
+    schema = os.environ.get("EMBTOOL_TEST_SARIF")
+    if schema:  # SARIF's own: sarif-schema-2.1.0.json of its standard, or of npm's @microsoft/jest-sarif
+        jsonschema.validate(log, json.loads(Path(schema).read_text("utf-8")))
+
+
+def test_findings_about_a_gguf_file_stand_at_it(run: Program, tmp_path: Path) -> None:
+    write_gguf(run.folder / "converted", eos=5, template="{{ role }}<|im_end|>")
+    answer = run("check", "converted/model.gguf", "--sarif", tmp_path / "x.sarif", "--json")
+    found = {each["rule"]: each for each in answer.document["findings"]}
+    assert set(found) == {"ordinary-eos", "template-token"}
+    assert "tokenizer.ggml.eos_token_id in model.gguf is 5" in found["ordinary-eos"]["message"]
+    (each,) = json.loads((tmp_path / "x.sarif").read_text("utf-8"))["runs"]
+    places = {result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in each["results"]}
+    assert places == {"converted/model.gguf"}
+    write_gguf(run.folder / "converted", eos=ROWS + 9)
+    (found,) = run("check", "converted/", "--json").document["findings"]
+    assert found["rule"] == "special-id"
 
 
 @pytest.mark.parametrize("model", ["only-config/", "only-tokenizer/", "bare/"])

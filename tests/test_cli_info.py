@@ -10,7 +10,20 @@ import pytest
 from numpy.typing import NDArray
 from program import Program
 from safetensors.numpy import save_file
-from small_models import PADDING, WIDTH, bfloat16, config, table, texts, tokenizer_json, write_json, write_single
+from small_models import (
+    PADDING,
+    WIDTH,
+    Tensor,
+    bfloat16,
+    config,
+    float32,
+    pieces,
+    table,
+    texts,
+    tokenizer_json,
+    write_json,
+    write_single,
+)
 
 from embtool import open_model
 
@@ -263,3 +276,84 @@ def test_tying_is_told_in_the_same_words_everywhere(run: Program, name: str) -> 
     assert sentence in run("info", f"{name}/", "-f", "table").ok().text
     assert sentence in run("undertrained", "-m", f"{name}/", "--json").ok().document["why"]
     assert sentence[1:] in json.dumps(run("learn", "5", "-m", f"{name}/", "--json").ok().document)
+
+
+# --- one bad part hides nothing ---------------------------------------------------------------------------------------
+
+
+def float32_table(rows: int) -> Tensor:
+    return ("F32", (rows, WIDTH), float32(np.arange(rows * WIDTH, dtype=np.float64).reshape(rows, WIDTH)))
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1234\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "part", "words"),
+    [
+        ("tokenizer.json", LFS, "tokenizer", "a Git LFS pointer"),
+        ("tokenizer.json", b"<!doctype html>", "tokenizer", "an HTML or XML page"),
+        ("tokenizer.json", b"{", "tokenizer", "tokenizer.json"),
+        ("config.json", LFS, "config", "a Git LFS pointer"),
+        ("config.json", b"{", "config", "config.json"),
+        ("model.safetensors", LFS, "weights", "a Git LFS pointer"),
+        ("model.safetensors", b"\x10", "weights", "model.safetensors"),
+    ],
+)
+def test_a_bad_part_hides_none_of_the_others(
+    run: Program, tmp_path: Path, file: str, content: bytes, part: str, words: str
+) -> None:
+    tables = {"model.embed_tokens.weight": float32_table(len(pieces()) + 1)}
+    write_single(tmp_path / "m", tables, config=config(vocab_size=len(pieces()) + 1), tokenizer=tokenizer_json())
+    (tmp_path / "m" / file).write_bytes(content)
+    answer = run("info", tmp_path / "m", "--json")
+    assert answer.status == 6
+    (broken,) = answer.document["broken"]
+    assert broken["part"] == part
+    assert words in broken["message"]
+    assert words in answer.of("warning")[0]
+    assert bool(answer.document["tables"]) == (part != "weights")
+    assert (answer.document["vocabulary"] or {}).get("tokens") == (None if part == "tokenizer" else len(pieces()) + 1)
+    assert (answer.document["position"] is None) == (part == "config")
+    shown = run("info", tmp_path / "m", "-f", "table")
+    assert shown.status == 6
+    assert "cannot be read" in shown.text
+
+
+def test_a_table_that_does_not_fit_hides_no_other(run: Program, tmp_path: Path) -> None:
+    rows = len(pieces()) + 1
+    tables = {
+        "model.embed_tokens.weight": float32_table(rows),
+        "lm_head.weight": ("U32", (rows, 2), bytes(8 * rows)),
+        "lm_head.scales": ("F32", (rows, 7), bytes(28 * rows)),
+        "lm_head.biases": ("F32", (rows, 7), bytes(28 * rows)),
+    }
+    settings = config(vocab_size=rows, quantization={"bits": 4, "group_size": 32})
+    write_single(tmp_path / "m", tables, config=settings, tokenizer=tokenizer_json())
+    answer = run("info", tmp_path / "m", "--json")
+    (broken,) = answer.document["broken"]
+    assert (answer.status, broken["part"]) == (6, "weights")
+    assert "lm_head.weight" in broken["message"]
+    assert [table["tensor"] for table in answer.document["tables"]] == ["model.embed_tokens.weight"]
+    document = run("check", tmp_path / "m", "--deep", "--json").document
+    assert [finding["rule"] for finding in document["findings"] if finding["severity"] == "error"] == ["damaged-shard"]
+    assert {"nonfinite-rows", "tokens-beyond-table"} <= set(document["looked"])
+
+
+def test_params_json_stands_for_a_config(run: Program, tmp_path: Path) -> None:
+    write_single(tmp_path / "m", {"tok_embeddings.weight": float32_table(20)})
+    params = {"dim": WIDTH, "n_layers": 2, "n_heads": 2, "vocab_size": -1, "rope_theta": 500000.0}
+    (tmp_path / "m" / "params.json").write_text(json.dumps({**params, "use_scaled_rope": True}))
+    document = run("info", tmp_path / "m", "--json").ok().document
+    assert document["hidden_size"] == WIDTH
+    assert document["num_hidden_layers"] == 2
+    (layer,) = document["position"]["layers"]
+    assert (layer["rope_theta"], layer["rope_type"], layer["layout"]) == (500000.0, "llama3", "interleaved")
+    assert document["position"]["context_length"] is None
+    yarn = {"factor": 4, "original_max_position_embeddings": 4096, "beta": 16, "alpha": 2, "apply_scale": False}
+    (tmp_path / "m" / "params.json").write_text(json.dumps({**params, "yarn": yarn}))
+    (layer,) = run("info", tmp_path / "m", "--json").ok().document["position"]["layers"]
+    assert (layer["rope_type"], layer["factor"], layer["beta_fast"], layer["attention_factor"]) == ("yarn", 4, 16, 1)
+    (tmp_path / "m" / "params.json").write_text("[")
+    answer = run("info", tmp_path / "m", "--json")
+    assert (answer.status, answer.document["broken"][0]["part"]) == (6, "config")

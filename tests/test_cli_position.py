@@ -215,7 +215,12 @@ def test_a_model_without_a_config(run: Program) -> None:
 
 def test_a_broken_config_is_an_error_and_not_silence(run: Program, configs: Write) -> None:
     folder = configs(**config(rope_scaling={"rope_type": "xpos"}))
-    run("info", folder).refused(6, "rope_scaling.rope_type 'xpos' is not known")
+    answer = run("info", folder, "--json")
+    (broken,) = answer.document["broken"]
+    assert (answer.status, broken["part"]) == (6, "positions")
+    assert "rope_scaling.rope_type 'xpos' is not known" in broken["message"]
+    assert "rope_scaling.rope_type 'xpos' is not known" in answer.of("warning")[0]
+    run("rope", "-m", folder).refused(6, "rope_scaling.rope_type 'xpos' is not known")
 
 
 @pytest.mark.parametrize("arguments", [(), ("--pos", "1000"), ("--pos", "0..8"), ("--pos", "1", "--vector", "ones")])
@@ -252,7 +257,8 @@ def test_any_json_as_a_config_gives_an_answer_or_one_line(run: Program, tmp_path
     (folder / "config.json").write_text(json.dumps(raw), encoding="utf-8")
     for arguments in (("info", folder, "--json"), ("rope", "-m", folder, "--pos", "7", "--json")):
         answer = run(*arguments)
-        if answer.status == 0:
+        if answer.status == 0 or (arguments[0] == "info" and answer.out):
             assert answer.document["schema"] in ("embtool/info@1", "embtool/rope@1")
+            assert answer.status == (6 if answer.document.get("broken") else 0)
         else:
             answer.refused(3 if answer.status == 3 else 6)

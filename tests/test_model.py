@@ -18,7 +18,6 @@ from embtool.errors import (
     ConfigError,
     EmbtoolError,
     FileNotInModel,
-    FormatError,
     InvalidArgument,
     LocalFailure,
     ModelNotFound,
@@ -224,9 +223,15 @@ def test_a_folder_with_a_part_of_a_model(models: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"null", b"\xff", b"[" * 200_000, b'{"vocab_size": "x"}'])
 def test_a_broken_config_is_named(small: Path, content: bytes) -> None:
     model = Model(Memory({**files_of(small), "config.json": content}))
-    with pytest.raises(EmbtoolError, match=r"config\.json") as caught:
-        ask_info(model)
-    assert caught.value.exit_status == 6
+    card = ask_info(model)
+    (broken,) = card.to_dict()["broken"]
+    assert broken["part"] == "config"
+    assert "config.json" in broken["message"]
+    assert broken["status"] == card.status == 6
+    assert [table.role for table in card.tables] == ["input", "output"]
+    assert card.vocabulary is not None
+    with pytest.raises(EmbtoolError, match=r"config\.json"):
+        _ = model.positions
 
 
 def test_a_config_of_another_size_does_not_win_over_the_tensor(small: Path) -> None:
@@ -254,8 +259,12 @@ def test_hostile_headers_cost_little() -> None:
 def test_a_shard_that_is_cut_is_named(small: Path) -> None:
     files = files_of(small)
     files["model-00002-of-00002.safetensors"] = files["model-00002-of-00002.safetensors"][:-1]
-    with pytest.raises(FormatError, match=r"model-00002-of-00002\.safetensors of memory is truncated"):
-        ask_info(Model(Memory(files)))
+    card = ask_info(Model(Memory(files)))
+    (broken,) = card.to_dict()["broken"]
+    assert "model-00002-of-00002.safetensors of memory is truncated" in broken["message"]
+    assert card.status == 6
+    assert [table.role for table in card.tables] == ["input"]
+    assert card.vocabulary is not None
 
 
 def test_what_a_notebook_shows_of_a_model() -> None:

@@ -34,7 +34,6 @@ from embtool.errors import (
     ModelNotFound,
     NoVocabulary,
     TableNotFound,
-    UnsupportedFormat,
     told_of,
 )
 from embtool.formats import (
@@ -47,7 +46,9 @@ from embtool.formats import (
     whole_tables,
 )
 from embtool.formats.folders import hint_of_folders
+from embtool.impostors import LONGEST_MAGIC, seems
 from embtool.metric import Metric
+from embtool.params import PARAMS, parse_params
 from embtool.places import is_folder, is_there
 from embtool.positions import Positions, Rope, UnknownPositions, read_positions
 from embtool.settings import BUNDLED
@@ -55,6 +56,7 @@ from embtool.source import CONFIG_LIMIT, Below, Confirm, Folder, Progress, Sourc
 from embtool.table import EmbeddingTable, TableReader, Tables, find_tables
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Vocabulary, read_vocabulary, read_vocabulary_file
+from embtool.vocabulary.files import MODEL_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -82,6 +84,9 @@ if TYPE_CHECKING:
     from embtool.rope import Layout, Precision
 
 CONFIG = "config.json"
+
+TOKENIZERS = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", *MODEL_FILES)
+"""Files of tokenizers, in which something else may be found."""
 
 NOT_OF_TOKENS = ("position", "token_type", "relative")
 """The roles of tables whose rows are something else than tokens."""
@@ -157,15 +162,23 @@ class Model:
             try:
                 data = self.source.read_file(CONFIG, CONFIG_LIMIT)
             except FileNotInModel:
-                return self._described.read_config() if self._described is not None else None
+                return self._config_without_file()
+            if (other := seems(data)) is not None:
+                raise ConfigError(f"{CONFIG} is not JSON: it looks like {other}")
             return parse_config_text(data, file=CONFIG)
+
+    def _config_without_file(self) -> Config | None:
+        """Its config where there is no config.json: what its weights say, or params.json beside them."""
+        if self._described is not None:
+            return self._described.read_config()
+        return parse_params(self.source.read_file(PARAMS, CONFIG_LIMIT)) if self.source.has(PARAMS) else None
 
     @cached_property
     def _described(self) -> SelfDescribing | None:
         """Its checkpoint, where that brings a config and a vocabulary of its own."""
         try:
             checkpoint = self.checkpoint
-        except (TableNotFound, UnsupportedFormat):
+        except (TableNotFound, FormatError):
             if self._file is not None:
                 raise
             return None
@@ -193,11 +206,21 @@ class Model:
                     return own
             try:
                 return read_vocabulary(self.source)
+            except FormatError as error:
+                raise self._named(error) from error
             except (NoVocabulary, MissingExtra):
                 own = self._described.read_vocabulary() if self._described is not None else None
                 if own is None:
                     raise
                 return own
+
+    def _named(self, error: FormatError) -> FormatError:
+        """Say of a tokenizer's file that is something else what it looks like."""
+        for file in TOKENIZERS:
+            if file in error.message and self.source.has(file):
+                other = seems(self.source.head(file, LONGEST_MAGIC))
+                return error if other is None else FormatError(f"{file} is no tokenizer: it looks like {other}")
+        return error
 
     @property
     def vocabulary_if_any(self) -> Vocabulary | None:

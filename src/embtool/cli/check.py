@@ -1,13 +1,18 @@
 """`embtool check`: is the table healthy, and does it fit its tokenizer?"""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from embtool.cli import completion
 from embtool.cli.options import ModelName, ModelOptions, OutputOptions
+from embtool.model import Model
+from embtool.places import is_file
 from embtool.questions.check import ask_check, explain_rule, list_rules
 from embtool.questions.check.rule import RULES, Severity
+from embtool.questions.check.sarif import to_sarif
+from embtool.replacing import whole
 
 FOUND = 1
 """The exit status when a rule found something at or above the level."""
@@ -26,7 +31,7 @@ def run(
         typer.Option(
             metavar="MODEL",
             autocompletion=completion.models,
-            help="The model it was made from: rows and ids must be kept.",
+            help="The model it was made from: rows, ids and positions must be kept.",
         ),
     ] = None,
     select: Annotated[
@@ -55,6 +60,10 @@ def run(
         ),
     ] = None,
     rules: Annotated[bool, typer.Option("--rules", help="List every rule.")] = False,
+    sarif: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the findings as SARIF 2.1.0 too, for code hosts; replaces the file."),
+    ] = None,
     model: ModelOptions,
     output: OutputOptions,
 ) -> None:
@@ -70,10 +79,23 @@ def run(
         output.emit(list_rules())
         return
     before = None if base is None else model.open_named(base)
-    report = ask_check(model.open(named), base=before, deep=deep, select=_split(select), ignore=_split(ignore))
+    opened = model.open(named)
+    report = ask_check(opened, base=before, deep=deep, select=_split(select), ignore=_split(ignore))
     output.emit(report)
+    if sarif is not None:
+        with whole(sarif) as file:
+            file.write(to_sarif(report.findings, _folder(opened)).encode())
     if report.at_least(level):
         raise typer.Exit(FOUND)
+
+
+def _folder(model: Model) -> str:
+    """Return where a model's files are, from the working folder; nothing for one that is elsewhere."""
+    place = Path(model.name)
+    if not model.source.local or place.is_absolute():
+        return ""
+    folder = place.parent if is_file(place) else place
+    return "" if folder == Path() else folder.as_posix()
 
 
 def _split(names: Names) -> list[str]:

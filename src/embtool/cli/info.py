@@ -36,7 +36,8 @@ def run(
     """Tell what a model's embedding tables are, from config.json and headers; the weights are never read.
 
     Shape, dtype, size and file of every table; whether input and output are tied; which rows no token has; how
-    positions work; the context length.
+    positions work; the context length. A part that cannot be read is told, and the others are shown: the exit status is
+    then that part's.
     """
     asked = [*(typed or ()), *(model.models or ())]
     names = list(read_lines()) if asked == ["-"] else asked
@@ -44,6 +45,7 @@ def run(
     if default is not None:
         names = [default.name]
     failed: list[str] = []
+    statuses: list[int] = []
     opened: dict[str, Model] = {}
 
     def look(name: str) -> InfoAnswer | EmbtoolError:
@@ -57,6 +59,7 @@ def run(
     def answers() -> Iterator[Answer | Failure]:
         for name, found in zip(names, in_order(names, look, SIDE_BY_SIDE), strict=True):
             if isinstance(found, InfoAnswer):
+                statuses.append(found.status)
                 yield found
                 continue
             if len(names) == 1:
@@ -69,5 +72,6 @@ def run(
     output.emit(alone if isinstance(alone, Answer) else answers(), blank=InfoAnswer)
     if explain.explain:
         explain_info(next(opened[name] for name in names if name not in failed), model.reached).show(output.format)
-    if failed:
-        raise typer.Exit(NOT_FOUND)
+    status = NOT_FOUND if failed else max(statuses, default=0)
+    if status:
+        raise typer.Exit(status)

@@ -25,6 +25,9 @@ INDEX_SUFFIX = ".safetensors.index.json"
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
+CUT_FILES = ("consolidated.", "mp_rank_")
+"""How files are called whose tensors were cut for several devices: Meta's, and Megatron's."""
+
 FIRST_GUESS = 100_000
 """Bytes read first when nothing is known of a header: 97 % of all headers fit
 (https://huggingface.co/docs/safetensors/metadata_parsing)."""
@@ -242,9 +245,18 @@ class SafetensorsCheckpoint(Checkpoint):
             self._headers[shard] = read_header(self.source, shard)
             for name in self._headers[shard]:
                 if name in weight_map:
-                    raise FormatError(f"tensor {name} is in two shards: {weight_map[name]} and {shard}")
+                    raise self._twice(name, weight_map[name], shard)
                 weight_map[name] = shard
         return weight_map
+
+    def _twice(self, name: str, first: str, second: str) -> FormatError:
+        """Say that two files hold one tensor: pieces of it, where a model was cut for several devices."""
+        shape = " × ".join(map(str, self._headers[second][name].shape)) or "scalar"
+        message = f"tensor {name} is in two shards: {first} and {second}"
+        cut = all(shard.startswith(CUT_FILES) for shard in (first, second))
+        why = f", {shape} there: each is a piece of the tensor, cut for several devices" if cut else ""
+        hint = "put the pieces together first, with the converter of the model's family" if cut else None
+        return FormatError(message + why, hint=hint)
 
 
 def parse_index(text: bytes, *, file: str) -> dict[str, str]:

@@ -9,8 +9,9 @@ import numpy as np
 
 from embtool.answers import Card, Section, python, value
 from embtool.answers.text import count, percent, plural, size
-from embtool.errors import EmbtoolError, FileNotInModel, MissingExtra, NoVocabulary, TableNotFound, told_of
+from embtool.errors import ConfigError, EmbtoolError, FileNotInModel, told_of
 from embtool.formats.folders import hint_of_folders
+from embtool.questions.parts import left_out, open_parts
 from embtool.questions.positions import ModelPositions, describe_positions, position_lines
 from embtool.questions.size import ConfigTable, Totals, weigh
 from embtool.table import EmbeddingTable, Tables, Tying
@@ -25,6 +26,9 @@ LISTED_RANGES = 8
 
 COUNTS = ("num_hidden_layers", "num_attention_heads", "num_key_value_heads")
 """Keys of what a config counts."""
+
+SIDES = 2
+"""Dimensions of a table: rows and columns."""
 
 MOST_HEADERS = 64
 """Files of a model on a hub whose headers are asked for: each costs two requests, and a hub allows some hundreds."""
@@ -123,6 +127,16 @@ class Cost:
     bytes: int
 
 
+@dataclass(frozen=True)
+class BrokenPart:
+    """A part that cannot be read."""
+
+    part: str = value("config, tokenizer, weights or positions")
+    message: str = value("what is wrong with it")
+    hint: str | None = value("what to try")
+    status: int = value("the exit status that stands for it")
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class InfoAnswer(Card):
     """What is known of a model; a part that it lacks is None."""
@@ -152,8 +166,20 @@ class InfoAnswer(Card):
     vocabulary: VocabularyInfo | None = value("its tokens, held against the table's rows")
     position: ModelPositions | None = value("how it knows the order of tokens")
     cost: Cost = value("what reading has cost so far")
-    vocab_size: int | None = python()
+    broken: tuple[BrokenPart, ...] | None = value(
+        "the parts that cannot be read, each with what is wrong with it", optional=True, default=None
+    )
+    left_out: tuple[str, ...] | None = value(
+        "weight files of a local folder that lie beside those that are read", optional=True, default=None
+    )
+    vocab_size: int | None = python(default=None)
     notes: tuple[str, ...] = python(default=())
+    warnings: tuple[str, ...] = python(default=())
+
+    @property
+    def status(self) -> int:
+        """The exit status of what is broken, 0 where nothing is."""
+        return max((part.status for part in self.broken or ()), default=0)
 
     def title(self) -> str:
         """Return its name."""
@@ -184,11 +210,12 @@ class InfoAnswer(Card):
     def sections(self) -> Sequence[Section]:
         """Return the model, its tables, its vocabulary, its positions."""
         tables = [line for table in self.tables for line in table.lines()]
+        broken = self._broken_lines("weights")
         return [
             Section("model", self._model_lines()),
-            Section("tables", [*(tables or self._lines_without_weights()), *self._tied_lines()]),
-            Section("vocabulary", self._vocabulary_lines()),
-            Section("position", position_lines(self.position)),
+            Section("tables", [*(tables or self._lines_without_weights()), *broken, *self._tied_lines()]),
+            Section("vocabulary", self._broken_lines("tokenizer") or self._vocabulary_lines()),
+            Section("position", self._broken_lines("config", "positions") or position_lines(self.position)),
         ]
 
     def _model_lines(self) -> list[tuple[str, str]]:
@@ -199,6 +226,8 @@ class InfoAnswer(Card):
             lines.append(("commit", f"{self.commit}{f' ({self.revision})' if self.revision else ''}"))
         if self.format is not None:
             lines.append(("weights", f"{self.format}, {plural(self.shards, 'file')}"))
+        if self.left_out:
+            lines.append(("left out", ", ".join(self.left_out)))
         if self.totals is not None:
             lines.append(("size", self.totals.line()))
         if self.hidden_size is not None:
@@ -215,8 +244,12 @@ class InfoAnswer(Card):
             lines.append(("heads", f"{count(self.num_attention_heads)}{shared}{wide}"))
         return lines
 
+    def _broken_lines(self, *names: str) -> list[tuple[str, str]]:
+        """Say what is wrong with parts, where something is."""
+        return [("cannot be read", part.message) for part in self.broken or () if part.part in names]
+
     def _lines_without_weights(self) -> list[tuple[str, str]]:
-        if self.format is not None:
+        if self.format is not None or self._broken_lines("weights"):
             return []
         return self.by_config.lines() if self.by_config is not None else [("none", "no weights here")]
 
@@ -255,34 +288,39 @@ class InfoAnswer(Card):
 def ask_info(model: "Model") -> InfoAnswer:
     """Put together what is known of a model, from config.json and headers; no weights are read.
 
+    A part that cannot be read is told in `broken`; the others are as always.
+
     Raises:
         FileNotInModel: it has neither a config nor weights nor a tokenizer.
     """
-    notes: list[str] = []
-    config, tables = model.config, None
-    try:
-        tables = model.tables
-    except TableNotFound as error:
-        notes.append(error.message)
-    vocabulary = None
-    try:
-        vocabulary = model.vocabulary
-    except MissingExtra as error:
-        notes.append(f"{error.message}: {error.hint}")
-    except NoVocabulary:
-        pass
-    if config is None and tables is None and vocabulary is None:
+    parts = open_parts(model)
+    config, tables, vocabulary = parts.config, parts.tables, parts.vocabulary
+    if parts.is_empty and parts.damage:
+        raise next(iter(parts.damage.values()))[0]  # nothing is left to be shown
+    if parts.is_empty:
         raise FileNotInModel(
             f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model",
             hint=hint_of_folders(model.source),
         )
-    if config is None:
+    notes = list(parts.notes)
+    if config is None and "config" not in parts.damage:
         notes.append(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
     totals = _totals(model, tables, notes)
+    local = model.source.local
     found = tables.stored if tables is not None else ()
-    position = describe_positions(model, found[0].tensor.dtype.name if found else None)
+    dtype = found[0].tensor.dtype.name if found else None
+    position = None
+    try:
+        position = None if config is None else describe_positions(model, dtype)
+    except ConfigError as error:
+        parts.damage["positions"] = [error]
+    broken = tuple(
+        BrokenPart(part, error.message, error.hint, error.exit_status)
+        for part, errors in parts.damage.items()
+        for error in errors
+    )
     of_tokens = (table.tensor.shape for table in found if table.role in ("input", "output"))
-    rows = next((shape[0] for shape in of_tokens if shape), None)
+    rows = next((shape[0] for shape in of_tokens if len(shape) == SIDES and all(shape)), None)
     return InfoAnswer(
         model=model.name,
         revision=model.source.revision,
@@ -292,8 +330,8 @@ def ask_info(model: "Model") -> InfoAnswer:
         hidden_size=getattr(config, "hidden_size", None),
         **{key: getattr(config, key, None) for key in COUNTS},
         head_dim=getattr(config, "query_dim", None),
-        format=model.checkpoint.format if tables is not None else None,
-        shards=len(model.checkpoint.shards) if tables is not None else 0,
+        format=tables.checkpoint.format if tables is not None else None,
+        shards=len(tables.checkpoint.shards) if tables is not None else 0,
         totals=totals,
         tables=tuple(TableInfo.of(table, totals) for table in found),
         by_config=ConfigTable.of(config) if config is not None and tables is None else None,
@@ -301,8 +339,11 @@ def ask_info(model: "Model") -> InfoAnswer:
         vocabulary=_vocabulary(vocabulary, rows),
         position=position,
         cost=Cost(model.source.cost.requests, model.source.cost.bytes),
+        broken=broken or None,
+        left_out=tuple(left_out(model.source, model.checkpoint)) or None if tables is not None and local else None,
         vocab_size=config.vocab_size if config is not None else None,
         notes=tuple(notes),
+        warnings=tuple(f"{part.part}: {part.message}{f' ({part.hint})' if part.hint else ''}" for part in broken),
     )
 
 

@@ -282,7 +282,7 @@ def _default_lines(rope: Rope) -> Lines:
     by_origin: dict[str, list[str]] = {}
     for name in DEFAULTED:
         for origin in dict.fromkeys(layer.origins.get(name, "") for layer in rope.layers):
-            if origin.startswith(("class default", NOT_IN_FILE)):
+            if origin.startswith(("class default", "llama.cpp's default", NOT_IN_FILE)):
                 by_origin.setdefault(origin.removeprefix(f"{NOT_IN_FILE}; "), []).append(name)
     return [("not in file", f"{', '.join(names)}: {origin}") for origin, names in by_origin.items()]
 

@@ -1,8 +1,9 @@
 """Is the table healthy, and does it fit its tokenizer and its config? A linter for embedding tables.
 
-Floors, from the bottom: `subject` (a model as far as it could be opened), `rule` (what a rule is), then the rules by
-theme: `files`, `tokens`, `numbers`. To add a rule: one function under `@rule`, and in its test a model in which it
-alone finds something.
+Floors, from the bottom: `small_files`, `shapes` and `surveys` (what the parts of a model say), `subject` (a model as
+far as it could be opened), `rule` (what a rule is), then the rules by theme: `files`, `tables`, `vocabulary`, `tokens`,
+`special`, `rotations`, `settings` (params.json), `numbers`, `base`; and `sarif`, findings for code hosts. To add a
+rule: one function under `@rule`, and in its test a model in which it alone finds something.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,20 +12,24 @@ from typing import TYPE_CHECKING
 
 from embtool.answers import Block, Card, Column, Listing, Section, column, context, python, records, value
 from embtool.answers.text import plural
-from embtool.errors import EmbtoolError, FileNotInModel, FormatError, InvalidArgument, TableNotFound, UnsupportedFormat
+from embtool.errors import ConfigError, FileNotInModel, FormatError, InvalidArgument
 from embtool.formats.folders import hint_of_folders
-from embtool.questions.check import files, numbers, tokens
-from embtool.questions.check.rule import RULES, SEVERITY_STYLES, Finding, Rule, Severity
-from embtool.questions.check.subject import Subject, Surveys
-from embtool.table import has_too_many_rows
+from embtool.questions.check import base as base_rules
+from embtool.questions.check import files, numbers, rotations, settings, special, tables, tokens, vocabulary
+from embtool.questions.check.rule import ORDER, RULES, SEVERITY_STYLES, Finding, Rule, Severity
+from embtool.questions.check.subject import Subject
+from embtool.questions.check.surveys import Surveys
+from embtool.questions.parts import open_parts
 
 if TYPE_CHECKING:
     from embtool.model import Model
 
-ORDER = (Severity.INFO, Severity.WARNING, Severity.ERROR)
+THEMES = (files, tables, vocabulary, tokens, special, rotations, settings, numbers, base_rules)
+"""The modules of rules, in the order in which they are listed and run."""
 
-THEMES = (files, tokens, numbers)
-"""The modules of rules, in the order in which they are run."""
+_NAMES = [theme.__name__ for theme in THEMES]
+for _rule in sorted(RULES.values(), key=lambda each: _NAMES.index(each.look.__module__)):
+    RULES[_rule.name] = RULES.pop(_rule.name)
 
 LACKING = {
     "surveys": "only with --deep",
@@ -32,6 +37,12 @@ LACKING = {
     "vocabulary": "the model has no tokenizer",
     "config": "the model has no config.json",
     "positions": "the position settings cannot be read",
+    "gguf": "it is no GGUF file",
+    "generates": "the model writes no text",
+    "input": "there is no input table that can be read",
+    "output": "there is no output table that can be read",
+    "has_input": "what stands in the place of the input table is told by another rule",
+    "has_output": "what stands in the place of the output table is told by another rule",
 }
 """Why a rule was not looked at, by what it needs; everything else is a part of the weights."""
 
@@ -64,22 +75,36 @@ class CheckAnswer(Listing[Finding]):
         """Yield a line for each finding, a summary, and what was not looked at."""
         unread = [f"not looked at without --deep: {', '.join(self.unread)}"] if self.unread else []
         (block,) = super().blocks()
-        yield replace(block, after=[self._summary(), *unread])
+        yield replace(block, after=[*self._advice(), self._summary(), *unread])
+
+    def _advice(self) -> list[str]:
+        """Say of each rule that found a fault what follows, and what to do."""
+        faults = self.at_least(Severity.WARNING)
+        said = {(found.rule, found.advice): f"{found.rule}: {found.why}" for found in faults}
+        return [f"{what} To do: {advice}." if advice else what for (_, advice), what in said.items()]
 
     def _summary(self) -> str:
-        """Say how many findings there are, and how many rules were looked at."""
+        """Say in one line how the model stands, by how many rules, and why others were not looked at."""
         severities = [found.severity for found in self.findings]
         counts = [
             f"{severities.count(Severity.INFO)} info"
             if severity is Severity.INFO
             else plural(severities.count(severity), severity.value)
             for severity in reversed(ORDER)
+            if severity in severities
         ]
-        nothing = "nothing found" if self.looked else "nothing looked at"
-        found = ", ".join(counts) if self.findings else nothing
+        worst = max(severities, key=ORDER.index, default=Severity.INFO)
+        verdict = {Severity.ERROR: "faulty", Severity.WARNING: "doubtful", Severity.INFO: "sound"}[worst]
+        if not self.looked:
+            return f"{self.model}: nothing looked at; {plural(len(self.skipped), 'rule')} skipped"
+        found = ", ".join(counts) or "nothing found"
+        as_far = f" as far as {plural(len(self.looked), 'rule')} can tell" if verdict == "sound" else ""
+        looked = "" if as_far else f" by {plural(len(self.looked), 'rule')}"
         skipped = len(self.skipped) - len(self.unread)
-        unread = f", {len(self.unread)} only with --deep" if self.unread else ""
-        return f"{self.model}: {found}; {len(self.looked)} rules looked at, {skipped} skipped{unread}"
+        rest = {"do not apply": skipped, "only with --deep": len(self.unread)}
+        others = ", ".join(f"{number} {why}" for why, number in rest.items() if number)
+        left = f"; of the other rules {others}" if others else ""
+        return f"{self.model}: {verdict}{as_far}: {found}{looked}{left}"
 
 
 @dataclass(frozen=True)
@@ -91,11 +116,12 @@ class RuleRecord:
     deep: bool = column("whether it needs the tables", show=lambda deep: "deep" if deep else "")
     summary: str = column("what it holds", prose=True, worth=2)
     why: str = column("why that matters", terminal=False)
+    advice: str = column("what to do", terminal=False)
 
     @classmethod
     def of(cls, rule: Rule) -> "RuleRecord":
         """Describe a rule."""
-        return cls(rule.name, rule.severity, rule.deep, rule.summary, rule.why)
+        return cls(rule.name, rule.severity, rule.deep, rule.summary, rule.why, rule.advice)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -124,6 +150,7 @@ class RuleAnswer(Card):
             "deep": rule.deep,
             "summary": rule.summary,
             "why": rule.why,
+            "advice": rule.advice,
         }
 
     def title(self) -> str:
@@ -135,6 +162,7 @@ class RuleAnswer(Card):
         rule = self.rules[0]
         looked = "only with --deep" if rule.deep else "always"
         lines = [("holds", rule.summary), ("severity", rule.severity), ("looked at", looked), ("why", rule.why)]
+        lines += [("to do", rule.advice)] if rule.advice else []
         return [Section("rule", lines)]
 
 
@@ -191,11 +219,16 @@ def ask_check(
     notes: list[str] = []
     before = None if base is None else subject_of(base, notes)
     subject = subject_of(model, notes, base=before, deep=deep)
-    looked = [each for each in chosen if each.applies(subject)]
-    skipped = [each for each in chosen if not each.applies(subject)]
-    findings = tuple(found for each in looked for found in each.check(subject))
-    warnings = list(subject.unreadable.values())
-    for each in skipped if select else ():
+    looked, found, warnings = [], [], list[str]()
+    for each in (each for each in chosen if each.applies(subject)):
+        try:
+            found += each.check(subject)
+            looked.append(each)
+        except (FormatError, ConfigError) as error:  # what this rule reads is damaged: the others go on
+            warnings.append(f"{each.name} was not looked at: {error.message}")
+    skipped = [each for each in chosen if each not in looked]
+    findings = tuple(sorted(found, key=lambda finding: -ORDER.index(finding.severity)))
+    for each in (each for each in skipped if select and not each.applies(subject)):
         why = dict.fromkeys(LACKING.get(need, "the weights are not there") for need in each.lacking(subject))
         warnings.append(f"{each.name} was not looked at: {', '.join(why)}")
     return CheckAnswer(
@@ -217,38 +250,21 @@ def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None,
         FileNotInModel: it has neither a config nor weights nor a tokenizer.
         UnsupportedFormat: its weights are in a format that embtool does not read.
     """
-    broken: list[EmbtoolError] = []
-    checkpoint = tables = None
-    try:
-        checkpoint = model.checkpoint
-        tables = model.tables
-    except UnsupportedFormat:
-        raise
-    except TableNotFound as error:
-        notes.append(error.message)
-    except EmbtoolError as error:
-        if error.exit_status not in (FileNotInModel.exit_status, EmbtoolError.exit_status):
-            raise  # the network, or this machine: nothing is known of the model
-        broken.append(error)
-    broken += [
-        FormatError(f"{table.tensor.name} has {table.tensor.shape[0]:,} rows: no vocabulary has so many")
-        for table in (() if tables is None else tables.stored)
-        if has_too_many_rows(table)
-    ]
-    config, vocabulary = model.config, model.vocabulary_if_any
-    if config is None and vocabulary is None and checkpoint is None and not broken:
+    parts = open_parts(model)
+    if parts.is_empty and not parts.damage:
         raise FileNotInModel(
             f"{model.name} has no config.json, no weights and no tokenizer: it is not a model",
             hint=hint_of_folders(model.source),
         )
+    notes += parts.notes
     return Subject(
         name=model.name,
         source=model.source,
-        config=config,
-        vocabulary=vocabulary,
-        checkpoint=checkpoint,
-        tables=tables,
-        broken=tuple(broken),
+        config=parts.config,
+        vocabulary=parts.vocabulary,
+        checkpoint=parts.checkpoint,
+        tables=parts.tables,
+        damage={part: tuple(errors) for part, errors in parts.damage.items()},
         base=base,
         surveys=Surveys(model.open_table) if deep else None,
     )

@@ -1,14 +1,16 @@
-"""Rules about files, sizes, tying, and the model that this one was made from."""
+"""Rules about files, sizes and tying."""
 
 from collections.abc import Iterable, Iterator
 
-from embtool.answers.text import plural
+from embtool.answers.text import plural, size
 from embtool.categories import padding_ids
 from embtool.errors import EmbtoolError, FileNotInModel, FormatError
 from embtool.positions import Learned
-from embtool.questions.check.rule import Severity, ids_in_words, rule, some
-from embtool.questions.check.subject import Subject, Surveys
-from embtool.table import PREDICTS
+from embtool.questions.check.rule import Found, Severity, ids_in_words, rule, some
+from embtool.questions.check.shapes import is_foreign
+from embtool.questions.check.subject import Subject
+from embtool.questions.check.surveys import Surveys
+from embtool.table import PREDICTS, has_too_many_rows
 
 
 @rule(
@@ -16,13 +18,22 @@ from embtool.table import PREDICTS
     Severity.ERROR,
     "every shard that the index names is there",
     "A checkpoint without one of its shards cannot be loaded; an upload or a download was probably cut off.",
+    advice="fetch the files that are missing, or save the model again",
     needs=("checkpoint",),
 )
-def _missing_shard(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _missing_shard(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.checkpoint is not None
     missing = [shard for shard in subject.checkpoint.shards if not subject.source.has(shard)]
     if missing:
-        yield f"{plural(len(missing), 'shard')} of {len(subject.checkpoint.shards)} not there: {some(missing)}", ()
+        known = {*subject.checkpoint.shards, "model.safetensors.index.json"}
+        files = [file for file in subject.source.files() if "/" not in file and file.endswith(".safetensors")]
+        others = [file for file in files if file not in known]
+        beside = f"; {plural(len(others), 'file')} there that the index does not name: {some(others)}" if others else ""
+        message = f"{plural(len(missing), 'shard')} of {len(subject.checkpoint.shards)} not there: {some(missing)}"
+        stale = (
+            "the index is that of another saving: write it anew, or fetch the files that it names" if others else None
+        )
+        yield Found(message + beside, file=missing[0], advice=stale)
 
 
 @rule(
@@ -30,9 +41,15 @@ def _missing_shard(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     Severity.ERROR,
     "every shard's header fits the file and the index",
     "A truncated file or a header that contradicts the index gives wrong numbers or a crash in the middle of a load.",
+    advice="delete the file and fetch it again, or save the model again",
 )
-def _damaged_shard(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _damaged_shard(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     told = [error.message for error in subject.broken if isinstance(error, FormatError)]
+    if subject.tables is not None:
+        told += [
+            f"{table.tensor.name} has {table.tensor.shape[0]:,} rows: no vocabulary has so many"
+            for table in filter(has_too_many_rows, subject.tables.stored)
+        ]
     for name in () if subject.checkpoint is None else subject.checkpoint.names:
         try:
             subject.checkpoint.tensor(name)  # type: ignore[union-attr]
@@ -49,11 +66,21 @@ def _damaged_shard(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     Severity.ERROR,
     "there is an input table",
     "Without a table that turns token ids into vectors nothing can be run; the tensors may have unusual names.",
+    advice="if a tensor under another name is the table, `--table NAME` reads it; else save the model again, "
+    "with its embeddings",
+    threads=(
+        "huggingface/transformers#34759",
+        "huggingface/lerobot#1529",
+    ),
     needs=("has_input",),
 )
-def _missing_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _missing_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     if subject.checkpoint is None:
         yield "no weights here: the files that hold the tables were perhaps not uploaded", ()
+    elif not subject.has_input and subject.output is not None:
+        name = subject.output.tensor.name
+        message = f"only the output table is stored ({name}), and it does not say that the two are tied"
+        yield Found(message, tensor=name, file=subject.output.tensor.shard)
     elif not subject.has_input:
         yield "no tensor looks like a table from token ids to vectors", ()
 
@@ -64,19 +91,34 @@ def _missing_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "every token id has a row",
     "A text with such a token ends in an index error, on a GPU often without a word about why. "
     "Tokens were added to the tokenizer and the table was not resized.",
+    advice="call model.resize_token_embeddings(len(tokenizer)) and save the model, or take the tokens out of "
+    "the tokenizer",
+    threads=(
+        "OpenNMT/CTranslate2#1415",
+        "lm-sys/FastChat#153",
+        "huggingface/transformers#24899",
+        "ggml-org/llama.cpp#5910",
+        "OpenRLHF/OpenRLHF#87",
+        "jzhang38/TinyLlama#41",
+    ),
     needs=("vocabulary",),
 )
-def _tokens_beyond_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _tokens_beyond_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.vocabulary is not None
     said = subject.config.vocab_size if subject.config is not None else None
     rows = subject.rows if subject.rows is not None else said
-    beyond = [] if rows is None else subject.vocabulary.ids[subject.vocabulary.ids >= rows].tolist()
+    if rows is None:
+        return
+    late = {identity for identity, _ in subject.small.late_tokens.values()}
+    beyond = [each for each in subject.vocabulary.ids[subject.vocabulary.ids >= rows].tolist() if each not in late]
+    where = "the table has" if subject.rows is not None else "the config says"
     if beyond:
-        where = "the table has" if subject.rows is not None else "the config says"
-        yield (
-            f"{plural(len(beyond), 'token')} beyond the last row, {where} {rows:,} rows: {ids_in_words(beyond)}",
-            beyond,
-        )
+        message = f"{plural(len(beyond), 'token')} beyond the last row, {where} {rows:,} rows: {ids_in_words(beyond)}"
+        yield Found(message, beyond, file=subject.vocabulary.file)
+    for text, (identity, place) in subject.small.late_tokens.items():
+        if identity >= rows:
+            message = f"{place} is {text!r}, which {subject.vocabulary.file} does not have: it gets id {identity:,}"
+            yield Found(f"{message}, {where} {rows:,} rows", (identity,), file=place.rpartition(" in ")[2])
 
 
 @rule(
@@ -85,13 +127,16 @@ def _tokens_beyond_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]
     "every row has a token",
     "Rows without a token are usual: tables are padded for speed. But a model can predict such a row, and a tokenizer "
     "that decodes it fails; and tokens added later take these rows over, with what is in them.",
+    advice="nothing, where the table was padded on purpose",
     needs=("vocabulary", "input"),
 )
-def _padding_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _padding_rows(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.vocabulary is not None
     assert subject.rows is not None
-    padding = padding_ids(subject.vocabulary, subject.rows)
-    if padding:
+    told = {identity for identity, _ in subject.small.late_tokens.values()}  # by late-token, and by duplicate-token
+    told |= {identity for ids in subject.small.shadowed.values() for identity in ids}
+    padding = [row for row in padding_ids(subject.vocabulary, subject.rows) if row not in told]
+    if padding and not is_foreign(len(padding), subject.rows):
         yield f"{plural(len(padding), 'row')} of {subject.rows:,} without a token: {ids_in_words(padding)}", padding
 
 
@@ -101,9 +146,10 @@ def _padding_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "the config's vocab_size is the number of rows",
     "A library that makes the table by the config and then loads the tensor finds another shape, and refuses or "
     "initialises the rest at random.",
+    advice="write the number of rows into config.json, or resize the table to vocab_size",
     needs=("config", "input"),
 )
-def _vocab_size(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _vocab_size(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.config is not None
     stated = subject.config.vocab_size
     if stated is not None and stated != subject.rows:
@@ -115,9 +161,10 @@ def _vocab_size(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     Severity.ERROR,
     "the rows are as wide as the config says",
     "The first layer expects vectors of hidden_size numbers, or of embedding_size where rows are projected first.",
+    advice="take config.json and weights from one model",
     needs=("config", "input"),
 )
-def _table_width(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _table_width(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.config is not None
     assert subject.input is not None
     stated = subject.config.embedding_size or subject.config.hidden_size
@@ -134,9 +181,10 @@ def _table_width(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     Severity.ERROR,
     "a learned position table has a row for every position",
     "A text as long as max_position_embeddings promises ends in an index error.",
+    advice="write the number of rows that the table has into config.json",
     needs=("config", "tables", "positions"),
 )
-def _position_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _position_rows(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.tables is not None
     if not isinstance(subject.positions, Learned) or subject.positions.rows is None:
         return
@@ -152,9 +200,16 @@ def _position_rows(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "tables tied by the config are the same if both are stored",
     "A library that ties them throws one of the two away, and which one differs between libraries: the model that "
     "is run is not the model that was trained.",
+    advice="set tie_word_embeddings to false and save again, if both tables were trained; else leave the "
+    "second one out",
+    threads=(
+        "huggingface/transformers#45127",
+        "unslothai/unsloth#1971",
+        "unslothai/unsloth#9331",
+    ),
     needs=("tables",),
 )
-def _tied_but_different(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _tied_but_different(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.tables is not None
     tying = subject.tables.tying
     if tying.config is not True or tying.stored != "both":
@@ -169,10 +224,11 @@ def _tied_but_different(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]
     "tables that the config says are untied differ",
     "Two equal tables take twice the memory for nothing, and training moves them apart: the config was probably not "
     "saved with tie_word_embeddings.",
+    advice="set tie_word_embeddings to true and save again",
     deep=True,
     needs=("tables",),
 )
-def _untied_but_identical(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _untied_but_identical(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.tables is not None
     assert subject.surveys is not None
     tying = subject.tables.tying
@@ -191,13 +247,40 @@ def _identical(subject: Subject, surveys: Surveys) -> bool:
 
 
 @rule(
+    "stored-twice",
+    Severity.INFO,
+    "tied tables are stored once",
+    "Some loaders stop at a name that a tied model has no place for (vLLM: KeyError 'lm_head.weight', MLX: parameters "
+    "not in model), and the file is larger for nothing.",
+    advice="save the model anew with a current transformers, which leaves the second one out",
+    threads=(
+        "vllm-project/vllm#6758",
+        "sgl-project/sglang#2935",
+        "ml-explore/mlx-lm#1298",
+    ),
+    needs=("tables",),
+)
+def _stored_twice(subject: Subject) -> Iterator[Found]:
+    assert subject.tables is not None
+    tying = subject.tables.tying
+    if tying.config is True and tying.stored == "both" and tying.verdict == "tied":
+        if subject.surveys is not None and not _identical(subject, subject.surveys):
+            return  # that is tied-but-different
+        second = next(table.tensor for table in subject.tables.stored if table.role == "output")
+        message = f"the config says tied, and {second.name} is stored too: {size(second.nbytes)} twice"
+        yield Found(message, file=second.shard, tensor=second.name)
+
+
+@rule(
     "missing-output-table",
     Severity.ERROR,
     "a model that predicts tokens has an output table",
     "The output table would be initialised at random, and the model predicts nonsense.",
-    needs=("config", "tables"),
+    advice="set tie_word_embeddings to true if the input table is used for both; else save the model again, "
+    "with its head",
+    needs=("config", "tables", "has_output"),
 )
-def _missing_output_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _missing_output_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.config is not None
     assert subject.tables is not None
     architecture = subject.config.architecture or ""
@@ -205,40 +288,3 @@ def _missing_output_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]
     tying = subject.tables.tying
     if predicts and tying.config is False and tying.stored == "input":
         yield f"{architecture} needs an output table; none is stored, and the config says that it is not tied", ()
-
-
-@rule(
-    "shrunk-table",
-    Severity.ERROR,
-    "the table has at least as many rows as the base model's",
-    "Resizing a padded table to the number of tokens drops rows: adapters made for the base do not fit any more, and "
-    "merges and quantised files fail on the shape.",
-    needs=("base", "input"),
-)
-def _shrunk_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
-    assert subject.base is not None
-    before, now = subject.base.rows, subject.rows
-    if before is not None and now is not None and now < before:
-        yield f"{now:,} rows, {subject.base.name} has {before:,}: {before - now:,} were dropped", ()
-
-
-@rule(
-    "moved-token",
-    Severity.ERROR,
-    "tokens of the base model have kept their ids",
-    "A token with another id reads another row: what the base model knew of it is lost.",
-    needs=("base", "vocabulary"),
-)
-def _moved_token(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
-    assert subject.base is not None
-    assert subject.vocabulary is not None
-    if subject.base.vocabulary is None:
-        return
-    now = {token.piece: token.id for token in subject.vocabulary}
-    moved = [token for token in subject.base.vocabulary if now.get(token.piece, token.id) != token.id]
-    if moved:
-        names = some(repr(token.text) for token in moved)
-        yield (
-            f"{plural(len(moved), 'token')} of {subject.base.name} with another id here: {names}",
-            [now[token.piece] for token in moved],
-        )

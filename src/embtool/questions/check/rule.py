@@ -1,11 +1,12 @@
 """What a rule is, and the words that findings are made of.
 
-A rule is a function that looks at a `Subject` and yields what it finds, a message each; its name and severity never
-change their meaning. Rules that need only headers and small files run always; `deep` ones look at `Surveys`, what one
-pass over a table finds. A rule that needs a part which the model lacks is skipped, and said to be.
+A rule is a function that looks at a `Subject` and yields what it finds, a `Found` each, or a message and ids; its name
+and severity never change their meaning. What follows from a finding and what to do is said in the rule's declaration,
+for all of them; a `Found` can say better. Rules that need only headers and small files run always; `deep` ones look at
+`Surveys`, what one pass over a table finds. A rule that needs a part which the model lacks is skipped, and said to be.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -31,21 +32,38 @@ ORDER = (Severity.INFO, Severity.WARNING, Severity.ERROR)
 
 
 @dataclass(frozen=True)
+class Found:
+    """What a rule finds: a sentence, where it is, and what to do if the rule's own advice does not fit."""
+
+    message: str
+    ids: Iterable[int] = ()
+    file: str | None = None
+    field: str | None = None
+    tensor: str | None = None
+    advice: str | None = None
+
+
+@dataclass(frozen=True)
 class Finding:
-    """What a rule found: one line, and the token ids it is about."""
+    """What a rule found: one line, where it is, what follows, and what to do."""
 
     rule: str = column("the rule", style="cyan")
     severity: Severity = column("how much it matters", style=SEVERITY_STYLES.__getitem__)
     message: str = column("what was found", prose=True, worth=2)
     ids: tuple[int, ...] = column("the token ids it is about", terminal=False, default=())
+    file: str | None = column("the file it is in", terminal=False, optional=True, default=None)
+    field: str | None = column("the field of the file", terminal=False, optional=True, default=None)
+    tensor: str | None = column("the tensor it is about", terminal=False, optional=True, default=None)
+    why: str = column("what follows from it", terminal=False, machine=False, default="")
+    advice: str = column("what to do", terminal=False, default="")
 
 
-Look = Callable[[Subject], Iterator[tuple[str, Iterable[int]]]]
+Look = Callable[[Subject], Iterable[Found] | Iterable[Found | tuple[str, Iterable[int]]]]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule: what it holds in a line, why that matters, and what it needs to be looked at."""
+    """A rule: what it holds in a line, why that matters, what to do, and what it needs to be looked at."""
 
     name: str
     severity: Severity
@@ -54,6 +72,9 @@ class Rule:
     look: Look = field(repr=False)
     deep: bool = False
     needs: tuple[str, ...] = ()
+    advice: str = ""
+    threads: tuple[str, ...] = ()
+    """Public threads of those who met it, such as org/project#1."""
 
     def applies(self, subject: Subject) -> bool:
         """Tell whether the model has what the rule needs."""
@@ -65,7 +86,20 @@ class Rule:
 
     def check(self, subject: Subject) -> list[Finding]:
         """Look at a model."""
-        return [Finding(self.name, self.severity, message, tuple(map(int, ids))) for message, ids in self.look(subject)]
+        return [self._finding(found if isinstance(found, Found) else Found(*found)) for found in self.look(subject)]
+
+    def _finding(self, found: Found) -> Finding:
+        return Finding(
+            self.name,
+            self.severity,
+            found.message,
+            tuple(map(int, found.ids)),
+            found.file,
+            found.field,
+            found.tensor,
+            self.why,
+            found.advice or self.advice,
+        )
 
 
 RULES: dict[str, Rule] = {}
@@ -73,12 +107,21 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(
-    name: str, severity: Severity, summary: str, why: str, *, deep: bool = False, needs: tuple[str, ...] = ()
+    name: str,
+    severity: Severity,
+    summary: str,
+    why: str,
+    *,
+    advice: str = "",
+    threads: tuple[str, ...] = (),
+    deep: bool = False,
+    needs: tuple[str, ...] = (),
 ) -> Callable[[Look], Look]:
     """Make a rule of a function."""
 
     def register(look: Look) -> Look:
-        RULES[name] = Rule(name, severity, summary, why, look, deep, (*needs, "surveys") if deep else needs)
+        all_needs = (*needs, "surveys") if deep else needs
+        RULES[name] = Rule(name, severity, summary, why, look, deep, all_needs, advice, threads)
         return look
 
     return register

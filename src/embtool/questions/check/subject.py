@@ -1,46 +1,32 @@
-"""A model as a check sees it: its parts as far as they could be opened, and what one pass over its tables finds."""
+"""A model as a check sees it: its parts as far as they could be opened."""
 
-import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config
-from embtool.errors import ConfigError, EmbtoolError, told_of
+from embtool.errors import ConfigError, EmbtoolError
 from embtool.positions import Positions, read_positions
+from embtool.questions.check.shapes import Misshapen, find_misshapen, named_output
+from embtool.questions.check.small_files import GENERATION, SmallFiles, SpecialId
+from embtool.questions.check.surveys import Surveys
 from embtool.source import Source
-from embtool.survey import Opener, Survey, equal_rows, survey
-from embtool.table import EmbeddingTable, Tables, has_too_many_rows
+from embtool.table import PREDICTS, EmbeddingTable, Tables, has_too_many_rows
 from embtool.vocabulary import Vocabulary
-from embtool.vocabulary.files import decode_json
 
-SPECIAL_IDS = (
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-    "decoder_start_token_id",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "sep_token_id",
-    "cls_token_id",
-    "mask_token_id",
-    "image_token_id",
-    "video_token_id",
-    "audio_token_id",
-)
-"""Fields of config.json and generation_config.json that name token ids."""
+CAUSAL = re.compile(r"(ForCausalLM|LMHeadModel)$")
+"""Architectures whose output table has a row for every token that they read; others may speak in another vocabulary."""
 
 
 @dataclass(frozen=True)
 class Subject:
     """A model as far as it could be opened; a part that it lacks is None.
 
-    `broken` are errors met where the weights were opened; `base` is the model it was made from, if that is known;
-    `unreadable` are files that rules wanted to read, each with what is wrong with it.
+    `damage` is what is wrong with the parts that cannot be read: config, tokenizer, weights; `base` is the model it was
+    made from, if that is known.
     """
 
     name: str
@@ -49,19 +35,79 @@ class Subject:
     vocabulary: Vocabulary | None
     checkpoint: Checkpoint | None
     tables: Tables | None
-    broken: tuple[EmbtoolError, ...] = ()
+    damage: Mapping[str, tuple[EmbtoolError, ...]]
     base: "Subject | None" = None
-    surveys: "Surveys | None" = None
-    unreadable: dict[str, str] = field(default_factory=dict)
+    surveys: Surveys | None = None
+
+    @property
+    def broken(self) -> tuple[EmbtoolError, ...]:
+        """What is wrong with the weights."""
+        return self.damage.get("weights", ())
+
+    @cached_property
+    def metadata(self) -> Mapping[str, Any]:
+        """The metadata of a GGUF file; empty for other formats."""
+        found = getattr(self.checkpoint, "metadata", None)
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether it is a GGUF file."""
+        return bool(self.metadata)
+
+    @cached_property
+    def gguf(self) -> Mapping[str, Any] | None:
+        """The same, or None for other formats."""
+        return self.metadata or None
+
+    @cached_property
+    def small(self) -> SmallFiles:
+        """Its small files."""
+        shards = () if self.checkpoint is None else self.checkpoint.shards
+        file = next(iter(shards), "")
+        return SmallFiles(self.name, self.source, self.config, self.vocabulary, self.metadata, file)
+
+    @cached_property
+    def misshapen(self) -> list[Misshapen]:
+        """What stands in the place of a table and is none."""
+        if self.tables is None or self.checkpoint is None or self.is_gguf:
+            return []
+        largest = None if self.vocabulary is None or not len(self.vocabulary) else int(self.vocabulary.ids[-1])
+        return find_misshapen(self.tables, self.checkpoint, self.config, largest)
+
+    def is_misshapen(self, role: str) -> bool:
+        """Tell whether something that is no table stands in the place of the table of a role."""
+        return any(each.role == role for each in self.misshapen)
 
     @cached_property
     def input(self) -> EmbeddingTable | None:
         """The input table, or where it is tied the one table there is."""
         stored = () if self.tables is None else self.tables.stored
         roles = {table.role: table for table in reversed(stored)}
-        found = roles.get("input") or roles.get("output")
-        is_table = found is not None and len(found.tensor.shape) == 2  # noqa: PLR2004 - rows, columns
+        tied = self.tables is not None and self.tables.tying.config is not False
+        found = roles.get("input") or (roles.get("output") if tied else None)
+        if found is None or self.is_misshapen(found.role):
+            return None
+        is_table = len(found.tensor.shape) == 2  # noqa: PLR2004 - rows, columns
         return found if is_table and not has_too_many_rows(found) else None
+
+    @cached_property
+    def output(self) -> EmbeddingTable | None:
+        """The output table, where one is stored, be it one with so few rows that `find_tables` takes it for none."""
+        stored = () if self.tables is None else self.tables.stored
+        found = next((table for table in stored if table.role == "output"), None)
+        found = self._unlikely_output if found is None else found
+        return None if found is None or self.is_misshapen("output") or has_too_many_rows(found) else found
+
+    @cached_property
+    def _unlikely_output(self) -> EmbeddingTable | None:
+        """What a causal model stores under the name of an output table, whatever its rows."""
+        architecture = None if self.config is None else self.config.architecture
+        if self.tables is None or not CAUSAL.search(architecture or "") or self.is_gguf:
+            return None
+        tensor = named_output(self.tables.checkpoint)
+        is_table = tensor is not None and len(tensor.shape) == 2  # noqa: PLR2004 - rows, columns
+        return EmbeddingTable("output", tensor, self.tables.checkpoint) if tensor is not None and is_table else None
 
     @property
     def rows(self) -> int | None:
@@ -71,7 +117,23 @@ class Subject:
     @property
     def has_input(self) -> bool | None:
         """Whether there is an input table, or None where its weights are there but could not be read."""
-        return None if self.tables is None and self.broken else self.input is not None
+        unknown = (self.tables is None and self.broken) or self.is_misshapen("input")
+        return None if unknown and self.input is None else self.input is not None
+
+    @property
+    def has_output(self) -> bool | None:
+        """Whether an output table is stored, or None where that cannot be told."""
+        known = self.tables is not None and any(table.role == "output" for table in self.tables.stored)
+        unknown = self.broken or self.is_misshapen("output") or self.output is not None
+        return True if known else None if unknown else False
+
+    @cached_property
+    def readable(self) -> tuple[EmbeddingTable, ...]:
+        """The input and the output table as far as their rows can be decoded; tied ones once."""
+        tables = [table for table in (self.input, self.output) if table is not None]
+        tied = self.tables is not None and self.tables.tying.verdict == "tied"
+        found = [table for table in dict.fromkeys(tables) if table.role != "projection" and _decodes(table)]
+        return tuple(found[:1] if tied else found)
 
     @cached_property
     def token_ids(self) -> frozenset[int] | None:
@@ -86,44 +148,28 @@ class Subject:
         except ConfigError:
             return None
 
-    def json(self, file: str) -> Mapping[str, Any]:
-        """Read a small file of the model as a JSON object; an absent or broken one is empty; a broken one is noted."""
-        if not self.source.has(file):
-            return {}
-        try:
-            with told_of(self.name):
-                return decode_json(self.source.read_file(file), file)
-        except EmbtoolError as error:
-            self.unreadable[file] = error.message
-            return {}
+    @property
+    def generates(self) -> bool | None:
+        """Whether the model writes text, or None where it only reads: CLIP's configs name an end that is none."""
+        architecture = None if self.config is None else self.config.architecture
+        writes = architecture is None or PREDICTS.search(architecture) or self.source.has(GENERATION)
+        return True if writes else None
 
-    @cached_property
-    def special_ids(self) -> list[tuple[str, int]]:
-        """Token ids that the configs name, each with the field that does; -1 stands for none."""
-        places: list[tuple[str, Mapping[str, Any]]] = []
-        if self.config is not None:
-            places = [(self.config.file, self.config.raw), (self.config.file, self.config.text)]
-        places.append(("generation_config.json", self.json("generation_config.json")))
-        found: dict[tuple[str, int], None] = {}
-        for file, fields in places:
-            for key in SPECIAL_IDS:
-                value = fields.get(key)
-                for identity in value if isinstance(value, list) else [value]:
-                    if type(identity) is int and identity != -1:
-                        found[f"{key} in {file}", identity] = None
-        return list(found)
+    @property
+    def special_ids(self) -> list[SpecialId]:
+        """Token ids that its small files name."""
+        return self.small.special_ids
 
-    @cached_property
+    @property
     def chat_template(self) -> str:
         """The text of all chat templates."""
-        texts: list[object] = []
-        if self.source.has("chat_template.jinja"):
-            with contextlib.suppress(EmbtoolError):
-                texts.append(self.source.read_file("chat_template.jinja").decode("utf-8", "replace"))
-        template = self.json("tokenizer_config.json").get("chat_template")
-        entries = template if isinstance(template, list) else [template]
-        texts += [entry.get("template") if isinstance(entry, dict) else entry for entry in entries]
-        return "\n".join(text for text in texts if isinstance(text, str))
+        return self.small.chat_template
+
+    @cached_property
+    def pad_ids(self) -> frozenset[int]:
+        """The ids of padding, those of the parts of a composite model too."""
+        named = {special.id for special in self.special_ids if special.kind == "pad_token_id"}
+        return frozenset(named | set(_nested_ids({} if self.config is None else self.config.raw)))
 
     @cached_property
     def used_ids(self) -> dict[int, str]:
@@ -134,39 +180,33 @@ class Subject:
         vocabulary = self.vocabulary
         if vocabulary is None:
             return {}
-        pads = {identity for field_name, identity in self.special_ids if field_name.startswith("pad_token_id")}
-        named = {identity for field_name, identity in self.special_ids if field_name.startswith(("eos", "bos"))}
+        named = {special.id for special in self.special_ids if special.kind in ("eos_token_id", "bos_token_id")}
         added = [vocabulary.token(identity) for identity in vocabulary.added_ids.tolist()]
         template = self.chat_template
         found = {token.id: token.piece for token in added if token is not None and token.piece in template}
-        for identity in named - pads:
+        for identity in named - self.pad_ids:
             token = vocabulary.token(identity)
             if token is not None:
                 found[identity] = token.piece
         return found
 
 
-class Surveys:
-    """What one pass over each table finds, made when first asked for."""
+MOST_NESTED = 4
+"""Configs inside each other: a composite of a composite has three."""
 
-    def __init__(self, opener: Opener = EmbeddingTable.open) -> None:
-        self._open = opener
-        self._found: dict[str, Survey] = {}
-        self._groups: dict[str, list[list[int]]] = {}
 
-    def of(self, table: EmbeddingTable) -> Survey:
-        """Survey a table."""
-        if table.tensor.name not in self._found:
-            with self._open(table) as reader:
-                found = survey(table, reader)
-                distinct = np.ones(len(found.norms), np.bool_)
-                distinct[found.zero] = False
-                groups = equal_rows(reader, found.keys, distinct)
-            self._found[table.tensor.name] = found
-            self._groups[table.tensor.name] = [group.tolist() for group in groups]
-        return self._found[table.tensor.name]
+def _nested_ids(fields: Mapping[str, Any], depth: int = 1) -> Iterator[int]:
+    """Yield the ids of padding in a config and in the configs inside it."""
+    for key, value in fields.items():
+        if isinstance(value, Mapping) and depth < MOST_NESTED:
+            yield from _nested_ids(value, depth + 1)
+        elif key.endswith(("pad_token_id", "padding_idx")) and type(value) is int:
+            yield value
 
-    def groups(self, table: EmbeddingTable) -> list[list[int]]:
-        """List groups of identical rows that are not zero."""
-        self.of(table)
-        return self._groups[table.tensor.name]
+
+def _decodes(table: EmbeddingTable) -> bool:
+    """Tell whether the rows of a table can be decoded."""
+    try:
+        return table.shape[0] > 0
+    except EmbtoolError:
+        return False

@@ -5,12 +5,20 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from embtool.config import LARGEST
 from embtool.errors import ConfigError
 from embtool.positions import Rope, read_positions
-from embtool.questions.check.rule import Severity, rule, some
+from embtool.questions.check.rule import Found, Severity, rule, some
 from embtool.questions.check.subject import Subject
 
-TEMPLATE_TOKEN = re.compile(r"<\|[^|<>{}\s]{1,60}\|>")
+TEMPLATE_TOKEN = re.compile(
+    r"<\|[^|<>{}\s]{1,60}\|>|<\uff5c[^\uff5c<>{}]{1,60}\uff5c>|</?(?:start|end|begin)_of_\w{1,40}>|\[\|[^|\[\]{}\s]{1,60}\|\]|"
+    r"\[gMASK\]|<sop>|<bos>|<eos>"
+)
+"""Markers that are tokens wherever they are written, in the styles of public models."""
+
+TEMPLATE_TAG = re.compile(r"</?[A-Za-z_]\w{0,40}>|\[/?[A-Z_]{2,40}\]")
+"""Markers that can as well be mere text, such as `<think>` and `[INST]`: where one of a pair is a token, both are."""
 
 ROPE_FIELDS = ("rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor")
 
@@ -25,13 +33,18 @@ COMPARED_FIELDS = ("rope_theta", "partial_rotary_factor", "rope_type", "factor",
     "the token ids that the configs name have a row and a token",
     "Generation never stops, or begins with an index error, when the end or the beginning of a text is an id that the "
     "table or the tokenizer does not have.",
+    advice="name the id of a token that is there",
 )
-def _special_id(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
-    for field_name, identity in subject.special_ids:
+def _special_id(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
+    late = {identity for identity, _ in subject.small.late_tokens.values()}
+    for special in subject.special_ids:
+        where, identity, message = special.place, special.id, None
         if identity < 0 or (subject.rows is not None and identity >= subject.rows):
-            yield f"{field_name} is {identity}, which is no row of the table", (identity,)
-        elif subject.vocabulary is not None and subject.vocabulary.token(identity) is None:
-            yield f"{field_name} is {identity}, which no token of {subject.vocabulary.file} has", (identity,)
+            message = f"{where} is {identity}, which is no row of the table"
+        elif subject.vocabulary is not None and subject.vocabulary.token(identity) is None and identity not in late:
+            message = f"{where} is {identity}, which no token of {subject.vocabulary.file} has"
+        if message is not None:
+            yield Found(message, (identity,), file=special.file, field=special.field)
 
 
 @rule(
@@ -40,13 +53,23 @@ def _special_id(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "what the chat template writes as one token is one token",
     "A marker such as <|im_start|> that the tokenizer does not know is split into ordinary pieces: the model sees "
     "something else than it was trained on.",
+    advice="write the markers that the tokenizer has, or add these to it and train their rows",
+    threads=("ggml-org/llama.cpp#12196",),
     needs=("vocabulary",),
 )
-def _template_token(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _template_token(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.vocabulary is not None
-    for text in dict.fromkeys(TEMPLATE_TOKEN.findall(subject.chat_template)):
-        if not subject.vocabulary.has_piece(text):
-            yield f"the chat template writes {text}, which is not a token", ()
+    has = subject.vocabulary.has_piece
+    late = subject.small.late_tokens
+    found = dict.fromkeys(TEMPLATE_TOKEN.findall(subject.chat_template))
+    for text in dict.fromkeys(TEMPLATE_TAG.findall(subject.chat_template)):
+        partner = text.replace("/", "", 1) if "/" in text else f"{text[0]}/{text[1:]}"
+        if has(partner):
+            found[text] = None
+    for text in found:
+        if not has(text) and text not in late:
+            message = f"the chat template writes {text}, which is not a token"
+            yield Found(message, file=subject.small.template_file, field="chat_template")
 
 
 @rule(
@@ -55,9 +78,14 @@ def _template_token(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "the position settings can be read",
     "Settings that are missing, of a wrong type or of an unknown kind are treated as the default by some libraries and "
     "refused by others.",
+    advice="take the RoPE settings of the model that this one was made from",
+    threads=(
+        "StartHua/Comfyui_CXH_joy_caption#35",
+        "apache/tvm#18102",
+    ),
     needs=("config",),
 )
-def _rope_invalid(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _rope_invalid(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.config is not None
     try:
         read_positions(subject.config)
@@ -70,9 +98,10 @@ def _rope_invalid(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     Severity.ERROR,
     "the RoPE settings do not contradict each other",
     "Libraries read different fields: one that is stated twice with two values gives two models.",
+    advice="state the field once, in rope_parameters for transformers 5",
     needs=("config",),
 )
-def _rope_conflict(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _rope_conflict(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.config is not None
     for name, values in _stated(subject.config.text).items():
         distinct = {json.dumps(value) for value in values.values()}
@@ -94,7 +123,10 @@ def _stated(text: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if place and fields.get("type") is not None:
             found.setdefault("rope_type", {})[f"{place} as type"] = fields["type"]
     return {
-        name: {place: float(value) if type(value) is int else value for place, value in values.items()}
+        name: {
+            place: float(value) if type(value) is int and abs(value) < LARGEST else value
+            for place, value in values.items()
+        }
         for name, values in found.items()
         if len(values) > 1
     }
@@ -105,9 +137,10 @@ def _stated(text: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     Severity.WARNING,
     "every RoPE setting in the file has an effect",
     "Somebody set it in the belief that it does something; other libraries may well use it.",
+    advice="take it out, or set what does have the effect",
     needs=("config", "positions"),
 )
-def _rope_ignored(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _rope_ignored(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     if isinstance(subject.positions, Rope):
         for note in subject.positions.notes:
             if " is in the file, but " in note:
@@ -119,9 +152,10 @@ def _rope_ignored(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     Severity.INFO,
     "a model without rotary positions states no RoPE settings",
     "They are left over from a default or from another model, and mislead whoever reads the file.",
+    advice="take it out",
     needs=("config", "positions"),
 )
-def _rope_unused(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
+def _rope_unused(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.config is not None
     assert subject.positions is not None
     if isinstance(subject.positions, Rope):
