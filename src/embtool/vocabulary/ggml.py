@@ -21,6 +21,7 @@ from typing import Any
 
 from embtool.errors import FormatError, NoVocabulary
 from embtool.vocabulary.cuts import CUTS, WHOLE_WORDS_FIRST
+from embtool.vocabulary.describe import merges_by_score
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
 from embtool.vocabulary.files import loader
 from embtool.vocabulary.index import open_index, write_index
@@ -33,9 +34,6 @@ INDEX_VERSION = b"gguf 1"
 """Raise it when entries are read in another way: indexes that were written before are then not found."""
 
 WORD = "▁"
-
-LONGEST_MERGED = 512
-"""Characters of a piece for whose merges is looked, by cutting it at every place; the longest known has 128 spaces."""
 
 
 @dataclass(frozen=True)
@@ -291,22 +289,6 @@ _SPACED: dict[str, Any] = {
         ],
     }
 }
-
-
-def merges_by_score(
-    vocabulary: Mapping[str, int], scores: Sequence[float], ordinary: set[str]
-) -> list[tuple[str, str]]:
-    """List all pairs of pieces that join to a piece, the best-scored first; ties by id, as a vocabulary lists them."""
-    found: list[tuple[float, int, int, int, str, str]] = []
-    for piece in ordinary:
-        if len(piece) > LONGEST_MERGED:
-            continue
-        identity = vocabulary[piece]
-        for cut in range(1, len(piece)):
-            left, right = piece[:cut], piece[cut:]
-            if left in ordinary and right in ordinary:
-                found.append((-scores[identity], identity, vocabulary[left], vocabulary[right], left, right))
-    return [(left, right) for *_, left, right in sorted(found)]
 
 
 def _describe_bert(metadata: TokenizerMetadata) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class _Splitter(Splitter):
     """Splits text at white space; a word that has no vector is left out, as gensim leaves it out."""
 
     def __init__(self, places: Mapping[str, int]) -> None:
+        super().__init__()
         self._places = places
 
     def split(self, text: str) -> list[int]:

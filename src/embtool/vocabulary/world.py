@@ -1,0 +1,89 @@
+"""RWKV's vocabulary: a line for each token, its id, its text as Python writes it, and its length in bytes.
+
+A text is cut greedily: at each place the longest token that stands there (BlinkDL's rwkv_tokenizer.py). A piece is
+spelled as byte-level tokenizers spell it, because bytes have no spelling of their own here.
+"""
+
+import ast
+import re
+from collections.abc import Mapping
+
+from embtool.errors import FormatError
+from embtool.vocabulary.entries import LARGEST_ID, MemoryEntries, Traits
+from embtool.vocabulary.spelling import ByteLevel
+from embtool.vocabulary.splitter import Splitter
+from embtool.vocabulary.words import Vocabulary
+
+LINE = re.compile(r"([0-9]{1,10}) (b?(?:'[^\n]*'|\"[^\n]*\")) ([0-9]{1,4})")
+
+LONGEST_LINE = 8192
+"""Characters of a line; the longest token has 128 bytes."""
+
+
+def looks_like_world(data: bytes) -> bool:
+    """Return whether a file begins with such a line."""
+    first = data[:LONGEST_LINE].split(b"\n", 1)[0].rstrip(b"\r").decode("utf-8", "replace")
+    return LINE.fullmatch(first) is not None
+
+
+def read_world(data: bytes, file: str) -> Vocabulary:
+    """Read the vocabulary.
+
+    Raises:
+        FormatError: a line is not one of a token.
+    """
+    try:
+        lines = data.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{file} is not UTF-8 at byte {error.start}") from error
+    tokens: dict[bytes, int] = {}
+    for place, line in enumerate(lines, 1):
+        if line.strip():
+            identity, token = _token(line.rstrip("\r"), f"line {place:,} of {file}")
+            tokens[token] = identity
+    spelling = ByteLevel()
+    pieces = {identity: spelling.to_pieces(token)[0] for token, identity in tokens.items()}
+    traits = Traits({"type": "ByteLevel"}, None, None, faithful=False, composes=False)
+    entries = MemoryEntries(pieces, {}, traits)
+    return Vocabulary(f"{file}, RWKV", lambda: entries, lambda: _Splitter(tokens, file))
+
+
+def _token(line: str, where: str) -> tuple[int, bytes]:
+    found = LINE.fullmatch(line) if len(line) <= LONGEST_LINE else None
+    try:
+        value = ast.literal_eval(found[2]) if found is not None else None
+    except (ValueError, SyntaxError) as error:
+        raise FormatError(f"{where} has no text as Python writes it") from error
+    token = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+    if found is None or not token or len(token) != int(found[3]) or int(found[1]) > LARGEST_ID:
+        raise FormatError(f"{where} is not an id, a text and its length")
+    return int(found[1]), token
+
+
+class _Splitter(Splitter):
+    """Cuts the longest token from the front of a text, again and again."""
+
+    def __init__(self, tokens: Mapping[bytes, int], file: str) -> None:
+        super().__init__()
+        self._tokens = tokens
+        self._file = file
+        lengths: dict[int, set[int]] = {}
+        for token in tokens:
+            lengths.setdefault(token[0], set()).add(len(token))
+        self._lengths = {byte: sorted(found, reverse=True) for byte, found in lengths.items()}
+
+    def split(self, text: str) -> list[int]:
+        """Split a text."""
+        data = text.encode()
+        ids: list[int] = []
+        place = 0
+        while place < len(data):
+            for length in self._lengths.get(data[place], ()):
+                identity = self._tokens.get(data[place : place + length])
+                if identity is not None and place + length <= len(data):
+                    ids.append(identity)
+                    place += length
+                    break
+            else:
+                raise FormatError(f"{self._file} has no token for the byte {data[place]:#04x}")
+        return ids
