@@ -115,7 +115,7 @@ def _assemble(
     """Add the added tokens, and what is put around a text; `first` are tokens that the model's file adds."""
     vocabulary = state["model"]["vocab"]
     places = {entry[0]: place for place, entry in enumerate(vocabulary)} if isinstance(vocabulary, list) else vocabulary
-    more = kind.options.get("more", ())
+    more = [*kind.options.get("more", ()), *extra_ids(kind, settings)]
     own = {token["content"]: token for token in first}
     for token in settings.tokens(kind.names, more, mask_takes_space=kind.mask_takes_space):
         own[token["content"]] = token
@@ -372,15 +372,20 @@ def _listed(kind: TokenizerClass, settings: Settings, model: SentencePieceModel)
     if "pegasus" in options:
         names = ("<pad>", "</s>", "<mask_1>", "<mask_2>", *(f"<unk_{place}>" for place in range(2, PEGASUS_OFFSET)))
         head = [(piece, 0.0 if place < 4 else -100.0) for place, piece in enumerate(names)]  # noqa: PLR2004 - names
-    tail = list(options.get("tail", ()))
-    if "extra_ids" in options:
-        count = settings.tokenizer.get("extra_ids", options["extra_ids"])
-        if type(count) is not int or not 0 <= count <= MOST_EXTRA:
-            raise FormatError("extra_ids in tokenizer_config.json is not a count of tokens")
-        tail = [f"<extra_id_{place}>" for place in reversed(range(count))]
+    tail = [*options.get("tail", ()), *extra_ids(kind, settings)]
     replaced = 2 if "pegasus" in options else options.get("replaced", 0)
     known = {piece for piece, _ in listed[replaced:]}
     return [*head, *listed[replaced:], *((piece, 0.0) for piece in tail if piece not in known)]
+
+
+def extra_ids(kind: TokenizerClass, settings: Settings) -> list[str]:
+    """List the further tokens that a T5 has behind its pieces, the last first."""
+    if "extra_ids" not in kind.options:
+        return []
+    count = settings.tokenizer.get("extra_ids", kind.options["extra_ids"])
+    if type(count) is not int or not 0 <= count <= MOST_EXTRA:
+        raise FormatError("extra_ids in tokenizer_config.json is not a count of tokens")
+    return [f"<extra_id_{place}>" for place in reversed(range(count))]
 
 
 def _characters(model: SentencePieceModel) -> list[State]:

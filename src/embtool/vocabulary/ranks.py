@@ -16,21 +16,13 @@ from types import MappingProxyType
 from typing import Any
 
 from embtool.errors import FormatError, MissingExtra, NoVocabulary
-from embtool.vocabulary.cuts import GPT4O, LLAMA3, QWEN2
+from embtool.vocabulary.cuts import GPT4O, KIMI, LLAMA3, QWEN2
 from embtool.vocabulary.entries import LARGEST_ID, Added, MemoryEntries, Traits
 from embtool.vocabulary.spelling import ByteLevel
 from embtool.vocabulary.splitter import Splitter
 from embtool.vocabulary.words import Vocabulary
 
 GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-
-
-_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"
-KIMI = (
-    rf"[\p{{Han}}]+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-    rf"|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 
 
 @dataclass(frozen=True)

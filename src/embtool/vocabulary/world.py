@@ -8,7 +8,7 @@ import ast
 import re
 from collections.abc import Mapping
 
-from embtool.errors import FormatError
+from embtool.errors import FormatError, NoVocabulary
 from embtool.vocabulary.entries import LARGEST_ID, MemoryEntries, Traits
 from embtool.vocabulary.spelling import ByteLevel
 from embtool.vocabulary.splitter import Splitter
@@ -45,7 +45,7 @@ def read_world(data: bytes, file: str) -> Vocabulary:
     pieces = {identity: spelling.to_pieces(token)[0] for token, identity in tokens.items()}
     traits = Traits({"type": "ByteLevel"}, None, None, faithful=False, composes=False)
     entries = MemoryEntries(pieces, {}, traits)
-    return Vocabulary(f"{file}, RWKV", lambda: entries, lambda: _Splitter(tokens, file))
+    return Vocabulary(f"{file}, RWKV", lambda: entries, lambda: LongestFirst(tokens, file))
 
 
 def _token(line: str, where: str) -> tuple[int, bytes]:
@@ -60,30 +60,37 @@ def _token(line: str, where: str) -> tuple[int, bytes]:
     return int(found[1]), token
 
 
-class _Splitter(Splitter):
-    """Cuts the longest token from the front of a text, again and again."""
+class LongestFirst(Splitter):
+    """Cuts the longest token from the front of a text, again and again.
 
-    def __init__(self, tokens: Mapping[bytes, int], file: str) -> None:
+    A byte that no token begins with is `unknown`; where there is no such token the text is refused.
+    """
+
+    def __init__(self, tokens: Mapping[bytes, int], file: str, unknown: int | None = None) -> None:
         super().__init__()
         self._tokens = tokens
         self._file = file
+        self._unknown = unknown
         lengths: dict[int, set[int]] = {}
-        for token in tokens:
+        for token in filter(None, tokens):
             lengths.setdefault(token[0], set()).add(len(token))
         self._lengths = {byte: sorted(found, reverse=True) for byte, found in lengths.items()}
 
     def split(self, text: str) -> list[int]:
-        """Split a text."""
+        """Split a text.
+
+        Raises:
+            NoVocabulary: it has a byte that no token has.
+        """
         data = text.encode()
         ids: list[int] = []
         place = 0
         while place < len(data):
-            for length in self._lengths.get(data[place], ()):
-                identity = self._tokens.get(data[place : place + length])
-                if identity is not None and place + length <= len(data):
-                    ids.append(identity)
-                    place += length
-                    break
-            else:
-                raise FormatError(f"{self._file} has no token for the byte {data[place]:#04x}")
+            lengths = self._lengths.get(data[place], [])
+            length = next((length for length in lengths if data[place : place + length] in self._tokens), 0)
+            found = self._tokens[data[place : place + length]] if length else self._unknown
+            if found is None:
+                raise NoVocabulary(f"{self._file} has no token for the byte {data[place]:#04x}")
+            ids.append(found)
+            place += length or 1
         return ids
