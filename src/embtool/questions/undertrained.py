@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from embtool.answers import Column, Listing, column, context, identity, records, token_column, value
+from embtool.answers import Column, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.text import abridge, count, fixed, visible
 from embtool.arguments import check_count
 from embtool.categories import Categorizer, Category
@@ -41,7 +41,7 @@ class Candidate:
     rank: int = column("place in the ranking, from 1, the least trained first", title="", right=True, style="dim")
     id: int = identity()
     token: Token | None = token_column()
-    category: Category = column("the kind of its token", style="cyan")
+    category: Category | None = column("the kind of its token", style="cyan")
     score: float = column("by the indicator: the smaller, the less trained it looks", right=True, show=fixed)
     percentile: float = column("share of rows that are lower, in percent", right=True, show=lambda held: f"{held:.2f}")
     reference: Kind | None = column("why it is a reference row, if it is one", style="dim")
@@ -65,6 +65,7 @@ class UndertrainedAnswer(Listing[Candidate]):
     verified: bool = value("whether a model was run: never")
     reference: dict[str, int] = value("how many rows surely were never trained, by why")
     tokens: tuple[Candidate, ...] = records("the candidates")
+    notes: tuple[str, ...] = python(default=())
 
     def columns(self) -> Sequence[Column]:
         """Return the columns; the score is called what it is."""
@@ -122,7 +123,8 @@ def ask_undertrained(
     allowed = np.isin(np.arange(len(scores)), vocabulary.ids) | (padding and not normal)
     ids = rank_untrained(scores, int(len(scores) * percent / 100), allowed).tolist()
     entries = [vocabulary.token(row) for row in (ids if normal else ids[:k])]
-    categories = Categorizer(vocabulary).of_rows(entries)
+    categorizer = Categorizer(vocabulary)
+    categories = categorizer.of_rows(entries)
     kept = [
         (row, entry, category)
         for row, entry, category in zip(ids, entries, categories, strict=False)
@@ -144,7 +146,9 @@ def ask_undertrained(
         for rank, (row, entry, category) in enumerate(kept, 1)
     )
     counts = {kind.value: known.count(kind) for kind in Kind}
-    return UndertrainedAnswer(asked.model, asked.role, used, why, verified=False, reference=counts, tokens=candidates)
+    return UndertrainedAnswer(
+        asked.model, asked.role, used, why, verified=False, reference=counts, tokens=candidates, notes=categorizer.notes
+    )
 
 
 def _reference(asked: TokenTable, vocabulary: Vocabulary, names: Sequence[str]) -> Reference:

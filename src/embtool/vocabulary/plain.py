@@ -1,6 +1,6 @@
 """A vocabulary of words, as static embeddings have: the place of a word is its id, and a piece stands for itself."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from embtool.vocabulary.entries import MemoryEntries, Traits
 from embtool.vocabulary.index import open_index, write_index
@@ -31,6 +31,6 @@ class _Splitter(Splitter):
         super().__init__()
         self._places = places
 
-    def split(self, text: str) -> list[int]:
-        """Look up each word of a text."""
-        return [self._places[word] for word in text.split() if word in self._places]
+    def split_each(self, texts: Sequence[str]) -> list[list[int]]:
+        """Look up each word of the texts."""
+        return [[self._places[word] for word in text.split() if word in self._places] for text in texts]

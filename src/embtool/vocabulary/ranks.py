@@ -10,7 +10,7 @@ A piece is spelled as byte-level tokenizers spell it (`Ġcat`), because bytes ha
 import base64
 import binascii
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -206,11 +206,10 @@ class _Splitter(Splitter):
         self._encoding = _encoding(ranks, names, flavour, file)
         self._composes = flavour.composes
 
-    def split(self, text: str) -> list[int]:
-        """Split a text; special tokens in it are those tokens."""
-        text = unicodedata.normalize("NFC", text) if self._composes else text
-        found: list[int] = self._encoding.encode(text, allowed_special="all")
-        return found
+    def split_each(self, texts: Sequence[str]) -> list[list[int]]:
+        """Split texts; special tokens in them are those tokens."""
+        normal = [unicodedata.normalize("NFC", text) for text in texts] if self._composes else texts
+        return [self._encoding.encode(text, allowed_special="all") for text in normal]
 
 
 def _encoding(ranks: Mapping[bytes, int], names: Mapping[str, int], flavour: Flavour, file: str) -> Any:

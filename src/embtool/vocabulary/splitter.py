@@ -20,14 +20,14 @@ class Splitter(ABC):
         self._end = end
 
     @abstractmethod
-    def split(self, text: str) -> list[int]:
-        """Split a text, with nothing put around it."""
+    def split_each(self, texts: Sequence[str]) -> list[list[int]]:
+        """Split several texts, with nothing put around them."""
 
     def encode(self, text: str, *, add_special_tokens: bool = False) -> Ids:
         """Split a text; `add_special_tokens` puts around it what begins and ends a sequence."""
-        found = self.split(text)
-        return Ids([*self._begin, *found, *self._end] if add_special_tokens else found)
+        return self.encode_batch([text], add_special_tokens=add_special_tokens)[0]
 
     def encode_batch(self, texts: Sequence[str], *, add_special_tokens: bool = False) -> list[Ids]:
         """Split several texts."""
-        return [self.encode(text, add_special_tokens=add_special_tokens) for text in texts]
+        begin, end = (self._begin, self._end) if add_special_tokens else ((), ())
+        return [Ids([*begin, *found, *end]) for found in self.split_each(texts)]

@@ -89,10 +89,13 @@ def read_marian(
         split = _split(processor, data, "source.spm")
         places = [ids.get(processor.id_to_piece(place), unknown) for place in range(processor.get_piece_size())]
 
-        def encode(text: str) -> list[int]:
-            code = CODE.match(text)
-            found = [ids.get(code[0], unknown)] if code is not None else []
-            return [*found, *(places[place] for place in split(text[code.end() :] if code is not None else text))]
+        def encode(texts: Sequence[str]) -> list[list[int]]:
+            codes = [CODE.match(text) for text in texts]
+            rest = [text[code.end() :] if code is not None else text for code, text in zip(codes, texts, strict=True)]
+            return [
+                [*([ids.get(code[0], unknown)] if code is not None else []), *(places[place] for place in found)]
+                for code, found in zip(codes, split(rest), strict=True)
+            ]
 
         end = ids.get("</s>")
         return _Splitter(
@@ -106,15 +109,18 @@ CODE = re.compile(r">>.*?<<", re.DOTALL)
 """What a text for a Marian of several languages begins with."""
 
 
-def _split(processor: Any, data: bytes, file: str) -> Callable[[str], list[int]]:
-    """Return what splits a text: the library, or another process where the file could make it slow."""
+Batch = Callable[[Sequence[str]], list[list[int]]]
+"""What splits several texts."""
+
+
+def _split(processor: Any, data: bytes, file: str) -> Batch:
+    """Return what splits texts: the library, or another process where the file could make it slow."""
     model = parse_model(data, file)
     known = not model.characters or hashlib.sha256(model.characters).hexdigest() in MAPS
     if known and all(len(piece) <= LONGEST_PIECE for piece in model.pieces):
-        split: Callable[[str], list[int]] = processor.encode
-        return split
+        return lambda texts: processor.encode(list(texts)) if texts else []
     confined = Confined(data, file, "sentencepiece")
-    return lambda text: confined.encode(text).ids
+    return lambda texts: [found.ids for found in confined.encode_batch(texts)]
 
 
 def _load(data: bytes, file: str) -> Any:
@@ -137,21 +143,24 @@ def _load(data: bytes, file: str) -> Any:
 class _Splitter(Splitter):
     """Splits text: added tokens first, which stand for themselves, the rest by the library."""
 
-    def __init__(
-        self, split: Callable[[str], list[int]], added: Mapping[str, int], begin: list[int], end: list[int]
-    ) -> None:
+    def __init__(self, split: Batch, added: Mapping[str, int], begin: list[int], end: list[int]) -> None:
         super().__init__(begin, end)
         self._split = split
         self._added = added
         listed = "|".join(re.escape(content) for content in sorted(added, key=len, reverse=True) if content)
         self._cut = re.compile(f"({listed})") if listed else None
 
-    def split(self, text: str) -> list[int]:
-        """Split a text."""
-        ids: list[int] = []
-        for part in self._cut.split(text) if self._cut is not None else [text]:
-            if part in self._added:
-                ids.append(self._added[part])
-            elif part:
-                ids += self._split(part)
-        return ids
+    def split_each(self, texts: Sequence[str]) -> list[list[int]]:
+        """Split several texts, all the parts between added tokens at once."""
+        cut = [self._cut.split(text) if self._cut is not None else [text] for text in texts]
+        rest = [part for parts in cut for part in parts if part and part not in self._added]
+        found = iter(self._split(rest))
+        return [
+            [
+                identity
+                for part in parts
+                if part
+                for identity in ([self._added[part]] if part in self._added else next(found))
+            ]
+            for parts in cut
+        ]

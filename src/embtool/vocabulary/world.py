@@ -6,7 +6,7 @@ spelled as byte-level tokenizers spell it, because bytes have no spelling of the
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from embtool.errors import FormatError, NoVocabulary
 from embtool.vocabulary.entries import LARGEST_ID, MemoryEntries, Traits
@@ -76,7 +76,11 @@ class LongestFirst(Splitter):
             lengths.setdefault(token[0], set()).add(len(token))
         self._lengths = {byte: sorted(found, reverse=True) for byte, found in lengths.items()}
 
-    def split(self, text: str) -> list[int]:
+    def split_each(self, texts: Sequence[str]) -> list[list[int]]:
+        """Split texts."""
+        return [self._cut(text) for text in texts]
+
+    def _cut(self, text: str) -> list[int]:
         """Split a text.
 
         Raises:
