@@ -8,13 +8,13 @@ model without one part still answers what the others can.
 import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -181,12 +181,19 @@ class Model:
                 if own is not None:
                     return own
             try:
-                return read_vocabulary(self.source)
+                return read_vocabulary(self.source, self._raw_config)
             except (NoVocabulary, MissingExtra):
                 own = self._described.read_vocabulary() if self._described is not None else None
                 if own is None:
                     raise
                 return own
+
+    def _raw_config(self) -> Mapping[str, Any]:
+        """Return its config.json as it stands; empty where there is none that can be read."""
+        try:
+            return self.config.raw if self.config is not None else {}
+        except ConfigError:
+            return {}
 
     @property
     def vocabulary_if_any(self) -> Vocabulary | None:

@@ -8,7 +8,7 @@ tokens are listed all the same.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -75,14 +75,22 @@ WORD_MARKS = ("</w>", "@@", "\u2581")
 HINT = "name one token by its text, by piece: or by id:"
 
 
-def read_vocabulary(source: Source) -> Vocabulary:
+Config = Callable[[], Mapping[str, Any]]
+"""What gives config.json, decoded; empty where there is none."""
+
+
+def read_vocabulary(source: Source, config: Config | None = None) -> Vocabulary:
     """Read a model's tokenizer: tokenizer.json, else what the folder's class is made of, else any other file of one.
+
+    Args:
+        source: where its files are.
+        config: gives its config.json, where that has been read already.
 
     Raises:
         NoVocabulary: it has none, or one whose ids are not known.
         FormatError: a file is there but is not what its name says.
     """
-    settings = _settings(source)
+    settings = _settings(source, config)
     if source.has(TOKENIZER):
         return _from_json(source.read_file(TOKENIZER), settings, model=source.name)
     name = settings.name
@@ -117,8 +125,18 @@ def read_vocabulary_file(source: Source, file: str) -> Vocabulary:
     return _read(source, file, settings, "pieces")
 
 
-def _settings(source: Source) -> Settings:
-    return Settings.read(source.has, lambda file: decode_json(source.read_file(file), file))
+def _settings(source: Source, config: Config | None = None) -> Settings:
+    def read(file: str) -> dict[str, Any]:
+        return decode_json(source.read_file(file), file)
+
+    @cache
+    def of_model() -> Mapping[str, Any]:
+        try:
+            return read("config.json") if source.has("config.json") else {}
+        except FormatError:  # who asks for the config is told
+            return {}
+
+    return Settings.read(source.has, read, config or of_model)
 
 
 def _file_of(source: Source, recipe: str) -> str | None:
@@ -155,7 +173,7 @@ def _read(source: Source, file: str, settings: Settings, recipe: str) -> Vocabul
         return read_world(data, file)
     if kind is not None and kind.recipe == recipe:
         return _made(source, file, data, settings, kind)
-    if name is None and not (settings.model.get("model_type") and recipe in ("merges", "words")):
+    if name is None and not (settings.model_type and recipe in ("merges", "words")):
         return _unnamed(source, file, data, settings, recipe)
     return _listing(source, file, data, settings, recipe, _reason(settings, kind, file))
 
@@ -300,7 +318,9 @@ def _made(source: Source, file: str, data: bytes, settings: Settings, kind: Toke
             return describe_letters(kind, settings, words)
         return Description(describe_words(kind, settings, words))
 
-    digest = hashlib.sha256(f"described {DESCRIPTION_VERSION} {kind} {settings}".encode("utf-8", "surrogatepass"))
+    digest = hashlib.sha256(
+        f"described {DESCRIPTION_VERSION} {settings.name} {kind} {settings}".encode("utf-8", "surrogatepass")
+    )
     digest.update(data)
     key = digest.hexdigest()
 

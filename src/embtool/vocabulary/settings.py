@@ -5,7 +5,8 @@ Which of them counts, and in which order tokens are added, is as transformers ha
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from embtool.errors import FormatError
@@ -20,31 +21,45 @@ LARGEST_NUMBER = 10
 
 @dataclass(frozen=True)
 class Settings:
-    """The files, each an object of JSON; empty where the folder has none."""
+    """The files, each an object of JSON; empty where the folder has none.
+
+    Attributes:
+        tokenizer: tokenizer_config.json.
+        special: special_tokens_map.json, where it counts.
+        added: added_tokens.json, where it counts.
+        config: reads config.json, which is asked only where no other file names the class.
+    """
 
     tokenizer: Mapping[str, Any]
-    model: Mapping[str, Any]
     special: Mapping[str, Any]
     added: Mapping[str, Any]
+    config: Callable[[], Mapping[str, Any]] = field(repr=False, compare=False)
 
     @classmethod
-    def read(cls, has: Callable[[str], bool], read: Callable[[str], Mapping[str, Any]]) -> "Settings":
+    def read(
+        cls,
+        has: Callable[[str], bool],
+        read: Callable[[str], Mapping[str, Any]],
+        config: Callable[[], Mapping[str, Any]],
+    ) -> "Settings":
         """Read the files that a folder has: `has` tells whether it has one, `read` decodes it."""
         tokenizer = read("tokenizer_config.json") if has("tokenizer_config.json") else {}
         is_older = "added_tokens_decoder" not in tokenizer
         special, added = (
             read(file) if is_older and has(file) else {} for file in ("special_tokens_map.json", "added_tokens.json")
         )
-        try:
-            model = read("config.json") if has("config.json") else {}
-        except FormatError:  # who reads the config says so
-            model = {}
-        return cls(tokenizer, model, special, added)
+        return cls(tokenizer, special, added, config)
 
-    @property
+    @cached_property
     def name(self) -> str | None:
         """The class that the folder names, or None."""
-        return named_class(self.tokenizer, self.model)
+        return named_class(self.tokenizer, {}) or named_class(self.tokenizer, self.config())
+
+    @property
+    def model_type(self) -> str | None:
+        """The type of the model, where config.json says it."""
+        kind = self.config().get("model_type")
+        return kind if isinstance(kind, str) else None
 
     def flag(self, key: str, otherwise: bool | None) -> bool | None:  # noqa: FBT001 - reads as a table: flag(key, default)
         """Return a switch of tokenizer_config.json."""
