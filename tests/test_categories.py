@@ -15,7 +15,7 @@ from embtool.model import open_model
 from embtool.vocabulary import Token, Vocabulary
 
 
-def categories(vocabulary: Vocabulary) -> dict[str, Category]:
+def categories(vocabulary: Vocabulary) -> dict[str, Category | None]:
     tokens = list(vocabulary)
     return {token.piece: category for token, category in zip(tokens, Categorizer(vocabulary).each(tokens), strict=True)}
 

@@ -268,10 +268,15 @@ def ask_info(model: "Model") -> InfoAnswer:
         vocabulary = model.vocabulary
     except MissingExtra as error:
         notes.append(f"{error.message}: {error.hint}")
-    except NoVocabulary:
-        pass
+    except NoVocabulary as error:
+        notes += [error.message] if error.unread else []
     if config is None and tables is None and vocabulary is None:
-        raise FileNotInModel(f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model")
+        raise FileNotInModel(
+            f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model",
+            hint=notes[-1] if notes else None,
+        )
+    if vocabulary is not None and vocabulary.unread:
+        notes.append(f"there are files of another tokenizer, which is not read: {', '.join(vocabulary.unread)}")
     if config is None:
         notes.append(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
     totals = _totals(model, tables, notes)

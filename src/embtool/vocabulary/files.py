@@ -8,7 +8,7 @@ tokens are listed all the same.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,9 @@ UNREAD = re.compile(
 )
 """Names that speak of a tokenizer."""
 
+MOST_UNREAD = 5
+"""Files that are named as not read."""
+
 TOKENIZER_FILES = (
     TOKENIZER,
     "vocab.json with merges.txt",
@@ -101,13 +104,21 @@ def read_vocabulary(source: Source, config: Config | None = None) -> Vocabulary:
     for recipe in recipes:
         file = _file_of(source, recipe)
         if file is not None:
-            return _read(source, file, settings, recipe)
-    unread = [file for file in source.files() if UNREAD.fullmatch(file)]
-    there = f"; {', '.join(unread[:3])} is there, but not a file that embtool reads" if unread else ""
+            vocabulary = _read(source, file, settings, recipe)
+            vocabulary.unread = _unread(source, {file, *_BESIDE.get(recipe, ())})
+            return vocabulary
+    unread = _unread(source, set())
+    there = f"; {', '.join(unread)} is there, which embtool does not read" if unread else ""
     raise NoVocabulary(
         f"{source.name} has no tokenizer ({', '.join(TOKENIZER_FILES)}){there}",
         hint="name rows by id:, such as id:70135",
+        unread=unread,
     )
+
+
+def _unread(source: Source, read: Collection[str]) -> tuple[str, ...]:
+    """List the files that look like a tokenizer's, but for those that are read; the first of them."""
+    return tuple(file for file in source.files() if UNREAD.fullmatch(file) and file not in read)[:MOST_UNREAD]
 
 
 def read_vocabulary_file(source: Source, file: str) -> Vocabulary:
@@ -142,7 +153,7 @@ def _settings(source: Source, config: Config | None = None) -> Settings:
 def _file_of(source: Source, recipe: str) -> str | None:
     """Return the file by which a folder has what a recipe is made of, or None."""
     if recipe in ("merges", "marian"):
-        return "vocab.json" if source.has("vocab.json") and source.has(_BESIDE[recipe]) else None
+        return "vocab.json" if source.has("vocab.json") and source.has(_BESIDE[recipe][0]) else None
     if recipe in ("words", "letters"):
         return "vocab.txt" if source.has("vocab.txt") else None
     if recipe in ("pieces", "ranks"):
@@ -152,7 +163,8 @@ def _file_of(source: Source, recipe: str) -> str | None:
     return next(filter(pattern.fullmatch, source.files()), None)
 
 
-_BESIDE = {"merges": "merges.txt", "marian": "source.spm"}
+_BESIDE = {"merges": ("merges.txt",), "marian": ("source.spm", "target.spm")}
+"""What else a recipe is made of."""
 
 
 def _read(source: Source, file: str, settings: Settings, recipe: str) -> Vocabulary:
@@ -363,6 +375,7 @@ def _unnamed(source: Source, file: str, data: bytes, settings: Settings, recipe:
         raise NoVocabulary(
             f"{file} is there, but nothing says which class reads it: each gives its pieces other ids",
             hint="name rows by id:, such as id:70135; tokenizer_config.json has the class",
+            unread=(file,),
         )
     return read_sentencepiece(data, file, _numbered(settings))
 
@@ -377,7 +390,7 @@ def _reason(settings: Settings, kind: TokenizerClass | None, file: str) -> str:
         return f"its class, {settings.name}, does not read {file}"
     if settings.name is not None:
         return f"how its class, {settings.name}, splits text is not known"
-    return f"which class reads {file} is not known for the model type {settings.model.get('model_type')!r}"
+    return f"which class reads {file} is not known for the model type {settings.model_type!r}"
 
 
 def _listing(
@@ -391,7 +404,11 @@ def _listing(
 ) -> Vocabulary:
     """List the tokens of a file whose text cannot be split."""
     if recipe in ("pieces", "ranks") and file == SHIFTED:
-        raise NoVocabulary(f"{source.name} has {file}, but {why}, nor which ids its pieces have")
+        raise NoVocabulary(
+            f"{source.name} has {file}, but {why}, nor which ids its pieces have",
+            hint="name rows by id:, such as id:70135",
+            unread=(file,),
+        )
     if recipe == "pieces":
         model = describe_pieces(CLASSES["LlamaTokenizer"], settings, checked_model(data, file), file).state
     elif recipe == "merges":

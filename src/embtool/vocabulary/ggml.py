@@ -304,14 +304,16 @@ def _describe_gpt2(metadata: TokenizerMetadata) -> dict[str, Any]:
             f"{metadata.file} cuts text in the way named {pre!r}, which embtool does not know",
             hint="name one token by its text, by piece: or by id:",
         )
-    splits = [{"type": "Split", "pattern": {"Regex": cut}, "behavior": "Isolated", "invert": False} for cut in cuts]
+    splits: list[dict[str, Any]] = [
+        {"type": "Split", "pattern": {"Regex": cut}, "behavior": "Isolated", "invert": False} for cut in cuts
+    ]
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     merges = _merges(metadata)
     if pre in WITHOUT_BYTES:
         merges = [pair for pair in merges if "\n" not in pair[0] + pair[1]]
     model = _bpe(_numbered(metadata.pieces), merges)
     model["ignore_merges"] = pre in WHOLE_WORDS_FIRST
-    normalizer = None
+    normalizer: dict[str, Any] | None = None
     if pre == "whitespace":
         splits = [{"type": "WhitespaceSplit"}]
         is_lowered = metadata.flag("normalizer.lowercase", otherwise=False)
