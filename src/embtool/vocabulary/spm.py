@@ -75,7 +75,7 @@ def read_marian(
         )
     )
     added = {ids[token["content"]]: Added(token["content"], token["special"]) for token in tokens}
-    unknown = ids.get("<unk>")
+    unknown = vocabulary.get("<unk>")
     if unknown is None:
         raise FormatError(f"{file} has no <unk>, which Marian needs")
     entries = MemoryEntries(
