@@ -161,7 +161,7 @@ class TableNotFound(EmbtoolError):
 
 
 class NoVocabulary(EmbtoolError):
-    """The model has no tokenizer that could turn text into token ids; `unread` names files of one that is not read."""
+    """The model has no tokenizer that could turn text into token ids."""
 
     exit_status = 3
 

@@ -2,7 +2,7 @@
 
 A folder without tokenizer.json has only pieces and merges; how text is cut, what is folded and what is put around it
 is in the code of the class that the folder names. The facts are those of Hugging Face's transformers: its classes, and
-what convert_slow_tokenizer.py makes of them. `embtool.vocabulary.describe` turns a row and the files into a
+what its converters make of them. `embtool.vocabulary.describe` turns a row and the files into a
 description like a tokenizer.json.
 
 To add a class: a row in `CLASSES`; its model types in `MODEL_TYPES`.

@@ -173,9 +173,12 @@ WHOLE_WORDS_FIRST = frozenset(
 )
 """Where a cut-out text that is a token is that token, whatever the merges say."""
 
+LOOKING_AHEAD = {THOUSANDS, *CUTS["tiny_aya"][:1], r"\s+$"}
+"""Expressions that look ahead over a whole run of digits or spaces from many of its places."""
+
 EXPRESSIONS = frozenset(
     {
-        *(cut for cuts in (*CUTS.values(), *LONG_CUTS.values()) for cut in cuts),
+        *({cut for cuts in (*CUTS.values(), *LONG_CUTS.values()) for cut in cuts} - LOOKING_AHEAD),
         r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
         CLIP,
         BLOOM,

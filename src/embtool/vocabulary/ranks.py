@@ -61,7 +61,7 @@ def _llama3() -> tuple[str, ...]:
 
 
 def _llama4() -> tuple[str, ...]:
-    """Return Llama 4's 2,048 special tokens (meta-llama/llama-models, models/llama4/tokenizer.py)."""
+    """Return Llama 4's 2,048 special tokens (https://github.com/meta-llama/llama-models)."""
     text, vision, reasoning = "text_post_train_", "vision_", "reasoning_"
     listed = (
         *_named("begin_of_text end_of_text fim_prefix fim_middle fim_suffix header_start header_end eom eot step"),
