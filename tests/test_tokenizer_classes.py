@@ -121,6 +121,21 @@ def test_a_folder_that_says_nothing_is_read_as_its_file_shows() -> None:
     assert ids(words, "the cat", special=True)[0] == words.find("[CLS]").id
 
 
+@pytest.mark.parametrize(
+    ("files", "word"),
+    [
+        ({"vocab.json": b"{}", "merges.txt": b"", "added_tokens.json": b'{"x": "y"}'}, r"added_tokens\.json"),
+        ({"vocab.json": b"{}", "merges.txt": b"", "special_tokens_map.json": b'{"bos_token": ["x"]}'}, "bos_token"),
+        ({"vocab.txt": b"a", "tokenizer_config.json": b'{"added_tokens_decoder": {"x": {}}}'}, "invalid id"),
+        ({"vocab.txt": b"a", "tokenizer_config.json": b'{"unk_token": 5}'}, "unk_token"),
+        ({"spiece.model": b"x", "config.json": b'{"model_type": "t5"}'}, r"spiece\.model"),
+    ],
+)
+def test_small_files_that_hold_something_else_are_named(files: dict[str, bytes], word: str) -> None:
+    with pytest.raises(FormatError, match=word):
+        read_vocabulary(Memory(files))
+
+
 # --- SentencePiece
 
 
@@ -350,6 +365,19 @@ def test_rwkvs_list_is_cut_longest_first(file: str) -> None:
     for line in (b"10 'x' 2\n", b"10 x 1\n", b"10 'x'.y 1\n", b"10 __import__('os') 1\n"):
         with pytest.raises(FormatError, match="line 10"):
             read_vocabulary(Memory({file: WORLD + line}))
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("vocab.txt", "RwkvTokenizer"), ("qwen.tiktoken", "QWenTokenizer"), ("vocab.txt", "T5Tokenizer")]
+)
+def test_a_file_that_is_not_what_its_class_reads_is_listed(file: str, name: str) -> None:
+    data = trained(vocab_size=120) if file == "qwen.tiktoken" else b"king\nqueen\n"
+    words = read_vocabulary(
+        Memory({file: data, "tokenizer_config.json": json.dumps({"tokenizer_class": name}).encode()})
+    )
+    assert len(words) > 1
+    with pytest.raises(NoVocabulary, match=f"{name}, does not read"):
+        words.encode("kings")
 
 
 def test_whispers_empty_token_is_a_rank_that_no_text_has() -> None:

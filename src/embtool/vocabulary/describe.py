@@ -7,7 +7,7 @@ description: a normalizer, a pre-tokenizer, a model, a post-processor, in the wo
 import base64
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from embtool.errors import FormatError
@@ -44,13 +44,14 @@ class Description:
     Attributes:
         state: as tokenizer.json has it, but for `merges`.
         merges: lists the pairs that are merged, where the model has any; much work for a large SentencePiece model.
-        ordinary: whether the added tokens are tokens like others, which the library only has to find first.
+        ordinary: whether every token is looked for before the text is cut in any other way.
+        unsplit: why text cannot be split, where it cannot.
     """
 
     state: State
     merges: Callable[[], Sequence[tuple[str, str]]] | None = None
     ordinary: bool = False
-    unsplit: str | None = field(default=None)
+    unsplit: str | None = None
 
     def whole(self) -> State:
         """Return the whole description."""
@@ -178,9 +179,7 @@ def describe_merges(kind: TokenizerClass, settings: Settings, vocabulary: Mappin
         kind,
         settings,
         {
-            "normalizer": _bert_normalizer(settings, **bert)
-            if bert
-            else _steps(_FOLDS[f] for f in options.get("folded", ())),
+            "normalizer": _bert_normalizer(**bert) if bert else _steps(_FOLDS[f] for f in options.get("folded", ())),
             "pre_tokenizer": {"type": "BertPreTokenizer"} if bert else _cuts([*splits, level]),
             "decoder": {"type": "BPEDecoder", "suffix": suffix} if bert else {**level, "use_regex": True},
             "model": {
@@ -217,14 +216,8 @@ def _cuts(steps: Iterable[State]) -> State:
 
 
 def _bert_normalizer(
-    settings: Settings,
-    *,
-    lowercase: bool = True,
-    strip_accents: bool | None = None,
-    chinese: bool = True,
-    clean: bool = True,
+    *, lowercase: bool = True, strip_accents: bool | None = None, chinese: bool = True, clean: bool = True
 ) -> State:
-    del settings
     return {
         "type": "BertNormalizer",
         "clean_text": clean,
@@ -248,7 +241,6 @@ def describe_words(kind: TokenizerClass, settings: Settings, vocabulary: Mapping
     prefix = settings.text("wordpieces_prefix", "##")
     is_basic = settings.flag("do_basic_tokenize", otherwise=True)
     folding = _bert_normalizer(
-        settings,
         lowercase=bool(settings.flag("do_lower_case", bool(settings.tokenizer) or not cased)),
         strip_accents=settings.flag("strip_accents", None),
         chinese=bool(settings.flag("tokenize_chinese_chars", otherwise=True)),

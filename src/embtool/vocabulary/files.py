@@ -163,6 +163,9 @@ def _file_of(source: Source, recipe: str) -> str | None:
     return next(filter(pattern.fullmatch, source.files()), None)
 
 
+MADE = ("merges", "words", "letters", "pieces", "marian")
+"""Recipes that are made of a class and files; the others are known by what a file holds."""
+
 _BESIDE = {"merges": ("merges.txt",), "marian": ("source.spm", "target.spm")}
 """What else a recipe is made of."""
 
@@ -183,7 +186,7 @@ def _read(source: Source, file: str, settings: Settings, recipe: str) -> Vocabul
         return read_tekken(decode_json(data, file), file)
     if recipe in ("words", "letters", "world") and looks_like_world(data):
         return read_world(data, file)
-    if kind is not None and kind.recipe == recipe:
+    if kind is not None and kind.recipe == recipe and recipe in MADE:
         return _made(source, file, data, settings, kind)
     if name is None and not (settings.model_type and recipe in ("merges", "words")):
         return _unnamed(source, file, data, settings, recipe)
@@ -409,7 +412,7 @@ def _listing(
             hint="name rows by id:, such as id:70135",
             unread=(file,),
         )
-    if recipe == "pieces":
+    if recipe in ("pieces", "ranks"):
         model = describe_pieces(CLASSES["LlamaTokenizer"], settings, checked_model(data, file), file).state
     elif recipe == "merges":
         vocabulary = parse_vocabulary(decode_json(data, file))

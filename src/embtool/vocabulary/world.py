@@ -1,7 +1,7 @@
 """RWKV's vocabulary: a line for each token, its id, its text as Python writes it, and its length in bytes.
 
-A text is cut greedily: at each place the longest token that stands there (https://github.com/BlinkDL/ChatRWKV). A piece is
-spelled as byte-level tokenizers spell it, because bytes have no spelling of their own here.
+A text is cut greedily: at each place the longest token that stands there (https://github.com/BlinkDL/ChatRWKV). A piece
+is spelled as byte-level tokenizers spell it, because bytes have no spelling of their own here.
 """
 
 import ast
