@@ -291,7 +291,7 @@ def test_without_a_class_a_shifting_file_has_no_ids(run: Program, tmp_path: Path
         read_vocabulary(Memory({"sentencepiece.bpe.model": data}))
     (tmp_path / "config.json").write_text('{"model_type": "xlm-roberta"}')
     (tmp_path / "sentencepiece.bpe.model").write_bytes(data)
-    assert run("tokens", "-m", tmp_path, "the").ok()
+    run("tokens", "-m", tmp_path, "the").ok()
     for other in ({"tokenizer_class": "M2M100Tokenizer"}, {"tokenizer_class": "MyTokenizer"}):
         write_json(tmp_path / "tokenizer_config.json", other)
         run("tokens", "-m", tmp_path, "the").refused(3, "sentencepiece.bpe.model", other["tokenizer_class"])

@@ -243,19 +243,12 @@ def _key(data: bytes, more: Sequence[State]) -> str:
 
 
 def _with_added(state: State, more: Sequence[State]) -> State:
-    """Add tokens to a decoded tokenizer.json, those that it does not list."""
+    """Add tokens to a decoded tokenizer.json, those that it does not list; their ids follow from their order."""
     listed = state.get("added_tokens")
     listed = listed if isinstance(listed, list) else []
-    contents = {token.get("content") for token in listed if isinstance(token, dict)}
-    new = [token for token in more if token["content"] not in contents]
-    model = state.get("model")
-    vocabulary = model.get("vocab") if isinstance(model, dict) else None
-    if not new or not isinstance(vocabulary, dict | list):
-        return state
-    places = vocabulary if isinstance(vocabulary, dict) else {}
-    ids = number([*map(str, contents), *(token["content"] for token in new)], places, len(vocabulary))
-    added = [{"id": place, **token} for place, token in zip(ids[len(contents) :], new, strict=True)]
-    return {**state, "added_tokens": [*listed, *added]}
+    contents = [token.get("content") for token in listed if isinstance(token, dict)]
+    new = [{"id": 0, **token} for token in more if token["content"] not in contents]
+    return {**state, "added_tokens": [*listed, *new]} if new else state
 
 
 def loader(data: bytes, file: str) -> Callable[[], Any]:
