@@ -422,6 +422,14 @@ def test_tokens_that_are_added_at_load_count() -> None:
     assert [token.piece for token in words][count:] == ["<c>"]
 
 
+def test_a_broken_file_beside_it_is_told(run: Program, tmp_path: Path) -> None:
+    write_json(tmp_path / "tokenizer.json", tokenizer_json())
+    for broken in ("x", "[]", '{"added_tokens_decoder": []}'):
+        (tmp_path / "tokenizer_config.json").write_text(broken)
+        run("tokens", "-m", tmp_path, "a").ok()
+        assert "tokenizer_config.json" in " ".join(run("info", tmp_path, "--json").ok().of("note"))
+
+
 def test_such_tokens_are_found_and_checked_like_others(run: Program, tmp_path: Path) -> None:
     rows = len(beside())
     write_json(tmp_path / "tokenizer.json", tokenizer_json())

@@ -276,7 +276,7 @@ def ask_info(model: "Model") -> InfoAnswer:
             hint=notes[-1] if notes else None,
         )
     if vocabulary is not None and vocabulary.unread:
-        notes.append(f"there are files of another tokenizer, which is not read: {', '.join(vocabulary.unread)}")
+        notes.append(f"beside the tokenizer, and not read: {', '.join(vocabulary.unread)}")
     if config is None:
         notes.append(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
     totals = _totals(model, tables, notes)

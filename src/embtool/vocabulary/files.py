@@ -93,9 +93,9 @@ def read_vocabulary(source: Source, config: Config | None = None) -> Vocabulary:
         NoVocabulary: it has none, or one whose ids are not known.
         FormatError: a file is there but is not what its name says.
     """
-    settings = _settings(source, config)
     if source.has(TOKENIZER):
-        return _from_json(source.read_file(TOKENIZER), settings, model=source.name)
+        return _from_json(source, TOKENIZER)
+    settings = _settings(source, config)
     name = settings.name
     kind = CLASSES.get(name or "")
     recipes = ["merges", "words", "pieces", "world", "tekken"]
@@ -127,12 +127,14 @@ def read_vocabulary_file(source: Source, file: str) -> Vocabulary:
     Raises:
         FormatError: it is none of these.
     """
+    if file.endswith(".json") and file != "vocab.json" and not TEKKEN.fullmatch(file):
+        return _from_json(source, file)
     settings = _settings(source)
     for recipe in ("merges", "marian", "words", "world", "tekken"):
         if file == _file_of(source, recipe) and (recipe != "marian" or settings.name == "MarianTokenizer"):
             return _read(source, file, settings, recipe)
     if file.endswith(".json"):
-        return _from_json(source.read_file(file), settings, file, model=source.name)
+        return _from_json(source, file)
     return _read(source, file, settings, "pieces")
 
 
@@ -205,19 +207,18 @@ def read_quickly(folder: Path) -> Vocabulary | None:
     source = Folder(folder)
     if not source.has(TOKENIZER) or (size := source.size(TOKENIZER)) > LOOKED_UP_BYTES:
         return None
-    data = source.read_file(TOKENIZER)
-    settings = _settings(source)
-    if size > QUICK_BYTES and open_index(_key(data, settings.tokens())) is None:
+    if size > QUICK_BYTES and open_index(_key(source.read_file(TOKENIZER), _added_beside(source)[0])) is None:
         return None
-    return _from_json(data, settings, model=str(folder))
+    return _from_json(source, TOKENIZER)
 
 
-def _from_json(data: bytes, settings: Settings, file: str = TOKENIZER, *, model: str) -> Vocabulary:
+def _from_json(source: Source, file: str) -> Vocabulary:
     """Read tokenizer.json: its entries from the index of its content, which is written at the first time.
 
     Tokens that the files beside it name, and that it lacks, are added as transformers adds them when it loads both.
     """
-    more = settings.tokens()
+    data = source.read_file(file)
+    more, unread = _added_beside(source)
     key = _key(data, more)
 
     def parse() -> MemoryEntries:
@@ -231,8 +232,18 @@ def _from_json(data: bytes, settings: Settings, file: str = TOKENIZER, *, model:
             return loader(data, file)()
         return loader(json.dumps(_with_added(decode_json(data, file), more)).encode(), file)()
 
-    told = told_of(model)
-    return Vocabulary(file, told(parse), told(load), quick=lambda: open_index(key))
+    told = told_of(source.name)
+    vocabulary = Vocabulary(file, told(parse), told(load), quick=lambda: open_index(key))
+    vocabulary.unread = unread
+    return vocabulary
+
+
+def _added_beside(source: Source) -> tuple[list[State], tuple[str, ...]]:
+    """List the tokens that the files beside a tokenizer.json name; where those are broken, none, and what is broken."""
+    try:
+        return _settings(source).tokens(), ()
+    except FormatError as error:
+        return [], (error.message,)
 
 
 def _key(data: bytes, more: Sequence[State]) -> str:
