@@ -35,7 +35,7 @@ NAMES = [
     "\x9b",
     "\r\x1b[2K",
     "%1b[31m",
-    "\\",
+    "\\\\",
     "'\"`$(x)",
 ]
 """What tokens are called."""

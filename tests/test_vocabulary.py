@@ -257,10 +257,6 @@ BROKEN: dict[str, dict[str, bytes]] = {
     "merges of three": {"vocab.json": b'{"a": 0}', "merges.txt": b"a b c\n"},
     "merges of unknown pieces": {"vocab.json": b'{"a": 0}', "merges.txt": b"a b\n"},
     "vocab.txt is not UTF-8": {"vocab.txt": b"a\n\xff\n"},
-    "added tokens that leave a gap": {
-        "vocab.txt": b"[UNK]\n",
-        "tokenizer_config.json": b'{"added_tokens_decoder": {"7": {"content": "<s>"}}}',
-    },
     "added tokens that are a list": {"vocab.txt": b"[UNK]\n", "tokenizer_config.json": b'{"added_tokens_decoder": []}'},
     "tokenizer_config.json is no JSON": {"vocab.txt": b"[UNK]\n", "tokenizer_config.json": b"x"},
 }
@@ -296,16 +292,23 @@ def test_a_hostile_token_is_found_as_it_is(name: str) -> None:
     assert words.find(text) == words.find_piece(text) == words.find_bytes(text.encode()) == token
 
 
-def test_sparse_ids_and_two_ids_of_one_piece() -> None:
+def test_added_tokens_have_the_ids_of_the_library_not_those_of_the_file() -> None:
     state = tokenizer_json({})
-    state["added_tokens"] = [
-        {**tokenizer_json()["added_tokens"][0], "id": 5000, "content": "<far>"},
-        {**tokenizer_json()["added_tokens"][0], "id": 6000, "content": "a"},
-    ]
-    words = vocabulary(state)
-    assert words.token(5000).text == "<far>"  # type: ignore[union-attr]
-    assert words.token(4999) is None
-    assert words.ids.tolist() == [*range(len(pieces())), 5000, 6000]
+    like = tokenizer_json()["added_tokens"][0]
+    state["added_tokens"] = [{**like, "id": 5000, "content": "<far>"}, {**like, "id": 6000, "content": "a"}]
+    words, library = vocabulary(state), Tokenizer.from_str(json.dumps(state))
+    assert {token.piece: token.id for token in words} == library.get_vocab()
+    assert [token.id for token in words.encode("a<far>a")] == library.encode("a<far>a").ids
+    assert words.find("<far>").id == len(pieces())
+    assert words.token(5000) is None
+    assert words.ids.tolist() == [*range(len(pieces()) + 1)]
+
+
+def test_a_gap_in_the_ids_of_the_tokenizers_config_is_not_kept() -> None:
+    config = b'{"added_tokens_decoder": {"7": {"content": "<s>"}}}'
+    words = read_vocabulary(Memory({"vocab.txt": b"[UNK]\n", "tokenizer_config.json": config}))
+    assert words.find("<s>").id == 1
+    assert words.token(7) is None
 
 
 # --- the index --------------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 The kinds follow Land and Bartolo, "Fishing for Magikarp" (2024, https://arxiv.org/abs/2405.05417): a token is decoded,
 its text is encoded again, and a token that does not come back is *unreachable*. What is one token may depend on what
-stands before it, so a text is also tried after a few contexts: a character that the tokenizer keeps for itself.
+stands before it and behind it, so a text is also tried between a few contexts: a character that the tokenizer keeps for
+itself. Where text cannot be split, what bytes do not tell is left open.
 """
 
 import unicodedata
@@ -12,16 +13,17 @@ from functools import cached_property
 
 import numpy as np
 
+from embtool.errors import FormatError, MissingExtra, NoVocabulary
 from embtool.vocabulary import Token, Vocabulary
 
 CONTEXTS = ("«", "\n", "1", ".")
-"""Texts tried before a token's own, after nothing and, for pieces inside words, letters that begin few pieces."""
+"""Texts tried before a token's own and behind it, after nothing and letters that begin few pieces."""
 
 BARREN = 2
 """Contexts that may help no token before the others are not tried any more."""
 
 RARE_LETTERS = 3
-"""Letters of the vocabulary tried as contexts: those inside words, such as `##ing`, come only after one."""
+"""Letters of the vocabulary tried as contexts: those inside words, such as `##ing`, come only beside one."""
 
 TRIED_LETTERS = 64
 """Letters looked at for those."""
@@ -63,29 +65,41 @@ MEANINGS = {
 
 
 class Categorizer:
-    """Finds the category of tokens of one vocabulary."""
+    """Finds the category of tokens of one vocabulary.
+
+    `left_open` says why normal and unreachable tokens are not told from each other, once that turned out.
+    """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
+        self.left_open: str | None = None
         self._added = frozenset(vocabulary.added_ids.tolist())
 
-    def each(self, tokens: Sequence[Token]) -> list[Category]:
-        """Return the category of each token, encoding only those whose text must be tried.
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the categories should know."""
+        if self.left_open is None:
+            return ()
+        return (f"which tokens are normal and which are unreachable is left open: {self.left_open}",)
 
-        Raises:
-            FormatError: the tokenizer cannot split a text.
-        """
-        found = [self.by_bytes(token) for token in tokens]
+    def each(self, tokens: Sequence[Token]) -> list[Category | None]:
+        """Return the category of each token, encoding only those whose text must be tried; None where it is open."""
+        found: list[Category | None] = [self.by_bytes(token) for token in tokens]
         tried = [token for token, category in zip(tokens, found, strict=True) if category is Category.NORMAL]
         lost: set[int] = set()
-        for first in range(0, len(tried), ENCODED_AT_ONCE):
-            lost |= self._unreachable(tried[first : first + ENCODED_AT_ONCE])
+        try:
+            for first in range(0, 0 if self.left_open else len(tried), ENCODED_AT_ONCE):
+                lost |= self._unreachable(tried[first : first + ENCODED_AT_ONCE])
+        except (NoVocabulary, FormatError, MissingExtra) as error:
+            self.left_open = error.message
+        if self.left_open is not None:
+            return [None if category is Category.NORMAL else category for category in found]
         return [
             Category.UNREACHABLE if category is Category.NORMAL and token.id in lost else category
             for token, category in zip(tokens, found, strict=True)
         ]
 
-    def of_rows(self, entries: Sequence[Token | None]) -> list[Category]:
+    def of_rows(self, entries: Sequence[Token | None]) -> list[Category | None]:
         """Return the category of each row's token; a row without one is padding."""
         found = iter(self.each([entry for entry in entries if entry is not None]))
         return [Category.PADDING if entry is None else next(found) for entry in entries]
@@ -106,21 +120,31 @@ class Categorizer:
 
     def _unreachable(self, tokens: Sequence[Token]) -> set[int]:
         """Find the tokens whose text is never split into them, in no context."""
-        left = self._lost_after("", tokens)
-        barren = 0
+        left = self._lost_between("", tokens, "")
         inside = any(token.text != _bare(token) for token in left)
-        for context in [*(self._letters if inside else ()), *CONTEXTS]:
-            if not left or barren == BARREN:
-                break
-            still = self._lost_after(context, left)
-            barren = barren + 1 if len(still) == len(left) else 0
-            left = still
+        before = [(context, "") for context in (*(self._letters if inside and left else ()), *CONTEXTS)]
+        left = self._tried(before, left)
+        letters = self._letters if left else []
+        behind = [*(("", letter) for letter in letters), *((letter, letter) for letter in letters[:1])]
+        left = self._tried([*behind, *(("", context) for context in CONTEXTS)], left)
         return {token.id for token in left}
 
-    def _lost_after(self, context: str, tokens: Sequence[Token]) -> list[Token]:
-        """Keep the tokens that do not come back when their text is encoded after a context."""
-        before, *found = self.vocabulary.encode_each([context, *(context + _bare(token) for token in tokens)])
-        return [token for token, ids in zip(tokens, found, strict=True) if ids != [*before, token.id]]
+    def _tried(self, contexts: Sequence[tuple[str, str]], tokens: Sequence[Token]) -> list[Token]:
+        """Keep the tokens that no context helps, trying contexts as long as they help some."""
+        left = list(tokens)
+        barren = 0
+        for before, behind in contexts:
+            if not left or barren == BARREN:
+                break
+            still = self._lost_between(before, left, behind)
+            barren = barren + 1 if len(still) == len(left) else 0
+            left = still
+        return left
+
+    def _lost_between(self, before: str, tokens: Sequence[Token], behind: str) -> list[Token]:
+        """Keep the tokens that do not come back when their text is encoded between two others."""
+        found = self.vocabulary.encode_each([before + _bare(token) + behind for token in tokens])
+        return [token for token, ids in zip(tokens, found, strict=True) if token.id not in ids]
 
     @cached_property
     def _letters(self) -> list[str]:
@@ -155,13 +179,12 @@ def _bare(token: Token) -> str:
 def _rare_letters(vocabulary: Vocabulary) -> list[str]:
     """Find letters that are tokens by themselves, that the tokenizer does not fold, and that begin few other pieces."""
     beginnings: dict[str, int] = {}
-    alone: dict[str, int] = {}
+    alone: set[str] = set()
     for token in vocabulary:
         head = token.text[:1]
         beginnings[head] = beginnings.get(head, 0) + 1
         if len(token.text) == 1 and unicodedata.category(head) in CASED:
-            alone[head] = token.id
+            alone.add(head)
     ranked = sorted(alone, key=lambda letter: (beginnings[letter], letter))[:TRIED_LETTERS]
-    encoded = vocabulary.encode_each(ranked)
-    kept = [letter for letter, ids in zip(ranked, encoded, strict=True) if ids == [alone[letter]]]
+    kept = [letter for letter in ranked if "".join(token.text for token in vocabulary.encode(letter)).strip() == letter]
     return kept[:RARE_LETTERS]

@@ -32,7 +32,7 @@ them passes them through `embtool.answers.text.safe` first.
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 from typing import ClassVar, Self
 
@@ -164,6 +164,10 @@ class NoVocabulary(EmbtoolError):
     """The model has no tokenizer that could turn text into token ids."""
 
     exit_status = 3
+
+    def __init__(self, message: str, *, hint: str | None = None, unread: Sequence[str] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.unread = tuple(unread)
 
 
 class BadReference(EmbtoolError, ValueError):

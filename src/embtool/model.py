@@ -8,14 +8,14 @@ model without one part still answers what the others can.
 import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -205,7 +205,7 @@ class Model:
                 if own is not None:
                     return own
             try:
-                return read_vocabulary(self.source)
+                return read_vocabulary(self.source, self._raw_config)
             except FormatError as error:
                 raise self._named(error) from error
             except (NoVocabulary, MissingExtra):
@@ -221,6 +221,13 @@ class Model:
                 other = seems(self.source.head(file, LONGEST_MAGIC))
                 return error if other is None else FormatError(f"{file} is no tokenizer: it looks like {other}")
         return error
+
+    def _raw_config(self) -> Mapping[str, Any]:
+        """Return its config.json as it stands; empty where there is none that can be read."""
+        try:
+            return self.config.raw if self.config is not None else {}
+        except ConfigError:
+            return {}
 
     @property
     def vocabulary_if_any(self) -> Vocabulary | None:

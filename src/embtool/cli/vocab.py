@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from embtool.answers import Format
-from embtool.categories import Category
+from embtool.categories import Categorizer, Category
 from embtool.cli import completion
+from embtool.cli.messages import note
 from embtool.cli.options import ModelOptions, OutputOptions
 from embtool.questions.vocab import AT_ONCE, Search, VocabAnswer, ask_vocab, count_categories
 
@@ -61,8 +62,11 @@ def run(
     elif output.format in (Format.TABLE, Format.MARKDOWN):
         output.emit(ask_vocab(name, vocabulary, search, padding=padding, k=SHOWN if top is None else top))
     else:
-        found = islice(search.matches(vocabulary, padding), top)
+        categorizer = Categorizer(vocabulary)
+        found = islice(search.matches(vocabulary, padding, categorizer), top)
         parts: Iterator[VocabAnswer] = (
             VocabAnswer(name, part) for part in iter(lambda: list(islice(found, AT_ONCE)), [])
         )
         output.emit(parts, blank=VocabAnswer(name, ()))
+        for text in categorizer.notes:
+            note(text)

@@ -36,8 +36,7 @@ KINDS = (
         "safetensors, one file or many",
         "folder, file, index, repository",
         ", ".join(READABLE),
-        "`tokenizer.json`, `vocab.json` with `merges.txt`, `vocab.txt`; with the extra `tokenizers` also "
-        "`tokenizer.model` (SentencePiece) and tiktoken's files",
+        "@@ `tokenizer.model` (SentencePiece) and tiktoken's files",
     ),
     Kind(
         f"GGUF of version {_listed(VERSIONS)}, also split",

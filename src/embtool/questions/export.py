@@ -15,7 +15,6 @@ from embtool.export import PROJECTOR_LIMIT, WRITERS, Export, RowName
 from embtool.questions.neighbors import Filters
 from embtool.scan import Ids
 from embtool.token_table import Reading, TokenTable
-from embtool.vocabulary import Vocabulary
 
 SUFFIXES = {
     ".npy": "npy",
@@ -125,29 +124,30 @@ def write_export(asked: TokenTable, ids: Ids, kind: str, path: Path) -> ExportAn
         LocalFailure: the system does not let it be written.
         MissingExtra: the format needs a library that is not installed.
     """
-    export = Export(asked.table, ids.tolist(), _namer(asked.vocabulary), printable, asked.model, lambda _: asked.open())
+    categorizer = None if asked.vocabulary is None else Categorizer(asked.vocabulary)
+    export = Export(asked.table, ids.tolist(), _namer(categorizer), printable, asked.model, lambda _: asked.open())
     written = tuple(WrittenFile(str(place), place.stat().st_size) for place in WRITERS[kind](export, path))
     rows_written, width = len(ids), asked.table.shape[1]
     notes = (
         f"wrote {written[0].path} ({kind}, {size(written[0].bytes)})",
         *(f"wrote {file.path} ({size(file.bytes)})" for file in written[1:]),
         f"{plural(rows_written, 'row')} of {plural(width, 'number')} from {asked.table.tensor.name}",
+        *(() if categorizer is None else categorizer.notes),
     )
     return ExportAnswer(asked.model, asked.role, asked.table.tensor.name, written, rows_written, width, notes)
 
 
-def _namer(vocabulary: Vocabulary | None) -> Callable[[Sequence[int]], list[RowName]]:
+def _namer(categorizer: Categorizer | None) -> Callable[[Sequence[int]], list[RowName]]:
     """Make what names rows: by their tokens, or by nothing but their ids."""
-    if vocabulary is None:
+    if categorizer is None:
         return lambda ids: [RowName(row, None, None, None, "row") for row in ids]
-    categorizer = Categorizer(vocabulary)
 
     def name(ids: Sequence[int]) -> list[RowName]:
-        tokens = [vocabulary.token(row) for row in ids]
+        tokens = [categorizer.vocabulary.token(row) for row in ids]
         return [
             RowName(row, None, None, None, Category.PADDING.value)
             if token is None
-            else RowName(row, token.piece, token.text, token.bytes.hex(), category.value)
+            else RowName(row, token.piece, token.text, token.bytes.hex(), "" if category is None else category.value)
             for row, token, category in zip(ids, tokens, categorizer.of_rows(tokens), strict=True)
         ]
 

@@ -303,6 +303,8 @@ def ask_info(model: "Model") -> InfoAnswer:
             hint=hint_of_folders(model.source),
         )
     notes = list(parts.notes)
+    if vocabulary is not None and vocabulary.unread:
+        notes.append(f"beside the tokenizer, and not read: {', '.join(vocabulary.unread)}")
     if config is None and "config" not in parts.damage:
         notes.append(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
     totals = _totals(model, tables, notes)

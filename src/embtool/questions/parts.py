@@ -105,8 +105,8 @@ class _Opening:
             return self.model.vocabulary
         except MissingExtra as error:
             self.notes.append(f"{error.message}: {error.hint}")
-        except NoVocabulary:
-            pass
+        except NoVocabulary as error:
+            self.notes += [error.message] if error.unread else []
         return None
 
     def weights(self, config: Config | None) -> tuple[Checkpoint | None, Tables | None]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from embtool.answers import Column, Listing, column, context, identity, records, token_column, value
+from embtool.answers import Column, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.text import abridge, count, fixed, plural, visible
 from embtool.arguments import check_count
 from embtool.categories import Categorizer, Category
@@ -47,7 +47,7 @@ class Candidate:
     rank: int = column("place in the ranking, from 1, the least trained first", title="", right=True, style="dim")
     id: int = identity()
     token: Token | None = token_column()
-    category: Category = column("the kind of its token", style="cyan")
+    category: Category | None = column("the kind of its token", style="cyan")
     score: float = column("by the indicator: the smaller, the less trained it looks", right=True, show=fixed)
     percentile: float = column("share of rows that are lower, in percent", right=True, show=lambda held: f"{held:.2f}")
     reference: Kind | None = column("why it is a reference row, if it is one", style="dim")
@@ -72,6 +72,7 @@ class UndertrainedAnswer(Listing[Candidate]):
     reference: dict[str, int] = value("how many rows surely were never trained, by why")
     left_out: int = value("rows that look less trained than the last one listed, and are no ordinary tokens")
     tokens: tuple[Candidate, ...] = records("the candidates")
+    notes: tuple[str, ...] = python(default=())
 
     def columns(self) -> Sequence[Column]:
         """Return the columns; the score is called what it is."""
@@ -130,7 +131,8 @@ def ask_undertrained(
     allowed = np.isin(np.arange(len(scores)), vocabulary.ids) | padding
     ids = rank_untrained(scores, int(len(scores) * percent / 100), allowed).tolist()
     entries = [vocabulary.token(row) for row in (ids if normal else ids[:k])]
-    categories = Categorizer(vocabulary).of_rows(entries)
+    categorizer = Categorizer(vocabulary)
+    categories = categorizer.of_rows(entries)
     kept = [
         (row, entry, category)
         for row, entry, category in zip(ids, entries, categories, strict=False)
@@ -154,15 +156,22 @@ def ask_undertrained(
     )
     counts = {kind.value: known.count(kind) for kind in Kind}
     return UndertrainedAnswer(
-        *(asked.model, asked.role, used, why), verified=False, reference=counts, left_out=left_out, tokens=candidates
+        *(asked.model, asked.role, used, why),
+        verified=False,
+        reference=counts,
+        left_out=left_out,
+        tokens=candidates,
+        notes=categorizer.notes,
     )
 
 
-def _is_ordinary(entry: Token | None, category: Category) -> bool:
+def _is_ordinary(entry: Token | None, category: Category | None) -> bool:
     """Tell whether a row is what is looked for first: a token of texts, or padding that was asked for."""
     if entry is None:
         return True
-    return category is Category.NORMAL and not (len(entry.text) == 1 and unicodedata.category(entry.text) == "Cc")
+    if category is not None and category is not Category.NORMAL:  # None where no text can be split
+        return False
+    return not (len(entry.text) == 1 and unicodedata.category(entry.text) == "Cc")
 
 
 def _reference(asked: TokenTable, vocabulary: Vocabulary, names: Sequence[str]) -> Reference:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from embtool.answers import Listing, column, context, identity, python, records, token_column
@@ -22,7 +22,7 @@ class Match:
 
     id: int = identity()
     token: Token | None = token_column("piece", "token", "bytes")
-    category: Category = column("the kind of token", style="cyan")
+    category: Category | None = column("the kind of token", style="cyan")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -34,6 +34,7 @@ class VocabAnswer(Listing[Match]):
     model: str = context("the model, as it was named")
     tokens: Sequence[Match] = records("what matches")
     hidden: int = python(default=0)
+    notes: tuple[str, ...] = python(default=())
 
     def after(self) -> Sequence[str]:
         """Say how many matches are left out."""
@@ -59,6 +60,7 @@ class VocabCounts(Listing[CategoryCount]):
 
     model: str = context("the model, as it was named")
     counts: tuple[CategoryCount, ...] = records("every category, then all")
+    notes: tuple[str, ...] = python(default=())
 
 
 @checked
@@ -84,8 +86,12 @@ class Search:
     variants: str | None = None
     duplicates: bool = False
 
-    def matches(self, vocabulary: Vocabulary, padding: Sequence[int] = ()) -> Iterator[Match]:
+    def matches(
+        self, vocabulary: Vocabulary, padding: Sequence[int] = (), categorizer: Categorizer | None = None
+    ) -> Iterator[Match]:
         """Yield every match, in the order of ids; the `padding` rows, if they are wanted, come last.
+
+        A `categorizer` that is given can be asked afterwards what was left open.
 
         Raises:
             InvalidArgument: the pattern is no regular expression.
@@ -98,11 +104,11 @@ class Search:
             raise InvalidArgument(f"PATTERN is not a regular expression: {error}") from error
         ids = None if self.ids is None else parse_ids(f"id:{self.ids}")
         root = None if self.variants is None else root_of(_variant(self.variants, vocabulary))
-        return self._found(vocabulary, padding, pattern, ids, root)
+        return self._found(categorizer or Categorizer(vocabulary), padding, pattern, ids, root)
 
     def _found(
         self,
-        vocabulary: Vocabulary,
+        categorizer: Categorizer,
         padding: Sequence[int],
         pattern: re.Pattern[str] | None,
         ids: range | None,
@@ -111,12 +117,12 @@ class Search:
         if self.categories != {Category.PADDING}:
             found = [
                 token
-                for token in vocabulary
+                for token in categorizer.vocabulary
                 if (ids is None or token.id in ids)
                 and (root is None or root_of(token) == root)
                 and (pattern is None or pattern.search(token.piece if self.by_piece else token.text) is not None)
             ]
-            yield from self._categorized(_doubled(found) if self.duplicates else found, Categorizer(vocabulary))
+            yield from self._categorized(_doubled(found) if self.duplicates else found, categorizer)
         nameless = pattern is None and root is None and not self.duplicates
         if nameless and (not self.categories or Category.PADDING in self.categories):
             yield from (Match(row, None, Category.PADDING) for row in padding if ids is None or row in ids)
@@ -130,7 +136,9 @@ class Search:
         only_bytes = bool(self.categories) and not self.categories & {Category.NORMAL, Category.UNREACHABLE}
         for first in range(0, len(tokens), AT_ONCE):
             part = tokens[first : first + AT_ONCE]
-            categories = map(categorizer.by_bytes, part) if only_bytes else categorizer.each(part)
+            categories: Iterable[Category | None] = (
+                map(categorizer.by_bytes, part) if only_bytes else categorizer.each(part)
+            )
             for token, category in zip(part, categories, strict=True):
                 if not self.categories or category in self.categories:
                     yield Match(token.id, token, category)
@@ -142,16 +150,23 @@ def ask_vocab(
     """List the tokens that match, the first `k` of them."""
     if k is not None:
         check_count(k, "k")
-    found = list(search.matches(vocabulary, padding))
+    categorizer = Categorizer(vocabulary)
+    found = list(search.matches(vocabulary, padding, categorizer))
     shown = found if k is None else found[:k]
-    return VocabAnswer(model, shown, len(found) - len(shown))
+    return VocabAnswer(model, shown, len(found) - len(shown), categorizer.notes)
 
 
 def count_categories(model: str, vocabulary: Vocabulary, search: Search, *, padding: Sequence[int] = ()) -> VocabCounts:
-    """Count the tokens that match by category; every category is named, and the last record counts all."""
-    times = Counter(match.category for match in search.matches(vocabulary, padding))
+    """Count the tokens that match by category; every category is named, and the last record counts all.
+
+    What is left open is counted as `open`, where there is any.
+    """
+    categorizer = Categorizer(vocabulary)
+    times = Counter(match.category for match in search.matches(vocabulary, padding, categorizer))
     counted = [CategoryCount(category.value, times[category], MEANINGS[category]) for category in Category]
-    return VocabCounts(model, (*counted, CategoryCount("all", times.total(), "")))
+    if times[None]:
+        counted.append(CategoryCount("open", times[None], "normal or unreachable: text cannot be split to tell it"))
+    return VocabCounts(model, (*counted, CategoryCount("all", times.total(), "")), categorizer.notes)
 
 
 def _variant(text: str, vocabulary: Vocabulary) -> Token:

@@ -6,16 +6,22 @@ A tokenizer spells its tokens in its own way: `Ġstrawberry` in byte-level token
 The floors inside, lowest first:
 
     spelling    pieces <-> bytes
-    entries     piece <-> id, read from tokenizer.json
+    entries     piece <-> id, read from tokenizer.json, under the ids that the library gives
     index       the same in a file, derived once, where one token is found without reading the others
     words       Vocabulary: a token by id, by text, by piece, by bytes; the tokenizers library only to split text
     ordinary    which tokenizers are bounded in time and growth, whatever the text
+    cuts        the expressions by which text is cut, and who uses which
+    classes     what is known of the classes that tokenizers are loaded by
+    settings    what the small files beside a tokenizer say: its class, its switches, added tokens
+    describe    pieces and merges of a class, described as tokenizer.json would
     splitter    what splits text where no tokenizer.json does
     confined    a tokenizer that is not ordinary, in a process of its own, which is `child`
-    spm         SentencePiece's files
+    spm         SentencePiece's files, parsed by `protobuf`
     ranks       tiktoken's files
+    world       RWKV's lists
     plain       the words of static embeddings
     files       which files of a model its tokenizer is in
+    tekken      Mistral's tekken.json
     ggml        what a GGUF file says of its tokens
     queries     what a person types, turned into ids
 """

@@ -128,11 +128,16 @@ def parse_tokenizer(state: Mapping[str, Any], file: str) -> MemoryEntries:
         faithful=_faithful(state),
         composes=any(part.get("type") == "NFC" for part in parts(state.get("normalizer"))),
     )
-    return MemoryEntries(pieces, _added(state.get("added_tokens"), file), traits)
+    vocabulary = model["vocab"]
+    ids = vocabulary if isinstance(vocabulary, dict) else {piece: place for place, piece in pieces.items()}
+    return MemoryEntries(pieces, _added(state.get("added_tokens"), ids, len(vocabulary), file), traits)
 
 
 def _pieces(vocabulary: Any, model: Mapping[str, Any], file: str) -> tuple[dict[int, str], int | None]:
-    """Read the trained vocabulary: a table from pieces to ids, or Unigram's list of pieces and scores."""
+    """Read the trained vocabulary: a table from pieces to ids, or Unigram's list of pieces and scores.
+
+    Of two places in a list with one piece the library knows the last.
+    """
     if isinstance(vocabulary, dict):
         if not all(type(identity) is int and 0 <= identity <= LARGEST_ID for identity in vocabulary.values()):
             raise FormatError(f"{file} has a vocabulary with an invalid id")
@@ -145,21 +150,40 @@ def _pieces(vocabulary: Any, model: Mapping[str, Any], file: str) -> tuple[dict[
         if not all(isinstance(entry, list) and entry and isinstance(entry[0], str) for entry in vocabulary):
             raise FormatError(f"{file} has a vocabulary with an entry that is not a piece and a score")
         unknown = model.get("unk_id")
-        return {identity: entry[0] for identity, entry in enumerate(vocabulary)}, unknown if type(
-            unknown
-        ) is int else None
+        places = {entry[0]: place for place, entry in enumerate(vocabulary)}
+        return {place: piece for piece, place in places.items()}, unknown if type(unknown) is int else None
     raise FormatError(f"{file} has no vocabulary: it is not a tokenizer")
 
 
-def _added(tokens: Any, file: str) -> dict[int, Added]:
-    """Read the tokens added beside the trained vocabulary."""
-    added: dict[int, Added] = {}
+def _added(tokens: Any, ids: Mapping[str, int], size: int, file: str) -> dict[int, Added]:
+    """Read the tokens added beside the trained vocabulary, under the ids that the library gives them."""
+    contents: list[str] = []
+    special: list[bool] = []
     for token in tokens if isinstance(tokens, list) else []:
         identity, content = (token.get("id"), token.get("content")) if isinstance(token, dict) else (None, None)
         if type(identity) is not int or not 0 <= identity <= LARGEST_ID or not isinstance(content, str):
             raise FormatError(f"{file} has an added token without an id or a content")
-        added[identity] = Added(content, token.get("special") is True)
-    return added
+        contents.append(content)
+        special.append(token.get("special") is True)
+    found = zip(number(contents, ids, size), contents, special, strict=True)
+    return {identity: Added(content, kind) for identity, content, kind in found if content}
+
+
+def number(contents: Iterable[str], ids: Mapping[str, int], size: int) -> list[int]:
+    """Return the ids that the tokenizers library gives to added tokens, whatever a file says of them.
+
+    One whose content is a piece has that piece's id; the others follow the `size` entries of the vocabulary in turn,
+    even where an id there is taken.
+    """
+    known: dict[str, int] = {}
+    following = size
+    found = []
+    for content in contents:
+        if content not in known:
+            known[content] = ids.get(content, following)
+            following += bool(content) and content not in ids
+        found.append(known[content])
+    return found
 
 
 def _faithful(state: Mapping[str, Any]) -> bool:

@@ -1,66 +1,124 @@
 """Reading a model's tokenizer: tokenizer.json, or the older files that stand for it.
 
 tokenizer.json gives the entries without the tokenizers library, which is loaded only to split a text. The older files
-are small, and their tokenizers are built with the library.
+say less: the class that the folder names says how text is split (`classes`, `describe`), and where it is not known the
+tokens are listed all the same.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from embtool.errors import FormatError, NoVocabulary, told_of
+from embtool.errors import EmbtoolError, FormatError, NoVocabulary, told_of
 from embtool.source import MOST_VALUES, Folder, Source, is_overfull
+from embtool.vocabulary.classes import CLASSES, TEXT, TokenizerClass
 from embtool.vocabulary.confined import Confined
-from embtool.vocabulary.entries import Added, MemoryEntries, parse_tokenizer
+from embtool.vocabulary.describe import (
+    Description,
+    State,
+    describe_letters,
+    describe_merges,
+    describe_pieces,
+    describe_words,
+    parse_vocabulary,
+    parse_words,
+    with_every_token,
+)
+from embtool.vocabulary.entries import Added, MemoryEntries, number, parse_tokenizer
 from embtool.vocabulary.index import open_index, write_index
-from embtool.vocabulary.ordinary import LONGEST, LONGEST_PIECE, judge
+from embtool.vocabulary.ordinary import LONGEST, LONGEST_PIECE, judge, listed_tokens
+from embtool.vocabulary.settings import Settings
+from embtool.vocabulary.spm import checked_model, read_marian, read_sentencepiece
 from embtool.vocabulary.words import Vocabulary, is_of_library
+from embtool.vocabulary.world import looks_like_world, read_world
 
 TOKENIZER = "tokenizer.json"
 
-MOST_MERGES = 1 << 20
-"""Lines of merges.txt; the longest real list, Gemma's, has half as many."""
+MODEL_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm.model", "sentencepiece.model")
+"""Names of binary files: SentencePiece's, or tiktoken's lines under the same name, as Llama 3 has them."""
 
-MODEL_FILES = ("tokenizer.model", "spiece.model", "tiktoken.model")
-"""Binary files: SentencePiece's, or tiktoken's lines under the same name, as Llama 3 has them."""
+NUMBERED_MODEL = re.compile(r"tokenizer\.model\.v[0-9]{1,2}[a-z0-9]{0,4}|tiktoken\.model|[^/]+\.tiktoken")
+"""Further names: Mistral's, with the version of its format, and tiktoken's."""
 
-ID = re.compile(r"[0-9]{1,10}")
-"""How tokenizer_config.json writes a token id."""
+SHIFTED = "sentencepiece.bpe.model"
+"""The file whose classes all shift its ids, by one or otherwise."""
 
-LARGEST_LISTED = (1 << 22) - 1
-"""The largest id in vocab.json: the tokenizers library passes over all ids below the largest, whether there are tokens
-or not. The largest vocabulary known has a quarter of a million."""
+WORLD = re.compile(r"vocab\.txt|rwkv_vocab[^/]*\.txt")
+"""RWKV's list of tokens, under its own name, and as repositories rename it."""
 
-RANKS_SUFFIX = ".tiktoken"
-TOKENIZER_FILES = (TOKENIZER, "vocab.json", "vocab.txt", "tokenizer.model", f"*{RANKS_SUFFIX}")
+TEKKEN = re.compile(r"[^/]*tekken[^/]*\.json")
+
+UNREAD = re.compile(
+    r"[^/]*(\.model|\.spm|\.vocab|\.bpe|tokenizer[^/]*\.(bin|txt)|vocab[^/]*\.(bin|txt|json))", re.IGNORECASE
+)
+"""Names that speak of a tokenizer."""
+
+MOST_UNREAD = 5
+"""Files that are named as not read."""
+
+TOKENIZER_FILES = (
+    TOKENIZER,
+    "vocab.json with merges.txt",
+    "vocab.txt",
+    *MODEL_FILES,
+    "tekken.json",
+    "*.tiktoken",
+)
+
+DESCRIPTION_VERSION = 1
+"""Raise it when descriptions are made in another way: indexes that were written before are then not found."""
+
+WORD_MARKS = ("</w>", "@@", "\u2581")
+"""Marks of a word's beginning or end that GPT-2's pieces do not have."""
+
+HINT = "name one token by its text, by piece: or by id:"
 
 
-def read_vocabulary(source: Source) -> Vocabulary:
-    """Read a model's tokenizer: tokenizer.json, else vocab.json with merges.txt, else vocab.txt, else a binary model.
+Config = Callable[[], Mapping[str, Any]]
+"""What gives config.json, decoded; empty where there is none."""
+
+
+def read_vocabulary(source: Source, config: Config | None = None) -> Vocabulary:
+    """Read a model's tokenizer: tokenizer.json, else what the folder's class is made of, else any other file of one.
+
+    Args:
+        source: where its files are.
+        config: gives its config.json, where that has been read already.
 
     Raises:
-        NoVocabulary: it has none of these.
-        FormatError: a file is there but the tokenizers library cannot read it.
+        NoVocabulary: it has none, or one whose ids are not known.
+        FormatError: a file is there but is not what its name says.
     """
     if source.has(TOKENIZER):
-        return _from_json(source.read_file(TOKENIZER), model=source.name)
-    if source.has("vocab.json") and source.has("merges.txt"):
-        return _from_built(_from_merges(source), "vocab.json")
-    if source.has("vocab.txt"):
-        return _from_built(_from_words(source), "vocab.txt")
-    for file in MODEL_FILES:
-        if source.has(file):
-            return _from_model(source, file)
-    ranks = next((file for file in source.files() if file.endswith(RANKS_SUFFIX) and "/" not in file), None)
-    if ranks is not None:
-        return _from_model(source, ranks)
+        return _from_json(source, TOKENIZER)
+    settings = _settings(source, config)
+    name = settings.name
+    kind = CLASSES.get(name or "")
+    recipes = ["merges", "words", "pieces", "world", "tekken"]
+    if kind is not None:
+        recipes.insert(0, kind.recipe)
+    for recipe in recipes:
+        file = _file_of(source, recipe)
+        if file is not None:
+            vocabulary = _read(source, file, settings, recipe)
+            vocabulary.unread = _unread(source, {file, *_BESIDE.get(recipe, ())})
+            return vocabulary
+    unread = _unread(source, set())
+    there = f"; {', '.join(unread)} is there, which embtool does not read" if unread else ""
     raise NoVocabulary(
-        f"{source.name} has no tokenizer ({', '.join(TOKENIZER_FILES)})", hint="name rows by id:, such as id:70135"
+        f"{source.name} has no tokenizer ({', '.join(TOKENIZER_FILES)}){there}",
+        hint="name rows by id:, such as id:70135",
+        unread=unread,
     )
+
+
+def _unread(source: Source, read: Collection[str]) -> tuple[str, ...]:
+    """List the files that look like a tokenizer's, but for those that are read; the first of them."""
+    return tuple(file for file in source.files() if UNREAD.fullmatch(file) and file not in read)[:MOST_UNREAD]
 
 
 def read_vocabulary_file(source: Source, file: str) -> Vocabulary:
@@ -69,13 +127,72 @@ def read_vocabulary_file(source: Source, file: str) -> Vocabulary:
     Raises:
         FormatError: it is none of these.
     """
-    if file == "vocab.json" and source.has("merges.txt"):
-        return _from_built(_from_merges(source), file)
-    if file == "vocab.txt":
-        return _from_built(_from_words(source), file)
+    if file.endswith(".json") and file != "vocab.json" and not TEKKEN.fullmatch(file):
+        return _from_json(source, file)
+    settings = _settings(source)
+    for recipe in ("merges", "marian", "words", "world", "tekken"):
+        if file == _file_of(source, recipe) and (recipe != "marian" or settings.name == "MarianTokenizer"):
+            return _read(source, file, settings, recipe)
     if file.endswith(".json"):
-        return _from_json(source.read_file(file), file, model=source.name)
-    return _from_model(source, file)
+        return _from_json(source, file)
+    return _read(source, file, settings, "pieces")
+
+
+def _settings(source: Source, config: Config | None = None) -> Settings:
+    def read(file: str) -> dict[str, Any]:
+        return decode_json(source.read_file(file), file)
+
+    @cache
+    def of_model() -> Mapping[str, Any]:
+        try:
+            return read("config.json") if source.has("config.json") else {}
+        except FormatError:  # who asks for the config is told
+            return {}
+
+    return Settings.read(source.has, read, config or of_model)
+
+
+def _file_of(source: Source, recipe: str) -> str | None:
+    """Return the file by which a folder has what a recipe is made of, or None."""
+    if recipe in ("merges", "marian"):
+        return "vocab.json" if source.has("vocab.json") and source.has(_BESIDE[recipe][0]) else None
+    if recipe in ("words", "letters"):
+        return "vocab.txt" if source.has("vocab.txt") else None
+    if recipe in ("pieces", "ranks"):
+        known = next((file for file in MODEL_FILES if source.has(file)), None)
+        return known or next(filter(NUMBERED_MODEL.fullmatch, source.files()), None)
+    pattern = {"world": WORLD, "tekken": TEKKEN}[recipe]
+    return next(filter(pattern.fullmatch, source.files()), None)
+
+
+MADE = ("merges", "words", "letters", "pieces", "marian")
+"""Recipes that are made of a class and files; the others are known by what a file holds."""
+
+_BESIDE = {"merges": ("merges.txt",), "marian": ("source.spm", "target.spm")}
+"""What else a recipe is made of."""
+
+
+def _read(source: Source, file: str, settings: Settings, recipe: str) -> Vocabulary:
+    """Read a file as its class has it; as a list of tokens only, where the class is not known or reads other files."""
+    data = source.read_file(file)
+    name = settings.name
+    kind = CLASSES.get(name or "")
+    if recipe in ("pieces", "ranks"):
+        from embtool.vocabulary.ranks import looks_like_ranks, read_ranks  # noqa: PLC0415 - few models have such a file
+
+        if looks_like_ranks(data):
+            return read_ranks(data, file, _numbered(settings), name)
+    if recipe == "tekken":
+        from embtool.vocabulary.tekken import read_tekken  # noqa: PLC0415 - as above
+
+        return read_tekken(decode_json(data, file), file)
+    if recipe in ("words", "letters", "world") and looks_like_world(data):
+        return read_world(data, file)
+    if kind is not None and kind.recipe == recipe and recipe in MADE:
+        return _made(source, file, data, settings, kind)
+    if name is None and not (settings.model_type and recipe in ("merges", "words")):
+        return _unnamed(source, file, data, settings, recipe)
+    return _listing(source, file, data, settings, recipe, _reason(settings, kind, file))
 
 
 QUICK_BYTES = 2 << 20
@@ -90,23 +207,59 @@ def read_quickly(folder: Path) -> Vocabulary | None:
     source = Folder(folder)
     if not source.has(TOKENIZER) or (size := source.size(TOKENIZER)) > LOOKED_UP_BYTES:
         return None
-    data = source.read_file(TOKENIZER)
-    if size > QUICK_BYTES and open_index(hashlib.sha256(data).hexdigest()) is None:
+    if size > QUICK_BYTES and open_index(_key(source.read_file(TOKENIZER), _added_beside(source)[0])) is None:
         return None
-    return _from_json(data, model=str(folder))
+    return _from_json(source, TOKENIZER)
 
 
-def _from_json(data: bytes, file: str = TOKENIZER, *, model: str) -> Vocabulary:
-    """Read tokenizer.json: its entries from the index of its content, which is written at the first time."""
-    key = hashlib.sha256(data).hexdigest()
+def _from_json(source: Source, file: str) -> Vocabulary:
+    """Read tokenizer.json: its entries from the index of its content, which is written at the first time.
+
+    Tokens that the files beside it name, and that it lacks, are added as transformers adds them when it loads both.
+    """
+    data = source.read_file(file)
+    more, unread = _added_beside(source)
+    key = _key(data, more)
 
     def parse() -> MemoryEntries:
-        entries = parse_tokenizer(decode_json(data, file), file)
+        entries = parse_tokenizer(_with_added(decode_json(data, file), more), file)
         write_index(key, entries)
         return entries
 
-    told = told_of(model)
-    return Vocabulary(file, told(parse), told(loader(data, file)), quick=lambda: open_index(key))
+    def load() -> Any:
+        contents = {token["content"] for token in more}
+        if contents <= listed_tokens(data):
+            return loader(data, file)()
+        return loader(json.dumps(_with_added(decode_json(data, file), more)).encode(), file)()
+
+    told = told_of(source.name)
+    vocabulary = Vocabulary(file, told(parse), told(load), quick=lambda: open_index(key))
+    vocabulary.unread = unread
+    return vocabulary
+
+
+def _added_beside(source: Source) -> tuple[list[State], tuple[str, ...]]:
+    """List the tokens that the files beside a tokenizer.json name; where those are broken, none, and what is broken."""
+    try:
+        return _settings(source).tokens(), ()
+    except FormatError as error:
+        return [], (error.message,)
+
+
+def _key(data: bytes, more: Sequence[State]) -> str:
+    """Return the name of the index of a tokenizer.json and the tokens added to it."""
+    digest = hashlib.sha256(data)
+    digest.update(json.dumps(more).encode() if more else b"")
+    return digest.hexdigest()
+
+
+def _with_added(state: State, more: Sequence[State]) -> State:
+    """Add tokens to a decoded tokenizer.json, those that it does not list; their ids follow from their order."""
+    listed = state.get("added_tokens")
+    listed = listed if isinstance(listed, list) else []
+    contents = [token.get("content") for token in listed if isinstance(token, dict)]
+    new = [{"id": 0, **token} for token in more if token["content"] not in contents]
+    return {**state, "added_tokens": [*listed, *new]} if new else state
 
 
 def loader(data: bytes, file: str) -> Callable[[], Any]:
@@ -164,110 +317,136 @@ class _Ordinary:
         return self._place(texts).encode_batch(texts, add_special_tokens=add_special_tokens)
 
 
-def _from_built(data: bytes, file: str) -> Vocabulary:
-    """Make a vocabulary of a tokenizer that was built from `file`, given as tokenizer.json would have it.
+def _made(source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass) -> Vocabulary:
+    """Make a tokenizer of its class and files; its entries from the index of both, but for small ones."""
+    if kind.recipe == "marian":
+        vocabulary = parse_vocabulary(decode_json(data, file))
+        return read_marian(vocabulary, source.read_file("source.spm"), settings.tokens(kind.names), file)
+    beside = source.read_file("merges.txt") if kind.recipe == "merges" else b""
+    label = f"{file}, sentencepiece" if kind.recipe == "pieces" else file
 
-    The built one is gone by now: it takes as much memory as the entries, and is wanted again only to split a text.
-    """
-    entries = parse_tokenizer(json.loads(data), file)
-    return Vocabulary(file, lambda: entries, loader(data, file))
+    @cache
+    def describe() -> Description:
+        if kind.recipe == "merges":
+            vocabulary = parse_vocabulary(decode_json(data, file))
+            return Description(describe_merges(kind, settings, vocabulary, _text(beside, "merges.txt")))
+        if kind.recipe == "pieces":
+            return describe_pieces(kind, settings, checked_model(data, file), file)
+        words = parse_words(_text(data, file))
+        if kind.recipe == "letters":
+            return describe_letters(kind, settings, words)
+        return Description(describe_words(kind, settings, words))
+
+    digest = hashlib.sha256(
+        f"described {DESCRIPTION_VERSION} {settings.name} {kind} {settings}".encode("utf-8", "surrogatepass")
+    )
+    digest.update(data)
+    key = digest.hexdigest()
+
+    def parse() -> MemoryEntries:
+        entries = parse_tokenizer(describe().state, file)
+        if len(data) > INDEXED_BYTES:
+            write_index(key, entries)
+        return entries
+
+    def load() -> Any:
+        found = describe()
+        if found.unsplit is not None:
+            raise NoVocabulary(f"{found.unsplit}, so text cannot be split", hint=HINT)
+        state = with_every_token(found.state) if found.ordinary else found.whole()
+        return loader(json.dumps(state).encode(), file)()
+
+    return Vocabulary(label, parse, load, quick=lambda: open_index(key) if len(data) > INDEXED_BYTES else None)
 
 
-def _from_merges(source: Source) -> bytes:
-    """Build a byte-level BPE tokenizer from vocab.json and merges.txt, as GPT-2 and its kin have them."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: PLC0415 - as above
-
-    vocabulary = _json_object(source, "vocab.json")
-    if not all(type(identity) is int and 0 <= identity <= LARGEST_LISTED for identity in vocabulary.values()):
-        raise FormatError(f"vocab.json is not a table from pieces to ids up to {LARGEST_LISTED:,}")
-    merges = _text(source, "merges.txt")
-    if merges.count("\n") > MOST_MERGES:
-        raise FormatError(f"merges.txt has more than {MOST_MERGES:,} lines, more than any tokenizer needs")
-    lines = merges.split("\n")
-    split = [line.rstrip("\r").split(" ") for line in lines if line.strip() and not line.startswith("#version")]
-    if not all(len(pair) == 2 for pair in split):  # noqa: PLR2004 - a merge joins two pieces
-        raise FormatError("merges.txt has a line that is not two pieces")
-    pairs = [(left, right) for left, right in split]
-    with _translated("vocab.json"):
-        tokenizer = Tokenizer(models.BPE(vocabulary, pairs))
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.decoder = decoders.ByteLevel()
-    _add_tokens(tokenizer, source)
-    return _saved(tokenizer)
+INDEXED_BYTES = 1 << 20
+"""The size of a file from which on its entries are kept in an index: smaller ones are read in a moment."""
 
 
-def _from_words(source: Source) -> bytes:
-    """Build a WordPiece tokenizer from vocab.txt, one piece a line, as BERT and its kin have it."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: PLC0415 - as above
-
-    words = _text(source, "vocab.txt").removesuffix("\n").split("\n")
-    vocabulary = {word.rstrip("\r"): identity for identity, word in enumerate(words)}
-    settings = _json_object(source, "tokenizer_config.json") if source.has("tokenizer_config.json") else {}
-    cased = "[unused1]" in vocabulary and any(word[:1].isupper() and word[1:].islower() for word in vocabulary)
-    lowercase = settings.get("do_lower_case", not cased)
-    unknown = settings.get("unk_token", "[UNK]")
-    with _translated("vocab.txt"):
-        tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown if isinstance(unknown, str) else "[UNK]"))
-        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=bool(lowercase))
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        tokenizer.decoder = decoders.WordPiece()
-        tokenizer.add_special_tokens(
-            [word for word in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if word in vocabulary]
+def _unnamed(source: Source, file: str, data: bytes, settings: Settings, recipe: str) -> Vocabulary:
+    """Read a file of a folder that names no class: as the file itself shows what it is."""
+    if recipe == "merges":
+        vocabulary = parse_vocabulary(decode_json(data, file))
+        is_byte_level = any(piece.startswith("\u0120") for piece in vocabulary)
+        if not is_byte_level and any(mark in piece for piece in vocabulary for mark in WORD_MARKS):
+            return _listing(source, file, data, settings, recipe, f"nothing says which class reads {file}")
+        return _made(source, file, data, settings, TokenizerClass("merges", {}, (TEXT,)))
+    if recipe == "words":
+        words = parse_words(_text(data, file))
+        bert = CLASSES["BertTokenizer"]
+        names = {role: piece for role, piece in bert.names.items() if piece in words}
+        if "unk_token" not in names and settings.named("unk_token") not in words:
+            return _listing(source, file, data, settings, recipe, f"nothing says which class reads {file}", FormatError)
+        return _made(source, file, data, settings, TokenizerClass("words", names, bert.around))
+    if file == SHIFTED:
+        raise NoVocabulary(
+            f"{file} is there, but nothing says which class reads it: each gives its pieces other ids",
+            hint="name rows by id:, such as id:70135; tokenizer_config.json has the class",
+            unread=(file,),
         )
-    _add_tokens(tokenizer, source)
-    return _saved(tokenizer)
+    return read_sentencepiece(data, file, _numbered(settings))
 
 
-def _saved(tokenizer: Any) -> bytes:
-    """Write a tokenizer as tokenizer.json would have it."""
-    text: str = tokenizer.to_str()
-    return text.encode()
+def _numbered(settings: Settings) -> dict[int, Added]:
+    return {place: Added(token["content"], token["special"]) for place, token in settings.numbered()}
 
 
-def _from_model(source: Source, file: str) -> Vocabulary:
-    """Read a SentencePiece model, or tiktoken's lines; which it is, its first line tells."""
-    from embtool.vocabulary.ranks import looks_like_ranks, read_ranks  # noqa: PLC0415 - most models have tokenizer.json
-    from embtool.vocabulary.spm import read_sentencepiece  # noqa: PLC0415 - as above
-
-    data = source.read_file(file)
-    added = {
-        int(identity): Added(content, special)
-        for identity, content, special in _added_tokens(source)
-        if ID.fullmatch(identity)
-    }
-    return read_ranks(data, file, added) if looks_like_ranks(data) else read_sentencepiece(data, file, added)
+def _reason(settings: Settings, kind: TokenizerClass | None, file: str) -> str:
+    """Say why a text cannot be split, by the name of the class or of the model type."""
+    if kind is not None:
+        return f"its class, {settings.name}, does not read {file}"
+    if settings.name is not None:
+        return f"how its class, {settings.name}, splits text is not known"
+    return f"which class reads {file} is not known for the model type {settings.model_type!r}"
 
 
-def _add_tokens(tokenizer: Any, source: Source) -> None:
-    """Add the tokens of tokenizer_config.json's added_tokens_decoder, in the order of their ids.
+def _listing(
+    source: Source,
+    file: str,
+    data: bytes,
+    settings: Settings,
+    recipe: str,
+    why: str,
+    error: type[EmbtoolError] = NoVocabulary,
+) -> Vocabulary:
+    """List the tokens of a file whose text cannot be split."""
+    if recipe in ("pieces", "ranks") and file == SHIFTED:
+        raise NoVocabulary(
+            f"{source.name} has {file}, but {why}, nor which ids its pieces have",
+            hint="name rows by id:, such as id:70135",
+            unread=(file,),
+        )
+    if recipe in ("pieces", "ranks"):
+        model = describe_pieces(CLASSES["LlamaTokenizer"], settings, checked_model(data, file), file).state
+    elif recipe == "merges":
+        vocabulary = parse_vocabulary(decode_json(data, file))
+        model = {"decoder": _decoder_of(vocabulary), "model": {"type": "BPE", "vocab": vocabulary}}
+    else:
+        words = parse_words(_text(data, file))
+        model = {"decoder": _decoder_of(words), "model": {"type": "WordPiece", "vocab": words}}
+    if "added_tokens" not in model:
+        vocabulary = model["model"]["vocab"]
+        tokens = settings.tokens()
+        places = number((token["content"] for token in tokens), vocabulary, len(vocabulary))
+        model["added_tokens"] = [{"id": place, **token} for place, token in zip(places, tokens, strict=True)]
+    entries = parse_tokenizer(model, file)
 
-    All at once: the library looks at all of them again each time that some are added.
-    """
-    from tokenizers import AddedToken  # noqa: PLC0415 - as above
+    def load() -> Any:
+        raise error(f"{why}, so text cannot be split", hint=HINT)
 
-    listed = _added_tokens(source)
-    with _translated("tokenizer_config.json"):
-        tokenizer.add_tokens([AddedToken(content, special=special) for _, content, special in listed])
-        found = [tokenizer.token_to_id(content) for _, content, _ in listed]
-    for (identity, content, _), place in zip(listed, found, strict=True):
-        if str(place) != identity:
-            raise FormatError(f"added token {content!r} has id {identity} in tokenizer_config.json, which leaves a gap")
+    return Vocabulary(f"{file}, tokens only", lambda: entries, load)
 
 
-def _added_tokens(source: Source) -> list[tuple[str, str, bool]]:
-    """List the id, the content and the kind of the tokens in tokenizer_config.json's added_tokens_decoder."""
-    if not source.has("tokenizer_config.json"):
-        return []
-    added = _json_object(source, "tokenizer_config.json").get("added_tokens_decoder", {})
-    if not isinstance(added, dict) or not all(isinstance(entry, dict) for entry in added.values()):
-        raise FormatError("added_tokens_decoder in tokenizer_config.json is not a table")
-    listed = []
-    for identity, entry in sorted(added.items(), key=lambda item: (len(item[0]), item[0])):
-        content = entry.get("content")
-        if not isinstance(content, str):
-            raise FormatError(f"added token {identity} in tokenizer_config.json has no content")
-        listed.append((identity, content, entry.get("special") is True))
-    return listed
+def _decoder_of(vocabulary: Sequence[str] | dict[str, int]) -> State:
+    """Tell by the pieces how they are spelled."""
+    for mark, decoder in (
+        ("\u0120", {"type": "ByteLevel"}),
+        ("##", {"type": "WordPiece", "prefix": "##"}),
+        ("\u2581", {"type": "Metaspace", "replacement": "\u2581"}),
+    ):
+        if any(piece.startswith(mark) and piece != mark for piece in vocabulary):
+            return decoder
+    return {"type": "Words"}
 
 
 def decode_json(data: bytes, file: str) -> dict[str, Any]:
@@ -289,13 +468,9 @@ def decode_json(data: bytes, file: str) -> dict[str, Any]:
     return decoded
 
 
-def _json_object(source: Source, file: str) -> dict[str, Any]:
-    return decode_json(source.read_file(file), file)
-
-
-def _text(source: Source, file: str) -> str:
+def _text(data: bytes, file: str) -> str:
     try:
-        return source.read_file(file).decode()
+        return data.decode()
     except UnicodeDecodeError as error:
         raise FormatError(f"{file} is not UTF-8 at byte {error.start}") from error
 

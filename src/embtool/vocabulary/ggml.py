@@ -1,8 +1,9 @@
-"""The vocabulary inside a GGUF file: `tokenizer.ggml.*`, in llama.cpp's four kinds.
+"""The vocabulary inside a GGUF file: `tokenizer.ggml.*`, in llama.cpp's kinds.
 
-`gpt2` is byte-level BPE with a named way to cut text first; `llama` is SentencePiece's BPE by scores; `bert` is
-WordPiece, with word beginnings marked by `▁` where BERT marks the insides by `##`; `t5` is Unigram. What the keys mean
-is in https://github.com/ggml-org/ggml/blob/master/docs/gguf.md ("Tokenizer") and in llama.cpp's llama-vocab.cpp.
+`gpt2` is BPE with a named way to cut text first, byte-level but for a few ways, of which `gemma4` and `whitespace` are
+two; `llama` is SentencePiece's BPE by scores; `bert` is WordPiece, with word beginnings marked by `▁` where BERT marks
+the insides by `##`; `t5` is Unigram; `rwkv` is a list of texts, the longest first. What the keys mean is in
+https://github.com/ggml-org/ggml/blob/master/docs/gguf.md ("Tokenizer") and in llama.cpp's llama-vocab.cpp.
 
 The entries need nothing but the file. Text is split by the tokenizers library, set up to do as llama.cpp does; where
 the way to cut text is not known, tokens are still found by text, piece or bytes, and splitting is refused by name.
@@ -13,6 +14,7 @@ To add a way to cut text: a row in `embtool.vocabulary.cuts.CUTS`.
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,22 +22,39 @@ from types import MappingProxyType
 from typing import Any
 
 from embtool.errors import FormatError, NoVocabulary
-from embtool.vocabulary.cuts import CUTS, WHOLE_WORDS_FIRST
+from embtool.vocabulary.classes import TEXT
+from embtool.vocabulary.cuts import BEGINNING, CUTS, LONG_CUTS, WHOLE_WORDS_FIRST, WITHOUT_BYTES
+from embtool.vocabulary.describe import merges_by_score, template
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
 from embtool.vocabulary.files import loader
 from embtool.vocabulary.index import open_index, write_index
+from embtool.vocabulary.ordinary import LONGEST_WORD
+from embtool.vocabulary.protobuf import BYTE, CONTROL, UNKNOWN, UNUSED, USER_DEFINED
+from embtool.vocabulary.spelling import WORDS, ByteLevel
 from embtool.vocabulary.words import Vocabulary
+from embtool.vocabulary.world import LongestFirst
 
-UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 2, 3, 4, 5, 6
-"""Values of `tokenizer.ggml.token_type`; 1 is a normal token."""
+FILLED_UP = re.compile(r"\[PAD([0-9]{1,10})\]")
+"""What a converter writes in a place that no token has; shifted, as fairseq's ids are, it has the number of another."""
 
-INDEX_VERSION = b"gguf 1"
+DEFAULTS: Mapping[str, Mapping[str, int]] = MappingProxyType(
+    {
+        "llama": {"bos": 1, "eos": 2, "unknown": 0},
+        "bert": {"bos": 101, "unknown": 100, "seperator": 102},
+        "gpt2": {"bos": 11, "eos": 11},
+        "t5": {"eos": 1, "unknown": 2},
+        "plamo2": {"bos": 1, "eos": 2, "unknown": 0},
+    }
+)
+"""Ids of tokens with a purpose where a file does not say them, by kind (llama-vocab.cpp, `impl::load`)."""
+
+WITHOUT_BEGINNING = frozenset({"glm4", "glm5", "chatglm-bpe"})
+"""Ways to cut text whose models have no beginning of a text unless the file says which token it is."""
+
+INDEX_VERSION = b"gguf 2"
 """Raise it when entries are read in another way: indexes that were written before are then not found."""
 
 WORD = "▁"
-
-LONGEST_MERGED = 512
-"""Characters of a piece for whose merges is looked, by cutting it at every place; the longest known has 128 spaces."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +112,18 @@ class TokenizerMetadata:
         value = self.get(key, int)
         return value if value is not None and 0 <= value < len(self.get("tokens")) else None
 
+    def role(self, name: str) -> int | None:
+        """Return the id of a token with a purpose, such as `bos`: the file's, or llama.cpp's default."""
+        found = self.token(f"{name}_token_id")
+        if found is None and not (name == "bos" and self.pre in WITHOUT_BEGINNING):
+            found = DEFAULTS.get(self.kind, {}).get(name)
+        return found if found is not None and found < len(self.get("tokens")) else None
+
+    @property
+    def pre(self) -> str:
+        """The name of the way to cut text."""
+        return self.kind if self.kind in LONG_CUTS else self.get("pre", str) or "default"
+
     def flag(self, key: str, otherwise: bool) -> bool:  # noqa: FBT001 - reads as a table: flag(name, default)
         """Return whether a switch is on."""
         value = self.get(key, bool)
@@ -102,7 +133,7 @@ class TokenizerMetadata:
     def key(self) -> str:
         """The hash of everything that the entries are read from."""
         digest = hashlib.sha256(INDEX_VERSION)
-        digest.update(json.dumps([self.kind, self.get("pre", str), self.token("unknown_token_id")]).encode())
+        digest.update(json.dumps([self.kind, self.pre, self.role("unknown")]).encode())
         digest.update(json.dumps([self.flag("add_space_prefix", otherwise=True)]).encode())
         tokens, types = self.get("tokens"), self.get("token_type")
         digest.update(tokens.lengths.tobytes())
@@ -132,21 +163,31 @@ def read_ggml(metadata: TokenizerMetadata) -> Vocabulary:
 
 def _entries(metadata: TokenizerMetadata) -> MemoryEntries:
     """Read the entries; a place that the converter filled up (`[PAD9]`, unused) is no token."""
-    bert = metadata.kind == "bert"
     pieces: dict[int, str] = {}
     added: dict[int, Added] = {}
+    spell = {"bert": _wordpiece, "rwkv": _unescaped}.get(metadata.kind, lambda piece, _: piece)
+    last = _last(metadata)
     for identity, (piece, kind) in enumerate(zip(metadata.pieces, metadata.types, strict=True)):
-        if kind == UNUSED and piece == f"[PAD{identity}]":
+        if identity > last or (kind == UNUSED and piece == f"[PAD{identity}]"):
             continue
         if _is_added(piece, kind):
-            added[identity] = Added(piece, kind == CONTROL)
-        pieces[identity] = _wordpiece(piece, kind) if bert else piece
+            added[identity] = Added(piece, kind != USER_DEFINED)
+        pieces[identity] = spell(piece, kind)
     return MemoryEntries(pieces, added, _traits(metadata))
+
+
+def _last(metadata: TokenizerMetadata) -> int:
+    """Return the id of the last token: those behind it are all places that the converter filled up."""
+    for identity in reversed(range(len(metadata.pieces))):
+        is_empty = metadata.types[identity] in (UNUSED, UNKNOWN) and FILLED_UP.fullmatch(metadata.pieces[identity])
+        if not is_empty:
+            return identity
+    return -1
 
 
 def _is_added(piece: str, kind: int) -> bool:
     """Return whether a token stands for itself; Gemma's runs of spaces are user-defined, and spelled like others."""
-    return kind == CONTROL or (kind == USER_DEFINED and WORD not in piece)
+    return kind in (CONTROL, UNKNOWN) or (kind == USER_DEFINED and WORD not in piece)
 
 
 def _wordpiece(piece: str, kind: int) -> str:
@@ -156,15 +197,39 @@ def _wordpiece(piece: str, kind: int) -> str:
     return piece.removeprefix(WORD) if piece.startswith(WORD) else f"##{piece}"
 
 
+ESCAPED = re.compile(r"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
+
+
+def _unescape(piece: str) -> bytes:
+    """Read a piece of RWKV, in which some characters and bytes are written with a backslash."""
+
+    def read(found: re.Match[str]) -> str:
+        mark = found[1]
+        if len(mark) > 1:
+            return chr(0xDC00 + int(mark[1:], 16)) if int(mark[1:], 16) >= 128 else chr(int(mark[1:], 16))  # noqa: PLR2004
+        return {"t": "\t", "n": "\n", "r": "\r"}.get(mark, mark)
+
+    return ESCAPED.sub(read, piece).encode("utf-8", "surrogateescape")
+
+
+def _unescaped(piece: str, kind: int) -> str:
+    """Spell a piece of RWKV as byte-level tokenizers do."""
+    del kind
+    return ByteLevel().to_pieces(_unescape(piece))[0]
+
+
 def _traits(metadata: TokenizerMetadata) -> Traits:
     byte_level = {"type": "ByteLevel"}
     spaces = {"type": "Replace", "pattern": {"String": WORD}, "content": " "}
-    decoders = {"gpt2": byte_level, "bert": {"type": "WordPiece"}}
-    faithful = metadata.kind == "gpt2" or (
+    decoders = {"gpt2": byte_level, "rwkv": byte_level, "bert": {"type": "WordPiece"}}
+    decoder = decoders.get(metadata.kind, spaces)
+    is_of_bytes = metadata.pre not in WITHOUT_BYTES
+    if metadata.kind not in ("llama", "bert", "t5") and not is_of_bytes:
+        decoder = WORDS if metadata.pre == "whitespace" else spaces
+    faithful = (metadata.kind == "gpt2" and is_of_bytes) or (
         metadata.kind == "llama" and not metadata.flag("add_space_prefix", otherwise=True)
     )
-    unknown = metadata.token("unknown_token_id")
-    return Traits(decoders.get(metadata.kind, spaces), None, unknown, faithful, composes=False)
+    return Traits(decoder, None, metadata.role("unknown"), faithful, composes=False)
 
 
 def _tokenizer(metadata: TokenizerMetadata) -> Any:
@@ -174,6 +239,9 @@ def _tokenizer(metadata: TokenizerMetadata) -> Any:
         NoVocabulary: text cannot be split as this model does it.
         FormatError: the vocabulary is not what its kind needs.
     """
+    if metadata.kind == "rwkv":
+        tokens = {_unescape(piece): identity for identity, piece in enumerate(metadata.pieces)}
+        return LongestFirst(tokens, f"{metadata.file} (rwkv)", metadata.role("unknown"))
     describe = KINDS.get(metadata.kind)
     if describe is None:
         raise NoVocabulary(
@@ -181,57 +249,85 @@ def _tokenizer(metadata: TokenizerMetadata) -> Any:
             hint="name one token by its text, by piece: or by id:",
         )
     state = describe(metadata)
+    takes = _spaces_taken(metadata)
     state["added_tokens"] = [
-        {"id": identity, "content": piece, "special": kind == CONTROL, **_AS_IS}
+        {"id": identity, "content": piece, "special": kind != USER_DEFINED, **_AS_IS, **takes(piece)}
         for identity, (piece, kind) in enumerate(zip(metadata.pieces, metadata.types, strict=True))
         if _is_added(piece, kind)
     ]
-    state["post_processor"] = _template(metadata)
+    around = [None if place is None else metadata.pieces[place] for place in _around(metadata)]
+    parts = [around[0], TEXT, around[1]]
+    ids = {metadata.pieces[place]: place for place in _around(metadata) if place is not None}
+    state["post_processor"] = template([part for part in parts if part is not None], ids)
     return loader(json.dumps(state).encode(), metadata.file)()
 
 
 _AS_IS = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
 
 
-def _template(metadata: TokenizerMetadata) -> dict[str, Any] | None:
-    """Describe what is put around a sequence: a beginning and an end, where the file says so."""
-    bert = metadata.kind == "bert"
-    starts = (
-        metadata.token("bos_token_id") if metadata.flag("add_bos_token", metadata.kind in ("llama", "bert")) else None
-    )
-    end = metadata.token("eos_token_id")
-    if bert:
-        end = metadata.token("seperator_token_id")  # the key is spelled so
-    ends = end if metadata.flag("add_eos_token", metadata.kind in ("t5", "bert")) else None
-    if starts is None and ends is None:
-        return None
-    names = {place: metadata.pieces[place] for place in (starts, ends) if place is not None}
-    around: list[dict[str, Any]] = [{"Sequence": {"id": "A", "type_id": 0}}]
-    if starts is not None:
-        around.insert(0, {"SpecialToken": {"id": names[starts], "type_id": 0}})
-    if ends is not None:
-        around.append({"SpecialToken": {"id": names[ends], "type_id": 0}})
-    special = {name: {"id": name, "ids": [place], "tokens": [name]} for place, name in names.items()}
-    return {"type": "TemplateProcessing", "single": around, "pair": around, "special_tokens": special}
+def _spaces_taken(metadata: TokenizerMetadata) -> Callable[[str], dict[str, bool]]:
+    """Return which spaces around a token in a text belong to it: what llama.cpp knows by the names of models."""
+    name, architecture = (str(metadata.metadata.get(f"general.{key}", "")).lower() for key in ("name", "architecture"))
+    pre = metadata.get("pre", str) or ""
+    if any(known in pre for known in ("jina-v2-de", "jina-v2-es", "jina-v2-code")) or any(
+        known in architecture for known in ("nomic-bert-moe", "jina-bert-v3")
+    ):
+        return lambda piece: {"lstrip": piece == "<mask>"}
+    if "phi-3" in name or "phi3" in name:
+        return lambda piece: {"rstrip": piece not in ("<unk>", "<s>", "<|endoftext|>")}
+    return lambda piece: {"lstrip": "modern-bert" in name and piece == "[MASK]"}
+
+
+def _around(metadata: TokenizerMetadata) -> tuple[int | None, int | None]:
+    """Return the ids of what stands before and after a sequence, where something does."""
+    if metadata.kind == "bert":
+        begin = metadata.token("bos_token_id")
+        if begin is None:
+            begin = metadata.token("cls_token_id")
+        if begin is None:
+            begin = metadata.role("bos")
+        return begin, metadata.role("seperator")  # the key is spelled so
+    is_bpe = metadata.kind not in ("llama", "t5", "rwkv", "plamo2")
+    begins = metadata.flag("add_bos_token", metadata.kind == "llama" or (is_bpe and metadata.pre in BEGINNING))
+    if is_bpe and metadata.pre in ("gemma4", "granite-embed-multi-311m"):
+        begins = True  # whatever the file says
+    ends = metadata.flag("add_eos_token", metadata.kind == "t5")
+    return metadata.role("bos") if begins else None, metadata.role("eos") if ends else None
 
 
 def _describe_gpt2(metadata: TokenizerMetadata) -> dict[str, Any]:
-    """Describe byte-level BPE, its text cut as `tokenizer.ggml.pre` says."""
-    pre = metadata.get("pre", str) or "default"
-    cuts = CUTS.get(pre)
+    """Describe BPE, its text cut as `tokenizer.ggml.pre` says."""
+    pre = metadata.pre
+    cuts = CUTS.get(pre, LONG_CUTS.get(pre))
     if cuts is None:
         raise NoVocabulary(
             f"{metadata.file} cuts text in the way named {pre!r}, which embtool does not know",
             hint="name one token by its text, by piece: or by id:",
         )
-    splits = [{"type": "Split", "pattern": {"Regex": cut}, "behavior": "Isolated", "invert": False} for cut in cuts]
+    splits: list[dict[str, Any]] = [
+        {"type": "Split", "pattern": {"Regex": cut}, "behavior": "Isolated", "invert": False} for cut in cuts
+    ]
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    model = _bpe(_numbered(metadata.pieces), _merges(metadata))
+    merges = _merges(metadata)
+    if pre in WITHOUT_BYTES:
+        merges = [pair for pair in merges if "\n" not in pair[0] + pair[1]]
+    model = _bpe(_numbered(metadata.pieces), merges)
     model["ignore_merges"] = pre in WHOLE_WORDS_FIRST
+    normalizer: dict[str, Any] | None = None
+    if pre == "whitespace":
+        splits = [{"type": "WhitespaceSplit"}]
+        is_lowered = metadata.flag("normalizer.lowercase", otherwise=False)
+        normalizer = {"type": "Lowercase"} if is_lowered else None
+    elif pre in WITHOUT_BYTES:
+        normalizer = {"type": "Replace", "pattern": {"String": " "}, "content": WORD}
+        model["byte_fallback"] = BYTE in metadata.types or "<0x0A>" in model["vocab"]
+    else:
+        splits.append(level)
     return {
         "version": "1.0",
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*splits, level]},
-        "decoder": level,
+        "normalizer": normalizer,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": splits},
+        "decoder": None if pre in WITHOUT_BYTES else level,
         "model": model,
     }
 
@@ -271,7 +367,7 @@ def _describe_llama(metadata: TokenizerMetadata) -> dict[str, Any]:
         if kind not in (CONTROL, BYTE, UNKNOWN)
     }
     model = _bpe(vocabulary, merges_by_score(vocabulary, metadata.scores, ordinary))
-    unknown = metadata.token("unknown_token_id")
+    unknown = metadata.role("unknown")
     fallback = BYTE in metadata.types
     model |= {
         "byte_fallback": fallback,
@@ -293,32 +389,17 @@ _SPACED: dict[str, Any] = {
 }
 
 
-def merges_by_score(
-    vocabulary: Mapping[str, int], scores: Sequence[float], ordinary: set[str]
-) -> list[tuple[str, str]]:
-    """List all pairs of pieces that join to a piece, the best-scored first; ties by id, as a vocabulary lists them."""
-    found: list[tuple[float, int, int, int, str, str]] = []
-    for piece in ordinary:
-        if len(piece) > LONGEST_MERGED:
-            continue
-        identity = vocabulary[piece]
-        for cut in range(1, len(piece)):
-            left, right = piece[:cut], piece[cut:]
-            if left in ordinary and right in ordinary:
-                found.append((-scores[identity], identity, vocabulary[left], vocabulary[right], left, right))
-    return [(left, right) for *_, left, right in sorted(found)]
-
-
 def _describe_bert(metadata: TokenizerMetadata) -> dict[str, Any]:
-    """Describe WordPiece over text in lower case without accents, as llama.cpp has it for every BERT."""
+    """Describe WordPiece; text is in lower case and without accents, unless the file says otherwise."""
     spelled = [_wordpiece(piece, kind) for piece, kind in zip(metadata.pieces, metadata.types, strict=True)]
-    unknown = metadata.token("unknown_token_id")
+    unknown = metadata.role("unknown")
+    lowercase = metadata.flag("normalizer.lowercase", otherwise=True)
     folding = {
         "type": "BertNormalizer",
         "clean_text": True,
         "handle_chinese_chars": True,
-        "strip_accents": True,
-        "lowercase": True,
+        "strip_accents": metadata.flag("normalizer.strip_accents", lowercase),
+        "lowercase": lowercase,
     }
     return {
         "version": "1.0",
@@ -330,7 +411,7 @@ def _describe_bert(metadata: TokenizerMetadata) -> dict[str, Any]:
             "vocab": _numbered(spelled),
             "unk_token": "[UNK]" if unknown is None else spelled[unknown],
             "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100,
+            "max_input_chars_per_word": LONGEST_WORD,
         },
     }
 
@@ -353,7 +434,7 @@ def _describe_t5(metadata: TokenizerMetadata) -> dict[str, Any]:
         "decoder": marks,
         "model": {
             "type": "Unigram",
-            "unk_id": metadata.token("unknown_token_id"),
+            "unk_id": metadata.role("unknown"),
             "vocab": [list(entry) for entry in zip(metadata.pieces, metadata.scores, strict=True)],
             "byte_fallback": False,
         },
@@ -370,6 +451,11 @@ def _charsmap(values: Any, file: str) -> str:
 
 
 KINDS: Mapping[str, Callable[[TokenizerMetadata], dict[str, Any]]] = MappingProxyType(
-    {"gpt2": _describe_gpt2, "llama": _describe_llama, "bert": _describe_bert, "t5": _describe_t5}
+    {
+        **dict.fromkeys(("gpt2", "gemma4", "whitespace"), _describe_gpt2),
+        "llama": _describe_llama,
+        "bert": _describe_bert,
+        "t5": _describe_t5,
+    }
 )
-"""How a tokenizer of each kind is described as tokenizer.json does."""
+"""How a tokenizer of each kind is described as tokenizer.json does; `rwkv` has no description."""

@@ -21,7 +21,7 @@ from embtool.cache import derived, put
 from embtool.kept import has_named_sum, named_sum
 from embtool.vocabulary.entries import LARGEST_ID, Added, Entries, MemoryEntries, Traits
 
-VERSION = 2
+VERSION = 3
 """Raise it when the meaning of the tables below changes: a database of another version is not read."""
 
 SCHEMA = """

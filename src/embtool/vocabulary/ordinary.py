@@ -123,6 +123,15 @@ def _values(data: bytes, name: str, start: bytes) -> Iterator[Any]:
                 raise _UnusualError(f"its {name}, which is no JSON") from error
 
 
+def listed_tokens(data: bytes) -> set[str]:
+    """Return the contents of the added tokens in the text of a tokenizer.json; none where they cannot be read."""
+    try:
+        lists = list(_values(data, "added_tokens", b"["))
+    except _UnusualError:
+        return set()
+    return {str(token.get("content")) for listed in lists for token in listed if isinstance(token, dict)}
+
+
 def _check_words(data: bytes) -> None:
     """Check what is copied or tried again and again: added tokens, unknown ones, prefixes, the longest word."""
     for listed in _values(data, "added_tokens", b"["):

@@ -1,6 +1,6 @@
 """A vocabulary of words, as static embeddings have: the place of a word is its id, and a piece stands for itself."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from embtool.vocabulary.entries import MemoryEntries, Traits
@@ -59,8 +59,9 @@ class _Splitter(Splitter):
     """Splits text at white space; a word that has no vector is left out, as gensim leaves it out."""
 
     def __init__(self, places: Mapping[str, int]) -> None:
+        super().__init__()
         self._places = places
 
-    def split(self, text: str) -> list[int]:
-        """Look up each word of a text."""
-        return [self._places[word] for word in text.split() if word in self._places]
+    def split_each(self, texts: Sequence[str]) -> list[list[int]]:
+        """Look up each word of the texts."""
+        return [[self._places[word] for word in text.split() if word in self._places] for text in texts]

@@ -9,13 +9,14 @@ A piece is spelled as byte-level tokenizers spell it (`Ġcat`), because bytes ha
 
 import base64
 import binascii
-from collections.abc import Mapping
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from embtool.errors import FormatError, MissingExtra, NoVocabulary
-from embtool.vocabulary.cuts import GPT4O, LLAMA3, QWEN2
+from embtool.vocabulary.cuts import GPT4O, KIMI, LLAMA3, QWEN2
 from embtool.vocabulary.entries import LARGEST_ID, Added, MemoryEntries, Traits
 from embtool.vocabulary.spelling import ByteLevel
 from embtool.vocabulary.splitter import Splitter
@@ -26,38 +27,102 @@ GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 
 @dataclass(frozen=True)
 class Flavour:
-    """How text is cut, and which special tokens follow the ranks, by their distance from the last rank."""
+    """How text is cut, and which special tokens there are beside the ranks.
+
+    Attributes:
+        cut: an expression.
+        special: those behind the last rank, in their order; an empty text is an id that no token has.
+        inside: those at a rank that the file leaves out, by id.
+        reserved: how many ids behind the ranks have a token, `<|reserved_token_ID|>` where nothing names another.
+        begin: the special tokens that begin a sequence.
+        composes: whether text is normalised to NFC first.
+    """
 
     cut: str
     special: tuple[str, ...] = ()
+    inside: Mapping[int, str] = field(default_factory=dict)
+    reserved: int = 0
+    begin: tuple[str, ...] = ()
+    composes: bool = False
+
+
+def _reserved(count: int, start: int = 0, name: str = "") -> tuple[str, ...]:
+    return tuple(f"<|{name}reserved_special_token_{place}|>" for place in range(start, start + count))
+
+
+def _named(names: str) -> tuple[str, ...]:
+    return tuple(f"<|{name}|>" for name in names.split())
 
 
 def _llama3() -> tuple[str, ...]:
     """Return Llama 3's 256 special tokens (https://github.com/meta-llama/llama3/blob/main/llama/tokenizer.py)."""
-    named = ("begin_of_text", "end_of_text", "reserved_special_token_0", "reserved_special_token_1")
-    more = ("reserved_special_token_2", "reserved_special_token_3", "start_header_id", "end_header_id")
-    last = ("reserved_special_token_4", "eot_id", *(f"reserved_special_token_{place}" for place in range(5, 251)))
-    return tuple(f"<|{name}|>" for name in (*named, *more, *last))
+    first = (*_named("begin_of_text end_of_text"), *_reserved(4), *_named("start_header_id end_header_id"))
+    return (*first, *_reserved(1, 4), "<|eot_id|>", *_reserved(246, 5))
 
+
+def _llama4() -> tuple[str, ...]:
+    """Return Llama 4's 2,048 special tokens (https://github.com/meta-llama/llama-models)."""
+    text, vision, reasoning = "text_post_train_", "vision_", "reasoning_"
+    listed = (
+        *_named("begin_of_text end_of_text fim_prefix fim_middle fim_suffix header_start header_end eom eot step"),
+        *_reserved(6, 0, text),
+        *_named("python_start python_end finetune_right_pad"),
+        *_reserved(61, 8, text),
+        *_named("image_start image_end"),
+        *_reserved(2, 0, vision),
+        *_named("tile_x_separator tile_y_separator"),
+        *_reserved(4, 2, vision),
+        "<|image|>",
+        *_reserved(1, 6, vision),
+        "<|patch|>",
+        *_reserved(1041, 7, vision),
+        *_reserved(8, 0, reasoning),
+        *_named("reasoning_thinking_start reasoning_thinking_end"),
+    )
+    return (*listed, *_reserved(2048 - len(listed)))
+
+
+_LANGUAGES = """en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt
+    la mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd
+    gu am yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su"""
+
+WHISPER = Flavour(GPT2, _named(f"endoftext startoftranscript {_LANGUAGES}"))
+"""OpenAI's multilingual Whisper, known by a line without a token; what follows its languages depends on their number,
+which is not in the file (https://github.com/openai/whisper/blob/main/whisper/tokenizer.py)."""
+
+QWEN = Flavour(
+    QWEN2,
+    (*_named("endoftext im_start im_end"), *(f"<|extra_{place}|>" for place in range(205))),
+    composes=True,
+)
+_END_OF_PROMPT = (*[""] * 15, "<|endofprompt|>")
 
 FLAVOURS: Mapping[int, Flavour] = MappingProxyType(
     {
         50_256: Flavour(GPT2, ("<|endoftext|>",)),
-        100_256: Flavour(LLAMA3, ("", "<|endoftext|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")),
-        128_000: Flavour(LLAMA3, _llama3()),
-        151_643: Flavour(
-            QWEN2, ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *(f"<|extra_{place}|>" for place in range(205)))
-        ),
-        199_998: Flavour(GPT4O, ("", "<|endoftext|>")),
+        50_280: Flavour(GPT2, inside={50_256: "<|endoftext|>"}),
+        100_256: Flavour(LLAMA3, ("", *_named("endoftext fim_prefix fim_middle fim_suffix"), *_END_OF_PROMPT)),
+        128_000: Flavour(LLAMA3, _llama3(), begin=("<|begin_of_text|>",)),
+        151_329: Flavour(LLAMA3, begin=("[gMASK]", "<sop>")),
+        151_643: QWEN,
+        163_584: Flavour(KIMI, reserved=256),
+        199_998: Flavour(GPT4O, ("", "<|endoftext|>", "", "", "", *_END_OF_PROMPT)),
+        200_000: Flavour(GPT4O, _llama4(), begin=("<|begin_of_text|>",)),
     }
 )
-"""What is known of a file by its number of ranks: GPT-2 (r50k_base), GPT-4 (cl100k_base), Llama 3, Qwen, GPT-4o
-(o200k_base). Of tiktoken's openai_public.py, Llama 3's tokenizer.py and Qwen's tokenization_qwen.py; an empty text is
-an id that no token has."""
+"""What is known of a file by its number of ranks: GPT-2 (r50k_base), p50k_base, GPT-4 (cl100k_base), Llama 3, GLM-4,
+Qwen, Kimi, GPT-4o (o200k_base), Llama 4. Of tiktoken's openai_public.py and the models' own tokenizers."""
+
+CLASS_FLAVOURS: Mapping[str, Flavour] = MappingProxyType(
+    {"QWenTokenizer": QWEN, "TikTokenTokenizer": FLAVOURS[163_584]}
+)
+"""What is known by the class that the folder names, where the number of ranks is not known."""
 
 
 def parse_ranks(data: bytes, file: str) -> dict[bytes, int]:
     """Parse the lines of a file into tokens and ranks.
+
+    A line may have a rank without a token, as OpenAI's file for Whisper has: that is the empty one.
 
     Raises:
         FormatError: a line is not base64 and a number, or a token or rank stands twice.
@@ -68,13 +133,13 @@ def parse_ranks(data: bytes, file: str) -> dict[bytes, int]:
             continue
         token, _, rank = line.partition(b" ")
         try:
-            decoded, value = base64.b64decode(token, validate=True), int(rank)
+            decoded, value = base64.b64decode(b"" if token == b"=" else token, validate=True), int(rank)
         except (binascii.Error, ValueError) as error:
             raise FormatError(f"line {number:,} of {file} is not a token in base64 and its rank") from error
-        if not decoded or not 0 <= value <= LARGEST_ID or decoded in ranks:
+        if (not decoded and token != b"=") or not 0 <= value <= LARGEST_ID or decoded in ranks:
             raise FormatError(f"line {number:,} of {file} has an invalid token or rank")
         ranks[decoded] = value
-    if not ranks:
+    if not any(ranks):
         raise FormatError(f"{file} has no tokens")
     if len(set(ranks.values())) != len(ranks):
         raise FormatError(f"{file} has one rank for two tokens")
@@ -90,21 +155,33 @@ def looks_like_ranks(head: bytes) -> bool:
         return False
 
 
-def read_ranks(data: bytes, file: str, added: Mapping[int, Added]) -> Vocabulary:
-    """Read the vocabulary of a tiktoken file; `added` are the special tokens that a model names beside it.
+def read_ranks(data: bytes, file: str, added: Mapping[int, Added], name: str | None = None) -> Vocabulary:
+    """Read the vocabulary of a tiktoken file.
+
+    Args:
+        data: the file.
+        file: its name.
+        added: the special tokens that a model names beside it.
+        name: the class that the model names, where it does.
 
     Raises:
         FormatError: the file is malformed.
     """
     ranks = parse_ranks(data, file)
-    flavour = FLAVOURS.get(len(ranks))
+    last = max(ranks.values())
+    is_whisper = ranks.pop(b"", None) is not None
+    flavour = WHISPER if is_whisper else FLAVOURS.get(len(ranks)) or CLASS_FLAVOURS.get(name or "")
     special = dict(added)
     if flavour is not None and not added:
-        start = max(ranks.values()) + 1
-        special = {start + place: Added(text, special=True) for place, text in enumerate(flavour.special) if text}
+        special = {last + 1 + place: Added(text, special=True) for place, text in enumerate(flavour.special) if text}
+        special |= {place: Added(text, special=True) for place, text in flavour.inside.items()}
+    if flavour is not None:
+        for place in range(len(ranks), len(ranks) + flavour.reserved):
+            special.setdefault(place, Added(f"<|reserved_token_{place}|>", special=True))
     spelling = ByteLevel()
     pieces = {rank: spelling.to_pieces(token)[0] for token, rank in ranks.items()}
-    traits = Traits({"type": "ByteLevel"}, None, None, faithful=True, composes=False)
+    is_faithful = flavour is None or not flavour.composes
+    traits = Traits({"type": "ByteLevel"}, None, None, faithful=True, composes=not is_faithful)
     entries = MemoryEntries(pieces, special, traits)
 
     def load() -> _Splitter:
@@ -124,20 +201,22 @@ class _Splitter(Splitter):
                 f"{file} does not say how text is cut, and no known tokenizer has {len(ranks):,} ranks",
                 hint="name one token by its text, by piece: or by id:",
             )
-        self._encoding = _encoding(ranks, special, flavour, file)
+        names = {token.content: place for place, token in special.items()}
+        super().__init__([names[token] for token in flavour.begin if token in names])
+        self._encoding = _encoding(ranks, names, flavour, file)
+        self._composes = flavour.composes
 
-    def split(self, text: str) -> list[int]:
-        """Split a text; special tokens in it are those tokens."""
-        found: list[int] = self._encoding.encode(text, allowed_special="all")
-        return found
+    def split_each(self, texts: Sequence[str]) -> list[list[int]]:
+        """Split texts; special tokens in them are those tokens."""
+        normal = [unicodedata.normalize("NFC", text) for text in texts] if self._composes else texts
+        return [self._encoding.encode(text, allowed_special="all") for text in normal]
 
 
-def _encoding(ranks: Mapping[bytes, int], special: Mapping[int, Added], flavour: Flavour, file: str) -> Any:
+def _encoding(ranks: Mapping[bytes, int], names: Mapping[str, int], flavour: Flavour, file: str) -> Any:
     try:
         from tiktoken import Encoding  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise MissingExtra.of(
             "tiktoken", f"splitting text for {file} needs", otherwise="name one token by its text, by piece: or by id:"
         ) from error
-    names = {token.content: place for place, token in special.items()}
-    return Encoding(file, pat_str=flavour.cut, mergeable_ranks=dict(ranks), special_tokens=names)
+    return Encoding(file, pat_str=flavour.cut, mergeable_ranks=dict(ranks), special_tokens=dict(names))

@@ -13,20 +13,21 @@ class Ids:
 
 
 class Splitter(ABC):
-    """Splits text into token ids."""
+    """Splits text into token ids; `begin` and `end` are those that stand around a sequence."""
+
+    def __init__(self, begin: Sequence[int] = (), end: Sequence[int] = ()) -> None:
+        self._begin = begin
+        self._end = end
 
     @abstractmethod
-    def split(self, text: str) -> list[int]:
-        """Split a text, with nothing put around it."""
-
-    def begin(self) -> list[int]:
-        """Return what stands before a sequence: nothing, unless the file says."""
-        return []
+    def split_each(self, texts: Sequence[str]) -> list[list[int]]:
+        """Split several texts, with nothing put around them."""
 
     def encode(self, text: str, *, add_special_tokens: bool = False) -> Ids:
-        """Split a text; `add_special_tokens` puts before it what begins a sequence."""
-        return Ids([*(self.begin() if add_special_tokens else []), *self.split(text)])
+        """Split a text; `add_special_tokens` puts around it what begins and ends a sequence."""
+        return self.encode_batch([text], add_special_tokens=add_special_tokens)[0]
 
     def encode_batch(self, texts: Sequence[str], *, add_special_tokens: bool = False) -> list[Ids]:
         """Split several texts."""
-        return [self.encode(text, add_special_tokens=add_special_tokens) for text in texts]
+        begin, end = (self._begin, self._end) if add_special_tokens else ((), ())
+        return [Ids([*begin, *found, *end]) for found in self.split_each(texts)]

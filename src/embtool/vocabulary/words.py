@@ -67,7 +67,8 @@ def root_of(token: Token) -> str:
 class Vocabulary:
     """The tokens of one tokenizer: a sequence in the order of ids, and the ways to find one.
 
-    `len` counts them; a loop yields every `Token`. Ids need not be without gaps.
+    `len` counts them; a loop yields every `Token`. Ids need not be without gaps. `unread` names files of a tokenizer
+    that are beside it and were not read.
 
     Args:
         file: the tokenizer's file in the model.
@@ -88,6 +89,7 @@ class Vocabulary:
         self._parse = parse
         self._load = load
         self._entries = quick() or parse()
+        self.unread: tuple[str, ...] = ()
 
     def _ask(self, question: Callable[[Entries], Answer]) -> Answer:
         """Ask the entries; if their index turns out to be damaged, read them anew and ask again."""
@@ -169,7 +171,13 @@ class Vocabulary:
             if not is_of_library(error):
                 raise
             raise FormatError(f"{self.file} cannot split {_cut(text)!r}: {error}") from error
-        return [token for token in map(self.token, ids) if token is not None]
+        return [self._known(identity, text) for identity in ids]
+
+    def _known(self, identity: int, text: str) -> Token:
+        token = self.token(identity)
+        if token is None:
+            raise FormatError(f"{self.file} splits {_cut(text)!r} into the id {identity}, which no token has")
+        return token
 
     def encode_each(self, texts: Sequence[str]) -> list[list[int]]:
         """Split many texts at once, in all threads of the machine: the token ids of each, nothing put around them.

@@ -81,7 +81,7 @@ def _missing_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int
         name = subject.output.tensor.name
         message = f"only the output table is stored ({name}), and it does not say that the two are tied"
         yield Found(message, tensor=name, file=subject.output.tensor.shard)
-    elif not subject.has_input:
+    elif not subject.has_input and not (subject.recorded and not subject.recorded.input):
         yield "no tensor looks like a table from token ids to vectors", ()
 
 
@@ -152,6 +152,9 @@ def _padding_rows(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]
 def _vocab_size(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     assert subject.config is not None
     stated = subject.config.vocab_size
+    by_design = subject.recorded is not None and subject.recorded.extra_rows > 0
+    if by_design and stated is not None and subject.rows is not None and subject.rows > stated:
+        return
     if stated is not None and stated != subject.rows:
         yield f"vocab_size is {stated:,} in {subject.config.file}, the table has {subject.rows:,} rows", ()
 
@@ -172,7 +175,8 @@ def _table_width(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]
         width = subject.input.shape[1]
     except EmbtoolError:
         return
-    if stated is not None and width != stated:
+    by_design = subject.recorded is not None and subject.recorded.own_width
+    if stated is not None and width != stated and not by_design:
         yield f"the rows have {width:,} numbers, {subject.config.file} says {stated:,}", ()
 
 
@@ -214,6 +218,8 @@ def _tied_but_different(subject: Subject) -> Iterator[Found | tuple[str, Iterabl
     tying = subject.tables.tying
     if tying.config is not True or tying.stored != "both":
         return
+    if subject.recorded is not None and subject.recorded.tied is None and not subject.recorded.heads:
+        return  # its class does not tie, whatever its config says
     if tying.verdict == "untied" or (subject.surveys is not None and not _identical(subject, subject.surveys)):
         yield "the config says tied, but input and output table are stored both and differ", ()
 
@@ -284,7 +290,8 @@ def _missing_output_table(subject: Subject) -> Iterator[Found | tuple[str, Itera
     assert subject.config is not None
     assert subject.tables is not None
     architecture = subject.config.architecture or ""
-    predicts = PREDICTS.search(architecture) is not None
+    headless = subject.recorded is not None and architecture in subject.recorded.headless
+    predicts = PREDICTS.search(architecture) is not None and not headless
     tying = subject.tables.tying
     if predicts and tying.config is False and tying.stored == "input":
         yield f"{architecture} needs an output table; none is stored, and the config says that it is not tied", ()

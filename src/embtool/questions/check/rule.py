@@ -86,12 +86,17 @@ class Rule:
 
     def check(self, subject: Subject) -> list[Finding]:
         """Look at a model."""
-        return [self._finding(found if isinstance(found, Found) else Found(*found)) for found in self.look(subject)]
+        softened = self.name in BY_FAMILY and self.severity is Severity.ERROR and not subject.knows_family
+        severity = Severity.WARNING if softened else self.severity
+        return [
+            self._finding(found if isinstance(found, Found) else Found(*found), severity)
+            for found in self.look(subject)
+        ]
 
-    def _finding(self, found: Found) -> Finding:
+    def _finding(self, found: Found, severity: Severity) -> Finding:
         return Finding(
             self.name,
-            self.severity,
+            severity,
             found.message,
             tuple(map(int, found.ids)),
             found.file,
@@ -101,6 +106,12 @@ class Rule:
             found.advice or self.advice,
         )
 
+
+BY_FAMILY = frozenset(
+    {"missing-table", "missing-output-table", "position-rows", "rope-invalid", "table-width", "tied-but-different"}
+    | {"vocab-size"}
+)
+"""Rules that rest on what is known of an architecture: of one that nobody knows, they warn at most."""
 
 RULES: dict[str, Rule] = {}
 """Every rule by its name, in the order in which they are run."""

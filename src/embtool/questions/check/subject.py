@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from embtool.architectures import Architecture
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config
 from embtool.errors import ConfigError, EmbtoolError
+from embtool.families import UNKNOWN
 from embtool.positions import Positions, read_positions
 from embtool.questions.check.shapes import Misshapen, find_misshapen, named_output
 from embtool.questions.check.small_files import GENERATION, SmallFiles, SpecialId
@@ -38,6 +40,16 @@ class Subject:
     damage: Mapping[str, tuple[EmbtoolError, ...]]
     base: "Subject | None" = None
     surveys: Surveys | None = None
+
+    @property
+    def recorded(self) -> Architecture | None:
+        """What was seen of its architecture; None where transformers does not know it."""
+        return self.config.recorded if self.config is not None else None
+
+    @property
+    def knows_family(self) -> bool:
+        """Whether it is known how its architecture is built."""
+        return self.config is None or self.recorded is not None or self.config.family is not UNKNOWN
 
     @property
     def broken(self) -> tuple[EmbtoolError, ...]:

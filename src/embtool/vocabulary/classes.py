@@ -1,0 +1,390 @@
+"""What is known of the classes that tokenizers are loaded by, and which of them a folder names.
+
+A folder without tokenizer.json has only pieces and merges; how text is cut, what is folded and what is put around it
+is in the code of the class that the folder names. The facts are those of Hugging Face's transformers: its classes, and
+what its converters make of them. `embtool.vocabulary.describe` turns a row and the files into a
+description like a tokenizer.json.
+
+To add a class: a row in `CLASSES`; its model types in `MODEL_TYPES`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from embtool.vocabulary.cuts import BLOOM, CLIP, GPT2, QWEN2, QWEN35
+
+ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+"""The purposes of special tokens, in the order in which they are added to a vocabulary that lacks them."""
+
+TEXT = "$A"
+"""Where the text stands in what is put around it."""
+
+
+@dataclass(frozen=True)
+class TokenizerClass:
+    """How the tokenizer of a class is made.
+
+    Attributes:
+        recipe: which files it is made of, a name in `describe.RECIPES`.
+        names: its special tokens, by purpose, where the folder does not name others.
+        around: what is put around a text: purposes, tokens, `lang` for the language, `TEXT`; None where switches of
+            the folder, `add_bos_token` and `add_eos_token`, say that.
+        begins: what `add_bos_token` is where the folder does not say it.
+        mask_takes_space: whether the mask takes the space before it with it.
+        options: what the recipe asks for.
+    """
+
+    recipe: str
+    names: Mapping[str, str] = field(default_factory=dict)
+    around: tuple[str, ...] | None = None
+    begins: bool = False
+    mask_takes_space: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+_END_OF_TEXT = dict.fromkeys(("unk_token", "bos_token", "eos_token"), "<|endoftext|>")
+_FAIRSEQ = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+    "sep_token": "</s>",
+    "pad_token": "<pad>",
+    "cls_token": "<s>",
+    "mask_token": "<mask>",
+}
+_BERT = {
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
+_BRACKETS = {**_BERT, "bos_token": "[CLS]", "eos_token": "[SEP]"}
+_SENTENCE = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+_T5 = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+_CLS_SEP = ("cls_token", TEXT, "sep_token")
+_HEAD = ("<s>", "<pad>", "</s>", "<unk>")
+_LANGUAGES = (
+    *("ar_AR", "cs_CZ", "de_DE", "en_XX", "es_XX", "et_EE", "fi_FI", "fr_XX", "gu_IN", "hi_IN", "it_IT", "ja_XX"),
+    *("kk_KZ", "ko_KR", "lt_LT", "lv_LV", "my_MM", "ne_NP", "nl_XX", "ro_RO", "ru_RU", "si_LK", "tr_TR", "vi_VN"),
+    "zh_CN",
+)
+_MORE_LANGUAGES = (
+    *("af_ZA", "az_AZ", "bn_IN", "fa_IR", "he_IL", "hr_HR", "id_ID", "ka_GE", "km_KH", "mk_MK", "ml_IN", "mn_MN"),
+    *("mr_IN", "pl_PL", "ps_AF", "pt_XX", "sv_SE", "sw_KE", "ta_IN", "te_IN", "th_TH", "tl_XX", "uk_UA", "ur_PK"),
+    *("xh_ZA", "gl_ES", "sl_SI"),
+)
+_FLORES = tuple(
+    """
+    ace_Arab ace_Latn acm_Arab acq_Arab aeb_Arab afr_Latn ajp_Arab aka_Latn amh_Ethi apc_Arab arb_Arab ars_Arab
+    ary_Arab arz_Arab asm_Beng ast_Latn awa_Deva ayr_Latn azb_Arab azj_Latn bak_Cyrl bam_Latn ban_Latn bel_Cyrl
+    bem_Latn ben_Beng bho_Deva bjn_Arab bjn_Latn bod_Tibt bos_Latn bug_Latn bul_Cyrl cat_Latn ceb_Latn ces_Latn
+    cjk_Latn ckb_Arab crh_Latn cym_Latn dan_Latn deu_Latn dik_Latn dyu_Latn dzo_Tibt ell_Grek eng_Latn epo_Latn
+    est_Latn eus_Latn ewe_Latn fao_Latn pes_Arab fij_Latn fin_Latn fon_Latn fra_Latn fur_Latn fuv_Latn gla_Latn
+    gle_Latn glg_Latn grn_Latn guj_Gujr hat_Latn hau_Latn heb_Hebr hin_Deva hne_Deva hrv_Latn hun_Latn hye_Armn
+    ibo_Latn ilo_Latn ind_Latn isl_Latn ita_Latn jav_Latn jpn_Jpan kab_Latn kac_Latn kam_Latn kan_Knda kas_Arab
+    kas_Deva kat_Geor knc_Arab knc_Latn kaz_Cyrl kbp_Latn kea_Latn khm_Khmr kik_Latn kin_Latn kir_Cyrl kmb_Latn
+    kon_Latn kor_Hang kmr_Latn lao_Laoo lvs_Latn lij_Latn lim_Latn lin_Latn lit_Latn lmo_Latn ltg_Latn ltz_Latn
+    lua_Latn lug_Latn luo_Latn lus_Latn mag_Deva mai_Deva mal_Mlym mar_Deva min_Latn mkd_Cyrl plt_Latn mlt_Latn
+    mni_Beng khk_Cyrl mos_Latn mri_Latn zsm_Latn mya_Mymr nld_Latn nno_Latn nob_Latn npi_Deva nso_Latn nus_Latn
+    nya_Latn oci_Latn gaz_Latn ory_Orya pag_Latn pan_Guru pap_Latn pol_Latn por_Latn prs_Arab pbt_Arab quy_Latn
+    ron_Latn run_Latn rus_Cyrl sag_Latn san_Deva sat_Beng scn_Latn shn_Mymr sin_Sinh slk_Latn slv_Latn smo_Latn
+    sna_Latn snd_Arab som_Latn sot_Latn spa_Latn als_Latn srd_Latn srp_Cyrl ssw_Latn sun_Latn swe_Latn swh_Latn
+    szl_Latn tam_Taml tat_Cyrl tel_Telu tgk_Cyrl tgl_Latn tha_Thai tir_Ethi taq_Latn taq_Tfng tpi_Latn tsn_Latn
+    tso_Latn tuk_Latn tum_Latn tur_Latn twi_Latn tzm_Tfng uig_Arab ukr_Cyrl umb_Latn urd_Arab uzn_Latn vec_Latn
+    vie_Latn war_Latn wol_Latn xho_Latn ydd_Hebr yor_Latn yue_Hant zho_Hans zho_Hant zul_Latn
+""".split()  # noqa: SIM905 - as a list they are 202 lines
+)
+
+
+def _byte_level(names: Mapping[str, str], around: tuple[str, ...] | None = None, **options: Any) -> TokenizerClass:
+    """Describe byte-level BPE; `cut` are expressions, GPT-2's where there are none, `folded` what is done first."""
+    return TokenizerClass("merges", names, around, mask_takes_space="mask_token" in names, options=options)
+
+
+def _bert(names: Mapping[str, str], around: tuple[str, ...] = _CLS_SEP, **options: Any) -> TokenizerClass:
+    """Describe BERT's WordPiece."""
+    return TokenizerClass("words", names, around, mask_takes_space=names["mask_token"].startswith("<"), options=options)
+
+
+def _pieces(
+    names: Mapping[str, str],
+    around: tuple[str, ...] | None,
+    *,
+    begins: bool = False,
+    mask_takes_space: bool = True,
+    **options: Any,
+) -> TokenizerClass:
+    """Describe what is made of a SentencePiece model.
+
+    `head` stands in the place of the model's first `replaced` pieces, `tail` behind them; `unknown` is the id of the
+    unknown token where it is not the model's; `folds` names how text is folded.
+    """
+    return TokenizerClass("pieces", names, around, begins, mask_takes_space, options)
+
+
+_FAIRSEQ_PIECES: dict[str, Any] = {"head": _HEAD, "replaced": 3, "unknown": 3}
+_ROBERTA = _byte_level(_FAIRSEQ, _CLS_SEP)
+_ALBERT = _pieces({**_BRACKETS, "unk_token": "<unk>", "pad_token": "<pad>"}, _CLS_SEP, folds="albert", lowercase=True)
+_LLAMA = _pieces(_SENTENCE, None, begins=True, folds="llama", byte_fallback=True, unknown=0)
+_GEMMA = _pieces(
+    {"unk_token": "<unk>", "bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"},
+    None,
+    begins=True,
+    folds="gemma",
+    byte_fallback=True,
+)
+_DEBERTA_V2 = _pieces(_BRACKETS, _CLS_SEP, mask_takes_space=False, folds="deberta")
+_GPT2 = _byte_level(_END_OF_TEXT)
+_QWEN = {"unk_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+
+CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
+    {
+        **dict.fromkeys(("GPT2Tokenizer", "CodeGenTokenizer"), _GPT2),
+        "GPTNeoXTokenizer": _byte_level({**_END_OF_TEXT, "pad_token": "<|padding|>"}, folded=("NFC",)),
+        "BloomTokenizer": _byte_level({**_SENTENCE, "pad_token": "<pad>"}, cut=(BLOOM,)),
+        "Qwen2Tokenizer": _byte_level(_QWEN, folded=("NFC",), cut=(QWEN2,)),
+        "Qwen3_5Tokenizer": _byte_level(_QWEN, folded=("NFC",), cut=(QWEN35,)),
+        "CohereTokenizer": TokenizerClass(
+            "merges",
+            {
+                "unk_token": "<UNK>",
+                "bos_token": "<BOS_TOKEN>",
+                "eos_token": "<|END_OF_TURN_TOKEN|>",
+                "pad_token": "<PAD>",
+                "cls_token": "<CLS>",
+                "sep_token": "<SEP>",
+                "mask_token": "<MASK_TOKEN>",
+            },
+            begins=True,
+            options={"folded": ("NFC",), "cut": (r"\p{N}", GPT2)},
+        ),
+        **dict.fromkeys(
+            ("RobertaTokenizer", "BartTokenizer", "LEDTokenizer", "LongformerTokenizer", "MvpTokenizer"), _ROBERTA
+        ),
+        "LayoutLMv3Tokenizer": _byte_level(_FAIRSEQ, _CLS_SEP, prefix_space=True),
+        "MarkupLMTokenizer": _byte_level(_FAIRSEQ, _CLS_SEP),
+        "BlenderbotTokenizer": _byte_level(_FAIRSEQ, (TEXT, "eos_token"), prefix_space=True),
+        "DebertaTokenizer": _byte_level(_BRACKETS, _CLS_SEP),
+        "WhisperTokenizer": _byte_level(_END_OF_TEXT, ("speech", TEXT, "eos_token")),
+        "CLIPTokenizer": _byte_level(
+            {**_END_OF_TEXT, "bos_token": "<|startoftext|>", "pad_token": "<|endoftext|>"},
+            ("bos_token", TEXT, "eos_token"),
+            folded=("NFC", "spaces", "Lowercase"),
+            kept=CLIP,
+            suffix="</w>",
+        ),
+        "OpenAIGPTTokenizer": TokenizerClass(
+            "merges", {"unk_token": "<unk>"}, (TEXT,), options={"suffix": "</w>", "bert": {"lowercase": True}}
+        ),
+        "HerbertTokenizer": TokenizerClass(
+            "merges",
+            {name: _FAIRSEQ[name] for name in ("cls_token", "unk_token", "pad_token", "mask_token", "sep_token")},
+            _CLS_SEP,
+            options={"suffix": "</w>", "bert": {"lowercase": False, "strip_accents": False}},
+        ),
+        **dict.fromkeys(
+            (
+                *("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer", "LxmertTokenizer"),
+                *("ConvBertTokenizer", "SqueezeBertTokenizer", "LayoutLMTokenizer", "LayoutLMv2Tokenizer"),
+                *("DPRQuestionEncoderTokenizer", "DPRContextEncoderTokenizer", "DPRReaderTokenizer"),
+                *("RetriBertTokenizer", "RealmTokenizer", "NezhaTokenizer", "MiniLMTokenizer"),
+            ),
+            _bert(_BERT),
+        ),
+        "SplinterTokenizer": _bert({**_BERT, "question_token": "[QUESTION]"}),
+        "MPNetTokenizer": _bert({**_FAIRSEQ, "unk_token": "[UNK]"}),
+        "FunnelTokenizer": _bert(
+            {**_SENTENCE, "sep_token": "<sep>", "pad_token": "<pad>", "cls_token": "<cls>", "mask_token": "<mask>"}
+        ),
+        "EsmTokenizer": TokenizerClass(
+            "letters",
+            {
+                "unk_token": "<unk>",
+                "cls_token": "<cls>",
+                "pad_token": "<pad>",
+                "mask_token": "<mask>",
+                "eos_token": "<eos>",
+            },
+            ("cls_token", TEXT, "eos_token"),
+        ),
+        "AlbertTokenizer": _ALBERT,
+        "FNetTokenizer": _pieces(_ALBERT.names, _CLS_SEP, folds="albert", lowercase=False, keep_accents=True),
+        "XLNetTokenizer": _pieces(
+            {**_FAIRSEQ, "sep_token": "<sep>", "cls_token": "<cls>"},
+            (TEXT, "sep_token", "cls_token"),
+            folds="albert",
+            lowercase=False,
+            more=("<eop>", "<eod>"),
+        ),
+        "RemBertTokenizer": _pieces(
+            _ALBERT.names, _CLS_SEP, folds="albert", lowercase=False, keep_accents=True, commas=False
+        ),
+        "T5Tokenizer": _pieces(_T5, (TEXT, "eos_token"), extra_ids=100),
+        "MT5Tokenizer": _pieces(_T5, (TEXT, "eos_token"), extra_ids=0),
+        "UdopTokenizer": _pieces(_T5, (TEXT, "eos_token")),
+        "ReformerTokenizer": _pieces({"eos_token": "</s>", "unk_token": "<unk>"}, (TEXT,)),
+        "BertGenerationTokenizer": _pieces({**_SENTENCE, "pad_token": "<pad>", "sep_token": "<::::>"}, (TEXT,)),
+        "BigBirdTokenizer": _pieces({**_BERT, **_SENTENCE, "pad_token": "<pad>"}, _CLS_SEP),
+        "PegasusTokenizer": _pieces(
+            {**_T5, "mask_token": "<mask_2>"}, (TEXT, "eos_token"), mask_takes_space=False, pegasus=True
+        ),
+        **dict.fromkeys(
+            ("XLMRobertaTokenizer", "LayoutXLMTokenizer"),
+            _pieces(_FAIRSEQ, _CLS_SEP, **_FAIRSEQ_PIECES, tail=("<mask>",)),
+        ),
+        "BarthezTokenizer": _pieces(_FAIRSEQ, _CLS_SEP),
+        "CamembertTokenizer": _pieces(
+            _FAIRSEQ,
+            _CLS_SEP,
+            head=("<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED"),
+            replaced=1,
+            unknown=3,
+            tail=("<mask>",),
+            more=("<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"),
+        ),
+        "MBartTokenizer": _pieces(
+            _FAIRSEQ,
+            (TEXT, "eos_token", "lang"),
+            **_FAIRSEQ_PIECES,
+            tail=(*_LANGUAGES, "<mask>"),
+            more=_LANGUAGES,
+            language="en_XX",
+        ),
+        "MBart50Tokenizer": _pieces(
+            _FAIRSEQ,
+            ("lang", TEXT, "eos_token"),
+            **_FAIRSEQ_PIECES,
+            tail=(*_LANGUAGES, *_MORE_LANGUAGES, "<mask>"),
+            more=(*_LANGUAGES, *_MORE_LANGUAGES),
+            language="en_XX",
+        ),
+        "NllbTokenizer": _pieces(
+            _FAIRSEQ,
+            ("lang", TEXT, "eos_token"),
+            **_FAIRSEQ_PIECES,
+            tail=(*_FLORES, "<mask>"),
+            more=_FLORES,
+            language="eng_Latn",
+        ),
+        "XGLMTokenizer": _pieces(
+            {name: _FAIRSEQ[name] for name in ROLES if name != "mask_token"},
+            ("eos_token", TEXT),
+            **_FAIRSEQ_PIECES,
+            tail=tuple(f"<madeupword{place}>" for place in range(7)),
+            more=tuple(f"<madeupword{place}>" for place in range(7)),
+        ),
+        "DebertaV2Tokenizer": _DEBERTA_V2,
+        **dict.fromkeys(("LlamaTokenizer", "CodeLlamaTokenizer", "Phi3Tokenizer", "YiTokenizer"), _LLAMA),
+        **dict.fromkeys(("BaichuanTokenizer", "InternLMTokenizer", "InternLM2Tokenizer", "XverseTokenizer"), _LLAMA),
+        "GemmaTokenizer": _GEMMA,
+        "MarianTokenizer": TokenizerClass("marian", _T5, (TEXT, "eos_token")),
+        "RwkvTokenizer": TokenizerClass("world"),
+        **dict.fromkeys(("QWenTokenizer", "TikTokenTokenizer"), TokenizerClass("ranks")),
+    }
+)
+"""The classes whose text can be split, by the name without `Fast`."""
+
+SAYS_NOTHING = frozenset(
+    {
+        *("PreTrainedTokenizer", "PreTrainedTokenizerFast", "PreTrainedTokenizerBase", "TokenizersBackend"),
+        *("PythonBackend", "SentencePieceBackend", "MistralCommonBackend", "AutoTokenizer"),
+    }
+)
+"""Names of classes that are not those of one kind of tokenizer."""
+
+MODEL_TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        kind: name
+        for name, kinds in {
+            "GPT2Tokenizer": (
+                "gpt2 gpt_neo gptj opt phi codegen dbrx starcoder2 blip-2 instructblip instructblipvideo emu3 jais2"
+            ),
+            "GPTNeoXTokenizer": "gpt_neox mpt olmo olmoe mamba falcon_mamba rwkv xlstm",
+            "BloomTokenizer": "bloom",
+            "Qwen2Tokenizer": (
+                "qwen2 qwen2_moe qwen2_vl qwen2_5_vl qwen2_audio qwen2_5_omni qwen3 qwen3_moe qwen3_next qwen3_vl"
+                " qwen3_vl_moe qwen3_omni_moe internvl colqwen2 ovis2"
+            ),
+            "Qwen3_5Tokenizer": "qwen3_5 qwen3_5_text qwen3_5_moe qwen3_5_moe_text",
+            "CohereTokenizer": "cohere cohere2 aya_vision",
+            "RobertaTokenizer": (
+                "roberta roberta-prelayernorm ibert data2vec-text bridgetower clap lilt mra longformer"
+            ),
+            "BartTokenizer": "bart florence2",
+            "LEDTokenizer": "led",
+            "MvpTokenizer": "mvp",
+            "LayoutLMv3Tokenizer": "layoutlmv3",
+            "MarkupLMTokenizer": "markuplm",
+            "BlenderbotTokenizer": "blenderbot",
+            "DebertaTokenizer": "deberta",
+            "WhisperTokenizer": "whisper",
+            "CLIPTokenizer": (
+                "clip clip_text_model aimv2 clipseg groupvit omdet-turbo oneformer owlvit owlv2 sam3 sam3_video xclip"
+            ),
+            "OpenAIGPTTokenizer": "openai-gpt",
+            "HerbertTokenizer": "herbert",
+            "BertTokenizer": (
+                "bert align bark blip bros chinese_clip convbert distilbert electra ernie flava git grounding-dino"
+                " layoutlm lxmert mm-grounding-dino mobilebert nezha nomic_bert qdqbert realm retribert squeezebert tvp"
+                " vilt visual_bert"
+            ),
+            "SplinterTokenizer": "splinter",
+            "MPNetTokenizer": "mpnet",
+            "FunnelTokenizer": "funnel",
+            "EsmTokenizer": "esm",
+            "AlbertTokenizer": "albert yoso",
+            "FNetTokenizer": "fnet",
+            "XLNetTokenizer": "xlnet",
+            "RemBertTokenizer": "rembert",
+            "T5Tokenizer": "t5 switch_transformers musicgen musicgen_melody longt5 pix2struct pop2piano",
+            "MT5Tokenizer": "mt5 umt5",
+            "UdopTokenizer": "udop",
+            "ReformerTokenizer": "reformer",
+            "BertGenerationTokenizer": "bert-generation",
+            "BigBirdTokenizer": "big_bird",
+            "PegasusTokenizer": "pegasus pegasus_x bigbird_pegasus",
+            "XLMRobertaTokenizer": "xlm-roberta xlm-roberta-xl xmod gte jina_embeddings_v3 trocr",
+            "LayoutXLMTokenizer": "layoutxlm",
+            "CamembertTokenizer": "camembert",
+            "BarthezTokenizer": "barthez",
+            "MBartTokenizer": "mbart",
+            "NllbTokenizer": "nllb nllb-moe",
+            "XGLMTokenizer": "xglm",
+            "DebertaV2Tokenizer": "deberta-v2",
+            "LlamaTokenizer": "llama mistral mixtral phi3 idefics idefics2 stablelm-llama baichuan internlm internlm2",
+            "CodeLlamaTokenizer": "code_llama",
+            "GemmaTokenizer": (
+                "gemma gemma2 gemma3 gemma3_text gemma3n gemma3n_text paligemma recurrent_gemma shieldgemma2 t5gemma"
+            ),
+            "MarianTokenizer": "marian",
+            "QWenTokenizer": "qwen",
+            "RwkvTokenizer": "rwkv5 rwkv6 rwkv7 rwkv_world",
+        }.items()
+        for kind in kinds.split()
+    }
+)
+"""Which class a model of each type has, where the folder names none."""
+
+
+def named_class(settings: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
+    """Return the class that a folder names in tokenizer_config.json or config.json, without `Fast`; None if none.
+
+    A class that is known wins over one of the repository's own code, and both over what follows from the model type.
+    """
+    mapped = settings.get("auto_map")
+    mapped = mapped.get("AutoTokenizer") if isinstance(mapped, dict) else mapped
+    own = next((name for name in mapped if name), None) if isinstance(mapped, list) else mapped
+    own = own.rsplit(".", 1)[-1] if isinstance(own, str) else None
+    names = [
+        name.removesuffix("Fast")
+        for name in (settings.get("tokenizer_class"), own, config.get("tokenizer_class"))
+        if isinstance(name, str) and name and name.removesuffix("Fast") not in SAYS_NOTHING and name not in SAYS_NOTHING
+    ]
+    kind = config.get("model_type")
+    known = [name for name in names if name in CLASSES]
+    if known or names:
+        return (known or names)[0]
+    return MODEL_TYPES.get(kind) if isinstance(kind, str) else None

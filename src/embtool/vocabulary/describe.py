@@ -1,0 +1,493 @@
+"""A tokenizer that a folder has only as pieces, described as tokenizer.json would describe it.
+
+What a class adds to the files is a row of `embtool.vocabulary.classes`. A recipe reads the files and makes of both a
+description: a normalizer, a pre-tokenizer, a model, a post-processor, in the words of the tokenizers library.
+"""
+
+import base64
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from embtool.errors import FormatError
+from embtool.vocabulary.classes import TEXT, TokenizerClass
+from embtool.vocabulary.entries import number
+from embtool.vocabulary.protobuf import BPE, CONTROL, NORMAL, UNIGRAM, USER_DEFINED, SentencePieceModel
+from embtool.vocabulary.settings import Settings
+
+State = dict[str, Any]
+
+LARGEST_LISTED = (1 << 22) - 1
+"""The largest id in vocab.json: the tokenizers library passes over all ids below the largest, whether there are tokens
+or not. The largest vocabulary known has a quarter of a million."""
+
+MOST_MERGES = 1 << 20
+"""Lines of merges.txt; the longest real list, Gemma's, has half as many."""
+
+MOST_EXTRA = 10_000
+"""Further tokens that a T5 may have; it has a hundred."""
+
+LONGEST_MERGED = 512
+"""Characters of a piece for whose merges is looked, by cutting it at every place; the longest known has 128 spaces."""
+
+MARK = "▁"
+
+DECADE = re.compile(r"[0-9],\Z")
+"""The end of pieces such as `9,`, which ALBERT and XLNet cut again."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What splits text as a class does.
+
+    Attributes:
+        state: as tokenizer.json has it, but for `merges`.
+        merges: lists the pairs that are merged, where the model has any; much work for a large SentencePiece model.
+        ordinary: whether every token is looked for before the text is cut in any other way.
+        unsplit: why text cannot be split, where it cannot.
+    """
+
+    state: State
+    merges: Callable[[], Sequence[tuple[str, str]]] | None = None
+    ordinary: bool = False
+    unsplit: str | None = None
+
+    def whole(self) -> State:
+        """Return the whole description."""
+        if self.merges is None:
+            return self.state
+        return {**self.state, "model": {**self.state["model"], "merges": [list(pair) for pair in self.merges()]}}
+
+
+# --- what stands around a text
+
+
+def template(parts: Sequence[str], ids: Mapping[str, int]) -> State | None:
+    """Describe what is put around a text: tokens, and `TEXT` where the text stands; None if nothing is."""
+    if list(parts) == [TEXT]:
+        return None
+    single = [
+        {"Sequence": {"id": "A", "type_id": 0}} if part == TEXT else {"SpecialToken": {"id": part, "type_id": 0}}
+        for part in parts
+    ]
+    special = {part: {"id": part, "ids": [ids[part]], "tokens": [part]} for part in parts if part != TEXT}
+    return {"type": "TemplateProcessing", "single": single, "pair": single, "special_tokens": special}
+
+
+def _around(kind: TokenizerClass, settings: Settings, ids: Mapping[str, int]) -> State | None:
+    """Describe what the class puts around a text; a token that the vocabulary lacks is left out."""
+    if kind.around is None:
+        parts: list[str] = [TEXT]
+        if settings.flag("add_bos_token", kind.begins):
+            parts.insert(0, "bos_token")
+        if settings.flag("add_eos_token", otherwise=False):
+            parts.append("eos_token")
+    else:
+        parts = list(kind.around)
+    if "lang" in parts and settings.flag("legacy_behaviour", otherwise=False):
+        parts = [TEXT, "eos_token", "lang"]
+    found: list[str | None] = []
+    for part in parts:
+        if part == "lang":
+            found.append(settings.text("src_lang", kind.options["language"]))
+        elif part == "speech":
+            found += _speech(settings)
+        else:
+            found.append(settings.named(part, kind.names.get(part)) if part.endswith("_token") else part)
+    return template([part for part in found if part is not None and (part == TEXT or part in ids)], ids)
+
+
+def _speech(settings: Settings) -> list[str]:
+    """List what Whisper puts before a text: the beginning, a language, a task, and that there are no times."""
+    begin = ["<|startoftranscript|>"]
+    for key, otherwise in (("language", ""), ("task", "")):
+        value = settings.text(key, otherwise)
+        begin += [f"<|{value}|>"] if value else []
+    return begin if settings.flag("predict_timestamps", otherwise=False) else [*begin, "<|notimestamps|>"]
+
+
+def _assemble(
+    kind: TokenizerClass,
+    settings: Settings,
+    state: State,
+    first: Sequence[State] = (),
+) -> State:
+    """Add the added tokens, and what is put around a text; `first` are tokens that the model's file adds."""
+    vocabulary = state["model"]["vocab"]
+    places = {entry[0]: place for place, entry in enumerate(vocabulary)} if isinstance(vocabulary, list) else vocabulary
+    more = [*kind.options.get("more", ()), *extra_ids(kind, settings)]
+    own = {token["content"]: token for token in first}
+    for token in settings.tokens(kind.names, more, mask_takes_space=kind.mask_takes_space):
+        own[token["content"]] = token
+    tokens = list(own.values())
+    numbered = number((token["content"] for token in tokens), places, len(vocabulary))
+    state["added_tokens"] = [{"id": place, **token} for place, token in zip(numbered, tokens, strict=True)]
+    ids = {**places, **{token["content"]: place for place, token in zip(numbered, tokens, strict=True)}}
+    return {"version": "1.0", **state, "post_processor": _around(kind, settings, ids)}
+
+
+# --- vocab.json with merges.txt
+
+
+def parse_vocabulary(vocabulary: Mapping[str, Any], file: str = "vocab.json") -> dict[str, int]:
+    """Check a table from pieces to ids.
+
+    Raises:
+        FormatError: it is none.
+    """
+    if not all(type(identity) is int and 0 <= identity <= LARGEST_LISTED for identity in vocabulary.values()):
+        raise FormatError(f"{file} is not a table from pieces to ids up to {LARGEST_LISTED:,}")
+    return dict(vocabulary)
+
+
+def parse_merges(text: str, vocabulary: Mapping[str, int]) -> list[list[str]]:
+    """Read the lines of merges.txt, each two pieces of a vocabulary that join to a third.
+
+    Raises:
+        FormatError: a line is not, or there are too many.
+    """
+    if text.count("\n") > MOST_MERGES:
+        raise FormatError(f"merges.txt has more than {MOST_MERGES:,} lines, more than any tokenizer needs")
+    lines = (line.rstrip("\r") for line in text.split("\n"))
+    pairs = [line.split(" ") for line in lines if line.strip() and not line.startswith("#version")]
+    if not all(len(pair) == 2 for pair in pairs):  # noqa: PLR2004 - a merge joins two pieces
+        raise FormatError("merges.txt has a line that is not two pieces")
+    for left, right in pairs:
+        if left not in vocabulary or right not in vocabulary or left + right not in vocabulary:
+            raise FormatError(f"merges.txt joins {left!r} and {right!r}, which vocab.json does not have or not joined")
+    return pairs
+
+
+def describe_merges(kind: TokenizerClass, settings: Settings, vocabulary: Mapping[str, int], merges: str) -> State:
+    """Describe BPE of vocab.json and merges.txt: byte-level, or of words with a mark of their end."""
+    options = kind.options
+    suffix = options.get("suffix")
+    unknown = settings.named("unk_token", kind.names.get("unk_token")) if suffix else None
+    level = {
+        "type": "ByteLevel",
+        "add_prefix_space": settings.flag("add_prefix_space", options.get("prefix_space", False)),
+        "trim_offsets": True,
+        "use_regex": "cut" not in options,
+    }
+    splits = [_split(cut) for cut in options.get("cut", ())]
+    if "kept" in options:
+        splits = [_split(options["kept"], behavior="Removed", invert=True)]
+        level["add_prefix_space"] = False
+    bert = options.get("bert")
+    return _assemble(
+        kind,
+        settings,
+        {
+            "normalizer": _bert_normalizer(**bert) if bert else _steps(_FOLDS[f] for f in options.get("folded", ())),
+            "pre_tokenizer": {"type": "BertPreTokenizer"} if bert else _cuts([*splits, level]),
+            "decoder": {"type": "BPEDecoder", "suffix": suffix} if bert else {**level, "use_regex": True},
+            "model": {
+                "type": "BPE",
+                "vocab": dict(vocabulary),
+                "merges": parse_merges(merges, vocabulary),
+                "unk_token": unknown,
+                "end_of_word_suffix": suffix,
+                "fuse_unk": False,
+                "byte_fallback": False,
+            },
+        },
+    )
+
+
+_FOLDS: dict[str, State] = {
+    "NFC": {"type": "NFC"},
+    "Lowercase": {"type": "Lowercase"},
+    "spaces": {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
+}
+
+
+def _split(expression: str, *, behavior: str = "Isolated", invert: bool = False) -> State:
+    return {"type": "Split", "pattern": {"Regex": expression}, "behavior": behavior, "invert": invert}
+
+
+def _steps(steps: Iterable[State]) -> State | None:
+    listed = list(steps)
+    return {"type": "Sequence", "normalizers": listed} if listed else None
+
+
+def _cuts(steps: Iterable[State]) -> State:
+    return {"type": "Sequence", "pretokenizers": list(steps)}
+
+
+def _bert_normalizer(
+    *, lowercase: bool = True, strip_accents: bool | None = None, chinese: bool = True, clean: bool = True
+) -> State:
+    return {
+        "type": "BertNormalizer",
+        "clean_text": clean,
+        "handle_chinese_chars": chinese,
+        "strip_accents": strip_accents,
+        "lowercase": lowercase,
+    }
+
+
+# --- vocab.txt
+
+
+def parse_words(text: str) -> dict[str, int]:
+    """Read vocab.txt, one piece a line; of two lines with one piece the last counts."""
+    return {word.rstrip("\r"): place for place, word in enumerate(text.removesuffix("\n").split("\n"))}
+
+
+def describe_words(kind: TokenizerClass, settings: Settings, vocabulary: Mapping[str, int]) -> State:
+    """Describe BERT's WordPiece."""
+    cased = "[unused1]" in vocabulary and any(word[:1].isupper() and word[1:].islower() for word in vocabulary)
+    prefix = settings.text("wordpieces_prefix", "##")
+    is_basic = settings.flag("do_basic_tokenize", otherwise=True)
+    folding = _bert_normalizer(
+        lowercase=bool(settings.flag("do_lower_case", bool(settings.tokenizer) or not cased)),
+        strip_accents=settings.flag("strip_accents", None),
+        chinese=bool(settings.flag("tokenize_chinese_chars", otherwise=True)),
+        clean=bool(settings.flag("clean_text", otherwise=True)),
+    )
+    return _assemble(
+        kind,
+        settings,
+        {
+            "normalizer": folding if is_basic else None,
+            "pre_tokenizer": {"type": "BertPreTokenizer" if is_basic else "WhitespaceSplit"},
+            "decoder": {"type": "WordPiece", "prefix": prefix, "cleanup": True},
+            "model": {
+                "type": "WordPiece",
+                "vocab": dict(vocabulary),
+                "unk_token": settings.named("unk_token", kind.names.get("unk_token")) or "[UNK]",
+                "continuing_subword_prefix": prefix,
+                "max_input_chars_per_word": 100,
+            },
+        },
+    )
+
+
+def describe_letters(kind: TokenizerClass, settings: Settings, vocabulary: Mapping[str, int]) -> Description:
+    """Describe a text cut at every token of the vocabulary, as ESM does: letters of proteins."""
+    state = _assemble(
+        kind,
+        settings,
+        {
+            "pre_tokenizer": {"type": "WhitespaceSplit"},
+            "decoder": {"type": "Words"},
+            "model": {
+                "type": "WordLevel",
+                "vocab": dict(vocabulary),
+                "unk_token": settings.named("unk_token", kind.names["unk_token"]) or "<unk>",
+            },
+        },
+    )
+    return Description(state, ordinary=True)
+
+
+def with_every_token(state: State) -> State:
+    """Return a description in which every token of the vocabulary is looked for first; it has no decoder."""
+    listed = {token["content"] for token in state["added_tokens"]}
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    more = [
+        {"id": place, "content": content, **flags}
+        for content, place in state["model"]["vocab"].items()
+        if content and content not in listed
+    ]
+    return {**state, "decoder": None, "added_tokens": [*state["added_tokens"], *more]}
+
+
+# --- a SentencePiece model
+
+
+def describe_pieces(kind: TokenizerClass, settings: Settings, model: SentencePieceModel, file: str) -> Description:
+    """Describe what a class makes of a SentencePiece model.
+
+    Raises:
+        FormatError: the class lacks what it needs.
+    """
+    options = kind.options
+    listed = _listed(kind, settings, model)
+    unknown = int(options.get("unknown", model.unknown)) + (PEGASUS_OFFSET if "pegasus" in options else 0)
+    if not 0 <= unknown < len(listed):
+        raise FormatError(f"{file} has no piece for what is unknown")
+    merges: Callable[[], Sequence[tuple[str, str]]] | None = None
+    if model.kind == BPE:
+        vocabulary = {piece: place for place, (piece, _) in enumerate(listed)}
+        types = zip(model.pieces, model.types, strict=True)
+        ordinary = {piece for piece, type_ in types if type_ in (NORMAL, USER_DEFINED) and piece in vocabulary}
+        trained: State = {"type": "BPE", "vocab": vocabulary, "unk_token": listed[unknown][0], "fuse_unk": True}
+
+        def merges() -> Sequence[tuple[str, str]]:
+            return merges_by_score(vocabulary, [score for _, score in listed], ordinary)
+    else:
+        trained = {"type": "Unigram", "vocab": [list(entry) for entry in listed], "unk_id": unknown}
+    trained["byte_fallback"] = model.byte_fallback
+    first = [
+        {"content": piece, **_AS_IS, "special": type_ == CONTROL}
+        for piece, type_ in list(zip(model.pieces, model.types, strict=True))[options.get("replaced", 0) :]
+        if type_ in (CONTROL, USER_DEFINED)
+    ]
+    normalizer, pre_tokenizer = _FOLDING[options.get("folds", "plain")](kind, settings, model)
+    state = _assemble(
+        kind,
+        settings,
+        {
+            "normalizer": normalizer,
+            "pre_tokenizer": pre_tokenizer,
+            "decoder": _spaces_decoder(byte_fallback=model.byte_fallback),
+            "model": trained,
+        },
+        first,
+    )
+    is_known = model.kind in (UNIGRAM, BPE)
+    return Description(state, merges, unsplit=None if is_known else f"{file} holds words or characters, not pieces")
+
+
+_AS_IS = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+
+PEGASUS_OFFSET = 103
+"""How far Pegasus shifts the ids of its SentencePiece model."""
+
+
+def _spaces_decoder(*, byte_fallback: bool) -> State:
+    steps: list[State] = [{"type": "Replace", "pattern": {"String": MARK}, "content": " "}]
+    if byte_fallback:
+        steps += [{"type": "ByteFallback"}, {"type": "Fuse"}]
+    return {"type": "Sequence", "decoders": steps}
+
+
+def _listed(kind: TokenizerClass, settings: Settings, model: SentencePieceModel) -> list[tuple[str, float]]:
+    """List pieces and scores in the order of the class's ids."""
+    options = kind.options
+    listed = list(zip(model.pieces, model.scores, strict=True))
+    if options.get("folds") == "albert" and options.get("commas", True):
+        listed = [(piece, score - 100 if DECADE.search(piece) else score) for piece, score in listed]
+    head = [(piece, -100.0 if piece == "<unk>NOTUSED" else 0.0) for piece in options.get("head", ())]
+    if "pegasus" in options:
+        names = ("<pad>", "</s>", "<mask_1>", "<mask_2>", *(f"<unk_{place}>" for place in range(2, PEGASUS_OFFSET)))
+        head = [(piece, 0.0 if place < 4 else -100.0) for place, piece in enumerate(names)]  # noqa: PLR2004 - names
+    tail = [*options.get("tail", ()), *extra_ids(kind, settings)]
+    replaced = 2 if "pegasus" in options else options.get("replaced", 0)
+    known = {piece for piece, _ in listed[replaced:]}
+    return [*head, *listed[replaced:], *((piece, 0.0) for piece in tail if piece not in known)]
+
+
+def extra_ids(kind: TokenizerClass, settings: Settings) -> list[str]:
+    """List the further tokens that a T5 has behind its pieces, the last first."""
+    if "extra_ids" not in kind.options:
+        return []
+    count = settings.tokenizer.get("extra_ids", kind.options["extra_ids"])
+    if type(count) is not int or not 0 <= count <= MOST_EXTRA:
+        raise FormatError("extra_ids in tokenizer_config.json is not a count of tokens")
+    return [f"<extra_id_{place}>" for place in reversed(range(count))]
+
+
+def _characters(model: SentencePieceModel) -> list[State]:
+    """Describe the change of characters that a model's file asks for."""
+    if not model.characters:
+        return []
+    return [{"type": "Precompiled", "precompiled_charsmap": base64.b64encode(model.characters).decode()}]
+
+
+def _metaspace(settings: Settings, otherwise: str = "never", *, split: bool = True) -> State:
+    scheme = "always" if settings.flag("add_prefix_space", otherwise=True) else otherwise
+    return {"type": "Metaspace", "replacement": MARK, "prepend_scheme": scheme, "split": split}
+
+
+_DOUBLED = {"Regex": " {2,}"}
+
+
+def _fold_plain(
+    kind: TokenizerClass, settings: Settings, model: SentencePieceModel
+) -> tuple[State | None, State | None]:
+    steps = [
+        *_characters(model),
+        {"type": "Strip", "strip_left": False, "strip_right": True},
+        {"type": "Replace", "pattern": _DOUBLED, "content": MARK},
+    ]
+    words = [{"type": "WhitespaceSplit"}] if "pegasus" in kind.options else []
+    return _steps(steps), _cuts([*words, _metaspace(settings)])
+
+
+def _fold_albert(
+    kind: TokenizerClass, settings: Settings, model: SentencePieceModel
+) -> tuple[State | None, State | None]:
+    """Fold quotes, accents and case before the model's own map."""
+    steps: list[State] = [{"type": "Replace", "pattern": {"String": mark}, "content": '"'} for mark in ("``", "''")]
+    if not settings.flag("keep_accents", kind.options.get("keep_accents", False)):
+        steps += [{"type": "NFKD"}, {"type": "StripAccents"}]
+    if settings.flag("do_lower_case", kind.options["lowercase"]):
+        steps.append({"type": "Lowercase"})
+    return _steps([*steps, *_characters(model)]), _cuts([{"type": "WhitespaceSplit"}, _metaspace(settings)])
+
+
+def _fold_deberta(
+    kind: TokenizerClass, settings: Settings, model: SentencePieceModel
+) -> tuple[State | None, State | None]:
+    del kind
+    steps: list[State] = [{"type": "Lowercase"}] if settings.flag("do_lower_case", otherwise=False) else []
+    steps += [{"type": "Strip", "strip_left": True, "strip_right": True}, *_characters(model)]
+    steps.append({"type": "Replace", "pattern": _DOUBLED, "content": " "})
+    marks = settings.flag("split_by_punct", otherwise=False)
+    cut = [{"type": "Punctuation", "behavior": "Isolated"}] if marks else []
+    return _steps(steps), _cuts([*cut, _metaspace(settings, "first")])
+
+
+def _fold_llama(
+    kind: TokenizerClass, settings: Settings, model: SentencePieceModel
+) -> tuple[State | None, State | None]:
+    """Put a space before the text, as the file says; before the first piece of it only, where `legacy` is off."""
+    del kind
+    steps = _characters(model)
+    if model.remove_spaces:
+        steps.append({"type": "Strip", "strip_left": True, "strip_right": True})
+        steps.append({"type": "Replace", "pattern": _DOUBLED, "content": " "})
+    prefix = settings.flag("add_prefix_space", model.dummy_prefix)
+    if settings.flag("legacy", otherwise=True):
+        steps += [{"type": "Prepend", "prepend": MARK}] if prefix else []
+        return _steps([*steps, {"type": "Replace", "pattern": {"String": " "}, "content": MARK}]), None
+    scheme = "first" if prefix else "never"
+    return _steps(steps), {"type": "Metaspace", "replacement": MARK, "prepend_scheme": scheme, "split": False}
+
+
+def _fold_gemma(
+    kind: TokenizerClass, settings: Settings, model: SentencePieceModel
+) -> tuple[State | None, State | None]:
+    del kind, settings
+    steps = _characters(model)
+    return _steps([*steps, {"type": "Replace", "pattern": {"String": " "}, "content": MARK}]), None
+
+
+_FOLDING: dict[str, Callable[[TokenizerClass, Settings, SentencePieceModel], tuple[State | None, State | None]]] = {
+    "plain": _fold_plain,
+    "albert": _fold_albert,
+    "deberta": _fold_deberta,
+    "llama": _fold_llama,
+    "gemma": _fold_gemma,
+}
+"""How classes fold and cut a text before a SentencePiece model splits it: a normalizer and a pre-tokenizer."""
+
+
+def merges_by_score(
+    vocabulary: Mapping[str, int], scores: Sequence[float], ordinary: set[str]
+) -> list[tuple[str, str]]:
+    """List all pairs of pieces that join to a piece, the best-scored first; ties by id, as a vocabulary lists them."""
+    found: list[tuple[float, int, int, int, str, str]] = []
+    for piece in ordinary:
+        if len(piece) > LONGEST_MERGED:
+            continue
+        identity = vocabulary[piece]
+        for cut in range(1, len(piece)):
+            left, right = piece[:cut], piece[cut:]
+            if left in ordinary and right in ordinary:
+                found.append((-scores[identity], identity, vocabulary[left], vocabulary[right], left, right))
+    return [(left, right) for *_, left, right in sorted(found)]
+
+
+def byte_merges(ranks: Mapping[bytes, int]) -> list[tuple[bytes, bytes]]:
+    """List all pairs of tokens that join to a token, in the order of its rank, as tiktoken merges them."""
+    found: list[tuple[int, int, int, bytes, bytes]] = []
+    for token, rank in ranks.items():
+        for cut in range(1, min(len(token), LONGEST_MERGED)):
+            left, right = token[:cut], token[cut:]
+            if left in ranks and right in ranks:
+                found.append((rank, ranks[left], ranks[right], left, right))
+    return [(left, right) for *_, left, right in sorted(found)]

@@ -1,0 +1,157 @@
+"""What the small files beside a tokenizer say: its class, its switches, and the tokens added to it.
+
+The files are tokenizer_config.json, config.json, and, in older folders, special_tokens_map.json and added_tokens.json.
+Which of them counts, and in which order tokens are added, is as transformers has it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from embtool.errors import FormatError
+from embtool.vocabulary.classes import ROLES, named_class
+
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
+"""What else an added token says: how it is found in a text."""
+
+LARGEST_NUMBER = 10
+"""Digits of the largest token id that is written out."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The files, each an object of JSON; empty where the folder has none.
+
+    Attributes:
+        tokenizer: tokenizer_config.json.
+        special: special_tokens_map.json, where it counts.
+        added: added_tokens.json, where it counts.
+        config: reads config.json, which is asked only where no other file names the class.
+    """
+
+    tokenizer: Mapping[str, Any]
+    special: Mapping[str, Any]
+    added: Mapping[str, Any]
+    config: Callable[[], Mapping[str, Any]] = field(repr=False, compare=False)
+
+    @classmethod
+    def read(
+        cls,
+        has: Callable[[str], bool],
+        read: Callable[[str], Mapping[str, Any]],
+        config: Callable[[], Mapping[str, Any]],
+    ) -> "Settings":
+        """Read the files that a folder has: `has` tells whether it has one, `read` decodes it."""
+        tokenizer = read("tokenizer_config.json") if has("tokenizer_config.json") else {}
+        is_older = "added_tokens_decoder" not in tokenizer
+        special, added = (
+            read(file) if is_older and has(file) else {} for file in ("special_tokens_map.json", "added_tokens.json")
+        )
+        return cls(tokenizer, special, added, config)
+
+    @cached_property
+    def name(self) -> str | None:
+        """The class that the folder names, or None."""
+        return named_class(self.tokenizer, {}) or named_class(self.tokenizer, self.config())
+
+    @property
+    def model_type(self) -> str | None:
+        """The type of the model, where config.json says it."""
+        kind = self.config().get("model_type")
+        return kind if isinstance(kind, str) else None
+
+    def flag(self, key: str, otherwise: bool | None) -> bool | None:  # noqa: FBT001 - reads as a table: flag(key, default)
+        """Return a switch of tokenizer_config.json."""
+        value = self.tokenizer.get(key)
+        return value if isinstance(value, bool) else otherwise
+
+    def text(self, key: str, otherwise: str) -> str:
+        """Return a text of tokenizer_config.json."""
+        value = self.tokenizer.get(key)
+        return value if isinstance(value, str) and value else otherwise
+
+    def named(self, role: str, otherwise: str | None = None) -> str | None:
+        """Return the content of the token with a purpose, such as `bos_token`; None where there is none."""
+        found = self._named(role, otherwise)
+        return None if found is None else str(found["content"])
+
+    def _named(self, role: str, otherwise: str | None) -> dict[str, Any] | None:
+        value = self.special.get(role, self.tokenizer.get(role, otherwise))
+        return None if value is None or value == "" else _token(value, role, special=True)
+
+    def tokens(
+        self,
+        names: Mapping[str, str] | None = None,
+        more: Iterable[str] = (),
+        *,
+        mask_takes_space: bool = False,
+    ) -> list[dict[str, Any]]:
+        """List the tokens that are added, in their order, as tokenizer.json would have them, without ids.
+
+        Args:
+            names: the special tokens of the class, by purpose, where the folder does not name others.
+            more: further special tokens of the class.
+            mask_takes_space: whether the mask of the class takes the space before it with it.
+
+        Raises:
+            FormatError: a file has something else in the place of a token.
+        """
+        listed = {token["content"]: token for _, token in self.numbered()}
+        names = names or {}
+        for role in (*ROLES, *(role for role in names if role not in ROLES)):
+            token = self._named(role, names.get(role))
+            if token is None:
+                continue
+            known = listed.setdefault(token["content"], token)
+            known["special"] = True
+            if role == "mask_token" and mask_takes_space and token is known and not _is_object(self, role):
+                known["lstrip"] = True
+        for content in (*more, *self._extra()):
+            token = _token(content, "additional_special_tokens", special=True)
+            listed.setdefault(token["content"], token)
+        return [token for token in listed.values() if token["content"]]
+
+    def numbered(self) -> list[tuple[int, dict[str, Any]]]:
+        """List the tokens that a file names with their ids, in the order of these."""
+        decoder = self.tokenizer.get("added_tokens_decoder", {})
+        if not isinstance(decoder, dict) or not all(isinstance(entry, dict) for entry in decoder.values()):
+            raise FormatError("added_tokens_decoder in tokenizer_config.json is not a table")
+        if not all(_is_number(place) for place in decoder):
+            raise FormatError("added_tokens_decoder in tokenizer_config.json has an invalid id")
+        found = [(int(place), _token(entry, "added_tokens_decoder")) for place, entry in decoder.items()]
+        names = {self.named(role) for role in ROLES}
+        for content, place in self.added.items():
+            if type(place) is not int or place < 0:
+                raise FormatError(f"added_tokens.json has no id for {content!r}")
+            found.append((place, _token(content, "added_tokens.json", special=content in names)))
+        return sorted(found, key=lambda entry: entry[0])
+
+    def _extra(self) -> list[Any]:
+        listed: list[Any] = []
+        for file in (self.special, self.tokenizer):
+            for key in ("additional_special_tokens", "extra_special_tokens"):
+                extra = file.get(key)
+                listed += extra.values() if isinstance(extra, dict) else extra if isinstance(extra, list) else []
+        return [token for token in listed if token is not None]
+
+
+def _is_object(settings: Settings, role: str) -> bool:
+    """Return whether a file says itself how a token is found in a text."""
+    return isinstance(settings.special.get(role, settings.tokenizer.get(role)), dict)
+
+
+def _is_number(place: str) -> bool:
+    return place.isdecimal() and place.isascii() and len(place) <= LARGEST_NUMBER
+
+
+def _token(value: Any, where: str, *, special: bool = False) -> dict[str, Any]:
+    """Read a token: a text, or an object with its content and flags."""
+    if isinstance(value, str):
+        return {"content": value, **dict.fromkeys(FLAGS, False), "normalized": not special, "special": special}
+    content = value.get("content") if isinstance(value, dict) else None
+    if not isinstance(content, str):
+        raise FormatError(f"{where} in tokenizer_config.json or beside it has a token without a content")
+    special = special or value.get("special") is True
+    flags = {flag: value.get(flag) is True for flag in FLAGS}
+    return {"content": content, **flags, "special": special}
