@@ -42,6 +42,7 @@ class Architecture:
         headless: Its classes that do not.
         input: The names of the input table in saved files, those of the class with a head first.
         output: The same of the output table.
+        untied_input: The names of the input table where the file says that it is not tied, if they are others.
         extra_rows: Rows that the input table has by design beyond `vocab_size`.
         position: The position table that is added to the rows of that input table.
         token_type: The table of types that is added to them.
@@ -64,6 +65,7 @@ class Architecture:
     headless: frozenset[str] = frozenset()
     input: tuple[str, ...] = ()
     output: tuple[str, ...] = ()
+    untied_input: tuple[str, ...] = ()
     extra_rows: int = 0
     position: tuple[str, ...] = ()
     token_type: tuple[str, ...] = ()
@@ -84,7 +86,7 @@ _READ: Mapping[str, Any] = {
     "text": _path,
     "tie_at": lambda paths: tuple(map(_path, paths)),
     **dict.fromkeys(("heads", "headless"), frozenset),
-    **dict.fromkeys(("input", "output", "position", "token_type"), tuple),
+    **dict.fromkeys(("input", "output", "untied_input", "position", "token_type"), tuple),
 }
 """How the values of an entry are read, where they are not what they are written as."""
 

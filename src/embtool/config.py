@@ -21,6 +21,7 @@ from embtool.architectures import Architecture, architecture
 from embtool.errors import ConfigError
 from embtool.families import (
     SAME_AS,
+    TIED_INSIDE,
     UNKNOWN,
     Family,
     family_of,
@@ -40,6 +41,7 @@ ALIASES: Mapping[str, str] = MappingProxyType(
     {
         "padded_vocab_size": "vocab_size",
         "n_vocab": "vocab_size",
+        "src_vocab_size": "vocab_size",
         "d_model": "hidden_size",
         "n_embd": "hidden_size",
         "n_embed": "hidden_size",
@@ -82,7 +84,7 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 """What other dialects call the fields of a `Config`; where a file has several, the first one here wins."""
 
 MASKED_SHARE = 1 - 0.15 * 0.8
-"""What ESM multiplies rows by where nothing is masked (transformers, `modeling_esm.py`)."""
+"""What ESM multiplies rows by where nothing is masked (transformers, `EsmEmbeddings`)."""
 
 LARGEST = 2**53
 """No count in a config is larger: beyond it JSON numbers are no longer whole."""
@@ -577,7 +579,8 @@ class _Reader:
 
     def _deciding(self, outer: Architecture | None) -> Iterator[Fields]:
         """The parts of the file whose word on tying the class obeys, where that is not the whole file."""
-        for path in outer.tie_at if outer is not None else ():
+        decided_inside = self.top.mapping.get("model_type") in TIED_INSIDE
+        for path in outer.tie_at if outer is not None else [self.text.path] if decided_inside else ():
             found = _nested(self.top, path)
             if found is not None and (path or (outer is not None and outer.tie_by_all)):
                 yield found

@@ -436,6 +436,10 @@ NESTING: tuple[tuple[str, ...], ...] = (
 )
 
 
+TIED_INSIDE = frozenset({"vision-encoder-decoder", "speech-encoder-decoder"})
+"""Composites whose decoder ties itself, by its own config; what the whole file says is not read."""
+
+
 # --- What was decided, or else what was seen --------------------------------------------------------------------------
 
 

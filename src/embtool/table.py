@@ -53,6 +53,8 @@ TABLE_NAMES: dict[str, tuple[str, ...]] = {
         "unembed.weight",
         "lm_head.linear.weight",
         "lm_head.decoder.weight",
+        "lm_head.out_proj.weight",
+        "pred_layer.proj.weight",
         "cls.predictions.decoder.weight",
         "predictions.decoder.weight",
         "output_projection.weight",
@@ -91,11 +93,14 @@ OTHER_TOWERS = re.compile(
 )
 """Paths that hold tables of something else: towers of other senses, multi-token-prediction layers, single blocks."""
 
-BARE_MODEL = re.compile(r"(?<!LMHead)Model$")
-"""Architectures without a head, such as BertModel or GPT2Model, but not GPT2LMHeadModel."""
+BARE_MODEL = re.compile(r"(?<!LMHead)(?<!EncoderDecoder)(?<!MT)Model$")
+"""Architectures without a head, such as BertModel or GPT2Model, but not GPT2LMHeadModel or MarianMTModel."""
 
 PREDICTS = re.compile(r"(ForCausalLM|LMHeadModel|ForConditionalGeneration)$")
 """Architectures that predict tokens, and so have an output table, be it the input table again."""
+
+EMBEDS = re.compile(r"embed|shared")
+"""Names of tables that read tokens."""
 
 PLAUSIBLE_ROWS = 0.1
 """Rows and vocab_size differ by padding and by added tokens; never by more than a tenth in the models studied."""
@@ -401,7 +406,11 @@ def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
     names = [name for name in checkpoint.names if not ENDS.isdisjoint(_ends(name))]
     found: list[EmbeddingTable] = []
     for role in ("input", "output"):
-        tensor = _recorded(checkpoint, config, role) or _best(checkpoint, names, role, vocab_size)
+        tensor = _recorded(checkpoint, config, role)
+        if role == "output" and tensor is not None and EMBEDS.search(tensor.name):  # a decoder's input table, when tied
+            tensor = _best(checkpoint, names, role, vocab_size) or tensor
+        if tensor is None and (role == "input" or config is None or _predicts(config) is not False):
+            tensor = _best(checkpoint, names, role, vocab_size)
         if tensor is not None:
             found.append(EmbeddingTable(role, tensor, checkpoint))
     for role in TABLE_NAMES.keys() - {"input", "output"}:
@@ -417,6 +426,8 @@ def _recorded(checkpoint: Checkpoint, config: Config | None, role: str) -> Tenso
     """Find the table of this role under a name that models of this type were seen to save it under."""
     recorded = config.recorded if config is not None else None
     names: tuple[str, ...] = () if recorded is None else getattr(recorded, role, ())
+    if recorded is not None and role == "input" and config is not None and config.tie_word_embeddings is False:
+        names = recorded.untied_input + names
     for name in names:
         if name in checkpoint.names and _is_plausible(checkpoint.tensor(name), config, role):
             return checkpoint.tensor(name)

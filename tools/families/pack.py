@@ -49,10 +49,14 @@ def entry(kind: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     multiplier = getattr(tiny.whole(kind), "scale_emb", None)
     if isinstance(multiplier, int | float):
         found["embedding_multiplier"] = multiplier
+    apart = [name for name in facts.get("flipped_input", ()) if name not in facts.get("input", ())]
+    if facts.get("tied") and apart:
+        found["untied_input"] = apart
     for role in ("input", "output"):
         found[role] = list(dict.fromkeys((*facts.get(role, ()), *facts.get(f"flipped_{role}", ()))))
     if not facts.get("tied"):  # then the other way round is tied, and its output table is the input table
-        found["output"] = list(facts.get("output", ()))
+        apart = [name for name in facts.get("flipped_output", ()) if "embed" not in name and name not in found["input"]]
+        found["output"] = list(dict.fromkeys((*apart, *facts.get("output", ()))))
     if found.get("scale_embedding") is False:
         del found["scale_embedding"]
     if found.get("embedding_multiplier") == 1:

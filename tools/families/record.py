@@ -134,7 +134,7 @@ def tables(
         weight = getattr(out, "weight", None)
         if embedding is None:
             continue
-        rows = weight is not None and weight.shape[0] >= embedding[1].shape[0] // 2
+        rows = weight is not None and weight.shape[0] >= min(tiny.VOCABULARY, embedding[1].shape[0]) // 2
         found["heads"][each.__name__] = bool(rows)
         add(found["input"], observe.named(tensors, embedding[1]))
         if rows and not torch.equal(weight, embedding[1]):

@@ -8,6 +8,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -269,7 +270,8 @@ def build(each: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedMo
     with torch.no_grad():
         with no_init_weights():
             model = each(config)
-        model.tie_weights()
+        with suppress(AttributeError):  # composites whose parts tie themselves
+            model.tie_weights()
         model = model.eval().float()
         for name, parameter in model.named_parameters():
             if parameter.numel() > LARGE:

@@ -252,7 +252,7 @@ def _remarks(model: "Model", sequence: InputSequence) -> Iterator[str]:
         rounded = " rounded to the dtype of the weights" if scale is not None and scale.rounded else ""
         yield f"rows are multiplied by {sequence.scale:g} first ({scale.origin if scale else ''}{rounded})"
     if sequence.token_type_row is not None:
-        yield "every token also gets row 0 of the table of its type, which is in the sum"
+        yield "every token also gets row 0 of the token-type table, which is in the sum"
     if sequence.followed_by is not None:
         yield f"the model normalizes the sum next ({sequence.followed_by}); that is not shown"
     longest = model.positions.context_length

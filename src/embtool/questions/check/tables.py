@@ -279,6 +279,9 @@ def _output_shape(subject: Subject) -> Iterator[Found]:
         own = None if subject.input is None else subject.input.shape[1]
     except EmbtoolError:
         return
+    recorded = subject.recorded
+    if recorded is not None and recorded.tied is False and not recorded.tie_at and tensor.name in recorded.output:
+        return  # a table of its own, whatever the input table is
     stated = {} if config is None else {key: n for key, n in _sizes(config) if key.endswith("vocab_size")}
     known = {subject.rows, *stated.values()} - {None}
     if known and rows not in known:
