@@ -108,7 +108,7 @@ def test_info_shows_what_is_whole(run: Program, name: str, part: str, words: str
 
 def test_info_names_the_files_that_are_left_out(run: Program) -> None:
     document = run("info", REPORTS / "42-stray-single-file/m", "--json").ok().document
-    assert document["left_out"] == ["consolidated.safetensors", "model.safetensors"]
+    assert document["files_left_out"] == ["consolidated.safetensors", "model.safetensors"]
 
 
 def test_info_of_a_gguf_file_says_what_is_not_in_it(run: Program) -> None:

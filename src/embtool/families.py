@@ -182,6 +182,7 @@ DECIDED: Mapping[str, Mapping[str, Any]] = {
     "embtool_static": {"partial_rotary_factor": 1.0, "honours_partial": True},
     **{name: {"pattern": None} for name in ("cwm", "gemma2")},
     **{name: {"dynamic_ntk": "alpha"} for name in ("hunyuan_v1_dense", "hunyuan_v1_moe")},
+    "hunyuan_vl_text": {"dynamic_ntk": "alpha", "sum_known": False},  # it runs with images only
     "gpt_oss": {"layout": HALF},
     "ministral3": {"rope_theta": 10_000.0},
     "nomic_bert": {"theta_keys": ("rope_theta", "rotary_emb_base")},

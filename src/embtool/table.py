@@ -99,6 +99,9 @@ BARE_MODEL = re.compile(r"(?<!LMHead)(?<!EncoderDecoder)(?<!MT)Model$")
 PREDICTS = re.compile(r"(ForCausalLM|LMHeadModel|ForConditionalGeneration)$")
 """Architectures that predict tokens, and so have an output table, be it the input table again."""
 
+WHATEVER = "whatever the file says"
+"""The end of the origin of what a class decides by itself."""
+
 EMBEDS = re.compile(r"embed|shared")
 """Names of tables that read tokens."""
 
@@ -335,6 +338,8 @@ class Tying:
     def says(self) -> str:
         """What the config says, as a clause."""
         said = {True: "tied", False: "untied", None: "nothing"}[self.config]
+        if (self.origin or "").endswith(WHATEVER):
+            return f"its class is {said}, {WHATEVER}"
         if (self.origin or "").startswith("class default"):
             return f"config does not say, the family's default is {said}"
         return f"config says {said}"

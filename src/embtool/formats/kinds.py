@@ -36,7 +36,7 @@ KINDS = (
         "safetensors, one file or many",
         "folder, file, index, repository",
         ", ".join(READABLE),
-        "@@ `tokenizer.model` (SentencePiece) and tiktoken's files",
+        "`tokenizer.json`, or the files of a class that is known: see [Tokenizers](#tokenizers)",
     ),
     Kind(
         f"GGUF of version {_listed(VERSIONS)}, also split",

@@ -169,7 +169,7 @@ class InfoAnswer(Card):
     broken: tuple[BrokenPart, ...] | None = value(
         "the parts that cannot be read, each with what is wrong with it", optional=True, default=None
     )
-    left_out: tuple[str, ...] | None = value(
+    files_left_out: tuple[str, ...] | None = value(
         "weight files of a local folder that lie beside those that are read", optional=True, default=None
     )
     vocab_size: int | None = python(default=None)
@@ -226,8 +226,8 @@ class InfoAnswer(Card):
             lines.append(("commit", f"{self.commit}{f' ({self.revision})' if self.revision else ''}"))
         if self.format is not None:
             lines.append(("weights", f"{self.format}, {plural(self.shards, 'file')}"))
-        if self.left_out:
-            lines.append(("left out", ", ".join(self.left_out)))
+        if self.files_left_out:
+            lines.append(("left out", ", ".join(self.files_left_out)))
         if self.totals is not None:
             lines.append(("size", self.totals.line()))
         if self.hidden_size is not None:
@@ -283,6 +283,11 @@ class InfoAnswer(Card):
                 ("vocab_size", f"{count(self.vocab_size)} in the config, {count(words.rows)} rows in the table")
             )
         return lines
+
+
+def _beside(model: "Model") -> tuple[str, ...] | None:
+    """Return the weight files beside those that are read; None where there are none."""
+    return tuple(left_out(model.source, model.checkpoint)) or None
 
 
 def ask_info(model: "Model") -> InfoAnswer:
@@ -342,7 +347,9 @@ def ask_info(model: "Model") -> InfoAnswer:
         position=position,
         cost=Cost(model.source.cost.requests, model.source.cost.bytes),
         broken=broken or None,
-        left_out=tuple(left_out(model.source, model.checkpoint)) or None if tables is not None and local else None,
+        files_left_out=tuple(left_out(model.source, model.checkpoint)) or None
+        if tables is not None and local
+        else None,
         vocab_size=config.vocab_size if config is not None else None,
         notes=tuple(notes),
         warnings=tuple(f"{part.part}: {part.message}{f' ({part.hint})' if part.hint else ''}" for part in broken),
