@@ -149,7 +149,9 @@ CASES = {
     "a vocab.txt of a million": Case(
         "vocab.txt", lambda: b"[UNK]\n" + b"\n".join(b"w%d" % n for n in range(MILLION)), "row w5 -m", 0, "", VOCAB
     ),
-    "five million merges": Case("merges.txt", lambda: b"#\n" + b"a b\n" * 5_000_000, "row w5 -m", 6, "lines", VOCAB),
+    "five million merges": Case(
+        "merges.txt", lambda: b"#\n" + b"a b\n" * 5_000_000, "row w5 -m", 6, "lines", (*VOCAB, "config.json")
+    ),
     "a GGUF of a million tokens": Case(
         "model.gguf", gguf_of_many_tokens, "row w5 -m", 0, "", (*WEIGHTS, *VOCAB, "config.json")
     ),
