@@ -8,6 +8,7 @@ To teach embtool a table's name: add a row to `TABLE_NAMES`.
 """
 
 import contextlib
+import itertools
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -420,6 +421,8 @@ def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
             found.append(EmbeddingTable(role, tensor, checkpoint))
     for role in TABLE_NAMES.keys() - {"input", "output"}:
         seen = _recorded(checkpoint, config, role)
+        if seen is not None and found and found[0].role == "input":
+            seen = checkpoint.tensor(_nearest_path(names, seen.name, found[0].tensor.name))
         others = _others(checkpoint, names, role) if seen is None else [seen]
         found += [EmbeddingTable(role, tensor, checkpoint) for tensor in others]
     order = list(TABLE_NAMES)
@@ -444,6 +447,19 @@ def _recorded(checkpoint: Checkpoint, config: Config | None, role: str) -> Tenso
             if any(each.endswith(f".{name}") or name.endswith(f".{each}") for each in names):
                 return checkpoint.tensor(name)
     return None
+
+
+def _nearest_path(names: Sequence[str], name: str, beside: str) -> str:
+    """Choose, of the tensors that end as `name` does, the one whose path shares most with `beside`; else `name`.
+
+    So the encoder's rows get the encoder's positions, where both stacks have a table of their own.
+    """
+
+    def shared(other: str) -> tuple[int, bool]:
+        pairs = zip(other.split("."), beside.split("."), strict=False)
+        return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)), other == name
+
+    return max((other for other in names if _ends(other) == _ends(name)), key=shared, default=name)
 
 
 def _is_plausible(tensor: TensorInfo, config: Config | None, role: str) -> bool:
