@@ -70,6 +70,7 @@ class Family:
         nope: The rule that leaves layers without positions: "no_rope_layers" reads that list, "layer_rope_theta" a list
             in which they have 0, "cross_attention_layers" one that names them; "full_attention" exempts those layers
             when the model has a sliding window.
+        theta_by_layer: Whether theta is that of `layer_rope_theta`, where the file has it.
         stacked: Whether the model has other stacks of layers than its config counts, all of which turn.
         rope_parameters: The whole RoPE dictionary of the class, used when the file has none.
         row_offset: Learned tables: position p is row p + offset; "padding" is padding_idx + 1.
@@ -111,6 +112,7 @@ class Family:
     labels: tuple[str, ...] = ("full_attention", "sliding_attention")
     nope: Literal["no_rope_layers", "layer_rope_theta", "cross_attention_layers", "full_attention"] | None = None
     stacked: bool = False
+    theta_by_layer: bool = False
     rope_parameters: Mapping[str, Any] | None = None
     row_offset: int | Literal["padding"] = 0
     extra_rows: bool = False
@@ -182,6 +184,8 @@ DECIDED: Mapping[str, Mapping[str, Any]] = {
     "embtool_static": {"partial_rotary_factor": 1.0, "honours_partial": True},
     **{name: {"pattern": None} for name in ("cwm", "gemma2")},
     **{name: {"dynamic_ntk": "alpha"} for name in ("hunyuan_v1_dense", "hunyuan_v1_moe")},
+    **{name: {"nope": "layer_rope_theta", "theta_by_layer": True} for name in ("granite_swa", "granitemoe_swa")},
+    "glm_image_text": {"honours_partial": True, "sum_known": False},
     "hunyuan_vl_text": {"dynamic_ntk": "alpha", "sum_known": False},  # it runs with images only
     "gpt_oss": {"layout": HALF},
     "ministral3": {"rope_theta": 10_000.0},
@@ -373,13 +377,12 @@ DECIDED: Mapping[str, Mapping[str, Any]] = {
     **{name: {"stacked": True} for name in ("hrm_text", "dory")},
     **{name: {"nope": "layer_rope_theta"} for name in ("muse_glimmer_text", "muse_spark_text")},
     "flint": {"nope": "full_attention"},
-    "mistral_large4_text": {"trained_frequencies": "rotary_emb.alpha", "nope": "full_attention"},
+    "mistral_large4_text": {"trained_frequencies": "rotary_emb.alpha", "nope": "no_rope_layers"},
     **{
         name: {"sum_known": False}
         for name in (
             "cohere_compass_text",
             "deepseek_ocr2_text",
-            "glm_image_text",
             "gradium_phonon_tts",
             "iquestcoder",
             "jais2",

@@ -215,7 +215,7 @@ def read_silent_layers(config: Config, types: LayerTypes | None) -> SilentLayers
     if rule == "layer_rope_theta" and config.fields.has(rule):
         thetas = config.fields.numbers(rule) or ()
         return SilentLayers(tuple(i for i, theta in enumerate(thetas) if not theta), config.fields.name(rule))
-    if rule == "layer_rope_theta" and types is not None:
+    if rule == "layer_rope_theta" and types is not None and not config.family.theta_by_layer:
         return SilentLayers(
             tuple(i for i, kind in enumerate(types.types) if kind == "full_attention"), config.class_default
         )
