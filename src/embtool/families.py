@@ -377,7 +377,7 @@ DECIDED: Mapping[str, Mapping[str, Any]] = {
     **{name: {"stacked": True} for name in ("hrm_text", "dory")},
     **{name: {"nope": "layer_rope_theta"} for name in ("muse_glimmer_text", "muse_spark_text")},
     "flint": {"nope": "full_attention"},
-    "mistral_large4_text": {"trained_frequencies": "rotary_emb.alpha", "nope": "no_rope_layers"},
+    "mistral_large4_text": {"latent": True, "trained_frequencies": "rotary_emb.alpha", "nope": "no_rope_layers"},
     **{
         name: {"sum_known": False}
         for name in (
