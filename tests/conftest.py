@@ -27,6 +27,10 @@ from small_models import (
 
 pytest_plugins = ["hub_fixtures"]
 
+os.environ.setdefault(
+    "HF_HUB_OFFLINE", "1"
+)  # huggingface_hub reads it once, when it is imported: no test asks a real hub
+
 ROOT = Path(__file__).parent.parent
 
 settings.register_profile(
