@@ -34,6 +34,9 @@ from embtool.source import MOST_VALUES, is_overfull
 
 Value = TypeVar("Value")
 
+WHATEVER = "whatever the file says"
+"""The end of the origin of a value that the class decides by itself."""
+
 NOT_IN_FILE = "not in the file"
 """The origin of a value that neither the file nor the class gives."""
 
@@ -565,7 +568,7 @@ class _Reader:
         """Whether the tables are tied: the whole file's word, the language model's, or that of the classes."""
         outer = architecture(top_type or "")
         if outer is not None and outer.tied is not None and not outer.tie_at:
-            origin = f"{_class_default(top_type)}, whatever the file says"
+            origin = f"{_class_default(top_type)}, {WHATEVER}"
             return self._remember("tie_word_embeddings", outer.tied, origin)
         flags = list(self._deciding(outer))
         if outer is not None and outer.tie_by_all:

@@ -134,11 +134,7 @@ class Family:
 
 SHAPES: Mapping[str, Shape] = {
     "t5_gemma_module": Shape(256_000, 2304, 26, 8, 256, 8192),
-    "whisper": Shape(51_865, 384, 4, 6, None, 448),
-    "xlm-roberta": Shape(30_522, 768, 12, 12, None, 512),
-    "xmod": Shape(30_522, 768, 12, 12, None, 512),
     "zamba": Shape(32_000, 3712, 76, 16, None, 4096),
-    "zaya": Shape(262_272, 2048, 40, 8, 128, 131_072),
 }
 """Sizes that classes assume which transformers does not have, or could not be built."""
 
@@ -150,17 +146,10 @@ TIED: frozenset[str] = frozenset(
         "qwen3_vl_moe_text",
         "t5_gemma_module",
         "t5gemma2_decoder",
-        "whisper",
-        "xlm-roberta",
-        "xmod",
         "zamba",
-        "zaya",
     )
 )
 """Families that tie the output table to the input table when the file does not say, where that was not recorded."""
-
-PLAIN = Family()
-"""RoPE over the whole head, half layout, theta 10,000: most families."""
 
 UNKNOWN = Family(
     kind="unknown",
@@ -319,18 +308,7 @@ DECIDED: Mapping[str, Mapping[str, Any]] = {
         "per_layer_type": True,
         "embedding_scale": "sqrt_rounded",
     },
-    "zaya": {
-        "partial_rotary_factor": 0.5,
-        "honours_partial": True,
-        "pattern": Pattern(period=1, at="hybrid"),
-        "per_layer_type": True,
-        "labels": ("hybrid", "hybrid_sliding"),
-        "rope_parameters": {
-            "hybrid": {"rope_type": "default", "rope_theta": 5000000.0, "partial_rotary_factor": 0.5},
-            "hybrid_sliding": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5},
-        },
-        "before": "shifted",
-    },
+    "zaya": {"pattern": Pattern(period=1, at="hybrid"), "before": "shifted", "sum_known": True},
     "granitemoehybrid": {"embedding_scale": "embedding_multiplier"},
     "minicpm": {"layout": None, "honours_partial": True, "embedding_scale": "scale_emb"},
     "t5_gemma_module": {"embedding_scale": "sqrt_rounded"},
@@ -341,12 +319,12 @@ DECIDED: Mapping[str, Mapping[str, Any]] = {
     "gpt_neo": {"honours_partial": True, "rotary_dim_key": True, "rotary_dim": 64},
     **{
         name: {"kind": "learned", "row_offset": "padding", "embedding_norm": "LayerNorm"}
-        for name in ("ibert", "longformer", "xlm-roberta", "xmod")
+        for name in ("ibert", "longformer", "xmod")
     },
     "mobilebert": {"kind": "learned", "embedding_norm": "LayerNorm"},
     "mpnet": {"row_offset": "padding"},
     "opt": {"kind": "learned", "row_offset": 2, "extra_rows": True},
-    **{name: {"kind": "learned"} for name in ("reformer", "whisper")},
+    "reformer": {"kind": "learned"},
     "marian": {"kind": "sinusoidal", "embedding_scale": "scale_embedding"},
     "pegasus": {"kind": "sinusoidal"},
     "bloom": {"kind": "alibi", "embedding_norm": "word_embeddings_layernorm"},
@@ -424,7 +402,6 @@ TEXT_TYPES: Mapping[str, str] = {
     "multi_modality": "llama",
     "qwen2_5_omni": "qwen2_5_omni_text",
     "qwen3_omni_moe": "qwen3_omni_moe_text",
-    "video_llava": "llama",
 }
 
 NESTING: tuple[tuple[str, ...], ...] = (

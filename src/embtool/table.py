@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from embtool.arguments import check_count
 from embtool.checkpoint import Checkpoint, TensorInfo
-from embtool.config import Config
+from embtool.config import WHATEVER, Config
 from embtool.dtypes import Bytes, Floats
 from embtool.errors import FormatError, InvalidArgument, TableNotFound, TokenIdOutOfRange
 from embtool.source import Progress, RangeReader
@@ -99,9 +99,6 @@ BARE_MODEL = re.compile(r"(?<!LMHead)(?<!EncoderDecoder)(?<!MT)Model$")
 
 PREDICTS = re.compile(r"(ForCausalLM|LMHeadModel|ForConditionalGeneration)$")
 """Architectures that predict tokens, and so have an output table, be it the input table again."""
-
-WHATEVER = "whatever the file says"
-"""The end of the origin of what a class decides by itself."""
 
 EMBEDS = re.compile(r"embed|shared")
 """Names of tables that read tokens."""
@@ -439,10 +436,7 @@ def _recorded(checkpoint: Checkpoint, config: Config | None, role: str) -> Tenso
     for name in names:
         if name in checkpoint.names and _is_plausible(checkpoint.tensor(name), config, role):
             return checkpoint.tensor(name)
-    if role in (
-        "position",
-        "token_type",
-    ):  # seen in one class of the type: others have the same path with less before it
+    if role in ("position", "token_type"):  # in other classes of the type the same path has less before it, or more
         for name in checkpoint.names:
             if any(each.endswith(f".{name}") or name.endswith(f".{each}") for each in names):
                 return checkpoint.tensor(name)

@@ -313,7 +313,6 @@ def ask_info(model: "Model") -> InfoAnswer:
     if config is None and "config" not in parts.damage:
         notes.append(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
     totals = _totals(model, tables, notes)
-    local = model.source.local
     found = tables.stored if tables is not None else ()
     dtype = found[0].tensor.dtype.name if found else None
     position = None
@@ -347,9 +346,7 @@ def ask_info(model: "Model") -> InfoAnswer:
         position=position,
         cost=Cost(model.source.cost.requests, model.source.cost.bytes),
         broken=broken or None,
-        files_left_out=tuple(left_out(model.source, model.checkpoint)) or None
-        if tables is not None and local
-        else None,
+        files_left_out=_beside(model) if tables is not None and model.source.local else None,
         vocab_size=config.vocab_size if config is not None else None,
         notes=tuple(notes),
         warnings=tuple(f"{part.part}: {part.message}{f' ({part.hint})' if part.hint else ''}" for part in broken),
