@@ -46,6 +46,7 @@ from embtool.formats import (
     whole_tables,
 )
 from embtool.formats.folders import hint_of_folders
+from embtool.further_tables import of_tokens
 from embtool.impostors import LONGEST_MAGIC, seems
 from embtool.metric import Metric
 from embtool.params import PARAMS, parse_params
@@ -87,9 +88,6 @@ CONFIG = "config.json"
 
 TOKENIZERS = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", *MODEL_FILES)
 """Files of tokenizers, in which something else may be found."""
-
-NOT_OF_TOKENS = ("position", "token_type", "relative")
-"""The roles of tables whose rows are something else than tokens."""
 
 PATH_LIKE = re.compile(r"^(\.{0,2}[/\\]|~|\.{1,2}$|[A-Za-z]:[/\\])|[/\\]$|\\|^[^/]*/[^/]*/")
 """References that can only mean a local path: they are never sent to the hub."""
@@ -239,7 +237,7 @@ class Model:
 
     def vocabulary_of(self, table: EmbeddingTable) -> Vocabulary | None:
         """Its tokens if they name the rows of this table, or None: the rows of a position table are no tokens."""
-        return None if table.role in NOT_OF_TOKENS else self.vocabulary_if_any
+        return self.vocabulary_if_any if of_tokens(table.role) else None
 
     @cached_property
     def checkpoint(self) -> Checkpoint:

@@ -23,6 +23,7 @@ from embtool.checkpoint import Checkpoint, TensorInfo
 from embtool.config import WHATEVER, Config
 from embtool.dtypes import Bytes, Floats
 from embtool.errors import FormatError, InvalidArgument, TableNotFound, TokenIdOutOfRange
+from embtool.further_tables import OF_TOKENS, as_rows, further_tables, one_layer
 from embtool.source import Progress, RangeReader
 
 TABLE_NAMES: dict[str, tuple[str, ...]] = {
@@ -130,8 +131,9 @@ class EmbeddingTable:
     """A matrix of a model, (rows, width), of which nothing is read until rows are asked for.
 
     Attributes:
-        role: what it is for: input, output, position, token_type, per_layer, relative, or projection; `tensor` where it
-            was found by the name of its tensor.
+        role: what it is for: input, output, position, token_type, per_layer, relative, or projection; one that
+            `embtool.further_tables` tells, such as mtp_input or vision_position; `tensor` where it was found by the name
+            of its tensor.
         tensor: its name in the checkpoint, its dtype, its shape, and the file it is in.
         checkpoint: the checkpoint it belongs to.
     """
@@ -365,12 +367,14 @@ class Tables:
         stored: every table that the checkpoint holds, the input table first.
         tying: whether input and output table are one.
         checkpoint: the checkpoint they are in.
+        layers: how many layers a table per layer is of, by the config.
     """
 
     source_name: str
     stored: tuple[EmbeddingTable, ...]
     tying: Tying
     checkpoint: Checkpoint
+    layers: int | None = None
 
     def __repr__(self) -> str:
         return f"<tables of {self.source_name!r}: {', '.join(table.role for table in self.stored) or 'none'}>"
@@ -379,7 +383,7 @@ class Tables:
         """Find the table of a role or of a tensor's name; a tied output table is the input table in another role.
 
         Any tensor of the checkpoint is found by its whole name, with the role `tensor`; whether it has rows is seen
-        when one is asked for.
+        when one is asked for. `per_layer:7` is what layer 7 reads of a table per layer.
 
         Raises:
             TableNotFound: there is none.
@@ -387,15 +391,28 @@ class Tables:
         for table in self.stored:
             if role in (table.role, table.tensor.name):
                 return table
+        per_layer, _, layer = role.partition(":")
+        if per_layer == "per_layer" and layer.isascii() and layer.isdigit():
+            whole = self.find(per_layer)
+            return EmbeddingTable(role, one_layer(whole.tensor, int(layer), self.layers), whole.checkpoint)
         twin = {"output": "input", "input": "output"}.get(role)
         if twin is not None and self.tying.verdict == "tied":
             for table in self.stored:
                 if table.role == twin:
                     return EmbeddingTable(role, table.tensor, table.checkpoint)
         with contextlib.suppress(TableNotFound):
-            return EmbeddingTable("tensor", self.checkpoint.tensor(role), self.checkpoint)
+            return EmbeddingTable("tensor", as_rows(self.checkpoint.tensor(role)), self.checkpoint)
         names = ", ".join(f"{table.role} ({table.tensor.name})" for table in self.stored) or "none"
         raise TableNotFound(f"{self.source_name} has no {role} table", hint=f"its tables: {names}")
+
+    def repeated(self, table: EmbeddingTable) -> str | None:
+        """Return the role of the table that a further one repeats, as a multi-token-prediction head may the input table.
+
+        None where it repeats none, and where the files are not on this machine.
+        """
+        if not table.role.endswith(("_input", "_output")) or not self.checkpoint.source.local:
+            return None
+        return next((each.role for each in self.stored if each.role in OF_TOKENS and _same(each, table)), None)
 
 
 def has_too_many_rows(table: EmbeddingTable | None) -> bool:
@@ -424,7 +441,10 @@ def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
         found += [EmbeddingTable(role, tensor, checkpoint) for tensor in others]
     order = list(TABLE_NAMES)
     found.sort(key=lambda table: order.index(table.role))
-    return Tables(checkpoint.source.name, tuple(found), decide_tying(found, config), checkpoint)
+    tying, layers = decide_tying(found, config), config.num_hidden_layers if config is not None else None
+    taken = {table.tensor.name for table in found}
+    found += [EmbeddingTable(role, each, checkpoint) for role, each in further_tables(checkpoint, taken, layers)]
+    return Tables(checkpoint.source.name, tuple(found), tying, checkpoint, layers)
 
 
 def _recorded(checkpoint: Checkpoint, config: Config | None, role: str) -> TensorInfo | None:

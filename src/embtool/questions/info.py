@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 LISTED_RANGES = 8
 """Ranges of padding rows named on a terminal; JSON has them all."""
 
+LISTED_ALIKE = 4
+"""Tables of one role named on a terminal; JSON has them all."""
 
 COUNTS = ("num_hidden_layers", "num_attention_heads", "num_key_value_heads")
 """Keys of what a config counts."""
@@ -48,9 +50,16 @@ class TableInfo:
     bits_per_weight: float | None = value("how many bits a number takes")
     parameters_share: float | None = value("its share of all parameters, 0 to 1")
     bytes_share: float | None = value("its share of all bytes, 0 to 1")
+    per_layer: tuple[int, int] | None = value(
+        "of a table per layer: its layers, and how wide the rows of one are", optional=True, default=None
+    )
+    multiplied_by: float | None = value(
+        "of a table per layer: what its rows are multiplied by when they are read", optional=True, default=None
+    )
+    same_as: str | None = value("the role of the table that it repeats", optional=True, default=None)
 
     @classmethod
-    def of(cls, table: EmbeddingTable, totals: Totals | None) -> "TableInfo":
+    def of(cls, table: EmbeddingTable, totals: Totals | None, tables: Tables) -> "TableInfo":
         """Describe a table of a model of this size."""
         tensor = table.tensor
         try:
@@ -59,6 +68,8 @@ class TableInfo:
             shape = tensor.shape
         bits = tensor.nbytes * 8 / math.prod(shape) if math.prod(shape) else None
         stored = tuple(tensor.stored_shape)
+        layers, width = tables.layers, shape[-1] if shape else 0
+        each = (layers, width // layers) if table.role == "per_layer" and layers and width % layers == 0 else None
         return cls(
             role=table.role,
             tensor=tensor.name,
@@ -70,6 +81,9 @@ class TableInfo:
             bits_per_weight=bits,
             parameters_share=_share(math.prod(shape), totals.parameters if totals is not None else None),
             bytes_share=_share(tensor.nbytes, totals.bytes if totals is not None else None),
+            per_layer=each,
+            multiplied_by=None if each is None else math.sqrt(each[1]),  # transformers 5.24, Gemma 3n and 4
+            same_as=tables.repeated(table),
         )
 
     def lines(self) -> list[tuple[str, str]]:
@@ -78,10 +92,17 @@ class TableInfo:
         bits, packed = self.bits_per_weight, self.stored_shape != self.shape
         known = f"   {bits:.4g} bits a number" if bits and (bits % 8 or packed) else ""
         stored = f", stored as {' × '.join(map(count, self.stored_shape))}" if packed else ""
+        of_layers = [] if self.per_layer is None else [("", self._of_layers(*self.per_layer))]
+        same = f"   the same as the {self.same_as} table" if self.same_as is not None else ""
         return [
-            (self.role, f"{shape}   {self.dtype}   {size(self.bytes)}{known}{stored}{self._shares()}"),
+            (self.role, f"{shape}   {self.dtype}   {size(self.bytes)}{known}{stored}{self._shares()}{same}"),
             ("", f"{self.tensor} in {self.file}"),
+            *of_layers,
         ]
+
+    def _of_layers(self, layers: int, width: int) -> str:
+        times = f", multiplied by {self.multiplied_by:.6g} when it is read" if self.multiplied_by is not None else ""
+        return f"{plural(layers, 'layer')} × {count(width)}{times}: --table per_layer:{layers - 1}"
 
     def _shares(self) -> str:
         """Say which part of the model it is; of the bytes only where that is another part."""
@@ -209,7 +230,14 @@ class InfoAnswer(Card):
 
     def sections(self) -> Sequence[Section]:
         """Return the model, its tables, its vocabulary, its positions."""
-        tables = [line for table in self.tables for line in table.lines()]
+        by_role: dict[str, list[TableInfo]] = {}
+        for table in self.tables:
+            by_role.setdefault(table.role, []).append(table)
+        tables: list[tuple[str, str]] = []
+        for role, alike in by_role.items():
+            tables += [line for table in alike[:LISTED_ALIKE] for line in table.lines()]
+            if len(alike) > LISTED_ALIKE:
+                tables.append((role, f"and {len(alike) - LISTED_ALIKE} more, which --json lists"))
         broken = self._broken_lines("weights")
         return [
             Section("model", self._model_lines()),
@@ -339,7 +367,7 @@ def ask_info(model: "Model") -> InfoAnswer:
         format=tables.checkpoint.format if tables is not None else None,
         shards=len(tables.checkpoint.shards) if tables is not None else 0,
         totals=totals,
-        tables=tuple(TableInfo.of(table, totals) for table in found),
+        tables=() if tables is None else tuple(TableInfo.of(table, totals, tables) for table in found),
         by_config=ConfigTable.of(config) if config is not None and tables is None else None,
         tied=TyingInfo(**vars(tables.tying)) if tables is not None else None,
         vocabulary=_vocabulary(vocabulary, rows),
