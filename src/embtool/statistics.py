@@ -6,7 +6,8 @@ import numpy as np
 
 from embtool.dtypes import Doubles
 from embtool.scan import Ids
-from embtool.survey import Axes, Survey, equal_rows, principal_axes, probe_for, survey
+from embtool.spectrum import Axes, principal_axes, probe_for
+from embtool.survey import Survey, equal_rows, survey
 from embtool.table import EmbeddingTable, TableReader
 
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
