@@ -6,8 +6,9 @@ hand.
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -20,7 +21,7 @@ Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 State = TypeVar("State")
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 8 << 20
 """Bytes a thread reads at a time: few calls, and most of it is still in a cache when it is scored."""
 
 MOST_THREADS = 8
@@ -56,7 +57,8 @@ def scan(
 ) -> list[State]:
     """Visit every block of a table once; each thread has a state of its own, made by `start` and returned.
 
-    `visit` gets the state, the id of the block's first row, and the block, uint8 (n, row_bytes), which is reused after.
+    `visit` gets the state, the id of the block's first row, and the block, uint8 (n, row_bytes). It may only
+    read the block, and keep nothing of it: it can be a part of the file itself.
     """
     block_rows = max(1, block_bytes // max(1, reader.row_bytes, reader.row_cost))
     firsts = iter(range(0, reader.row_count, block_rows))
@@ -71,21 +73,13 @@ def scan(
                 first = next(firsts, None)
             if first is None:
                 break
-            block = buffer[: min(block_rows, reader.row_count - first)]
-            reader.read(first, block)
-            visit(state, first, block)
+            with reader.rows(first, buffer[: min(block_rows, reader.row_count - first)]) as block:
+                visit(state, first, block)
         return state
 
-    threads = min(MOST_THREADS, _cpus()) if reader.row_count * reader.row_bytes > SERIAL_BYTES else 1
-    if threads == 1:
-        return [work()]
-    with ThreadPoolExecutor(threads) as pool:
-        futures = [pool.submit(work) for _ in range(threads)]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            stop.set()
-            raise
+    threads = _threads(reader)
+    with reader.passing():
+        return [work()] if threads == 1 else _in_threads(threads, [work] * threads, stop)
 
 
 def scan_in_order(
@@ -109,17 +103,24 @@ def scan_in_order(
         first, last = edges[lane], edges[lane + 1]
         buffer = np.empty((min(block_rows, last - first), reader.row_bytes), np.uint8)
         while first < last and not stop.is_set():
-            block = buffer[: min(block_rows, last - first)]
-            reader.read(first, block)
-            visit(state, first, block)
+            with reader.rows(first, buffer[: min(block_rows, last - first)]) as block:
+                visit(state, first, block)
             first += len(block)
         return state
 
-    threads = min(MOST_THREADS, _cpus()) if reader.row_count * reader.row_bytes > SERIAL_BYTES else 1
-    if threads == 1:
-        return [work(lane) for lane in range(LANES)]
+    threads, lanes = _threads(reader), [partial(work, lane) for lane in range(LANES)]
+    with reader.passing():
+        return [lane() for lane in lanes] if threads == 1 else _in_threads(threads, lanes, stop)
+
+
+def _threads(reader: TableReader) -> int:
+    return min(MOST_THREADS, _cpus()) if reader.row_count * reader.row_bytes > SERIAL_BYTES else 1
+
+
+def _in_threads(threads: int, work: Sequence[Callable[[], State]], stop: threading.Event) -> list[State]:
+    """Do all work in so many threads; where one part fails, the others are told to stop."""
     with ThreadPoolExecutor(threads) as pool:
-        futures = [pool.submit(work, lane) for lane in range(LANES)]
+        futures = [pool.submit(part) for part in work]
         try:
             return [future.result() for future in futures]
         except BaseException:
