@@ -21,6 +21,7 @@ from small_models import safetensors
 from tables import DTYPES, stored
 
 from embtool import leases, mapped
+from embtool.cli import run
 from embtool.dtypes import Bytes
 from embtool.errors import FormatError
 from embtool.formats.safetensors import open_file
@@ -348,3 +349,19 @@ def test_no_signal_of_the_program_is_touched(tmp_path: Path) -> None:
         for name, handler in before.items():
             signal.signal(name, handler)
     assert heard == []
+
+
+def test_explain_tells_how_the_table_was_gone_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_disk(tmp_path, some_rows(), "F32")
+    for mode in ("mapped", "read"):
+        with monkeypatch.context() as patch:
+            choose(mode, patch)
+            assert (
+                run(["norms", "-m", str(tmp_path / "x.safetensors"), "--table", "e.weight", "--explain", "--json"]) == 0
+            )
+        assert f"The table was {mode}: " in capsys.readouterr().err
+    monkeypatch.setattr(mapped, "LEAST_BYTES", 10**6)
+    assert run(["norms", "-m", str(tmp_path / "x.safetensors"), "--table", "e.weight", "--explain", "--json"]) == 0
+    assert "The table was" not in capsys.readouterr().err

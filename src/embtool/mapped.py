@@ -21,8 +21,13 @@ from embtool.leases import give_back, is_held, is_in_memory, is_local, take_leas
 POPULATE = 22
 """MADV_POPULATE_READ, which Python has no name for yet."""
 
-LEAST_BYTES = 1 << 20
-"""Bytes of a range from which on it is worth mapping."""
+LEAST_BYTES = 16 << 20
+"""Bytes of a range from which on it is worth mapping: fewer are read in some milliseconds."""
+
+
+MAPPED = "mapped: under a lease, which keeps others from cutting the file, its bytes were looked at without a copy"
+READ = "read: no lease was to be had that keeps others from cutting the file"
+ASKED_BACK = "mapped, then read: in the middle of a pass another process asked for the file"
 
 
 @dataclass
@@ -50,7 +55,7 @@ class Mappings:
     """What is mapped of the files of one model.
 
     Attributes:
-        told: How the last pass went through its bytes; None before the first.
+        told: How the last pass went through its bytes; None before the first, and where a table is not worth it.
     """
 
     told: str | None = None
@@ -61,7 +66,7 @@ class Mappings:
         """Return a range of an open file, mapped; None where that cannot be."""
         state = os.fstat(descriptor)
         key = (state.st_dev, state.st_ino, start, stop)
-        if state.st_size < stop or stop - start < LEAST_BYTES:
+        if state.st_size < stop:
             return None
         with self._lock:
             if key not in self._found:
@@ -99,10 +104,10 @@ class Leased:
     def passing(self) -> Iterator[None]:
         """Hold a lease for a pass, if there is one to be had; nothing is left of it behind."""
         with self._lock:
-            if self._passes == 0:
+            if self._passes == 0 and self.stop - self.start >= LEAST_BYTES:
                 held = take_lease(self.descriptor)
                 self._mapping = self.mappings.find(self.descriptor, self.start, self.stop) if held else None
-                self.mappings.told = "mapped" if self._mapping is not None else "read"
+                self.mappings.told = MAPPED if self._mapping is not None else READ
                 self._give_back_unless_used()
             self._passes += 1
         try:
@@ -132,7 +137,7 @@ class Leased:
         with self._lock:
             if self._mapping is not None and not is_held(self.descriptor):
                 self._mapping = None
-                self.mappings.told = "mapped, then read: another process asked for the file"
+                self.mappings.told = ASKED_BACK
                 self._give_back_unless_used()
             if self._mapping is not None:
                 self._lent += 1

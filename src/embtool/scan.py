@@ -88,13 +88,14 @@ def scan_in_order(
     visit: Callable[[State, int, Bytes], None],
     *,
     block_bytes: int = BLOCK_BYTES,
+    lanes: int = LANES,
 ) -> list[State]:
     """Visit every block of a table once, like `scan`, so that floating-point sums come out the same every time.
 
-    The table is cut into `LANES` parts; each has a state of its own and is visited from its first block to its last, by
+    The table is cut into `lanes` parts; each has a state of its own and is visited from its first block to its last, by
     whatever thread. The states are returned in the order of the parts.
     """
-    edges = [reader.row_count * lane // LANES for lane in range(LANES + 1)]
+    edges = [reader.row_count * lane // lanes for lane in range(lanes + 1)]
     block_rows = max(1, block_bytes // max(1, reader.row_bytes, reader.row_cost))
     stop = threading.Event()
 
@@ -108,9 +109,9 @@ def scan_in_order(
             first += len(block)
         return state
 
-    threads, lanes = _threads(reader), [partial(work, lane) for lane in range(LANES)]
+    threads, parts = min(_threads(reader), lanes), [partial(work, lane) for lane in range(lanes)]
     with reader.passing():
-        return [lane() for lane in lanes] if threads == 1 else _in_threads(threads, lanes, stop)
+        return [part() for part in parts] if threads == 1 else _in_threads(threads, parts, stop)
 
 
 def _threads(reader: TableReader) -> int:
