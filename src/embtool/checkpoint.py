@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from embtool.dtypes import Bytes, DType
 from embtool.errors import FormatError, UnsupportedDType
+from embtool.mapped import Mappings
 from embtool.source import LocalRange, RangeReader, Source, TensorDescription
 
 Span = tuple[str, int, int]
@@ -129,6 +130,11 @@ class Checkpoint(ABC):
     def __repr__(self) -> str:
         return f"<{self.format} checkpoint of {self.source.name!r}: {len(self.names):,} tensors>"
 
+    @cached_property
+    def mappings(self) -> Mappings:
+        """What of its files is mapped into memory, for as long as it is open."""
+        return Mappings()
+
     @property
     @abstractmethod
     def names(self) -> Sequence[str]:
@@ -186,7 +192,7 @@ class Checkpoint(ABC):
         with contextlib.ExitStack() as stack:
             if not tensor.parts:
                 place = self.local_range(tensor)
-                yield stack.enter_context(place.open()), place.start
+                yield stack.enter_context(place.open(self.mappings)), place.start
                 return
             opened = []
             for part in tensor.parts:

@@ -127,7 +127,10 @@ class Model:
         self.close()
 
     def close(self) -> None:
-        """Close its connections, if it has any; of a local model nothing is left open."""
+        """Close its connections, if it has any, and take its tables out of memory."""
+        checkpoint = self.__dict__.get("checkpoint")
+        if checkpoint is not None:
+            checkpoint.mappings.close()
         close = getattr(self.source, "close", None)
         if close is not None:
             close()
@@ -477,14 +480,16 @@ class Model:
         ) as ranking:
             return ask_neighbors(ranking, query)
 
-    def norms(self, *, k: int = 10, spectrum: bool = True, table: str = "input") -> "NormsAnswer":
+    def norms(
+        self, *, k: int = 10, spectrum: bool = True, all_rows: bool = False, table: str = "input"
+    ) -> "NormsAnswer":
         """Describe a table in numbers; see `embtool.questions.norms`.
 
         `norms().statistics.norms` holds the length of every row: float64 (rows,).
         """
         from embtool.questions.norms import ask_norms  # noqa: PLC0415 - as above
 
-        return ask_norms(self.token_table(table), k=k, spectrum=spectrum)
+        return ask_norms(self.token_table(table), k=k, spectrum=spectrum, all_rows=all_rows)
 
     def rope_relative(
         self,

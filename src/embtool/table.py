@@ -9,9 +9,11 @@ To teach embtool a table's name: add a row to `TABLE_NAMES`.
 
 import contextlib
 import itertools
+import math
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +26,7 @@ from embtool.config import WHATEVER, Config
 from embtool.dtypes import Bytes, Floats
 from embtool.errors import FormatError, InvalidArgument, TableNotFound, TokenIdOutOfRange
 from embtool.further_tables import OF_TOKENS, as_rows, further_tables, one_layer
-from embtool.source import Progress, RangeReader
+from embtool.source import Lender, Progress, RangeReader
 
 TABLE_NAMES: dict[str, tuple[str, ...]] = {
     "input": (
@@ -289,9 +291,36 @@ class TableReader:
         """Fill `buffer`, uint8 (n, row_bytes), with the stored rows from `first` on."""
         self.reader.read_into(self.start + first * self.row_bytes, buffer.reshape(-1).data)
 
+    @property
+    def lender(self) -> Lender | None:
+        """What lends rows, if anything does: where numbers do not stand at multiples of their size, they are read."""
+        aligned = self.start % math.gcd(self.row_bytes, 8) == 0
+        return self.reader if aligned and isinstance(self.reader, Lender) else None
+
+    def passing(self) -> AbstractContextManager[None]:
+        """Enter a pass, in which rows may be lent."""
+        lender = self.lender
+        return contextlib.nullcontext() if lender is None else lender.passing()
+
+    @contextlib.contextmanager
+    def rows(self, first: int, buffer: Bytes) -> Iterator[Bytes]:
+        """Give the stored rows from `first` on, uint8 (n, row_bytes), only to be read, until the context ends.
+
+        They are lent without a copy where that is possible, otherwise read into `buffer`, which says how many.
+        """
+        lender = self.lender
+        if lender is not None:
+            start = self.start + first * self.row_bytes
+            with lender.lend(start, start + buffer.nbytes) as lent:
+                if lent is not None:
+                    yield np.frombuffer(lent, np.uint8).reshape(buffer.shape)
+                    return
+        self.read(first, buffer)
+        yield buffer
+
 
 @dataclass
-class _Watched:
+class _Watched(Lender):
     """Reads like the reader it stands for, and tells what has been read."""
 
     reader: RangeReader
@@ -305,8 +334,26 @@ class _Watched:
     def read_into(self, start: int, buffer: memoryview) -> None:
         """Fill the buffer."""
         self.reader.read_into(start, buffer)
+        self._tell(len(buffer))
+
+    def passing(self) -> AbstractContextManager[None]:
+        """Enter a pass."""
+        return self.reader.passing() if isinstance(self.reader, Lender) else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def lend(self, start: int, stop: int) -> Iterator[memoryview | None]:
+        """Lend bytes, and tell it once they are given back: what is shown may wait for a terminal."""
+        if not isinstance(self.reader, Lender):
+            yield None
+            return
+        with self.reader.lend(start, stop) as lent:
+            yield lent
+        if lent is not None:
+            self._tell(stop - start)
+
+    def _tell(self, count: int) -> None:
         with self.lock:
-            self.done += len(buffer)
+            self.done += count
             if self.done - self.told < TOLD_BYTES:
                 return
             self.told = self.done

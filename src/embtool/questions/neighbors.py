@@ -15,7 +15,8 @@ from embtool.dtypes import Doubles
 from embtool.errors import InvalidArgument
 from embtool.metric import Metric
 from embtool.neighbors import Neighbors, nearest_each
-from embtool.scan import Mask, mean_row
+from embtool.scan import Mask
+from embtool.survey import mean_row
 from embtool.table import TableReader
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token, root_of
