@@ -507,6 +507,14 @@ def _ends(name: str) -> tuple[str, str]:
     return parts[-1], ".".join(parts[-2:])
 
 
+def role_of(name: str) -> str | None:
+    """Return the role of the table that a tensor's name is usual for; None for other names and for other towers'."""
+    if OTHER_TOWERS.search(name):
+        return None
+    fits = ((role, end) for role, ends in TABLE_NAMES.items() for end in ends)
+    return next((role for role, end in fits if name == end or name.endswith(f".{end}")), None)
+
+
 ENDS = frozenset(_ends(end)["." in end] for ends in TABLE_NAMES.values() for end in ends)
 """What the name of a table ends in, whatever its role: a million other names are passed over quickly."""
 
