@@ -25,6 +25,7 @@ ROWS, WIDTH = 24, 8
 
 
 def llama(*, tied: bool, dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
+    """Make a tiny Llama."""
     torch.manual_seed(1)
     settings = LlamaConfig(
         vocab_size=ROWS, hidden_size=WIDTH, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
@@ -34,6 +35,7 @@ def llama(*, tied: bool, dtype: torch.dtype = torch.float32) -> LlamaForCausalLM
 
 
 def gpt2() -> GPT2LMHeadModel:
+    """Make a tiny GPT-2."""
     torch.manual_seed(1)
     settings = GPT2Config(vocab_size=ROWS, n_embd=WIDTH, n_layer=1, n_head=2, n_positions=16, eos_token_id=2)
     return GPT2LMHeadModel(settings)
@@ -116,6 +118,7 @@ def rows_of(model: Any, rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def record(name: str, case: Case) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the files of an adapter, and the rows that peft looks up with it; of a base its files once."""
     base, folder = Path(case.base), Path("adapters")
     model = BASES[case.base]()
     if not base.exists():
@@ -139,6 +142,7 @@ def record(name: str, case: Case) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def main() -> None:
+    """Record every case."""
     with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):  # so that adapters name their base shortly
         found = dict(pair for name, case in CASES.items() for pair in record(name, case))
     np.savez_compressed(TARGET, **found)

@@ -175,6 +175,8 @@ class Model:
             BadReference: it names none, or one that is an adapter too.
         """
         adapter = self.adapter
+        if adapter is None and self._base is not None:
+            raise BadReference(f"{self.name} is no adapter: it has no base", hint=f"leave out {self._base.name}")
         if adapter is None or (self._base is None and not adapter.needs_base):
             return None
         found = self._base
@@ -309,7 +311,7 @@ class Model:
             TableNotFound: it has no weights.
         """
         with told_of(self.name):
-            if self.adapter is not None and self.base is not None:
+            if self.base is not None and self.adapter is not None:
                 return find_tables(adapt(self.adapter, self.name, self.base.tables), self.config)
             return find_tables(whole_tables(self.checkpoint, self.config), self.config)
 

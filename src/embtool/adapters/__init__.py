@@ -6,7 +6,7 @@ Floors, from the bottom: `description` (what an adapter is, by the names of its 
 ahead. A format only finds tensors; that some of them are changes is told here, once, for every question above.
 """
 
-from embtool.adapters.adapted import adapt
+from embtool.adapters.adapted import adapt, table_of
 from embtool.adapters.description import Adapter, TableChange, read_adapter
 
-__all__ = ["Adapter", "TableChange", "adapt", "read_adapter"]
+__all__ = ["Adapter", "TableChange", "adapt", "read_adapter", "table_of"]

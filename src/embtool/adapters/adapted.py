@@ -173,7 +173,7 @@ def _left_alone(adapter: Adapter, base: Tables) -> dict[str, Changed]:
 
 def _changed(adapter: Adapter, change: TableChange, name: str, base: Tables) -> Changed:
     """Put together what is done to one table."""
-    table = _table_of(change, base)
+    table = table_of(change, base)
     shown = f"{change.module}.weight" if table is None else table.tensor.name
     if table is not None and change.role == "output" and table.role == "input":
         shown = f"{change.module}.weight"  # the head of a tied base, which has no tensor of its own
@@ -194,7 +194,7 @@ def _changed(adapter: Adapter, change: TableChange, name: str, base: Tables) -> 
     return Changed(shown, part.shard, ", ".join(what), table, table.shape[0], tuple(steps))
 
 
-def _table_of(change: TableChange, base: Tables) -> EmbeddingTable | None:
+def table_of(change: TableChange, base: Tables) -> EmbeddingTable | None:
     """Find the table of the base that is changed: by its whole name, by the end of its path, or by its role."""
     exact = f"{change.module}.weight"
     if exact in base.checkpoint.names:

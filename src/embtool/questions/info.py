@@ -9,8 +9,9 @@ import numpy as np
 
 from embtool.answers import Card, Section, python, value
 from embtool.answers.text import count, percent, plural, size
-from embtool.errors import ConfigError, EmbtoolError, FileNotInModel, told_of
+from embtool.errors import ConfigError, EmbtoolError, FileNotInModel, FormatError, told_of
 from embtool.formats.folders import hint_of_folders
+from embtool.questions.adapter import AdapterInfo
 from embtool.questions.parts import left_out, open_parts
 from embtool.questions.positions import ModelPositions, describe_positions, position_lines
 from embtool.questions.size import ConfigTable, Totals, weigh
@@ -172,6 +173,7 @@ class InfoAnswer(Card):
     files_left_out: tuple[str, ...] | None = value(
         "weight files of a local folder that lie beside those that are read", optional=True, default=None
     )
+    adapter: AdapterInfo | None = value("what an adapter is, and which rows it brings", optional=True, default=None)
     vocab_size: int | None = python(default=None)
     notes: tuple[str, ...] = python(default=())
     warnings: tuple[str, ...] = python(default=())
@@ -211,8 +213,10 @@ class InfoAnswer(Card):
         """Return the model, its tables, its vocabulary, its positions."""
         tables = [line for table in self.tables for line in table.lines()]
         broken = self._broken_lines("weights")
+        adapter = [] if self.adapter is None else [Section("adapter", self.adapter.lines())]
         return [
             Section("model", self._model_lines()),
+            *adapter,
             Section("tables", [*(tables or self._lines_without_weights()), *broken, *self._tied_lines()]),
             Section("vocabulary", self._broken_lines("tokenizer") or self._vocabulary_lines()),
             Section("position", self._broken_lines("config", "positions") or position_lines(self.position)),
@@ -298,8 +302,11 @@ def ask_info(model: "Model") -> InfoAnswer:
     Raises:
         FileNotInModel: it has neither a config nor weights nor a tokenizer.
     """
+    adapter, model = _adapter(model), model.alone
     parts = open_parts(model)
     config, tables, vocabulary = parts.config, parts.tables, parts.vocabulary
+    if isinstance(adapter, FormatError | ConfigError):
+        parts.damage.setdefault("config", [adapter])
     if parts.is_empty and parts.damage:
         raise next(iter(parts.damage.values()))[0]  # nothing is left to be shown
     if parts.is_empty:
@@ -347,10 +354,19 @@ def ask_info(model: "Model") -> InfoAnswer:
         cost=Cost(model.source.cost.requests, model.source.cost.bytes),
         broken=broken or None,
         files_left_out=_beside(model) if tables is not None and model.source.local else None,
+        adapter=adapter if isinstance(adapter, AdapterInfo) else None,
         vocab_size=config.vocab_size if config is not None else None,
         notes=tuple(notes),
         warnings=tuple(f"{part.part}: {part.message}{f' ({part.hint})' if part.hint else ''}" for part in broken),
     )
+
+
+def _adapter(model: "Model") -> AdapterInfo | FormatError | ConfigError | None:
+    """Describe what an adapter brings; where its settings cannot be read, the error that says so."""
+    try:
+        return None if model.adapter is None else AdapterInfo.of(model.adapter)
+    except (FormatError, ConfigError) as error:
+        return error
 
 
 def _totals(model: "Model", tables: Tables | None, notes: list[str]) -> Totals | None:

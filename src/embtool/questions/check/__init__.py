@@ -2,7 +2,7 @@
 
 Floors, from the bottom: `small_files`, `shapes` and `surveys` (what the parts of a model say), `subject` (a model as
 far as it could be opened), `rule` (what a rule is), then the rules by theme: `files`, `tables`, `vocabulary`, `tokens`,
-`special`, `rotations`, `settings` (params.json), `numbers`, `base`; and `sarif`, findings for code hosts. To add a
+`special`, `rotations`, `settings` (params.json), `numbers`, `base`, `adapters`; and `sarif`, findings for code hosts. To add a
 rule: one function under `@rule`, and in its test a model in which it alone finds something.
 """
 
@@ -14,6 +14,7 @@ from embtool.answers import Block, Card, Column, Listing, Section, column, conte
 from embtool.answers.text import plural
 from embtool.errors import ConfigError, FileNotInModel, FormatError, InvalidArgument
 from embtool.formats.folders import hint_of_folders
+from embtool.questions.check import adapters as adapter_rules
 from embtool.questions.check import base as base_rules
 from embtool.questions.check import files, numbers, rotations, settings, special, tables, tokens, vocabulary
 from embtool.questions.check.rule import ORDER, RULES, SEVERITY_STYLES, Finding, Rule, Severity
@@ -24,7 +25,7 @@ from embtool.questions.parts import open_parts
 if TYPE_CHECKING:
     from embtool.model import Model
 
-THEMES = (files, tables, vocabulary, tokens, special, rotations, settings, numbers, base_rules)
+THEMES = (files, tables, vocabulary, tokens, special, rotations, settings, numbers, base_rules, adapter_rules)
 """The modules of rules, in the order in which they are listed and run."""
 
 _NAMES = [theme.__name__ for theme in THEMES]
@@ -37,6 +38,7 @@ LACKING = {
     "vocabulary": "the model has no tokenizer",
     "config": "the model has no config.json",
     "positions": "the position settings cannot be read",
+    "adapter": "it is no adapter",
     "gguf": "it is no GGUF file",
     "generates": "the model writes no text",
     "input": "there is no input table that can be read",
@@ -250,6 +252,7 @@ def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None,
         FileNotInModel: it has neither a config nor weights nor a tokenizer.
         UnsupportedFormat: its weights are in a format that embtool does not read.
     """
+    adapter, model = model.adapter, model.alone
     parts = open_parts(model)
     if parts.is_empty and not parts.damage:
         raise FileNotInModel(
@@ -267,4 +270,5 @@ def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None,
         damage={part: tuple(errors) for part, errors in parts.damage.items()},
         base=base,
         surveys=Surveys(model.open_table) if deep else None,
+        adapter=adapter,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from embtool.adapters import Adapter
 from embtool.architectures import Architecture
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config
@@ -28,7 +29,7 @@ class Subject:
     """A model as far as it could be opened; a part that it lacks is None.
 
     `damage` is what is wrong with the parts that cannot be read: config, tokenizer, weights; `base` is the model it was
-    made from, if that is known.
+    made from, if that is known; `adapter` is what it is where it is no model of its own.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Subject:
     damage: Mapping[str, tuple[EmbtoolError, ...]]
     base: "Subject | None" = None
     surveys: Surveys | None = None
+    adapter: Adapter | None = None
 
     @property
     def recorded(self) -> Architecture | None:
@@ -128,8 +130,8 @@ class Subject:
 
     @property
     def has_input(self) -> bool | None:
-        """Whether there is an input table, or None where its weights are there but could not be read."""
-        unknown = (self.tables is None and self.broken) or self.is_misshapen("input")
+        """Whether there is an input table, or None where that cannot be told, or where an adapter needs none."""
+        unknown = self.adapter is not None or (self.tables is None and self.broken) or self.is_misshapen("input")
         return None if unknown and self.input is None else self.input is not None
 
     @property
