@@ -447,7 +447,10 @@ MUTATIONS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "tying-differs": ("llama", lambda _: None),
     "new-token-rows": ("llama", lambda _: None),
     "adapter-rows": ("adapter", adapter(factors(ROWS + 3))),
-    "adapter-module": ("adapter", lambda _: None),
+    "adapter-module": (
+        "adapter",
+        adapter({name.replace("model.embed_tokens", "transformer.wte"): each for name, each in factors().items()}),
+    ),
     "adapter-ids": ("adapter", adapter(factors() | delta(), trainable_token_indices=[*IDS, 5])),
     "adapter-names": (
         "adapter",
@@ -580,7 +583,7 @@ BASES: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Path]]] = {
         write_base(together(without_start, changed(INPUT, set_row(ROWS - 1, 1.0)))),
     ),
     "adapter-rows": (write_base(), write_base()),
-    "adapter-module": (write_base(prefixed("base."), tie_word_embeddings=False), write_base()),
+    "adapter-module": (write_base(), write_base(prefixed("base."))),
     "adapter-tying": (tied_base, tied_base),
 }
 """For every rule about the base a base with which it finds something, and one with which it does not."""

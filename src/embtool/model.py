@@ -184,7 +184,13 @@ class Model:
             if adapter.base is None:
                 raise BadReference(f"{self.name} is an adapter, and names no base", hint="name one: --base MODEL")
             found = self.open_base(base_reference(adapter.base, self.source), adapter.revision)
-        if found.adapter is not None:
+        try:
+            chained = found.adapter is not None
+        except EmbtoolError as error:
+            whose = f"{found.name} is the base of {self.name}; --base MODEL names another place for it"
+            error.hint = f"{whose}; {error.hint}" if error.hint else whose
+            raise
+        if chained:
             raise BadReference(f"{found.name}, the base of {self.name}, is an adapter itself")
         return found
 

@@ -317,7 +317,7 @@ def ask_info(model: "Model") -> InfoAnswer:
     notes = list(parts.notes)
     if vocabulary is not None and vocabulary.unread:
         notes.append(f"beside the tokenizer, and not read: {', '.join(vocabulary.unread)}")
-    if config is None and "config" not in parts.damage:
+    if config is None and "config" not in parts.damage and adapter is None:
         notes.append(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
     totals = _totals(model, tables, notes)
     found = tables.stored if tables is not None else ()

@@ -2,8 +2,8 @@
 
 Floors, from the bottom: `small_files`, `shapes` and `surveys` (what the parts of a model say), `subject` (a model as
 far as it could be opened), `rule` (what a rule is), then the rules by theme: `files`, `tables`, `vocabulary`, `tokens`,
-`special`, `rotations`, `settings` (params.json), `numbers`, `base`, `adapters`; and `sarif`, findings for code hosts. To add a
-rule: one function under `@rule`, and in its test a model in which it alone finds something.
+`special`, `rotations`, `settings` (params.json), `numbers`, `base`, `adapters`; and `sarif`, findings for code hosts.
+To add a rule: one function under `@rule`, and in its test a model in which it alone finds something.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

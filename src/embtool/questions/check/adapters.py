@@ -1,5 +1,6 @@
 """Rules about adapters: what they bring fits their base, and a loader takes all of it."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from embtool.adapters import TableChange, table_of
@@ -14,9 +15,9 @@ SIDES = 2
 @rule(
     "adapter-rows",
     Severity.WARNING,
-    "what an adapter brings fits the rows of its base's table",
-    "PEFT stops with a size mismatch where the tables differ, or with an index out of range: the tokenizer was enlarged "
-    "for the adapter, and the base is loaded as it was.",
+    "what an adapter brings fits its base's rows",
+    "PEFT stops with a size mismatch where the tables differ, or with an index out of range: the tokenizer was "
+    "enlarged for the adapter, and the base is loaded as it was.",
     advice="call resize_token_embeddings on the base, with the adapter's number of rows, before the adapter is loaded",
     threads=("unslothai/unsloth#978", "huggingface/peft#1457", "huggingface/peft#2290", "hiyouga/LlamaFactory#3154"),
     needs=("adapter", "base"),
@@ -51,7 +52,7 @@ def _adapter_rows(subject: Subject) -> Iterator[Found]:
 @rule(
     "adapter-module",
     Severity.ERROR,
-    "the tables that an adapter changes are there in its base",
+    "an adapter changes tables that its base has",
     "An adapter made for another class of the model names other modules: PEFT loads it without them, and says so in a "
     "warning at most.",
     advice="take the base and the class of model that the adapter was made for",
@@ -74,9 +75,8 @@ def _adapter_module(subject: Subject) -> Iterator[Found]:
 @rule(
     "adapter-ids",
     Severity.ERROR,
-    "adapter_config.json lists an id for every row of a token that an adapter brings",
-    "Which token a row belongs to stands in adapter_config.json alone: PEFT stops where there are more ids than rows, or "
-    "fewer.",
+    "every row of a token that an adapter brings has an id",
+    "Which token a row belongs to stands in adapter_config.json alone: PEFT stops where ids are more than rows, or fewer.",
     advice="write the ids of the training into trainable_token_indices, in its order",
     threads=("vllm-project/vllm#36501", "huggingface/peft#2376", "huggingface/peft#2864"),
     needs=("adapter",),
@@ -88,7 +88,7 @@ def _adapter_ids(subject: Subject) -> Iterator[Found]:
         if tensor is None:
             continue
         rows = tensor.shape[0] if tensor.shape else 0
-        twice = sorted({identity for identity in change.ids if change.ids.count(identity) > 1})
+        twice = sorted(identity for identity, times in Counter(change.ids).items() if times > 1)
         where = {"file": "adapter_config.json", "field": "trainable_token_indices", "tensor": tensor.name}
         if rows != len(change.ids):
             yield Found(
@@ -102,8 +102,8 @@ def _adapter_ids(subject: Subject) -> Iterator[Found]:
     "adapter-names",
     Severity.ERROR,
     "tensors of an adapter are named as its loader expects them",
-    "PEFT saves tensors without the adapter's name, and passes over those that have it in theirs: the adapter loads, and "
-    "does nothing.",
+    "PEFT saves tensors without the adapter's name, and passes over those that have it in theirs: the adapter loads, "
+    "and does nothing.",
     advice="save it with save_pretrained, or take the adapter's name (such as .default) out of the names",
     threads=("huggingface/diffusers#11675", "huggingface/peft#2699"),
     needs=("adapter",),
@@ -120,7 +120,7 @@ def _adapter_names(subject: Subject) -> Iterator[Found]:
     "adapter-empty",
     Severity.ERROR,
     "no tensor of an adapter is empty or flat",
-    "ZeRO-3 and FSDP leave placeholders where the pieces were not gathered before saving: the adapter cannot be loaded.",
+    "ZeRO-3 and FSDP leave placeholders where pieces were not gathered before saving: the adapter cannot be loaded.",
     advice="gather the weights when saving: stage3_gather_16bit_weights_on_model_save, or FSDP's full state dict",
     threads=("huggingface/peft#1443", "huggingface/peft#1710", "OpenRLHF/OpenRLHF#651"),
     needs=("adapter",),
@@ -169,7 +169,7 @@ def _adapter_copies(subject: Subject) -> Iterator[Found]:
 @rule(
     "adapter-tying",
     Severity.WARNING,
-    "an adapter of a tied model changes both of its tables, or none",
+    "an adapter of a tied model changes both tables, or none",
     "One table of the base reads and predicts tokens; under the adapter they are two. Merged, the model keeps the flag "
     "tie_word_embeddings, and the next load throws one of them away.",
     advice="train with ensure_weight_tying=True, or write tie_word_embeddings: false when merging",
@@ -198,8 +198,8 @@ def _unties(change: TableChange) -> bool:
     "adapter-base",
     Severity.INFO,
     "an adapter names a base that others can load",
-    "AutoPeftModel, vLLM and hubs find the base by its name in adapter_config.json: a path of the machine that trained it "
-    "leads nowhere else.",
+    "AutoPeftModel, vLLM and hubs find the base by its name in adapter_config.json: a path of the machine that trained "
+    "it leads nowhere else.",
     advice="write the repository of the base into base_model_name_or_path",
     needs=("adapter",),
 )
