@@ -145,7 +145,7 @@ def main() -> None:
     """Record every case."""
     with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):  # so that adapters name their base shortly
         found = dict(pair for name, case in CASES.items() for pair in record(name, case))
-    np.savez_compressed(TARGET, **found)
+    np.savez_compressed(TARGET, allow_pickle=False, **found)
     print(f"{TARGET}: {len(CASES)} adapters, {TARGET.stat().st_size:,} bytes")
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from embtool.adapters import Adapter, adapt, read_adapter
+from embtool.adapters import Adapter, Draft, adapt, read_adapter, read_draft
 from embtool.arguments import checked
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config, parse_config_text
@@ -160,6 +160,14 @@ class Model:
             return read_adapter(self.source, checkpoint)
 
     @cached_property
+    def draft(self) -> Draft | None:
+        """What it is where it only guesses ahead for another model; None where it is a model of its own."""
+        try:
+            return read_draft(self.checkpoint)
+        except (TableNotFound, FormatError):
+            return None
+
+    @cached_property
     def alone(self) -> "Model":
         """Itself, or of an adapter its own files, without the base."""
         with suppress(ConfigError, FormatError):
@@ -254,6 +262,13 @@ class Model:
         if self._words is not None:
             return self._words()
         with told_of(self.name):
+            if (
+                self._base is not None
+                and self.base is not None
+                and self.adapter is not None
+                and self.adapter.stands_alone
+            ):
+                return self.base.vocabulary
             if self._file is not None and self._described is not None:
                 own = self._described.read_vocabulary()
                 if own is not None:
@@ -295,7 +310,10 @@ class Model:
 
     def vocabulary_of(self, table: EmbeddingTable) -> Vocabulary | None:
         """Its tokens if they name the rows of this table, or None: the rows of a position table are no tokens."""
-        return None if table.role in NOT_OF_TOKENS else self.vocabulary_if_any
+        words = None if table.role in NOT_OF_TOKENS else self.vocabulary_if_any
+        if words is None or table.role != "output" or self.draft is None or self.draft.mapping is None:
+            return words
+        return words.chosen(self.draft.token_ids().tolist())
 
     @cached_property
     def checkpoint(self) -> Checkpoint:

@@ -408,7 +408,10 @@ def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
     vocab_size = config.vocab_size if config is not None else None
     names = [name for name in checkpoint.names if not ENDS.isdisjoint(_ends(name))]
     found: list[EmbeddingTable] = []
-    for role in ("input", "output"):
+    found += [EmbeddingTable(role, checkpoint.tensor(name), checkpoint) for name, role in checkpoint.roles.items()]
+    for role in ("input", "output") if not found else ():
+        if role == "output":
+            vocab_size = _predicted(config)
         tensor = _recorded(checkpoint, config, role)
         if role == "output" and tensor is not None and EMBEDS.search(tensor.name):  # a decoder's input table, when tied
             tensor = _best(checkpoint, names, role, vocab_size) or tensor
@@ -425,6 +428,12 @@ def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
     order = list(TABLE_NAMES)
     found.sort(key=lambda table: order.index(table.role))
     return Tables(checkpoint.source.name, tuple(found), decide_tying(found, config), checkpoint)
+
+
+def _predicted(config: Config | None) -> int | None:
+    """Return how many tokens a model predicts, by its config: a draft head a part of those that it reads."""
+    drafted = None if config is None else config.raw.get("draft_vocab_size")
+    return drafted if type(drafted) is int else None if config is None else config.vocab_size
 
 
 def _recorded(checkpoint: Checkpoint, config: Config | None, role: str) -> TensorInfo | None:

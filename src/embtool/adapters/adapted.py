@@ -156,8 +156,8 @@ def adapt(adapter: Adapter, name: str, base: Tables) -> AdaptedCheckpoint:
             check_read(adapter, change, name)
             found = _changed(adapter, change, name, base)
             changed[found.name] = found
-    for role, tensor in adapter.appended.items():
-        found = _appended(adapter, tensor, base, role, changed)
+    for role, tensors in adapter.appended.items():
+        found = _appended(adapter, tensors, base, role, changed)
         changed[found.name] = found
     return AdaptedCheckpoint(base.checkpoint, adapter.checkpoint, changed | _left_alone(adapter, base))
 
@@ -174,13 +174,12 @@ def _left_alone(adapter: Adapter, base: Tables) -> dict[str, Changed]:
 def _changed(adapter: Adapter, change: TableChange, name: str, base: Tables) -> Changed:
     """Put together what is done to one table."""
     table = table_of(change, base)
-    shown = f"{change.module}.weight" if table is None else table.tensor.name
-    if table is not None and change.role == "output" and table.role == "input":
-        shown = f"{change.module}.weight"  # the head of a tied base, which has no tensor of its own
-    if change.whole is not None:
-        table = EmbeddingTable(change.role, change.whole, adapter.checkpoint)
     if table is None:
         raise FormatError(f"{name} changes {change.module}, which {base.source_name} does not have")
+    is_tied_head = change.role == "output" and table.role == "input"  # which has no tensor of its own
+    shown = f"{change.module}.weight" if is_tied_head else table.tensor.name
+    if change.whole is not None:
+        table = EmbeddingTable(change.role, change.whole, adapter.checkpoint)
     steps: list[Step] = []
     what = []
     if change.low_rank is not None:
@@ -262,16 +261,20 @@ def _replaced(adapter: Adapter, change: TableChange, name: str, table: Embedding
     return Replaced(change.ids, partial(matrix, adapter.checkpoint, change.tokens))
 
 
-def _appended(adapter: Adapter, tensor: TensorInfo, base: Tables, role: str, changed: Mapping[str, Changed]) -> Changed:
+def _appended(
+    adapter: Adapter, tensors: Sequence[TensorInfo], base: Tables, role: str, changed: Mapping[str, Changed]
+) -> Changed:
     """Put rows of new tokens below those of a table, which may be changed itself."""
     table = base.find(role)
     own = table.tensor.name if role == "input" or base.tying.verdict != "tied" else TABLE_NAMES[role][0]
     known = changed.get(own)
     before = table if known is None else known.before
     rows, width = before.shape
-    if len(tensor.shape) != 2 or tensor.shape[1] != width:  # noqa: PLR2004 - rows and columns
+    tensor = next((tensor for tensor in tensors if tensor.shape[1:] == (width,)), None)
+    if tensor is None:
+        shapes = " and ".join(f"{each.name}, {_shown(each.shape)}" for each in tensors)
         raise FormatError(
-            f"{tensor.name} in {tensor.shard} has the shape {_shown(tensor.shape)}, not rows of {width:,}"
+            f"{tensors[0].shard} brings {shapes}, and the rows of {base.source_name} have {width:,} numbers"
         )
     step = Replaced(tuple(range(rows, rows + tensor.shape[0])), partial(matrix, adapter.checkpoint, tensor))
     steps: tuple[Step, ...] = (*(() if known is None else known.steps), step)

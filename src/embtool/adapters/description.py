@@ -17,6 +17,7 @@ from typing import Any
 
 from embtool.checkpoint import Checkpoint, TensorInfo
 from embtool.errors import ConfigError, FormatError, UnsupportedFormat
+from embtool.formats.inversion import InversionCheckpoint
 from embtool.formats.safetensors import strict_object
 from embtool.source import CONFIG_LIMIT, Source
 from embtool.table import role_of
@@ -65,6 +66,8 @@ MOVES_BASE = ("pissa", "olora", "corda", "lora_ga")
 
 VARIANTS = ("kasa_config", "monteclora_config", "use_bdlora", "use_qalora", "velora_config", "arrow_config")
 """Settings under which LoRA is something else than row + scale × B A."""
+
+INVERSION = "textual inversion"
 
 MOST_NAMES = 1 << 16
 """Names that are looked at for a sign of an adapter, in a file that is not called one."""
@@ -157,19 +160,22 @@ class Adapter:
         settings: adapter_config.json; empty where there is none.
         checkpoint: its tensors.
         changes: the tables it changes.
-        appended: rows of new tokens, by the role of the table that they follow.
+        appended: rows of new tokens, by the role of the table that they follow; of several those count that are as wide
+            as its rows.
+        stands_alone: whether its own rows are what is asked for, unless a base is named.
     """
 
     settings: Mapping[str, Any]
     checkpoint: Checkpoint
     changes: tuple[TableChange, ...] = ()
-    appended: Mapping[str, TensorInfo] = field(default_factory=dict)
+    appended: Mapping[str, tuple[TensorInfo, ...]] = field(default_factory=dict)
+    stands_alone: bool = False
 
     @property
     def kind(self) -> str:
         """What kind it is, as PEFT names it."""
         said = self.settings.get("peft_type")
-        return said if isinstance(said, str) and said else "LORA"
+        return said if isinstance(said, str) and said else INVERSION if self.stands_alone else "LORA"
 
     @property
     def base(self) -> str | None:
@@ -186,6 +192,8 @@ class Adapter:
     @property
     def needs_base(self) -> bool:
         """Whether the rows of a table that it changes are known only with the base's; so too if it changes none."""
+        if self.stands_alone:
+            return False
         return not self.changes or bool(self.appended) or any(change.needs_base for change in self.changes)
 
     @property
@@ -247,6 +255,9 @@ def read_adapter(source: Source, checkpoint: Checkpoint) -> Adapter | None:
         FormatError: its adapter_config.json cannot be read.
         ConfigError: it lists ids in a way that cannot be meant.
     """
+    if isinstance(checkpoint, InversionCheckpoint):
+        tensors = tuple(checkpoint.tensor(name) for name in checkpoint.names)
+        return Adapter({}, checkpoint, appended={"input": tensors}, stands_alone=True)
     files = [shard.rpartition("/")[2] for shard in checkpoint.shards]
     is_named = any(file.startswith(WEIGHTS) or file == NEW_ROWS_FILE for file in files)
     if not is_named and (
@@ -265,7 +276,7 @@ def read_adapter(source: Source, checkpoint: Checkpoint) -> Adapter | None:
     changes = [
         _change(module, ends, checkpoint, settings) for module, ends in modules.items() if _is_table(module, ends)
     ]
-    appended = {role: checkpoint.tensor(name) for name, role in NEW_ROWS.items() if name in checkpoint.names}
+    appended = {role: (checkpoint.tensor(name),) for name, role in NEW_ROWS.items() if name in checkpoint.names}
     order = {"input": 0, "output": 1}
     changes.sort(key=lambda change: order.get(change.role, 2))
     return Adapter(settings, checkpoint, tuple(changes), appended)

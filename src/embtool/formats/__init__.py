@@ -14,6 +14,7 @@ from embtool.checkpoint import Checkpoint
 from embtool.config import Config
 from embtool.errors import TableNotFound, UnsupportedFormat
 from embtool.formats.folders import hint_of_folders
+from embtool.formats.inversion import as_inversion
 from embtool.formats.records import LOOKED_AT, recognise
 from embtool.impostors import AGAIN, LONGEST_MAGIC, PICKLE_HINT, impostor
 from embtool.source import Source
@@ -78,7 +79,7 @@ def open_checkpoint(source: Source) -> Checkpoint:
     for name in FORMATS:
         checkpoint: Checkpoint | None = _module(name).open_checkpoint(source)
         if checkpoint is not None:
-            return checkpoint
+            return as_inversion(checkpoint)
     raise missing(source)
 
 
@@ -139,7 +140,7 @@ def open_file(source: Source, file: str) -> Checkpoint:
     opener = _sniff(source, file) if place is None else _opener(place)
     if opener is None:
         raise UnsupportedFormat(f"{file} is not a model")
-    return opener(source, file)
+    return as_inversion(opener(source, file))
 
 
 def whole_tables(checkpoint: Checkpoint, config: Config | None) -> Checkpoint:

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from embtool.adapters import Adapter, TableChange
+from embtool.adapters import Adapter, Draft, TableChange
+from embtool.adapters.description import INVERSION
 from embtool.answers import value
-from embtool.answers.text import percent, plural, ranges, size
+from embtool.answers.text import count, percent, plural, ranges, size
 from embtool.checkpoint import TensorInfo
 
 MOST_IDS = 6
@@ -65,8 +66,11 @@ class AdapterInfo:
     def lines(self) -> list[tuple[str, str]]:
         """Describe it for a reader."""
         base = "a base that it does not name" if self.base is None else self.base
+        what = f"{self.kind}, an adapter of {base}"
+        if self.kind == INVERSION:
+            what = f"{self.kind}: rows of new words for a text encoder, which --base names"
         at = f" at {self.revision}" if self.revision is not None else ""
-        lines = [("kind", f"{self.kind}, an adapter of {base}{at}"), *(table.line() for table in self.tables)]
+        lines = [("kind", f"{what}{at}"), *(table.line() for table in self.tables)]
         if not self.tables:
             lines.append(("tables", "it changes none: rows are the base's"))
         rest = self.bytes - self.table_bytes - self.unused_bytes
@@ -80,6 +84,30 @@ class AdapterInfo:
         return lines
 
 
+@dataclass(frozen=True)
+class DraftInfo:
+    """What a draft head is."""
+
+    kind: str = value("EAGLE-3, EAGLE or Medusa")
+    rows: int | None = value("how many of the target's tokens it predicts, where it is a part of them")
+    target_rows: int | None = value("how many tokens the target has, where that is told")
+
+    @classmethod
+    def of(cls, draft: Draft) -> "DraftInfo":
+        """Describe a draft head."""
+        return cls(draft.kind, draft.rows, draft.target_rows)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Describe it for a reader."""
+        lines = [("kind", f"{self.kind}: it guesses ahead for another model, whose tables it needs where it has none")]
+        if self.rows is not None:
+            whole = "" if self.target_rows is None else f" of {count(self.target_rows)}"
+            lines.append(
+                ("predicts", f"{count(self.rows)}{whole} tokens: row n of its output table is token n + d2t[n]")
+            )
+        return lines
+
+
 def _bytes(tensors: Iterable[TensorInfo | None]) -> int:
     return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
@@ -88,8 +116,10 @@ def _tables(adapter: Adapter) -> Iterable[AdapterTable]:
     """Yield what an adapter brings for each table, a line for each way."""
     for change in adapter.changes:
         yield from _ways(change)
-    for role, tensor in adapter.appended.items():
-        yield AdapterTable(role, None, "new rows", tensor.shape[0] if tensor.shape else 0, None, None, tensor.nbytes)
+    for role, tensors in adapter.appended.items():
+        for tensor in tensors:
+            rows = tensor.shape[0] if tensor.shape else 0
+            yield AdapterTable(role, tensor.name, "new rows", rows, None, None, tensor.nbytes)
     if adapter.prompt is not None:
         rows = adapter.prompt.shape[0] if adapter.prompt.shape else 0
         yield AdapterTable("prompt", None, "vectors before the text", rows, None, None, adapter.prompt.nbytes)

@@ -11,7 +11,7 @@ from embtool.answers import Card, Section, python, value
 from embtool.answers.text import count, percent, plural, size
 from embtool.errors import ConfigError, EmbtoolError, FileNotInModel, FormatError, told_of
 from embtool.formats.folders import hint_of_folders
-from embtool.questions.adapter import AdapterInfo
+from embtool.questions.adapter import AdapterInfo, DraftInfo
 from embtool.questions.parts import left_out, open_parts
 from embtool.questions.positions import ModelPositions, describe_positions, position_lines
 from embtool.questions.size import ConfigTable, Totals, weigh
@@ -174,6 +174,7 @@ class InfoAnswer(Card):
         "weight files of a local folder that lie beside those that are read", optional=True, default=None
     )
     adapter: AdapterInfo | None = value("what an adapter is, and which rows it brings", optional=True, default=None)
+    draft: DraftInfo | None = value("what a draft head is", optional=True, default=None)
     vocab_size: int | None = python(default=None)
     notes: tuple[str, ...] = python(default=())
     warnings: tuple[str, ...] = python(default=())
@@ -213,7 +214,8 @@ class InfoAnswer(Card):
         """Return the model, its tables, its vocabulary, its positions."""
         tables = [line for table in self.tables for line in table.lines()]
         broken = self._broken_lines("weights")
-        adapter = [] if self.adapter is None else [Section("adapter", self.adapter.lines())]
+        parts = {"adapter": self.adapter, "draft head": self.draft}
+        adapter = [Section(name, part.lines()) for name, part in parts.items() if part is not None]
         return [
             Section("model", self._model_lines()),
             *adapter,
@@ -354,6 +356,7 @@ def ask_info(model: "Model") -> InfoAnswer:
         cost=Cost(model.source.cost.requests, model.source.cost.bytes),
         broken=broken or None,
         files_left_out=_beside(model) if tables is not None and model.source.local else None,
+        draft=None if model.draft is None else DraftInfo.of(model.draft),
         adapter=adapter if isinstance(adapter, AdapterInfo) else None,
         vocab_size=config.vocab_size if config is not None else None,
         notes=tuple(notes),

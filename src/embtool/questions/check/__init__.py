@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from embtool.adapters import Adapter
 from embtool.answers import Block, Card, Column, Listing, Section, column, context, python, records, value
 from embtool.answers.text import plural
 from embtool.errors import ConfigError, FileNotInModel, FormatError, InvalidArgument
@@ -245,6 +246,14 @@ def ask_check(
     )
 
 
+def _adapter_of(model: "Model") -> tuple[Adapter | None, dict[str, list[FormatError | ConfigError | FileNotInModel]]]:
+    """Read what a model is an adapter of; where its settings cannot be read, what is wrong with them."""
+    try:
+        return model.adapter, {}
+    except (FormatError, ConfigError) as error:
+        return None, {"config": [error]}
+
+
 def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None, deep: bool = False) -> Subject:
     """Open a model as far as it can be opened; what it lacks is told in `notes`.
 
@@ -252,8 +261,10 @@ def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None,
         FileNotInModel: it has neither a config nor weights nor a tokenizer.
         UnsupportedFormat: its weights are in a format that embtool does not read.
     """
-    adapter, model = model.adapter, model.alone
+    adapter, damage = _adapter_of(model)
+    model = model.alone
     parts = open_parts(model)
+    parts.damage.update(damage)
     if parts.is_empty and not parts.damage:
         raise FileNotInModel(
             f"{model.name} has no config.json, no weights and no tokenizer: it is not a model",
@@ -271,4 +282,5 @@ def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None,
         base=base,
         surveys=Surveys(model.open_table) if deep else None,
         adapter=adapter,
+        draft=model.draft,
     )

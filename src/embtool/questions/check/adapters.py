@@ -76,7 +76,7 @@ def _adapter_module(subject: Subject) -> Iterator[Found]:
     "adapter-ids",
     Severity.ERROR,
     "every row of a token that an adapter brings has an id",
-    "Which token a row belongs to stands in adapter_config.json alone: PEFT stops where ids are more than rows, or fewer.",
+    "Which token a row belongs to stands in adapter_config.json alone: PEFT stops where they are not as many.",
     advice="write the ids of the training into trainable_token_indices, in its order",
     threads=("vllm-project/vllm#36501", "huggingface/peft#2376", "huggingface/peft#2864"),
     needs=("adapter",),
@@ -206,6 +206,8 @@ def _unties(change: TableChange) -> bool:
 def _adapter_base(subject: Subject) -> Iterator[Found]:
     assert subject.adapter is not None
     base = subject.adapter.base
+    if subject.adapter.stands_alone:
+        return
     if base is None:
         yield Found("no base is named", file="adapter_config.json", field="base_model_name_or_path")
     elif PATH_LIKE.search(base):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from embtool.adapters import Adapter
+from embtool.adapters import Adapter, Draft
 from embtool.architectures import Architecture
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config
@@ -29,7 +29,7 @@ class Subject:
     """A model as far as it could be opened; a part that it lacks is None.
 
     `damage` is what is wrong with the parts that cannot be read: config, tokenizer, weights; `base` is the model it was
-    made from, if that is known; `adapter` is what it is where it is no model of its own.
+    made from, if that is known; `adapter` and `draft` say what it is where it is no model of its own.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Subject:
     base: "Subject | None" = None
     surveys: Surveys | None = None
     adapter: Adapter | None = None
+    draft: Draft | None = None
 
     @property
     def recorded(self) -> Architecture | None:
@@ -131,14 +132,19 @@ class Subject:
     @property
     def has_input(self) -> bool | None:
         """Whether there is an input table, or None where that cannot be told, or where an adapter needs none."""
-        unknown = self.adapter is not None or (self.tables is None and self.broken) or self.is_misshapen("input")
+        unknown = (
+            self.adapter is not None
+            or self.draft is not None
+            or (self.tables is None and self.broken)
+            or self.is_misshapen("input")
+        )
         return None if unknown and self.input is None else self.input is not None
 
     @property
     def has_output(self) -> bool | None:
         """Whether an output table is stored, or None where that cannot be told."""
         known = self.tables is not None and any(table.role == "output" for table in self.tables.stored)
-        unknown = self.broken or self.is_misshapen("output") or self.output is not None
+        unknown = self.broken or self.draft is not None or self.is_misshapen("output") or self.output is not None
         return True if known else None if unknown else False
 
     @cached_property

@@ -26,7 +26,8 @@ OTHER_FILES = ("vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
 )
 def _damaged_config(subject: Subject) -> Iterator[Found]:
     for error in subject.damage.get("config", ()):
-        yield Found(error.message, file="config.json", advice=error.hint)
+        files = (file for file in ("adapter_config.json", "config.json") if file in error.message)
+        yield Found(error.message, file=next(files, "config.json"), advice=error.hint)
 
 
 @rule(
