@@ -44,7 +44,7 @@ from embtool.metric import Metric
 from embtool.params import PARAMS, parse_params
 from embtool.places import is_folder, is_there
 from embtool.positions import Positions, Rope, UnknownPositions, read_positions
-from embtool.references import Reach, base_reference, expand, find_source
+from embtool.references import Reach, base_reference, expand, find_source, tokenizer_beside
 from embtool.settings import BUNDLED
 from embtool.source import CONFIG_LIMIT, Confirm, Folder, Progress, Source
 from embtool.table import EmbeddingTable, TableReader, Tables, find_tables
@@ -279,6 +279,9 @@ class Model:
                 raise self._named(error) from error
             except (NoVocabulary, MissingExtra):
                 own = self._described.read_vocabulary() if self._described is not None else None
+                if own is None and (beside := tokenizer_beside(self.source)) is not None:
+                    own = read_vocabulary(beside[0], self._raw_config)
+                    own.file = f"../{beside[1]}/{own.file}"
                 if own is None and self.base is not None:
                     return self.base.vocabulary
                 if own is None:

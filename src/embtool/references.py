@@ -19,6 +19,9 @@ PATH_LIKE = re.compile(r"^(\.{0,2}[/\\]|~|\.{1,2}$|[A-Za-z]:[/\\])|[/\\]$|\\|^[^
 FILE_LIKE = (*OPENERS, ".index.json", *PICKLES)
 """Ends of references that name a file, which no repository's name has."""
 
+ENCODER = "text_encoder"
+"""How diffusers names the folders of text encoders; a number follows from the second on."""
+
 SIGNS_OF_MODELS = ("config.json", "tokenizer.json")
 
 
@@ -67,6 +70,29 @@ def find_source(reference: str | Path, reach: Reach) -> tuple[Source, str | None
 
     source = HubSource(text, **vars(reach))
     return source, None if source.file is None else check_named_file(source, source.file)
+
+
+def tokenizer_beside(source: Source) -> tuple[Source, str] | None:
+    """Find the tokenizer of a pipeline's text encoder: `../tokenizer` of `text_encoder`, where diffusers puts it.
+
+    Return it with its folder's name; None where there is none.
+    """
+    if isinstance(source, Below):
+        whole, path = source.whole, source.folder
+    elif isinstance(source, Folder) and source.named is None:
+        place = source.folder.absolute()
+        if not place.name.startswith(ENCODER):
+            return None
+        whole, path = Folder(place.parent, source.name), place.name
+    else:
+        return None
+    above, _, name = path.rpartition("/")
+    start = f"{above}/" if above else ""
+    if not name.startswith(ENCODER) or not whole.has(f"{start}model_index.json"):
+        return None
+    beside = f"tokenizer{name.removeprefix(ENCODER)}"
+    found = Below(whole, f"{start}{beside}", source.name)
+    return (found, beside) if found.files() else None
 
 
 def base_reference(named: str, source: Source) -> str:

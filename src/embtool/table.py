@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embtool.arguments import check_count
+from embtool.candidates import find_candidates, hint_of_candidates
 from embtool.checkpoint import Checkpoint, TensorInfo
 from embtool.config import WHATEVER, Config
 from embtool.dtypes import Bytes, Floats
@@ -39,6 +40,12 @@ TABLE_NAMES: dict[str, tuple[str, ...]] = {
         "embeddings.weight",
         "in_out_embed",
         "wte.embedding",
+        "tokens_embed.weight",  # GPT-1
+        "shared.embedding",  # Flax
+        "embed_tokens.embedding",
+        "word_embeddings.embedding",
+        "shared.embeddings",  # TensorFlow
+        "wte",  # GPT-2 as it was published
         "transformer.w.weight",  # CTRL
         "token_embedding.weight",
         "tok_embedding.weight",
@@ -73,8 +80,19 @@ TABLE_NAMES: dict[str, tuple[str, ...]] = {
         "embed_positions.weight",
         "position_embedding.weight",
         "position_embd.weight",
+        "positions_embed.weight",  # GPT-1
+        "position_embeddings.embedding",  # Flax
+        "wpe.embedding",
+        "position_embeddings.embeddings",  # TensorFlow
+        "wpe.embeddings",
+        "wpe",
     ),
-    "token_type": ("token_type_embeddings.weight", "token_types.weight"),
+    "token_type": (
+        "token_type_embeddings.weight",
+        "token_types.weight",
+        "token_type_embeddings.embedding",
+        "token_type_embeddings.embeddings",
+    ),
     "task_type": ("task_type_embeddings.weight",),
     "per_layer": ("embed_tokens_per_layer.weight", "per_layer_token_embd.weight"),
     "relative": ("relative_attention_bias.weight", "attn_rel_b.weight"),
@@ -365,12 +383,14 @@ class Tables:
         stored: every table that the checkpoint holds, the input table first.
         tying: whether input and output table are one.
         checkpoint: the checkpoint they are in.
+        sizes: how many tokens there are, as the config has it.
     """
 
     source_name: str
     stored: tuple[EmbeddingTable, ...]
     tying: Tying
     checkpoint: Checkpoint
+    sizes: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         return f"<tables of {self.source_name!r}: {', '.join(table.role for table in self.stored) or 'none'}>"
@@ -394,8 +414,13 @@ class Tables:
                     return EmbeddingTable(role, table.tensor, table.checkpoint)
         with contextlib.suppress(TableNotFound):
             return EmbeddingTable("tensor", self.checkpoint.tensor(role), self.checkpoint)
-        names = ", ".join(f"{table.role} ({table.tensor.name})" for table in self.stored) or "none"
-        raise TableNotFound(f"{self.source_name} has no {role} table", hint=f"its tables: {names}")
+        names = ", ".join(f"{table.role} ({table.tensor.name})" for table in self.stored)
+        hint = f"its tables: {names}" if names else hint_of_candidates(self.candidates()) or "its tables: none"
+        raise TableNotFound(f"{self.source_name} has no {role} table", hint=hint)
+
+    def candidates(self, *sizes: int) -> list[TensorInfo]:
+        """List tensors that look like a table of tokens; `sizes` is how many tokens there are, where more is known."""
+        return find_candidates(self.checkpoint, (*self.sizes, *sizes))
 
 
 def has_too_many_rows(table: EmbeddingTable | None) -> bool:
@@ -427,7 +452,8 @@ def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
         found += [EmbeddingTable(role, tensor, checkpoint) for tensor in others]
     order = list(TABLE_NAMES)
     found.sort(key=lambda table: order.index(table.role))
-    return Tables(checkpoint.source.name, tuple(found), decide_tying(found, config), checkpoint)
+    sizes = () if config is None or config.vocab_size is None else (config.vocab_size,)
+    return Tables(checkpoint.source.name, tuple(found), decide_tying(found, config), checkpoint, sizes)
 
 
 def _predicted(config: Config | None) -> int | None:
@@ -501,23 +527,30 @@ def _candidates(names: Sequence[str], role: str, *, towers: bool = False) -> lis
     """Rank the tensors whose name ends as a table of this role does; `towers` keeps those of single blocks."""
     ranked = []
     for name in names:
-        if not towers and OTHER_TOWERS.search(name):
+        if not towers and OTHER_TOWERS.search(plain_path(name)):
             continue
+        path = plain_path(name)
         for rank, end in enumerate(TABLE_NAMES[role]):
-            if name == end or name.endswith("." + end):
-                ranked.append((rank, "encoder" in name, name.count("."), name))
+            if path == end or path.endswith("." + end):
+                ranked.append((rank, "encoder" in path, path.count("."), name))
                 break
     return [name for *_, name in sorted(ranked)]
 
 
+def plain_path(name: str) -> str:
+    """Return a tensor's name with dots between its parts: TensorFlow's are `bert/embeddings/weight:0`."""
+    return name.partition(":")[0].replace("/", ".") if "/" in name or ":" in name else name
+
+
 def _ends(name: str) -> tuple[str, str]:
     """Return the last part of a tensor's name, and the last two."""
-    parts = name.rsplit(".", 2)
+    parts = plain_path(name).rsplit(".", 2)
     return parts[-1], ".".join(parts[-2:])
 
 
 def role_of(name: str) -> str | None:
     """Return the role of the table that a tensor's name is usual for; None for other names and for other towers'."""
+    name = plain_path(name)
     if OTHER_TOWERS.search(name):
         return None
     fits = ((role, end) for role, ends in TABLE_NAMES.items() for end in ends)

@@ -9,6 +9,8 @@ import numpy as np
 
 from embtool.answers import Card, Section, python, value
 from embtool.answers.text import count, percent, plural, size
+from embtool.candidates import hint_of_candidates
+from embtool.checkpoint import TensorInfo
 from embtool.errors import ConfigError, EmbtoolError, FileNotInModel, FormatError, told_of
 from embtool.formats.folders import hint_of_folders
 from embtool.questions.adapter import AdapterInfo, DraftInfo
@@ -173,8 +175,12 @@ class InfoAnswer(Card):
     files_left_out: tuple[str, ...] | None = value(
         "weight files of a local folder that lie beside those that are read", optional=True, default=None
     )
+    candidates: tuple[str, ...] | None = value(
+        "tensors that look like a table of tokens under a name that is not known", optional=True, default=None
+    )
     adapter: AdapterInfo | None = value("what an adapter is, and which rows it brings", optional=True, default=None)
     draft: DraftInfo | None = value("what a draft head is", optional=True, default=None)
+    hint: str | None = python(default=None)
     vocab_size: int | None = python(default=None)
     notes: tuple[str, ...] = python(default=())
     warnings: tuple[str, ...] = python(default=())
@@ -255,6 +261,8 @@ class InfoAnswer(Card):
         return [("cannot be read", part.message) for part in self.broken or () if part.part in names]
 
     def _lines_without_weights(self) -> list[tuple[str, str]]:
+        if self.candidates and self.hint is not None:
+            return [("none known", self.hint)]
         if self.format is not None or self._broken_lines("weights"):
             return []
         return self.by_config.lines() if self.by_config is not None else [("none", "no weights here")]
@@ -336,6 +344,7 @@ def ask_info(model: "Model") -> InfoAnswer:
     )
     of_tokens = (table.tensor.shape for table in found if table.role in ("input", "output"))
     rows = next((shape[0] for shape in of_tokens if len(shape) == SIDES and all(shape)), None)
+    candidates = _candidates(model, tables, vocabulary) if adapter is None else []
     return InfoAnswer(
         model=model.name,
         revision=model.source.revision,
@@ -356,12 +365,21 @@ def ask_info(model: "Model") -> InfoAnswer:
         cost=Cost(model.source.cost.requests, model.source.cost.bytes),
         broken=broken or None,
         files_left_out=_beside(model) if tables is not None and model.source.local else None,
+        candidates=tuple(tensor.name for tensor in candidates) or None,
+        hint=hint_of_candidates(candidates),
         draft=None if model.draft is None else DraftInfo.of(model.draft),
         adapter=adapter if isinstance(adapter, AdapterInfo) else None,
         vocab_size=config.vocab_size if config is not None else None,
         notes=tuple(notes),
         warnings=tuple(f"{part.part}: {part.message}{f' ({part.hint})' if part.hint else ''}" for part in broken),
     )
+
+
+def _candidates(model: "Model", tables: Tables | None, vocabulary: Vocabulary | None) -> list[TensorInfo]:
+    """List tensors that look like a table of tokens, where none is known by its name."""
+    if tables is None or any(table.role in ("input", "output") for table in tables.stored) or model.draft is not None:
+        return []
+    return tables.candidates(*(() if vocabulary is None else (len(vocabulary),)))
 
 
 def _adapter(model: "Model") -> AdapterInfo | FormatError | ConfigError | None:

@@ -18,7 +18,7 @@ from embtool.errors import (
 )
 from embtool.formats import whole_tables
 from embtool.source import Source
-from embtool.table import ENDS, Tables, find_tables
+from embtool.table import ENDS, Tables, find_tables, plain_path
 from embtool.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class _Readable(Checkpoint):
         told: dict[str, Damage] = {}
         self._names = []
         for name in inner.names:
-            parts = name.rsplit(".", 2)
+            parts = plain_path(name).rsplit(".", 2)
             try:
                 if not ENDS.isdisjoint((parts[-1], ".".join(parts[-2:]))):
                     told_of(model)(inner.tensor)(name)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from embtool.answers.text import plural, size
+from embtool.candidates import hint_of_candidates
 from embtool.categories import padding_ids
 from embtool.errors import EmbtoolError, FileNotInModel, FormatError
 from embtool.positions import Learned
@@ -82,7 +83,13 @@ def _missing_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int
         message = f"only the output table is stored ({name}), and it does not say that the two are tied"
         yield Found(message, tensor=name, file=subject.output.tensor.shard)
     elif not subject.has_input and not (subject.recorded and not subject.recorded.input):
-        yield "no tensor looks like a table from token ids to vectors", ()
+        sizes = () if subject.vocabulary is None else (len(subject.vocabulary),)
+        found = [] if subject.tables is None else subject.tables.candidates(*sizes)
+        if found:
+            message = f"no tensor is named like a table of tokens; {hint_of_candidates(found)}"
+            yield Found(message, tensor=found[0].name, file=found[0].shard)
+        else:
+            yield "no tensor looks like a table from token ids to vectors", ()
 
 
 @rule(
