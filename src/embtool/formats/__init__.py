@@ -166,14 +166,15 @@ def missing(source: Source) -> UnsupportedFormat | TableNotFound:
             return refused
     return TableNotFound(
         f"{source.name} has no *.safetensors: no tables to read",
-        hint=hint_of_folders(source) or f"name a folder that holds the model's weights{_foreign_below(source)}",
+        hint=hint_of_folders(source)
+        or "; ".join(filter(None, ("name a folder that holds the model's weights", foreign_below(source)))),
     )
 
 
-def _foreign_below(source: Source) -> str:
-    """Name a file of a format that is not read in a folder of this one, as the end of a hint."""
+def foreign_below(source: Source) -> str | None:
+    """Name a file of a format that is not read, in a folder of this one or below; None where there is none."""
     file = next((file for file in source.files() if file.endswith(tuple(FOREIGN))), None)
-    return "" if file is None else f"; {file} is of {_named(file)}, which embtool does not read"
+    return None if file is None else f"{file} is of {_named(file)}, which embtool does not read"
 
 
 def _named(file: str) -> str:

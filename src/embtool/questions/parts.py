@@ -16,7 +16,7 @@ from embtool.errors import (
     UnsupportedFormat,
     told_of,
 )
-from embtool.formats import whole_tables
+from embtool.formats import foreign_below, whole_tables
 from embtool.source import Source
 from embtool.table import ENDS, Tables, find_tables, plain_path
 from embtool.vocabulary import Vocabulary
@@ -120,7 +120,7 @@ class _Opening:
                 return checkpoint, self.model.tables
             return checkpoint, find_tables(whole_tables(checkpoint, None), None)
         except TableNotFound as error:
-            self.notes.append(error.message)
+            self.notes.append("; ".join(filter(None, (error.message, foreign_below(self.model.source)))))
             return checkpoint, None
         except UnsupportedFormat:
             raise

@@ -271,6 +271,10 @@ def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None,
             hint=hint_of_folders(model.source),
         )
     notes += parts.notes
+    if adapter is not None and base is None and not adapter.stands_alone:
+        notes.append(
+            f"{model.name} is an adapter of {adapter.base or 'a model that it does not name'}: --base compares"
+        )
     return Subject(
         name=model.name,
         source=model.source,

@@ -59,6 +59,11 @@ class Subject:
         """What is wrong with the weights."""
         return self.damage.get("weights", ())
 
+    def damage_of(self, part: str) -> list[EmbtoolError]:
+        """List what is wrong with a part, without what is said of the weights: they may be the same file."""
+        told = {error.message for error in self.broken}
+        return [error for error in self.damage.get(part, ()) if error.message not in told]
+
     @cached_property
     def metadata(self) -> Mapping[str, Any]:
         """The metadata of a GGUF file; empty for other formats."""

@@ -25,7 +25,7 @@ OTHER_FILES = ("vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
     advice="fetch config.json again, or take it from the model that this one was made from",
 )
 def _damaged_config(subject: Subject) -> Iterator[Found]:
-    for error in subject.damage.get("config", ()):
+    for error in subject.damage_of("config"):
         files = (file for file in ("adapter_config.json", "config.json") if file in error.message)
         yield Found(error.message, file=next(files, "config.json"), advice=error.hint)
 
@@ -42,7 +42,7 @@ def _damaged_config(subject: Subject) -> Iterator[Found]:
     ),
 )
 def _damaged_tokenizer(subject: Subject) -> Iterator[Found]:
-    for error in subject.damage.get("tokenizer", ()):
+    for error in subject.damage_of("tokenizer"):
         named = next((file for file in (TOKENIZER, *OTHER_FILES) if file in error.message), None)
         yield Found(error.message, file=named, advice=error.hint)
 
