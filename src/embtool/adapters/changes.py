@@ -4,7 +4,7 @@ A step changes rows in place, given their ids. Arithmetic is float32, as PEFT's 
 in 16 bits the rows are rounded to them in the end, as PEFT rounds what an embedding gives.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -63,7 +63,7 @@ class LowRank:
     scale: float
     is_embedding: bool
     read_magnitude: Callable[[], Floats] | None = None
-    before: Callable[[], Sequence[tuple[Ids, Floats]]] | None = None
+    before: Callable[[], Iterable[tuple[Ids, Floats]]] | None = None
 
     @cached_property
     def _factors(self) -> tuple[Floats, Floats]:
@@ -97,7 +97,8 @@ class LowRank:
         """Magnitude by length of every column, (1, width)."""
         assert self.before is not None
         squares = sum((self._changed(ids, rows).astype(np.float64) ** 2).sum(0) for ids, rows in self.before())
-        return (self._magnitude / np.sqrt(squares)).astype(np.float32)
+        by_column: Floats = (self._magnitude / np.sqrt(squares)).astype(np.float32)
+        return by_column
 
 
 @dataclass(frozen=True)
