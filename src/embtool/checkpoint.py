@@ -8,9 +8,10 @@ model costs one header.
 import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +127,9 @@ class Checkpoint(ABC):
     source: Source
     format: str
     """The format's name, as `info` shows it."""
+
+    roles: Mapping[str, str] = MappingProxyType({})
+    """What tensors are for whose names do not say it, by their names."""
 
     def __repr__(self) -> str:
         return f"<{self.format} checkpoint of {self.source.name!r}: {len(self.names):,} tensors>"

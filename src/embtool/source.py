@@ -378,6 +378,7 @@ class Below(Source):
         self.local = whole.local
         self.header_limit = whole.header_limit
         self.cost = whole.cost
+        self.folder = folder
         self._start = f"{folder}/"
 
     @property

@@ -6,7 +6,7 @@ import typer
 
 from embtool.cli import completion
 from embtool.cli.explanations import About, explain_diff
-from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, TableName, Top, find_table
+from embtool.cli.options import ExplainOptions, OutputOptions, RowOptions, TableName, Top, find_table
 from embtool.questions.diff import Matching, ask_diff
 from embtool.table_diff import Moved
 
@@ -29,7 +29,7 @@ def run(
         bool, typer.Option("--exit-code", help="End with status 1 if there is any difference, as git does.")
     ] = False,
     table: TableName = "input",
-    model: ModelOptions,
+    model: RowOptions,
     output: OutputOptions,
     explain: ExplainOptions,
 ) -> None:

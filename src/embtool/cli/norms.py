@@ -9,8 +9,8 @@ from embtool.cli.explanations import About, explain_norms
 from embtool.cli.options import (
     ExplainOptions,
     ModelName,
-    ModelOptions,
     OutputOptions,
+    RowOptions,
     TableName,
     TokenOptions,
     TokensAsked,
@@ -39,7 +39,7 @@ def run(
     ] = False,
     table: TableName = "input",
     token: TokenOptions,
-    model: ModelOptions,
+    model: RowOptions,
     output: OutputOptions,
     explain: ExplainOptions,
 ) -> None:

@@ -9,12 +9,15 @@ import numpy as np
 
 from embtool.answers import Card, Section, python, value
 from embtool.answers.text import count, percent, plural, size
-from embtool.errors import ConfigError, EmbtoolError, FileNotInModel, told_of
+from embtool.checkpoint import TensorInfo
+from embtool.errors import ConfigError, EmbtoolError, FileNotInModel, FormatError, told_of
 from embtool.formats.folders import hint_of_folders
+from embtool.questions.adapter import AdapterInfo, DraftInfo
 from embtool.questions.parts import left_out, open_parts
 from embtool.questions.positions import ModelPositions, describe_positions, position_lines
 from embtool.questions.size import ConfigTable, Totals, weigh
 from embtool.table import EmbeddingTable, Tables, Tying
+from embtool.unknown_tables import hint_of_candidates
 from embtool.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -193,6 +196,12 @@ class InfoAnswer(Card):
     files_left_out: tuple[str, ...] | None = value(
         "weight files of a local folder that lie beside those that are read", optional=True, default=None
     )
+    candidates: tuple[str, ...] | None = value(
+        "tensors that look like a table of tokens under a name that is not known", optional=True, default=None
+    )
+    adapter: AdapterInfo | None = value("what an adapter is, and which rows it brings", optional=True, default=None)
+    draft: DraftInfo | None = value("what a draft head is", optional=True, default=None)
+    hint: str | None = python(default=None)
     vocab_size: int | None = python(default=None)
     notes: tuple[str, ...] = python(default=())
     warnings: tuple[str, ...] = python(default=())
@@ -239,8 +248,11 @@ class InfoAnswer(Card):
             if len(alike) > LISTED_ALIKE:
                 tables.append((role, f"and {len(alike) - LISTED_ALIKE} more, which --json lists"))
         broken = self._broken_lines("weights")
+        parts = {"adapter": self.adapter, "draft head": self.draft}
+        adapter = [Section(name, part.lines()) for name, part in parts.items() if part is not None]
         return [
             Section("model", self._model_lines()),
+            *adapter,
             Section("tables", [*(tables or self._lines_without_weights()), *broken, *self._tied_lines()]),
             Section("vocabulary", self._broken_lines("tokenizer") or self._vocabulary_lines()),
             Section("position", self._broken_lines("config", "positions") or position_lines(self.position)),
@@ -277,6 +289,8 @@ class InfoAnswer(Card):
         return [("cannot be read", part.message) for part in self.broken or () if part.part in names]
 
     def _lines_without_weights(self) -> list[tuple[str, str]]:
+        if self.candidates and self.hint is not None:
+            return [("none known", self.hint)]
         if self.format is not None or self._broken_lines("weights"):
             return []
         return self.by_config.lines() if self.by_config is not None else [("none", "no weights here")]
@@ -326,8 +340,11 @@ def ask_info(model: "Model") -> InfoAnswer:
     Raises:
         FileNotInModel: it has neither a config nor weights nor a tokenizer.
     """
+    adapter, model = _adapter(model), model.alone
     parts = open_parts(model)
     config, tables, vocabulary = parts.config, parts.tables, parts.vocabulary
+    if isinstance(adapter, FormatError | ConfigError):
+        parts.damage.setdefault("config", [adapter])
     if parts.is_empty and parts.damage:
         raise next(iter(parts.damage.values()))[0]  # nothing is left to be shown
     if parts.is_empty:
@@ -338,7 +355,7 @@ def ask_info(model: "Model") -> InfoAnswer:
     notes = list(parts.notes)
     if vocabulary is not None and vocabulary.unread:
         notes.append(f"beside the tokenizer, and not read: {', '.join(vocabulary.unread)}")
-    if config is None and "config" not in parts.damage:
+    if config is None and "config" not in parts.damage and adapter is None:
         notes.append(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
     totals = _totals(model, tables, notes)
     found = tables.stored if tables is not None else ()
@@ -355,6 +372,7 @@ def ask_info(model: "Model") -> InfoAnswer:
     )
     of_tokens = (table.tensor.shape for table in found if table.role in ("input", "output"))
     rows = next((shape[0] for shape in of_tokens if len(shape) == SIDES and all(shape)), None)
+    candidates = _candidates(model, tables, vocabulary) if adapter is None else []
     return InfoAnswer(
         model=model.name,
         revision=model.source.revision,
@@ -375,10 +393,29 @@ def ask_info(model: "Model") -> InfoAnswer:
         cost=Cost(model.source.cost.requests, model.source.cost.bytes),
         broken=broken or None,
         files_left_out=_beside(model) if tables is not None and model.source.local else None,
+        candidates=tuple(tensor.name for tensor in candidates) or None,
+        hint=hint_of_candidates(candidates),
+        draft=None if model.draft is None else DraftInfo.of(model.draft),
+        adapter=adapter if isinstance(adapter, AdapterInfo) else None,
         vocab_size=config.vocab_size if config is not None else None,
         notes=tuple(notes),
         warnings=tuple(f"{part.part}: {part.message}{f' ({part.hint})' if part.hint else ''}" for part in broken),
     )
+
+
+def _candidates(model: "Model", tables: Tables | None, vocabulary: Vocabulary | None) -> list[TensorInfo]:
+    """List tensors that look like a table of tokens, where none is known by its name."""
+    if tables is None or any(table.role in ("input", "output") for table in tables.stored) or model.draft is not None:
+        return []
+    return tables.candidates(*(() if vocabulary is None else (len(vocabulary),)))
+
+
+def _adapter(model: "Model") -> AdapterInfo | FormatError | ConfigError | None:
+    """Describe what an adapter brings; where its settings cannot be read, the error that says so."""
+    try:
+        return None if model.adapter is None else AdapterInfo.of(model.adapter)
+    except (FormatError, ConfigError) as error:
+        return error
 
 
 def _totals(model: "Model", tables: Tables | None, notes: list[str]) -> Totals | None:
