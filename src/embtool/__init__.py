@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from embtool.errors import EmbtoolError
     from embtool.model import Model, open_model
     from embtool.neighbors import Neighbors, nearest
+    from embtool.positions import RopeOverride
     from embtool.questions.diff import diff
     from embtool.questions.neighbors import Filters
     from embtool.questions.rope_compare import compare_rope
@@ -30,6 +31,7 @@ __all__ = [
     "Filters",
     "Model",
     "Neighbors",
+    "RopeOverride",
     "Search",
     "Token",
     "Vocabulary",
@@ -46,6 +48,7 @@ _HOMES = {
     "Filters": "embtool.questions.neighbors",
     "Model": "embtool.model",
     "Neighbors": "embtool.neighbors",
+    "RopeOverride": "embtool.positions",
     "Search": "embtool.questions.vocab",
     "Token": "embtool.vocabulary",
     "Vocabulary": "embtool.vocabulary",

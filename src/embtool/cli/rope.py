@@ -20,12 +20,12 @@ from embtool.cli.writing import Force, write
 from embtool.drawing import Drawing, to_png, to_svg
 from embtool.errors import ConfigError
 from embtool.model import Model
-from embtool.positions import LayerRope
+from embtool.positions import LayerRope, RopeOverride
 from embtool.questions.rope import RopeAnswer, ask_rope
 from embtool.questions.rope_compare import compare_rope
 from embtool.questions.rope_picture import picture_of
 from embtool.questions.rope_relative import RelativeAnswer, ask_relative
-from embtool.questions.rotation import Manner, Place, Rotary, Vectors, rotary_of, vectors_of
+from embtool.questions.rotation import Manner, Place, Rotary, Vectors, given_to, rotary_of, vectors_of
 from embtool.rope import Layout, RopeSettings, frequencies
 
 MOST_POSITIONS = 10_000
@@ -98,15 +98,40 @@ class RotationOptions:
 
 @dataclass(frozen=True)
 class SettingsOptions:
-    """Settings that need no model."""
+    """Settings that are given: in place of a model's own, or with --dim without a model."""
 
-    theta: Annotated[float | None, typer.Option(help="The base, without a model.", rich_help_panel="Model")] = None
+    scaling: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE:N|JSON", help="What if: yarn:4, or a JSON object as engines take it.", rich_help_panel="Model"
+        ),
+    ] = None
+    theta: Annotated[
+        float | None, typer.Option(help="What if: the base; with --dim without a model.", rich_help_panel="Model")
+    ] = None
+    partial: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="What if: the share of a head that turns.", rich_help_panel="Model"),
+    ] = None
     dim: Annotated[int | None, typer.Option(help="Channels of a head, without a model.", rich_help_panel="Model")] = (
         None
     )
     layout: Annotated[
         PairLayout | None, typer.Option(help="Which two channels make a pair.", rich_help_panel="Model")
     ] = None
+
+    @property
+    def given(self) -> RopeOverride:
+        """What takes the place of a model's own settings; a base typed with --dim is no such thing."""
+        theta = self.theta if self.dim is None else None
+        return RopeOverride(scaling=self.scaling, theta=theta, partial=self.partial)
+
+    @property
+    def typed(self) -> tuple[str, ...]:
+        """The options that give the same again."""
+        shown = (("--scaling", self.scaling), ("--theta", self.theta), ("--partial", self.partial), ("--dim", self.dim))
+        layout = () if self.layout is None else ("--layout", self.layout.value)
+        return (*(word for option, held in shown if held is not None for word in (option, str(held))), *layout)
 
 
 def run(
@@ -144,7 +169,7 @@ def run(
     draw = drawer(out, KINDS, force=force)
     named, others = (names[0] if names else None), (names or [])[1:]
     if named == "compare":
-        _compare(others, rotation.manner, model, output, explain)
+        _compare(others, rotation, settings, model, output, explain)
         return
     if others:
         raise typer.BadParameter("one model is asked; two: embtool rope compare A B")
@@ -172,11 +197,24 @@ def run(
 
 
 def _compare(
-    names: Sequence[str], manner: Manner, model: ModelOptions, output: OutputOptions, explain: ExplainOptions
+    names: Sequence[str],
+    rotation: RotationOptions,
+    settings: SettingsOptions,
+    model: ModelOptions,
+    output: OutputOptions,
+    explain: ExplainOptions,
 ) -> None:
-    """Set two models side by side."""
-    one, other = model.two(names, "embtool rope compare A B")
-    output.emit(compare_rope(one, other, length=manner.length, precision=manner.precision))
+    """Set two models side by side, or one as it is and with the settings that are given."""
+    given = settings.given
+    if settings.dim is not None or settings.layout is not None:
+        raise typer.BadParameter("rope compare sets two models side by side: it takes no --dim and no --layout")
+    named = [*names, *(model.models or ())]
+    if len(named) == 1 and not given.is_empty:
+        one, other = model.open_named(named[0]), model.open_named(named[0])
+    else:
+        one, other = model.two(names, "embtool rope compare A B")
+    manner = rotation.manner
+    output.emit(compare_rope(one, other, override=given, length=manner.length, precision=manner.precision))
     if explain.explain:
         typed = ("-m", one.name, *model.reached)
         explain_rope(typed, placed=False, relative=False, layout_known=False).show(output.format)
@@ -184,11 +222,7 @@ def _compare(
 
 def _retyped(rotary: Rotary, settings: SettingsOptions, model: ModelOptions) -> tuple[str, ...]:
     """Return the options that name the same again."""
-    layout = () if settings.layout is None else ("--layout", settings.layout.value)
-    if rotary.name is not None:
-        return (*layout, "-m", rotary.name, *model.reached)
-    theta = () if settings.theta is None else ("--theta", repr(settings.theta))
-    return (*theta, "--dim", str(settings.dim), *layout)
+    return settings.typed if rotary.name is None else (*settings.typed, "-m", rotary.name, *model.reached)
 
 
 def _places(texts: Sequence[str] | None, *, axes: bool = False) -> list[Place]:
@@ -232,15 +266,13 @@ def _check_options(
 
 
 def _asked(options: SettingsOptions, named: str | None, model: ModelOptions) -> tuple[Rotary, Model | None]:
-    """Take the settings typed, or those of the model."""
+    """Take the settings typed, or those of the model with what is given."""
     layout: Layout | None = None if options.layout is None else options.layout.value
-    if options.theta is None and options.dim is None:
-        opened = model.open(named)
-        return rotary_of(opened, layout), opened
-    if named or model.models:
-        raise typer.BadParameter("--theta and --dim need no model: leave it out")
     if options.dim is None:
-        raise typer.BadParameter("--theta needs --dim, the channels of a head")
+        opened = model.open(named)
+        return rotary_of(opened, layout, options.given), opened
+    if named or model.models:
+        raise typer.BadParameter("--dim needs no model: leave it out")
     try:
         typed = RopeSettings(
             head_dim=options.dim,
@@ -253,14 +285,15 @@ def _asked(options: SettingsOptions, named: str | None, model: ModelOptions) -> 
         raise typer.BadParameter(f"{TYPED.get(name, name)} {rest}") from error
     origins = {"head_dim": "--dim", "rope_theta": USUAL if options.theta is None else "--theta"}
     origins |= {"layout": USUAL if layout is None else "--layout"}
-    return Rotary(None, (LayerRope(layer_type="all", layers=None, settings=typed, origins=origins),)), None
+    rotary = Rotary(None, (LayerRope(layer_type="all", layers=None, settings=typed, origins=origins),))
+    return (rotary if options.given.is_empty else given_to(rotary, options.given, None)), None
 
 
 def _vectors(tokens: Sequence[str] | None, vector: str | None, options: TokenOptions, model: Model | None) -> Vectors:
     """Read the vectors that are to be turned; None for the unit pairs."""
     if tokens:
         if model is None:
-            raise typer.BadParameter("--theta and --dim name no model to look tokens up in")
+            raise typer.BadParameter("--dim names no model to look tokens up in")
         queries = Batch(list(tokens), options, model.token_table()).all()
         return vectors_of(model, queries, reading=options.reading)
     if vector is None or vector == "ones":
