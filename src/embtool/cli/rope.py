@@ -9,24 +9,31 @@ from typing import Annotated
 
 import typer
 
+from embtool.answers.machine import to_readable_json
 from embtool.answers.text import count, plain_number
 from embtool.cli import completion
 from embtool.cli.batch import Batch
 from embtool.cli.explanations import explain_rope
 from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, TokenOptions, TokensAsked
 from embtool.cli.pictures import drawer
-from embtool.cli.reading import read_vectors
-from embtool.cli.writing import Force, write
+from embtool.cli.reading import read_input, read_vectors
+from embtool.cli.writing import STDOUT, Force, check_free, write
 from embtool.drawing import Drawing, to_png, to_svg
 from embtool.errors import ConfigError
+from embtool.judge import parse_trace
 from embtool.model import Model
 from embtool.positions import LayerRope, RopeOverride
 from embtool.questions.rope import RopeAnswer, ask_rope
 from embtool.questions.rope_compare import compare_rope
+from embtool.questions.rope_golden import ask_golden
+from embtool.questions.rope_judge import ask_judge
 from embtool.questions.rope_picture import picture_of
 from embtool.questions.rope_relative import RelativeAnswer, ask_relative
 from embtool.questions.rotation import Manner, Place, Rotary, Vectors, given_to, rotary_of, vectors_of
 from embtool.rope import Layout, RopeSettings, frequencies
+
+DISAGREES = 1
+"""The exit status when an engine does not agree."""
 
 MOST_POSITIONS = 10_000
 """Positions in one call: a typing error in a range must not exhaust the memory."""
@@ -134,6 +141,35 @@ class SettingsOptions:
         return (*(word for option, held in shown if held is not None for word in (option, str(held))), *layout)
 
 
+@dataclass(frozen=True)
+class EngineOptions:
+    """What an engine computes, or should."""
+
+    golden: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            readable=False,
+            help="Write what an engine must compute, as JSON for its tests; - is stdout.",
+            rich_help_panel="Engines",
+        ),
+    ] = None
+    judge: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TRACE",
+            autocompletion=completion.files,
+            help="Judge what an engine computed: .npz, .safetensors or JSON; - is stdin. Status 1 if it is wrong.",
+            rich_help_panel="Engines",
+        ),
+    ] = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether it is about an engine."""
+        return self.golden is not None or self.judge is not None
+
+
 def run(
     names: Annotated[
         list[str] | None,
@@ -145,6 +181,7 @@ def run(
     tokens: TokensAsked = None,
     rotation: RotationOptions,
     settings: SettingsOptions,
+    engine: EngineOptions,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Draw the dials of --pos: .svg or .png.", readable=False),
@@ -167,14 +204,18 @@ def run(
     """
     places = _places(rotation.pos)
     draw = drawer(out, KINDS, force=force)
+    check_free(engine.golden, force=force)
     named, others = (names[0] if names else None), (names or [])[1:]
     if named == "compare":
         _compare(others, rotation, settings, model, output, explain)
         return
     if others:
         raise typer.BadParameter("one model is asked; two: embtool rope compare A B")
-    _check_options(tokens, rotation, places, draws=draw is not None)
+    _check_options(tokens, rotation, places, engine, draws=draw is not None)
     rotary, opened = _asked(settings, named, model)
+    if engine.is_asked:
+        _answer_engine(engine, (rotary, opened), rotation.manner, model, output)
+        return
     if any(layer.settings.mrope_section is not None for layer in rotary.layers):
         places = _places(rotation.pos, axes=True)
     vectors = _vectors(tokens, rotation.vector, token, opened)
@@ -194,6 +235,33 @@ def run(
             relative=rotation.relative is not None,
             layout_known=all(layer.settings.layout is not None for layer in rotary.layers),
         ).show(output.format)
+
+
+def _answer_engine(
+    engine: EngineOptions,
+    asked: tuple[Rotary, Model | None],
+    manner: Manner,
+    model: ModelOptions,
+    output: OutputOptions,
+) -> None:
+    """Write golden numbers, or judge a trace."""
+    rotary, opened = asked
+    rope = None if opened is None else opened.rope
+    if engine.golden is not None:
+        golden = ask_golden(rotary, 0 if rope is None else rope.first_position, manner)
+        text = f"{to_readable_json(golden.to_dict(), 'ascii')}\n"
+        output.emit(golden, only_notes=True)
+        if str(engine.golden) == STDOUT:
+            print(text, end="")  # noqa: T201 - the answer
+        else:
+            write(text.encode(), engine.golden, model.run)
+    if engine.judge is not None:
+        name = str(engine.judge)
+        trace = parse_trace(read_input(engine.judge, "--judge"), file=name)
+        judged = ask_judge(rotary, trace, name, rope, length=manner.length)
+        output.emit(judged)
+        if not judged.agrees:
+            raise typer.Exit(DISAGREES)
 
 
 def _compare(
@@ -252,9 +320,19 @@ def _places(texts: Sequence[str] | None, *, axes: bool = False) -> list[Place]:
 
 
 def _check_options(
-    tokens: Sequence[str] | None, rotation: RotationOptions, places: Sequence[Place], *, draws: bool
+    tokens: Sequence[str] | None,
+    rotation: RotationOptions,
+    places: Sequence[Place],
+    engine: EngineOptions,
+    *,
+    draws: bool,
 ) -> None:
     """Refuse options that contradict each other."""
+    turned = tokens or places or rotation.vector is not None or rotation.relative is not None or rotation.inverse
+    if engine.is_asked and (draws or turned):
+        raise typer.BadParameter("--golden and --judge choose positions and queries themselves: leave out others")
+    if engine.golden is not None and engine.judge is not None:
+        raise typer.BadParameter("--golden writes what --judge computes itself: one of both")
     if draws and (tokens or rotation.vector is not None or rotation.relative is not None or not places):
         raise typer.BadParameter("-o draws how far positions turn: name --pos, and no token, --vector or --relative")
     if places and rotation.relative is not None:

@@ -31,6 +31,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "embtool.questions.rope:RopeAnswer",
         "embtool.questions.rope_relative:RelativeAnswer",
         "embtool.questions.rope_compare:RopeComparison",
+        "embtool.questions.rope_golden:RopeGolden",
+        "embtool.questions.rope_judge:RopeJudgement",
     ),
     "row": ("embtool.questions.row:RowAnswer",),
     "similarity": ("embtool.questions.similarity:SimilarityAnswer", "embtool.questions.direction:DirectionAnswer"),

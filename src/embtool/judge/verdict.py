@@ -1,0 +1,153 @@
+"""Which mistakes explain a trace: the right engine first, then one mistake, then two."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from embtool.errors import ConfigError
+from embtool.judge.engine import NOT_COMPARABLE, Distance, Engine, distance, explains
+from embtool.judge.mistakes import MISTAKES, Scene
+from embtool.judge.trace import Trace
+
+SEARCHED = 64
+"""Positions that hypotheses are held against; of more, the first and last ones and some between. The right engine, and
+what explains these, is held against all."""
+
+KEPT = 12
+"""Hypotheses that are reported."""
+
+ALIKE = 1.5
+"""Two explanations whose distances are within this are equally good."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What an engine may have done.
+
+    Attributes:
+        mistakes: The names of the mistakes it makes; none where it is right.
+        details: How it makes each.
+        engine: What it then computes.
+        distance: How far that is from the trace.
+        explains: Whether the trace can be its work.
+    """
+
+    mistakes: tuple[str, ...]
+    details: tuple[str, ...]
+    engine: Engine
+    distance: Distance
+    explains: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is found.
+
+    Attributes:
+        right: The right engine, held against the trace.
+        best: What explains the trace: the right engine, or one with mistakes; None where nothing known does.
+        equally: Other mistakes that explain it as well.
+        nearest: The hypotheses that were nearest, the best first.
+        unseen: Mistakes that this trace would not have shown, where it agrees.
+    """
+
+    right: Hypothesis
+    best: Hypothesis | None
+    equally: tuple[Hypothesis, ...]
+    nearest: tuple[Hypothesis, ...]
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the engine is right."""
+        return self.best is self.right
+
+
+def judge(trace: Trace, engine: Engine, scene: Scene) -> Verdict:
+    """Find out whether an engine made a trace, or which mistakes it then made.
+
+    Raises:
+        ConfigError: the right engine's settings give no frequencies.
+    """
+    whole = distance(engine, trace)
+    right = Hypothesis((), (), engine, whole, explains(engine, whole))
+    searched = _some(trace)
+    single = list(_one(searched, (), (), engine, scene))
+    if right.explains:
+        kinds = dict.fromkeys(each.mistakes[0] for each in single)
+        unseen = [kind for kind in kinds if all(each.explains for each in single if each.mistakes[0] == kind)]
+        return Verdict(right, right, (), tuple(_nearest(single)), tuple(unseen))
+    found = _confirmed(single, trace, searched)
+    double: list[Hypothesis] = []
+    if not found:
+        double = [
+            second for first in single for second in _one(searched, first.mistakes, first.details, first.engine, scene)
+        ]
+        found = _confirmed(double, trace, searched)
+    equally = [each for each in found[1:] if each.distance.typical <= ALIKE * found[0].distance.typical]
+    named = {frozenset(found[0].mistakes)} if found else set()
+    others = []
+    for each in equally:
+        if frozenset(each.mistakes) not in named:
+            named.add(frozenset(each.mistakes))
+            others.append(each)
+    nearest = tuple(_nearest([*found, *(each for each in (*single, *double) if not each.explains)]))
+    return Verdict(right, found[0] if found else None, tuple(others), nearest)
+
+
+def _some(trace: Trace) -> Trace:
+    """Take as many positions as are searched."""
+    count = len(trace.positions)
+    if count <= SEARCHED:
+        return trace
+    return trace.only(np.unique(np.linspace(0, count - 1, SEARCHED).round().astype(np.int64)))
+
+
+def _one(
+    trace: Trace, mistakes: tuple[str, ...], details: tuple[str, ...], engine: Engine, scene: Scene
+) -> Iterator[Hypothesis]:
+    """Yield every way to make one more mistake, of those that come later."""
+    names = list(MISTAKES)
+    start = names.index(mistakes[-1]) + 1 if mistakes else 0
+    for name in names[start:]:
+        if not engine.turns and name != "layer-turned":
+            continue  # of what is not turned, nothing else can be seen
+        for detail, made in MISTAKES[name].ways(engine, scene):
+            if made is None or made == engine:
+                continue
+            try:
+                found = distance(made, trace)
+            except ConfigError:
+                found = NOT_COMPARABLE
+            yield Hypothesis((*mistakes, name), (*details, detail), made, found, explains(made, found))
+
+
+def _confirmed(hypotheses: Sequence[Hypothesis], trace: Trace, searched: Trace) -> list[Hypothesis]:
+    """Keep those that explain the whole trace, the best first."""
+    found = [each for each in hypotheses if each.explains]
+    if trace is not searched:
+        whole = ((each, distance(each.engine, trace)) for each in found)
+        found = [
+            Hypothesis(each.mistakes, each.details, each.engine, far, explains(each.engine, far))
+            for each, far in whole
+            if explains(each.engine, far)
+        ]
+    # an engine that rounds has more room: one that does not, and explains the trace as well, is the simpler one
+    return sorted(found, key=lambda each: (each.engine.rounding is not None, each.distance.typical))
+
+
+def _nearest(hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
+    """Keep the nearest way of each mistake, or of each two, the nearest first."""
+    best: dict[tuple[str, ...], Hypothesis] = {}
+    for each in hypotheses:
+        before = best.get(each.mistakes)
+        if before is None or _rank(each) < _rank(before):
+            best[each.mistakes] = each
+    kept = [each for each in best.values() if math.isfinite(each.distance.worst)]
+    return sorted(kept, key=_rank)[:KEPT]
+
+
+def _rank(hypothesis: Hypothesis) -> tuple[bool, float]:
+    return not hypothesis.explains, hypothesis.distance.typical
