@@ -25,6 +25,7 @@ from embtool.model import Model
 from embtool.positions import LayerRope, RopeOverride
 from embtool.questions.rope import RopeAnswer, ask_rope
 from embtool.questions.rope_compare import compare_rope
+from embtool.questions.rope_decay import RopeDecay, ask_decay
 from embtool.questions.rope_golden import ask_golden
 from embtool.questions.rope_judge import ask_judge
 from embtool.questions.rope_picture import picture_of
@@ -79,6 +80,10 @@ class RotationOptions:
     relative: Annotated[
         tuple[int, int] | None,
         typer.Option("--relative", metavar="M N", help="Show that the dot product depends on M - N only."),
+    ] = None
+    decay: Annotated[
+        str | None,
+        typer.Option("--decay", metavar="A..B", help="What is left of a dot product at these distances."),
     ] = None
     vector: Annotated[
         str | None,
@@ -184,7 +189,9 @@ def run(
     engine: EngineOptions,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Draw the dials of --pos: .svg or .png.", readable=False),
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Draw the dials of --pos, or --decay: .svg or .png.", readable=False
+        ),
     ] = None,
     force: Force = False,
     token: TokenOptions,
@@ -219,13 +226,15 @@ def run(
     if any(layer.settings.mrope_section is not None for layer in rotary.layers):
         places = _places(rotation.pos, axes=True)
     vectors = _vectors(tokens, rotation.vector, token, opened)
-    answer: RopeAnswer | RelativeAnswer
-    if rotation.relative is not None:
+    answer: RopeAnswer | RelativeAnswer | RopeDecay
+    if rotation.decay is not None:
+        answer = ask_decay(rotary, *_distances(rotation.decay), rotation.manner)
+    elif rotation.relative is not None:
         answer = ask_relative(rotary, *rotation.relative, vectors, rotation.manner)
     else:
         answer = ask_rope(rotary, places, vectors, rotation.manner)
-    if out is not None and draw is not None and isinstance(answer, RopeAnswer):
-        drawing = picture_of(answer)
+    if out is not None and draw is not None and not isinstance(answer, RelativeAnswer):
+        drawing = answer.drawing() if isinstance(answer, RopeDecay) else picture_of(answer)
         write(draw(drawing), out, model.run, about=f": {drawing.title}")
     output.emit(answer, only_notes=draw is not None and output.asked is None)
     if explain.explain:
@@ -319,6 +328,14 @@ def _places(texts: Sequence[str] | None, *, axes: bool = False) -> list[Place]:
     return places
 
 
+def _distances(text: str) -> tuple[int, int]:
+    """Read --decay."""
+    ends = [plain_number(end) for end in text.split("..")]
+    if len(ends) != len("AB") or not all(map(PLACE.fullmatch, ends)):
+        raise typer.BadParameter(f"--decay is a range of distances A..B, such as 0..4096, not {text!r}")
+    return int(ends[0]), int(ends[1])
+
+
 def _check_options(
     tokens: Sequence[str] | None,
     rotation: RotationOptions,
@@ -329,12 +346,17 @@ def _check_options(
 ) -> None:
     """Refuse options that contradict each other."""
     turned = tokens or places or rotation.vector is not None or rotation.relative is not None or rotation.inverse
-    if engine.is_asked and (draws or turned):
+    if rotation.decay is not None and turned:
+        raise typer.BadParameter("--decay chooses distances itself: name no position, token or vector beside it")
+    if engine.is_asked and (draws or turned or rotation.decay is not None):
         raise typer.BadParameter("--golden and --judge choose positions and queries themselves: leave out others")
     if engine.golden is not None and engine.judge is not None:
         raise typer.BadParameter("--golden writes what --judge computes itself: one of both")
-    if draws and (tokens or rotation.vector is not None or rotation.relative is not None or not places):
-        raise typer.BadParameter("-o draws how far positions turn: name --pos, and no token, --vector or --relative")
+    plain = rotation.decay is not None or (places and rotation.vector is None and rotation.relative is None)
+    if draws and (tokens or not plain):
+        raise typer.BadParameter(
+            "-o draws how far positions turn, or --decay: name --pos, and no token, --vector or --relative"
+        )
     if places and rotation.relative is not None:
         raise typer.BadParameter("--relative M N names its positions itself: leave out --pos")
     if (tokens or rotation.vector or rotation.inverse) and not places and rotation.relative is None:

@@ -153,6 +153,11 @@ def distance(engine: Engine, trace: Trace) -> Distance:
     Raises:
         ConfigError: its settings give no frequencies.
     """
+    with np.errstate(invalid="ignore", over="ignore"):  # an engine that rounds positions to F16 has infinite ones
+        return _distance(engine, trace)
+
+
+def _distance(engine: Engine, trace: Trace) -> Distance:
     made = waves(engine, trace) if engine.turns else None
     multiples: list[Doubles] = []
     by_pair: list[Doubles] = []

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,9 +11,9 @@ from embtool.judge.engine import NOT_COMPARABLE, Distance, Engine, distance, exp
 from embtool.judge.mistakes import MISTAKES, Scene
 from embtool.judge.trace import Trace
 
-SEARCHED = 64
-"""Positions that hypotheses are held against; of more, the first and last ones and some between. The right engine, and
-what explains these, is held against all."""
+SEARCHED = (64, 12)
+"""Positions that single mistakes are held against, and two at once; of more, the first and last ones and some between.
+What explains these is held against all, and so is what is reported."""
 
 KEPT = 12
 """Hypotheses that are reported."""
@@ -73,44 +73,38 @@ def judge(trace: Trace, engine: Engine, scene: Scene) -> Verdict:
     """
     whole = distance(engine, trace)
     right = Hypothesis((), (), engine, whole, explains(engine, whole))
-    searched = _some(trace)
-    single = list(_one(searched, (), (), engine, scene))
+    single = list(_one(_some(trace, SEARCHED[0]), right, scene))
     if right.explains:
         kinds = dict.fromkeys(each.mistakes[0] for each in single)
         unseen = [kind for kind in kinds if all(each.explains for each in single if each.mistakes[0] == kind)]
-        return Verdict(right, right, (), tuple(_nearest(single)), tuple(unseen))
-    found = _confirmed(single, trace, searched)
-    double: list[Hypothesis] = []
+        return Verdict(right, right, (), (), tuple(unseen))
+    found, double = _confirmed(single, trace), []
     if not found:
-        double = [
-            second for first in single for second in _one(searched, first.mistakes, first.details, first.engine, scene)
-        ]
-        found = _confirmed(double, trace, searched)
-    equally = [each for each in found[1:] if each.distance.typical <= ALIKE * found[0].distance.typical]
-    named = {frozenset(found[0].mistakes)} if found else set()
-    others = []
-    for each in equally:
-        if frozenset(each.mistakes) not in named:
-            named.add(frozenset(each.mistakes))
-            others.append(each)
-    nearest = tuple(_nearest([*found, *(each for each in (*single, *double) if not each.explains)]))
+        fewer = _some(trace, SEARCHED[1])
+        double = [second for first in single for second in _one(fewer, first, scene)]
+        found = _confirmed(double, trace)
+    named = {frozenset(each.mistakes): each for each in reversed(found)}
+    others = [
+        each
+        for each in reversed(named.values())
+        if each is not found[0] and each.distance.typical <= ALIKE * found[0].distance.typical
+    ]
+    nearest = _nearest([*found, *(each for each in (*single, *double) if not each.explains)], trace)
     return Verdict(right, found[0] if found else None, tuple(others), nearest)
 
 
-def _some(trace: Trace) -> Trace:
+def _some(trace: Trace, most: int) -> Trace:
     """Take as many positions as are searched."""
     count = len(trace.positions)
-    if count <= SEARCHED:
+    if count <= most:
         return trace
-    return trace.only(np.unique(np.linspace(0, count - 1, SEARCHED).round().astype(np.int64)))
+    return trace.only(np.unique(np.linspace(0, count - 1, most).round().astype(np.int64)))
 
 
-def _one(
-    trace: Trace, mistakes: tuple[str, ...], details: tuple[str, ...], engine: Engine, scene: Scene
-) -> Iterator[Hypothesis]:
+def _one(trace: Trace, before: Hypothesis, scene: Scene) -> Iterator[Hypothesis]:
     """Yield every way to make one more mistake, of those that come later."""
-    names = list(MISTAKES)
-    start = names.index(mistakes[-1]) + 1 if mistakes else 0
+    names, engine = list(MISTAKES), before.engine
+    start = names.index(before.mistakes[-1]) + 1 if before.mistakes else 0
     for name in names[start:]:
         if not engine.turns and name != "layer-turned":
             continue  # of what is not turned, nothing else can be seen
@@ -121,32 +115,31 @@ def _one(
                 found = distance(made, trace)
             except ConfigError:
                 found = NOT_COMPARABLE
-            yield Hypothesis((*mistakes, name), (*details, detail), made, found, explains(made, found))
+            yield Hypothesis((*before.mistakes, name), (*before.details, detail), made, found, explains(made, found))
 
 
-def _confirmed(hypotheses: Sequence[Hypothesis], trace: Trace, searched: Trace) -> list[Hypothesis]:
+def _held(hypothesis: Hypothesis, trace: Trace) -> Hypothesis:
+    """Hold a hypothesis against the whole trace."""
+    far = distance(hypothesis.engine, trace)
+    return replace(hypothesis, distance=far, explains=explains(hypothesis.engine, far))
+
+
+def _confirmed(hypotheses: Sequence[Hypothesis], trace: Trace) -> list[Hypothesis]:
     """Keep those that explain the whole trace, the best first."""
-    found = [each for each in hypotheses if each.explains]
-    if trace is not searched:
-        whole = ((each, distance(each.engine, trace)) for each in found)
-        found = [
-            Hypothesis(each.mistakes, each.details, each.engine, far, explains(each.engine, far))
-            for each, far in whole
-            if explains(each.engine, far)
-        ]
+    found = [held for held in (_held(each, trace) for each in hypotheses if each.explains) if held.explains]
     # an engine that rounds has more room: one that does not, and explains the trace as well, is the simpler one
     return sorted(found, key=lambda each: (each.engine.rounding is not None, each.distance.typical))
 
 
-def _nearest(hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
+def _nearest(hypotheses: Sequence[Hypothesis], trace: Trace) -> tuple[Hypothesis, ...]:
     """Keep the nearest way of each mistake, or of each two, the nearest first."""
     best: dict[tuple[str, ...], Hypothesis] = {}
     for each in hypotheses:
         before = best.get(each.mistakes)
         if before is None or _rank(each) < _rank(before):
             best[each.mistakes] = each
-    kept = [each for each in best.values() if math.isfinite(each.distance.worst)]
-    return sorted(kept, key=_rank)[:KEPT]
+    kept = sorted((each for each in best.values() if math.isfinite(each.distance.worst)), key=_rank)[:KEPT]
+    return tuple(sorted((_held(each, trace) for each in kept), key=_rank))
 
 
 def _rank(hypothesis: Hypothesis) -> tuple[bool, float]:

@@ -31,6 +31,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "embtool.questions.rope:RopeAnswer",
         "embtool.questions.rope_relative:RelativeAnswer",
         "embtool.questions.rope_compare:RopeComparison",
+        "embtool.questions.rope_decay:RopeDecay",
         "embtool.questions.rope_golden:RopeGolden",
         "embtool.questions.rope_judge:RopeJudgement",
     ),

@@ -103,7 +103,7 @@ class RopeJudgement(Listing[Judged]):
 
     def blocks(self) -> Iterator[Block]:
         """Yield the verdict, and the evidence."""
-        shown = [record_of(each) for each in self.hypotheses]
+        shown = [record_of(each) for each in self.hypotheses]  # of one that agrees there is nothing else to show
         yield Block(self.title(), columns_of(Judged), shown, after=[f"  {line}" for line in self._after()])
 
     def _after(self) -> Iterator[str]:
