@@ -1,13 +1,12 @@
 """Traces of right and wrong engines, made by transformers with known mistakes injected, to measure the judge with.
 
-    python tools/rope_traces.py record --into traces.npz [--seed N]     needs torch and transformers
-    python tools/rope_traces.py judge traces.npz                        needs embtool
-    python tools/rope_traces.py pack traces.npz                         the part of them that the tests judge
+    python tools/rope_traces.py record --into traces.npz [--seed N] [--small]     needs torch and transformers
+    python tools/rope_traces.py judge traces.npz                                  needs embtool
 
 `record` builds the rotary module of each family from a config, changes the config, the module or what it is called
 with, and turns random queries by transformers' own functions, in float32, BF16 and float16. `judge` counts how often
-`embtool rope --judge` names what was injected. The traces in `tests/data` were recorded with transformers 5.24.0 and
-torch 2.13.0 on a CPU.
+`embtool rope --judge` names what was injected. The traces in `tests/data` are those of `--small --doubles 2`, recorded
+with transformers 5.24.0 and torch 2.13.0 on a CPU.
 """
 
 import argparse
@@ -23,8 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-DATA = Path(__file__).parent.parent / "tests" / "data" / "rope_traces.npz"
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}
 LLAMA3 = {
@@ -155,6 +152,9 @@ SILENT = {"smollm3": 3}
 
 PLACES = (0, 1, 2, 5, 17, 60, 129, 300, 1025, 2047, 5003, 8191, 20011, 32767, 77777, 131071)
 """Positions that are recorded, as far as the context reaches."""
+
+FEW_PLACES = (1, 5, 60, 300, 1025, 2047, 8191, 20011, 131071)
+"""Those of a small recording."""
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -448,8 +448,8 @@ def _cases(family: str, dice: random.Random, doubles: int) -> Iterator[tuple[tup
             yield (one, other), made
 
 
-def record(into: Path, seed: int, doubles: int) -> None:
-    """Record the traces of every family."""
+def record(into: Path, seed: int, doubles: int, *, small: bool) -> None:
+    """Record the traces of every family; a small recording has fewer positions, and one precision for each mistake."""
     import torch  # noqa: PLC0415 - only this command needs them
     import transformers  # noqa: PLC0415
 
@@ -459,48 +459,56 @@ def record(into: Path, seed: int, doubles: int) -> None:
     entries = []
     for family, config in FAMILIES.items():
         context = config.get("max_position_embeddings", config.get("n_positions"))
-        places = np.array([place for place in PLACES if place < context])
+        places = np.array([place for place in (FEW_PLACES if small else PLACES) if place < context])
         if family == "qwen2-vl":
             places = np.stack([places, places // 3 + 7, places // 5 + 13], axis=1)
-        head_dim = _head_dim(config)
-        right_engine = Made(config, kind=_kind(family))
-        alone = {
-            name: made for name, change in _injections(family).items() if (made := change(right_engine)) is not None
-        }
+        arrays[f"{family}/positions"] = places
+        right = Made(config, kind=_kind(family))
+        changed = {name: change(right) for name, change in _injections(family).items()}
+        alone = {name: made for name, made in changed.items() if made is not None}
+        shared = numbers.standard_normal((len(places), _head_dim(config)))
         for case, (mistakes, made) in enumerate(_cases(family, dice, doubles)):
-            precisions = PRECISIONS if len(mistakes) < 2 else (dice.choice(PRECISIONS),)  # noqa: PLR2004 - two at once
-            for precision in precisions:
-                dtype = getattr(torch, precision)
-                queries = torch.from_numpy(numbers.standard_normal((len(places), head_dim))).to(dtype)
+            one = (dice.choice(PRECISIONS),)
+            for precision in PRECISIONS if not mistakes or (len(mistakes) == 1 and not small) else one:
+                drawn = shared if small else numbers.standard_normal(shared.shape)
+                queries = torch.from_numpy(drawn).to(getattr(torch, precision))
                 key = f"{family}/{case}/{precision}"
+                before = f"{family}/{precision}/before" if small else f"{key}/before"
                 try:
                     turned = _Engine(made).turn(queries, places)
-                    right = _Engine(Made(config, kind=_kind(family))).turn(queries, places)
                 except Exception as error:  # noqa: BLE001 - an injection that transformers refuses is no trace
                     print(f"{key} {mistakes}: {type(error).__name__}: {error}")
                     continue
-                same = [
-                    [name] for name, made_alone in alone.items() if _alike(made_alone, made, queries, places, turned)
-                ]
-                off = float((turned.float() - right.float()).abs().max())
-                arrays[f"{key}/before"] = queries.float().numpy()
-                arrays[f"{key}/after"] = turned.float().numpy()
-                entries.append(
-                    {
-                        "key": key,
-                        "family": family,
-                        "mistakes": mistakes,
-                        "precision": precision,
-                        "off": off,
-                        "same": same,
-                    }
+                off = float((turned.float() - _Engine(right).turn(queries, places).float()).abs().max())
+                same = (
+                    []
+                    if len(mistakes) == 1
+                    else [[name] for name, single in alone.items() if _alike(single, made, queries, places, turned)]
                 )
-        arrays[f"{family}/positions"] = places
+                arrays |= {before: _packed(queries), f"{key}/after": _packed(turned)}
+                entry = {"key": key, "family": family, "mistakes": mistakes, "precision": precision}
+                entries.append({**entry, "off": off, "same": same, "before": before})
     about = {"transformers": transformers.__version__, "torch": torch.__version__, "families": FAMILIES}
     about |= {"traces": entries, "kinds": {family: _kind(family) for family in FAMILIES}}
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     np.savez_compressed(into, **arrays)
     print(f"{len(entries)} traces of {len(FAMILIES)} families")
+
+
+def _packed(values: Any) -> np.ndarray:
+    """Keep numbers in their own precision; those in BF16 as the upper half of a float32."""
+    import torch  # noqa: PLC0415 - only this command needs it
+
+    if values.dtype == torch.bfloat16:
+        return (values.float().numpy().view(np.uint32) >> 16).astype(np.uint16)
+    return np.asarray(values.numpy())
+
+
+def unpacked(values: np.ndarray) -> np.ndarray:
+    """Read numbers that were kept in their own precision."""
+    if values.dtype == np.uint16:
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(np.float32)
 
 
 def _alike(alone: Made, both: Made, queries: Any, places: np.ndarray, turned: Any) -> bool:
@@ -533,8 +541,8 @@ def judge(file: Path) -> None:
             kind = about["kinds"][family]
             held = {
                 "positions": arrays[f"{family}/positions"],
-                "before": arrays[f"{entry['key']}/before"],
-                "after": arrays[f"{entry['key']}/after"],
+                "before": unpacked(arrays[entry["before"]]),
+                "after": unpacked(arrays[f"{entry['key']}/after"]),
                 **({} if kind == "all" else {"layer_type": kind}),
             }
             found = ask_judge(rotary, trace_of(held), entry["key"], rope)
@@ -571,11 +579,12 @@ def main() -> None:
     recorder.add_argument("--into", type=Path, required=True, metavar="FILE")
     recorder.add_argument("--seed", type=int, default=0)
     recorder.add_argument("--doubles", type=int, default=12, help="pairs of mistakes for each family")
+    recorder.add_argument("--small", action="store_true", help="few positions, one precision for each mistake")
     judged = commands.add_parser("judge", help="count how often the judge names what was injected")
     judged.add_argument("file", type=Path)
     arguments = parser.parse_args()
     if arguments.command == "record":
-        record(arguments.into, arguments.seed, arguments.doubles)
+        record(arguments.into, arguments.seed, arguments.doubles, small=arguments.small)
     else:
         judge(arguments.file)
 

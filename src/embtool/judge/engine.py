@@ -3,6 +3,7 @@
 Distances are multiples of what the precision of the trace allows: an engine that computed it is nowhere beyond 1.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -81,6 +82,10 @@ class Waves:
     factor: float
 
 
+_frequencies = functools.lru_cache(maxsize=1024)(frequencies)
+"""Two mistakes at once are made of the same settings again and again."""
+
+
 def slack_per_token(inv_freq: Doubles) -> Doubles:
     """How far off an angle may be for each token of the position, in float32, whichever way an engine makes powers."""
     return inv_freq * (STEPS + GROWTH * np.arange(len(inv_freq))) * UNITS["float32"]
@@ -93,7 +98,7 @@ def waves(engine: Engine, trace: Trace) -> Waves:
         ConfigError: its settings give no frequencies.
     """
     settings = engine.settings
-    turning = frequencies(settings, engine.length if engine.length is not None else trace.length)
+    turning = _frequencies(settings, engine.length if engine.length is not None else trace.length)
     inv_freq = np.asarray(turning.inv_freq, np.float64)
     factor = (turning.attention_factor if engine.factor is None else engine.factor) ** engine.power
     places = trace.positions + engine.shift
@@ -171,7 +176,8 @@ def _distance(engine: Engine, trace: Trace) -> Distance:
         multiples.append(found.ravel())
         if part != "after" and made is not None:
             by_pair.append(found.reshape(-1, len(made.inv_freq)).max(axis=0))
-    every = np.nan_to_num(np.concatenate(multiples), nan=math.inf, posinf=math.inf)
+    every = np.concatenate(multiples)
+    every[np.isnan(every)] = math.inf
     worst = float(every.max())
     typical = float(np.sqrt(np.mean(np.minimum(every, 1e9) ** 2)))
     return Distance(worst, typical, float((every > 1).mean()), np.max(by_pair, axis=0) if by_pair else None)

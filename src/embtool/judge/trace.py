@@ -306,7 +306,7 @@ def _from_json(data: bytes, file: str) -> dict[str, Any]:
     if not isinstance(held, dict):
         raise FormatError(f"{file} is no trace: it holds no JSON object")
     for name in ARRAYS:
-        if name in held and not _are_numbers(held[name]):
+        if held.get(name) is not None and not _are_numbers(held[name]):
             raise FormatError(f"{file}: {name} is no list of numbers, nor one of such lists of one length")
     return {name: held.get(name) for name in (*ARRAYS, *WORDS)}
 
