@@ -44,7 +44,7 @@ from embtool.impostors import LONGEST_MAGIC, seems
 from embtool.metric import Metric
 from embtool.params import PARAMS, parse_params
 from embtool.places import is_folder, is_there
-from embtool.positions import Positions, Rope, UnknownPositions, read_positions
+from embtool.positions import Positions, Rope, RopeOverride, UnknownPositions, read_positions
 from embtool.references import Reach, base_reference, expand, find_source, tokenizer_beside
 from embtool.settings import BUNDLED
 from embtool.source import CONFIG_LIMIT, Confirm, Folder, Progress, Source
@@ -614,6 +614,7 @@ class Model:
         vector: "npt.ArrayLike | None" = None,
         inverse: bool = False,
         layout: "Layout | None" = None,
+        override: "RopeOverride | None" = None,
         length: int | None = None,
         precision: "Precision" = "float64",
         exact: bool = False,
@@ -628,6 +629,7 @@ class Model:
             vector: turn these numbers, (width,) or (vectors, width), or "ones".
             inverse: turn back.
             layout: which two channels make a pair, where the family is not known.
+            override: settings that take the place of its own: what if it were stretched?
             length: tokens of the sequence, on which some types depend; by default as many as the positions need.
             precision: the arithmetic: float64 is exact, float32 repeats the rounding of transformers.
             exact: take tokens as typed.
@@ -642,7 +644,7 @@ class Model:
         from embtool.questions.rotation import Manner, rotary_of, vectors_of  # noqa: PLC0415 - as above
 
         vectors = vectors_of(self, tokens, vector, Reading(exact=exact, pool=pool))
-        return ask_rope(rotary_of(self, layout), positions, vectors, Manner(length, precision, inverse))
+        return ask_rope(rotary_of(self, layout, override), positions, vectors, Manner(length, precision, inverse))
 
     def row(
         self, token: str | int, *, table: str = "input", exact: bool = False, pool: str | None = None

@@ -164,7 +164,7 @@ FORMS = {
     "rope compare": Form(
         "A B",
         "Set the rotary positions of two models side by side: each setting, and where their frequencies part.",
-        ("length", "precision"),
+        ("scaling", "theta", "partial", "length", "precision"),
     )
 }
 """Those that are no command of their own, by their names."""
