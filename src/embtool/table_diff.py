@@ -5,7 +5,7 @@ read once, side by side, and only rows whose bytes differ are decoded.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,10 +16,7 @@ from embtool.errors import Unlike
 from embtool.scan import BLOCK_BYTES, Ids, Mask, scan
 from embtool.survey import Opener
 from embtool.table import EmbeddingTable, TableReader
-from embtool.vocabulary import Token, Vocabulary
-
-NOWHERE = -1
-"""The counterpart of a row that has none."""
+from embtool.vocabulary import NOWHERE, TokenMatch, Vocabulary, match_tokens
 
 SPREAD = 1.4826
 """A median absolute deviation times this is a standard deviation, where numbers are normally distributed."""
@@ -57,37 +54,22 @@ def align_by_id(rows_a: int, rows_b: int) -> Alignment:
 
 
 def align_by_token(a: Vocabulary, rows_a: int, b: Vocabulary, rows_b: int) -> Alignment:
-    """Match rows whose tokens stand for the same bytes, whatever their spelling; rows without a token by their ids.
+    """Match rows whose tokens stand for the same bytes, whatever their spelling; rows without a token by their ids."""
+    return align_tokens(match_tokens(a, b), rows_a, rows_b)
 
-    Where several tokens have the same bytes, as `<0x41>` and `A` do, those with the same piece belong together.
-    """
-    of_a = {token.id: token for token in a if token.id < rows_a}
-    of_b = {token.id: token for token in b if token.id < rows_b}
+
+def align_tokens(match: TokenMatch, rows_a: int, rows_b: int) -> Alignment:
+    """Match rows whose tokens are matched; rows without a token by their ids."""
     counterpart = np.full(rows_a, NOWHERE, np.int64)
-    taken: set[int] = set()
-    for key in (lambda token: (token.piece, token.bytes), lambda token: token.bytes):
-        _match(counterpart, taken, of_a, of_b, key)
-    for row in range(min(rows_a, rows_b)):
-        if row not in of_a and row not in of_b:
-            counterpart[row] = row
-    both = [row for row in of_a.keys() & of_b.keys() if of_a[row].bytes != of_b[row].bytes]
-    return _alignment(counterpart, rows_b, np.array(sorted(both), np.int64))
-
-
-def _match(
-    counterpart: Ids, taken: set[int], of_a: dict[int, Token], of_b: dict[int, Token], key: Callable[[Token], object]
-) -> None:
-    """Match the tokens that are still alone and share a key, the smaller ids first."""
-    waiting: dict[object, list[int]] = {}
-    for row in sorted(of_b, reverse=True):
-        if row not in taken:
-            waiting.setdefault(key(of_b[row]), []).append(row)
-    for row in sorted(of_a):
-        if counterpart[row] == NOWHERE:
-            found = waiting.get(key(of_a[row]))
-            if found:
-                counterpart[row] = found.pop()
-                taken.add(int(counterpart[row]))
+    have_rows = (match.ids < rows_a) & (match.counterpart < rows_b)
+    counterpart[match.ids[have_rows]] = match.counterpart[have_rows]
+    shared = min(rows_a, rows_b)
+    padding = np.ones(shared, np.bool_)
+    for ids in (match.ids, match.ids_b):
+        padding[ids[ids < shared]] = False
+    rows = np.flatnonzero(padding)
+    counterpart[rows] = rows
+    return _alignment(counterpart, rows_b, match.reassigned[match.reassigned < shared])
 
 
 def _alignment(counterpart: Ids, rows_b: int, reassigned: Ids) -> Alignment:
