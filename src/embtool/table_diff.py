@@ -5,18 +5,24 @@ read once, side by side, and only rows whose bytes differ are decoded.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from embtool.dtypes import Bytes, Doubles, Floats
+from embtool.dtypes import Bytes, Doubles, DType
 from embtool.errors import Unlike
-from embtool.scan import BLOCK_BYTES, Ids, Mask, scan
+from embtool.pairs import PAIR_KERNELS, Compared, compare_rows, compare_stored, slack_of
+from embtool.scan import BLOCK_BYTES, Ids, Mask, in_parts, scan
 from embtool.survey import Opener
 from embtool.table import EmbeddingTable, TableReader
 from embtool.vocabulary import NOWHERE, TokenMatch, Vocabulary, match_tokens
+
+REPEATED_ROWS = 1024
+"""Rows in hand while they are compared anew."""
 
 SPREAD = 1.4826
 """A median absolute deviation times this is a standard deviation, where numbers are normally distributed."""
@@ -95,6 +101,8 @@ class TableDifference:
         cosine: The cosine of the two.
         broken_a: Whether A's row holds NaN or infinity, where the two differ.
         broken_b: Whether B's does.
+        slack: How far the cosine can be off: 0 where it was computed in float64.
+        share: How far the distances of the other rows can be off, as a share of themselves.
     """
 
     alignment: Alignment
@@ -104,6 +112,8 @@ class TableDifference:
     cosine: Doubles
     broken_a: Mask
     broken_b: Mask
+    slack: Doubles
+    share: float = 0.0
 
     @property
     def changed(self) -> Ids:
@@ -135,6 +145,17 @@ class TableDifference:
         spread = SPREAD * np.median(np.abs(moved - middle)) if len(moved) else 0.0
         return (self.measure(by) - middle) / (spread if spread > 0 else np.nan)
 
+    def near(self, by: Moved, count: int) -> Ids:
+        """List the ids, sorted, that can be among the `count` farthest when every figure is off by its slack."""
+        ids = self.changed
+        score = self.measure(by)[ids]
+        ids, score = ids[np.isfinite(score)], score[np.isfinite(score)]
+        off = self.slack[ids] if by is Moved.COSINE else np.where(self.slack[ids] > 0, score * self.share, 0.0)
+        if not 0 < count < len(ids):
+            return ids[: max(count, 0)]
+        least = np.partition(score - off, -count)[-count]
+        return ids[score + off >= least]
+
     def farthest(self, by: Moved, count: int) -> Ids:
         """List ids of A, the worst first: rows with NaN or infinity, then those that moved farthest; ties by id.
 
@@ -157,10 +178,14 @@ def compare_tables(
     b: EmbeddingTable,
     alignment: Alignment,
     *,
+    exact: Callable[[TableDifference], Ids] = lambda found: found.changed[:0],
     opener: Opener = EmbeddingTable.open,
     block_bytes: int = BLOCK_BYTES,
 ) -> TableDifference:
     """Compare two tables in one pass over both; `opener` opens A, so that somebody can watch.
+
+    Rows of one dtype are compared as they are stored, roughly: `slack` says how far their figures can be off. Those
+    that `exact` names of what was found are then compared anew in float64.
 
     Raises:
         Unlike: their rows are not of one width.
@@ -170,57 +195,80 @@ def compare_tables(
             f"rows of {a.shape[1]:,} numbers ({a.tensor.name}) and of {b.shape[1]:,} ({b.tensor.name}) do not compare",
             hint="compare a model with one that was made from it: their rows are equally long",
         )
-    rows = a.shape[0]
-    same = np.zeros(rows, np.bool_)
-    distance, relative, cosine = (np.full(rows, np.nan) for _ in range(3))
-    broken_a, broken_b = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
-    alike = a.tensor.dtype.name == b.tensor.dtype.name
-
     with opener(a) as reader_a, b.open() as reader_b:
+        pass_over = _Pass(a.tensor.dtype, b.tensor.dtype, reader_b, alignment.counterpart)
+        scan(reader_a, list, pass_over.visit, block_bytes=block_bytes)
+        found = TableDifference(
+            alignment,
+            *(pass_over.same, pass_over.distance, pass_over.relative, pass_over.cosine),
+            *(pass_over.broken_a, pass_over.broken_b),
+            slack=pass_over.slack,
+            share=slack_of(a.shape[1]),
+        )
+        ids = exact(found)
+        for part in in_parts(ids[found.slack[ids] > 0], REPEATED_ROWS):
+            pass_over.compare_exactly(part, _read(reader_a, part), _read(reader_b, alignment.counterpart[part]))
+    return found
 
-        def visit(_: None, first: int, stored: Bytes) -> None:
-            targets = alignment.counterpart[first : first + len(stored)]
-            here = np.flatnonzero(targets != NOWHERE)
-            if not len(here):
+
+class _Pass:
+    """One pass over two tables: the figures of every row of A, filled in block by block, by several threads."""
+
+    def __init__(self, dtype_a: DType, dtype_b: DType, reader_b: TableReader, counterpart: Ids) -> None:
+        self.dtype_a, self.dtype_b, self.reader_b, self.counterpart = dtype_a, dtype_b, reader_b, counterpart
+        rows = len(counterpart)
+        self.distance, self.relative, self.cosine = (np.full(rows, np.nan) for _ in range(3))
+        self.slack = np.zeros(rows)
+        self.same, self.broken_a, self.broken_b = (np.zeros(rows, np.bool_) for _ in range(3))
+
+    def visit(self, held: list[Bytes], first: int, stored: Bytes) -> None:
+        """Compare a block of A's rows with their counterparts; a thread reads those into the one buffer it `held`."""
+        targets = self.counterpart[first : first + len(stored)]
+        here = np.flatnonzero(targets != NOWHERE)
+        if not len(here):
+            return
+        if not held:
+            held.append(np.empty_like(stored, shape=(len(stored), self.reader_b.row_bytes)))
+        ids = here + first
+        ours = stored if len(here) == len(stored) else stored[here]
+        theirs = _read(self.reader_b, targets[here], held[0][: len(here)])
+        if self.dtype_a.name != self.dtype_b.name:
+            self.compare_exactly(ids, ours, theirs)
+            return
+        if self.dtype_a.name in PAIR_KERNELS:
+            figures, holds = compare_stored(self.dtype_a, ours, theirs)
+            self._put(ids, figures)
+            if holds.all():
                 return
-            ours, theirs = stored[here], _read(reader_b, targets[here])
-            ids = here + first
-            if alike:
-                equal = (ours == theirs).all(axis=1)
-                same[ids[equal]] = True
-                distance[ids[equal]] = relative[ids[equal]] = 0.0
-                cosine[ids[equal]] = 1.0
-                ids, ours, theirs = ids[~equal], ours[~equal], theirs[~equal]
-            if len(ids):
-                left, right = a.tensor.dtype.to_float32(ours), b.tensor.dtype.to_float32(theirs)
-                same[ids] = ((left == right) | (np.isnan(left) & np.isnan(right))).all(axis=1)
-                broken_a[ids], broken_b[ids] = (~np.isfinite(side).all(axis=1) for side in (left, right))
-                distance[ids], relative[ids], cosine[ids] = _apart(left, right)
+            ids, ours, theirs = ids[~holds], ours[~holds], theirs[~holds]
+        equal = (_words(ours) == _words(theirs)).all(axis=1)
+        self.same[ids[equal]] = True
+        self.distance[ids[equal]] = self.relative[ids[equal]] = self.slack[ids[equal]] = 0.0
+        self.cosine[ids[equal]] = 1.0
+        if not equal.all():
+            self.compare_exactly(ids[~equal], ours[~equal], theirs[~equal])
 
-        scan(reader_a, lambda: None, visit, block_bytes=block_bytes)
-    return TableDifference(alignment, same, distance, relative, cosine, broken_a, broken_b)
+    def compare_exactly(self, ids: Ids, ours: Bytes, theirs: Bytes) -> None:
+        """Compare rows in float64."""
+        left, right = self.dtype_a.to_float32(ours), self.dtype_b.to_float32(theirs)
+        self.same[ids] = ((left == right) | (np.isnan(left) & np.isnan(right))).all(axis=1)
+        self.broken_a[ids], self.broken_b[ids] = (~np.isfinite(side).all(axis=1) for side in (left, right))
+        self._put(ids, compare_rows(left, right))
 
-
-def _apart(left: Floats, right: Floats) -> tuple[Doubles, Doubles, Doubles]:
-    """Compute distance, relative distance and cosine of rows, (n, width)."""
-
-    def dots(one: Floats | Doubles, other: Floats | Doubles) -> Doubles:
-        found: Doubles = np.einsum("ij,ij->i", one, other, dtype=np.float64)
-        return found
-
-    with np.errstate(all="ignore"):  # rows that are zero, or not finite
-        away = left.astype(np.float64) - right  # in float32 two finite rows can be infinitely far apart
-        distance = np.sqrt(dots(away, away))
-        length, other = np.sqrt(dots(left, left)), np.sqrt(dots(right, right))
-        distance = np.where(np.isfinite(distance), distance, np.nan)
-        relative = np.where(length > 0, distance / length, np.nan)
-        cosine = np.where(length * other > 0, dots(left, right) / (length * other), np.nan)
-    return distance, relative, np.clip(cosine, -1.0, 1.0)
+    def _put(self, ids: Ids, figures: Compared) -> None:
+        self.distance[ids], self.relative[ids] = figures.distance, figures.relative
+        self.cosine[ids], self.slack[ids] = 1.0 - figures.error, figures.slack
 
 
-def _read(reader: TableReader, ids: Ids) -> Bytes:
-    """Read rows by id, neighbours together: uint8 (n, row_bytes)."""
-    rows = np.empty((len(ids), reader.row_bytes), np.uint8)
+def _words(rows: Bytes) -> NDArray[Any]:
+    """Show rows, uint8 (n, row_bytes), as words as long as they are made of, which are compared faster."""
+    word = next(size for size in (8, 4, 2, 1) if rows.shape[1] % size == 0)
+    return np.ascontiguousarray(rows).view(f"u{word}")
+
+
+def _read(reader: TableReader, ids: Ids, rows: Bytes | None = None) -> Bytes:
+    """Read rows by id, neighbours together: uint8 (n, row_bytes), into `rows` if they are given."""
+    rows = np.empty((len(ids), reader.row_bytes), np.uint8) if rows is None else rows
     for start, stop in _runs(ids):
         reader.read(int(ids[start]), rows[start:stop])
     return rows

@@ -1,4 +1,4 @@
-"""`embtool diff`: which rows moved between two models."""
+"""`embtool diff`: which tokens two models share, and which of their rows moved."""
 
 from typing import Annotated
 
@@ -7,7 +7,8 @@ import typer
 from embtool.cli import completion
 from embtool.cli.explanations import About, explain_diff
 from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, TableName, Top, find_table
-from embtool.questions.diff import Matching, ask_diff
+from embtool.questions.diff import Both, DiffAnswer, Matching, ask_diff, ask_vocabularies
+from embtool.questions.diff_vocabulary import VocabularyAnswer
 from embtool.table_diff import Moved
 
 FOUND = 1
@@ -28,23 +29,33 @@ def run(
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="End with status 1 if there is any difference, as git does.")
     ] = False,
+    vocab: Annotated[
+        bool,
+        typer.Option("--vocab", help="Compare the vocabularies alone: no weights are read, and none need be there."),
+    ] = False,
     table: TableName = "input",
     model: ModelOptions,
     output: OutputOptions,
     explain: ExplainOptions,
 ) -> None:
-    """Compare the tables of two models, row by row: a base and its fine-tune, or an original and a quantised copy.
+    """Compare two models: their vocabularies, then their tables row by row.
 
-    Rows are matched by their tokens. First what is the same, changed, only here, only there, and which ids have another
-    token; then the worst rows: those that hold NaN or infinity, then those that moved farthest, and how far that is
-    beyond the median of all that changed, in robust standard deviations (sd). -k limits each kind.
+    Tokens are matched by their bytes, whatever their spelling and their ids, and rows by their tokens. First how the
+    vocabularies stand to each other; then, where the rows are of one width, which are the same, changed, only here,
+    only there; then the worst rows: those that hold NaN or infinity, then those that moved farthest, and how far that
+    is beyond the median of all that changed, in robust standard deviations (sd). -k limits each kind; of vocabularies,
+    TSV, CSV and JSON Lines have every pair of tokens.
     """
     first, second = model.two(typed, "embtool diff A B")
-    ours, theirs = find_table(first, table), find_table(second, table)
-    found = ask_diff(ours, theirs, k=top, by=by, rank=rank)
+    if vocab:
+        found: DiffAnswer | VocabularyAnswer = ask_vocabularies(first, second, k=top)
+    else:
+        both = Both(first, second, find_table(first, table), find_table(second, table))
+        found = ask_diff(both, k=top, by=by, rank=rank)
     output.emit(found)
     if explain.explain:
-        one, other = (About(each, model.reached, asked.table) for each, asked in ((first, ours), (second, theirs)))
+        tables = (None, None) if vocab else (both.ours.table, both.theirs.table)
+        one, other = (About(each, model.reached, asked) for each, asked in zip((first, second), tables, strict=True))
         explain_diff(one, other, found).show(output.format)
-    if exit_code and found.comparison.differs:
+    if exit_code and found.differs:
         raise typer.Exit(FOUND)

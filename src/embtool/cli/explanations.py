@@ -19,6 +19,7 @@ from embtool.model import Model
 from embtool.positions import Rope
 from embtool.questions.calc import CalcAnswer
 from embtool.questions.diff import DiffAnswer
+from embtool.questions.diff_vocabulary import VocabularyAnswer
 from embtool.questions.map import MapAnswer
 from embtool.questions.similarity import SimilarityAnswer
 from embtool.sequence import InputSequence
@@ -343,8 +344,10 @@ def explain_norms(about: About) -> Explanation:
     return Explanation(computed, formula, follow, "neighbours without the mean that all rows have in common")
 
 
-def explain_diff(ours: About, theirs: About, found: DiffAnswer) -> Explanation:
+def explain_diff(ours: About, theirs: About, found: DiffAnswer | VocabularyAnswer) -> Explanation:
     """Explain `embtool diff`."""
+    if isinstance(found, VocabularyAnswer):
+        return _explain_vocabularies(ours, theirs)
     computed = (
         f"Rows of the same {found.by} were read from both tables and compared as numbers, in float64, whatever dtype "
         "each is stored in. Those that hold NaN or infinity come first, then those that moved farthest."
@@ -359,6 +362,16 @@ def explain_diff(ours: About, theirs: About, found: DiffAnswer) -> Explanation:
         return Explanation(computed, formula, both, "what else differs: shapes, dtypes, positions")
     follow = theirs.command("neighbors", f"id:{farthest}")
     return Explanation(computed, formula, follow, "where the row that moved farthest stands now")
+
+
+def _explain_vocabularies(ours: About, theirs: About) -> Explanation:
+    computed = (
+        "Every token was turned into the bytes that it stands for, and each of A matched with one of B that has the "
+        "same: under the same id if there is one, else under another. No weights were read."
+    )
+    formula = "shared = (same + moved) / tokens, of each vocabulary;  moved: the same bytes under another id"
+    follow = ("check", ours.model.name, "--draft-for", theirs.model.name, *ours.reached)
+    return Explanation(computed, formula, follow, "whether the first can draft for the second")
 
 
 def explain_tokens(model: Model, reached: Sequence[str], first: int | None) -> Explanation:
