@@ -256,7 +256,7 @@ def test_refusals(tmp_path: Path, run: Program) -> None:
     answer = run("diff", "bare/", "small/", "--json").ok()
     assert answer.document["by"] == "id"
     assert any("matched by id" in line for line in answer.of("note"))
-    run("diff", "small/", "mini").refused(2, "rows of 16 numbers", "and of 128", "do not compare")
+    run("diff", "bare/", "mini").refused(2, "rows of 16 numbers", "and of 128", "do not compare")
     run("diff", "small/").refused(2, "name two models")
     run("diff", "small/", "only-config/").refused(3, "only-config")
 
@@ -273,7 +273,7 @@ def _unchanged(nothing: Any) -> Any:
     zeros = np.zeros(2)
     same = np.ones(2, np.bool_)
     return TableDifference(
-        Alignment(np.arange(2), nothing, nothing, nothing), same, zeros, zeros, zeros + 1, ~same, ~same
+        Alignment(np.arange(2), nothing, nothing, nothing), same, zeros, zeros, zeros + 1, ~same, ~same, zeros
     )
 
 

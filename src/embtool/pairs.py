@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embtool.dtypes import Bytes, Doubles, DType, Floats
 from embtool.scan import ROUNDING, Mask
 
-PAIR_KERNELS = {"BF16": "bf16", "F16": "f16", "F32": "f32"}
+PAIR_KERNELS = {"BF16": "bf16", "F16": "f16"}
 """NumKong's names of the dtypes whose rows are compared as they are stored."""
 
 LEAST, MOST = 2.0**-100, 2.0**100
@@ -26,13 +27,13 @@ class Compared:
     Attributes:
         distance: The Euclidean distance of the two.
         relative: The distance by the length of the first.
-        error: 1 - the cosine of the two.
-        slack: How far `error` can be off; distances are off by the share `slack_of` of themselves where it is not 0.
+        cosine: The cosine of the two.
+        slack: How far the cosine can be off; distances are off by the share `slack_of` of themselves where it is not 0.
     """
 
     distance: Doubles
     relative: Doubles
-    error: Doubles
+    cosine: Doubles
     slack: Doubles
 
 
@@ -41,40 +42,52 @@ def slack_of(width: int) -> float:
     return width * ROUNDING
 
 
-def compare_stored(dtype: DType, left: Bytes, right: Bytes) -> tuple[Compared, Mask]:
-    """Compare rows of one of `PAIR_KERNELS` as they are stored, uint8 (n, row_bytes) each, roughly.
+class PairSums:
+    """What kernels add up over pairs of rows of one of `PAIR_KERNELS`; filled in block by block, by several threads.
 
-    Returns:
-        The figures, and which of them hold: not those of rows that are equal, or not finite, or of a size at which
-        float32 cannot tell; these must be looked at.
+    Attributes:
+        away: The squared distance of each pair: float64 (rows,), NaN where none was added.
     """
-    import numkong  # noqa: PLC0415 - a command that compares nothing does not load it
 
-    width = left.shape[1] // dtype.bytes
-    share = slack_of(width)
+    def __init__(self, dtype: DType, width: int, rows: int) -> None:
+        self.away = np.full(rows, np.nan)
+        self._first, self._second = np.zeros(rows), np.zeros(rows)
+        self._kernel, self._width = PAIR_KERNELS[dtype.name], width
 
-    def view(rows: Bytes) -> Any:
-        return numkong.from_pointer(rows.ctypes.data, (len(rows), width), PAIR_KERNELS[dtype.name], owner=rows)
+    def add(self, at: int, left: Bytes, right: Bytes) -> None:
+        """Add pairs as they are stored, uint8 (n, row_bytes) each, at their places from `at` on."""
+        import numkong  # noqa: PLC0415 - a command that compares nothing does not load it
 
-    def computed(found: Any) -> Doubles:
-        return np.asarray(found, np.float64).reshape(-1)
+        def view(held: NDArray[Any], shape: tuple[int, ...], kind: str) -> Any:
+            return numkong.from_pointer(held.ctypes.data, shape, kind, owner=held)
 
-    ours, theirs = view(left), view(right)
-    away = computed(numkong.sqeuclidean(ours, theirs))
-    if not away.any():  # all are equal, or nearly: lengths would be for nothing
-        return Compared(away, away, away, away), np.zeros(len(left), np.bool_)
-    first, second = computed(numkong.dot(ours, ours)), computed(numkong.dot(theirs, theirs))
-    with np.errstate(all="ignore"):  # what does not hold is told
-        holds = np.ones(len(left), np.bool_)
-        for found in (away, first, second):
-            holds &= (found > LEAST) & (found < MOST)
-        lengths, others = np.sqrt(first), np.sqrt(second)
-        apart, longest, both = np.abs(lengths - others), np.maximum(lengths, others), 2 * lengths * others
-        # the law of cosines: 1 - cosine without the difference of two numbers that are nearly one
-        error = np.maximum(away - np.square(apart), 0.0) / both
-        off = share * (away + longest * (2 * apart + share * longest))
-        distance = np.sqrt(away)
-        return Compared(distance, distance / lengths, error, off / both + share * error), holds
+        places = slice(at, at + len(left))
+        ours, theirs = (view(rows, (len(rows), self._width), self._kernel) for rows in (left, right))
+        away, first, second = (
+            view(sums[places], (len(left),), "f64") for sums in (self.away, self._first, self._second)
+        )
+        numkong.sqeuclidean(ours, theirs, out=away)
+        if self.away[places].any():  # of rows that are equal nobody asks the lengths
+            numkong.dot(ours, ours, out=first)
+            numkong.dot(theirs, theirs, out=second)
+
+    def figures(self) -> tuple[Compared, Mask]:
+        """Turn the sums into rough figures, and tell which hold.
+
+        Those of rows that are equal, or not finite, or of a size at which float32 cannot tell, do not.
+        """
+        share = slack_of(self._width)
+        with np.errstate(all="ignore"):  # what does not hold is told
+            holds = np.ones(len(self.away), np.bool_)
+            for found in (self.away, self._first, self._second):
+                holds &= (found > LEAST) & (found < MOST)
+            lengths, others = np.sqrt(self._first), np.sqrt(self._second)
+            apart, longest, both = np.abs(lengths - others), np.maximum(lengths, others), 2 * lengths * others
+            # the law of cosines: 1 - cosine without the difference of two numbers that are nearly one
+            error = np.maximum(self.away - np.square(apart), 0.0) / both
+            off = share * (self.away + longest * (2 * apart + share * longest))
+            distance = np.sqrt(self.away)
+            return Compared(distance, distance / lengths, 1.0 - error, off / both + share * error), holds
 
 
 def compare_rows(left: Floats, right: Floats) -> Compared:
@@ -91,4 +104,4 @@ def compare_rows(left: Floats, right: Floats) -> Compared:
         distance = np.where(np.isfinite(distance), distance, np.nan)
         relative = np.where(length > 0, distance / length, np.nan)
         cosine = np.where(length * other > 0, dots(left, right) / (length * other), np.nan)
-    return Compared(distance, relative, 1.0 - np.clip(cosine, -1.0, 1.0), np.zeros(len(left)))
+    return Compared(distance, relative, np.clip(cosine, -1.0, 1.0), np.zeros(len(left)))

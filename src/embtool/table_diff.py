@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embtool.dtypes import Bytes, Doubles, DType
+from embtool.dtypes import Bytes, Doubles
 from embtool.errors import Unlike
-from embtool.pairs import PAIR_KERNELS, Compared, compare_rows, compare_stored, slack_of
-from embtool.scan import BLOCK_BYTES, Ids, Mask, in_parts, scan
+from embtool.pairs import PAIR_KERNELS, Compared, PairSums, compare_rows, slack_of
+from embtool.scan import Ids, Mask, in_parts, scan
 from embtool.survey import Opener
 from embtool.table import EmbeddingTable, TableReader
 from embtool.vocabulary import NOWHERE, TokenMatch, Vocabulary, match_tokens
+
+COMPARED_BYTES = 2 << 20
+"""Bytes of A's rows that a thread compares at a time: few calls, and with B's they are still in a cache."""
 
 REPEATED_ROWS = 1024
 """Rows in hand while they are compared anew."""
@@ -180,7 +183,7 @@ def compare_tables(
     *,
     exact: Callable[[TableDifference], Ids] = lambda found: found.changed[:0],
     opener: Opener = EmbeddingTable.open,
-    block_bytes: int = BLOCK_BYTES,
+    block_bytes: int = COMPARED_BYTES,
 ) -> TableDifference:
     """Compare two tables in one pass over both; `opener` opens A, so that somebody can watch.
 
@@ -196,8 +199,9 @@ def compare_tables(
             hint="compare a model with one that was made from it: their rows are equally long",
         )
     with opener(a) as reader_a, b.open() as reader_b:
-        pass_over = _Pass(a.tensor.dtype, b.tensor.dtype, reader_b, alignment.counterpart)
+        pass_over = _Pass(a, b, reader_a, reader_b, alignment.counterpart)
         scan(reader_a, list, pass_over.visit, block_bytes=block_bytes)
+        pass_over.finish()
         found = TableDifference(
             alignment,
             *(pass_over.same, pass_over.distance, pass_over.relative, pass_over.cosine),
@@ -206,58 +210,75 @@ def compare_tables(
             share=slack_of(a.shape[1]),
         )
         ids = exact(found)
-        for part in in_parts(ids[found.slack[ids] > 0], REPEATED_ROWS):
-            pass_over.compare_exactly(part, _read(reader_a, part), _read(reader_b, alignment.counterpart[part]))
+        pass_over.compare_again(ids[found.slack[ids] > 0])
     return found
 
 
 class _Pass:
     """One pass over two tables: the figures of every row of A, filled in block by block, by several threads."""
 
-    def __init__(self, dtype_a: DType, dtype_b: DType, reader_b: TableReader, counterpart: Ids) -> None:
-        self.dtype_a, self.dtype_b, self.reader_b, self.counterpart = dtype_a, dtype_b, reader_b, counterpart
+    def __init__(
+        self, a: EmbeddingTable, b: EmbeddingTable, reader_a: TableReader, reader_b: TableReader, counterpart: Ids
+    ) -> None:
+        self.dtype_a, self.dtype_b, self.counterpart = a.tensor.dtype, b.tensor.dtype, counterpart
+        self.reader_a, self.reader_b = reader_a, reader_b
         rows = len(counterpart)
         self.distance, self.relative, self.cosine = (np.full(rows, np.nan) for _ in range(3))
         self.slack = np.zeros(rows)
         self.same, self.broken_a, self.broken_b = (np.zeros(rows, np.bool_) for _ in range(3))
+        self.is_alike = self.dtype_a.name == self.dtype_b.name
+        by_kernel = self.is_alike and self.dtype_a.name in PAIR_KERNELS
+        self.sums = PairSums(self.dtype_a, a.shape[1], rows) if by_kernel else None
 
     def visit(self, held: list[Bytes], first: int, stored: Bytes) -> None:
         """Compare a block of A's rows with their counterparts; a thread reads those into the one buffer it `held`."""
         targets = self.counterpart[first : first + len(stored)]
         here = np.flatnonzero(targets != NOWHERE)
-        if not len(here):
-            return
         if not held:
-            held.append(np.empty_like(stored, shape=(len(stored), self.reader_b.row_bytes)))
-        ids = here + first
-        ours = stored if len(here) == len(stored) else stored[here]
+            held.append(np.empty((len(stored), self.reader_b.row_bytes), np.uint8))
         theirs = _read(self.reader_b, targets[here], held[0][: len(here)])
-        if self.dtype_a.name != self.dtype_b.name:
-            self.compare_exactly(ids, ours, theirs)
-            return
-        if self.dtype_a.name in PAIR_KERNELS:
-            figures, holds = compare_stored(self.dtype_a, ours, theirs)
-            self._put(ids, figures)
-            if holds.all():
+        ours = stored if len(here) == len(stored) else stored[here]
+        ids = here + first
+        if self.sums is not None:
+            for start, stop in _runs(ids):
+                self.sums.add(int(ids[start]), ours[start:stop], theirs[start:stop])
+            left = self.sums.away[ids] == 0
+            if not left.any():
                 return
-            ids, ours, theirs = ids[~holds], ours[~holds], theirs[~holds]
-        equal = (_words(ours) == _words(theirs)).all(axis=1)
-        self.same[ids[equal]] = True
-        self.distance[ids[equal]] = self.relative[ids[equal]] = self.slack[ids[equal]] = 0.0
-        self.cosine[ids[equal]] = 1.0
-        if not equal.all():
-            self.compare_exactly(ids[~equal], ours[~equal], theirs[~equal])
+            ids, ours, theirs = ids[left], ours[left], theirs[left]
+        if self.is_alike:
+            equal = (_words(ours) == _words(theirs)).all(axis=1)
+            self.same[ids[equal]] = True
+            self.distance[ids[equal]] = self.relative[ids[equal]] = 0.0
+            self.cosine[ids[equal]] = 1.0
+            ids, ours, theirs = ids[~equal], ours[~equal], theirs[~equal]
+        if len(ids):
+            self._compare(ids, ours, theirs)
 
-    def compare_exactly(self, ids: Ids, ours: Bytes, theirs: Bytes) -> None:
+    def finish(self) -> None:
+        """Take over what the kernels found; where that does not hold, read the rows again."""
+        if self.sums is None:
+            return
+        figures, holds = self.sums.figures()
+        self._put(np.flatnonzero(holds), figures, holds)
+        lost = ~holds & ~self.same & (self.counterpart != NOWHERE)
+        self.compare_again(np.flatnonzero(lost & (self.sums.away != 0)))
+
+    def compare_again(self, ids: Ids) -> None:
+        """Read rows once more, and compare them in float64."""
+        for part in in_parts(ids, REPEATED_ROWS):
+            self._compare(part, _read(self.reader_a, part), _read(self.reader_b, self.counterpart[part]))
+
+    def _compare(self, ids: Ids, ours: Bytes, theirs: Bytes) -> None:
         """Compare rows in float64."""
         left, right = self.dtype_a.to_float32(ours), self.dtype_b.to_float32(theirs)
         self.same[ids] = ((left == right) | (np.isnan(left) & np.isnan(right))).all(axis=1)
         self.broken_a[ids], self.broken_b[ids] = (~np.isfinite(side).all(axis=1) for side in (left, right))
-        self._put(ids, compare_rows(left, right))
+        self._put(ids, compare_rows(left, right), slice(None))
 
-    def _put(self, ids: Ids, figures: Compared) -> None:
-        self.distance[ids], self.relative[ids] = figures.distance, figures.relative
-        self.cosine[ids], self.slack[ids] = 1.0 - figures.error, figures.slack
+    def _put(self, ids: Ids, figures: Compared, which: Mask | slice) -> None:
+        self.distance[ids], self.relative[ids] = figures.distance[which], figures.relative[which]
+        self.cosine[ids], self.slack[ids] = figures.cosine[which], figures.slack[which]
 
 
 def _words(rows: Bytes) -> NDArray[Any]:
