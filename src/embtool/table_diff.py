@@ -181,6 +181,7 @@ def compare_tables(
     b: EmbeddingTable,
     alignment: Alignment,
     *,
+    roughly: bool = True,
     exact: Callable[[TableDifference], Ids] = lambda found: found.changed[:0],
     opener: Opener = EmbeddingTable.open,
     block_bytes: int = COMPARED_BYTES,
@@ -188,7 +189,7 @@ def compare_tables(
     """Compare two tables in one pass over both; `opener` opens A, so that somebody can watch.
 
     Rows of one dtype are compared as they are stored, roughly: `slack` says how far their figures can be off. Those
-    that `exact` names of what was found are then compared anew in float64.
+    that `exact` names of what was found are then compared anew in float64; without `roughly` all are at once.
 
     Raises:
         Unlike: their rows are not of one width.
@@ -199,7 +200,7 @@ def compare_tables(
             hint="compare a model with one that was made from it: their rows are equally long",
         )
     with opener(a) as reader_a, b.open() as reader_b:
-        pass_over = _Pass(a, b, reader_a, reader_b, alignment.counterpart)
+        pass_over = _Pass(a, b, reader_a, reader_b, alignment.counterpart, roughly=roughly)
         scan(reader_a, list, pass_over.visit, block_bytes=block_bytes)
         pass_over.finish()
         found = TableDifference(
@@ -218,7 +219,14 @@ class _Pass:
     """One pass over two tables: the figures of every row of A, filled in block by block, by several threads."""
 
     def __init__(
-        self, a: EmbeddingTable, b: EmbeddingTable, reader_a: TableReader, reader_b: TableReader, counterpart: Ids
+        self,
+        a: EmbeddingTable,
+        b: EmbeddingTable,
+        reader_a: TableReader,
+        reader_b: TableReader,
+        counterpart: Ids,
+        *,
+        roughly: bool,
     ) -> None:
         self.dtype_a, self.dtype_b, self.counterpart = a.tensor.dtype, b.tensor.dtype, counterpart
         self.reader_a, self.reader_b = reader_a, reader_b
@@ -227,7 +235,7 @@ class _Pass:
         self.slack = np.zeros(rows)
         self.same, self.broken_a, self.broken_b = (np.zeros(rows, np.bool_) for _ in range(3))
         self.is_alike = self.dtype_a.name == self.dtype_b.name
-        by_kernel = self.is_alike and self.dtype_a.name in PAIR_KERNELS
+        by_kernel = roughly and self.is_alike and self.dtype_a.name in PAIR_KERNELS
         self.sums = PairSums(self.dtype_a, a.shape[1], rows) if by_kernel else None
 
     def visit(self, held: list[Bytes], first: int, stored: Bytes) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,27 +11,21 @@ from embtool.answers import Block, Listing, column, context, identity, python, r
 from embtool.answers.text import count, fixed, plural, ranges, spelled, visible
 from embtool.arguments import check_count, checked
 from embtool.errors import InvalidArgument
+from embtool.questions.diff_both import Both, Matching
+from embtool.questions.diff_copy import SAMPLE, CopyAnswer, ask_copy
 from embtool.questions.diff_vocabulary import (
     VocabularyAnswer,
-    VocabularyComparison,
     VocabularySummary,
     answer_vocabularies,
     compare_vocabularies,
 )
 from embtool.scan import Ids
-from embtool.table_diff import Alignment, Moved, TableDifference, align_by_id, align_tokens, compare_tables
+from embtool.table_diff import Moved, TableDifference, compare_tables
 from embtool.token_table import TokenTable
 from embtool.vocabulary import Token
 
 if TYPE_CHECKING:
     from embtool.model import Model
-
-
-class Matching(StrEnum):
-    """What makes two rows counterparts."""
-
-    TOKEN = "token"  # noqa: S105 - a token of a vocabulary
-    ID = "id"
 
 
 class Status(StrEnum):
@@ -204,7 +197,10 @@ def diff(
     rank: str = "relative",
     table: str = "input",
     vocab: bool = False,
-) -> DiffAnswer | VocabularyAnswer:
+    neighbors: int | None = None,
+    max_error: float | None = None,
+    sample: int = SAMPLE,
+) -> DiffAnswer | VocabularyAnswer | CopyAnswer:
     """Compare the vocabularies of two models, then their tables row by row.
 
     Args:
@@ -215,10 +211,13 @@ def diff(
         rank: how far a row moved is measured by: `relative` to its length, `distance`, or `cosine`.
         table: the role of the table.
         vocab: compare the vocabularies alone, of models with or without weights.
+        neighbors: judge B as a copy of A: of how many nearest rows of each row it is told which the copy kept.
+        max_error: judge B as a copy of A: the most that 1 - cosine of any row to its original may be.
+        sample: how many rows' neighbours are compared, the same ones every time.
 
     Returns:
-        A `DiffAnswer`, or a `VocabularyAnswer` where only the vocabularies are compared: their rows are then not of one
-        width, or were not to be read.
+        A `DiffAnswer`; a `VocabularyAnswer` where only the vocabularies are compared, because `vocab` says so or the
+        rows are not of one width; a `CopyAnswer` with `neighbors` or `max_error`.
 
     Raises:
         Unlike: their rows are not of one width, and nothing names them.
@@ -232,38 +231,9 @@ def diff(
     if vocab:
         return ask_vocabularies(a, b, k=k)
     both = Both(a, b, a.token_table(table), b.token_table(table))
+    if neighbors is not None or max_error is not None:
+        return ask_copy(both, k=k, by=Matching(by), neighbors=neighbors, max_error=max_error, sample=sample)
     return ask_diff(both, k=k, by=Matching(by), rank=Moved(rank))
-
-
-@dataclass(frozen=True)
-class Both:
-    """Two models, and the table of each that is compared."""
-
-    a: "Model"
-    b: "Model"
-    ours: TokenTable
-    theirs: TokenTable
-
-    @cached_property
-    def words(self) -> VocabularyComparison | None:
-        """Their vocabularies, held against each other; None where the rows of one are not named by tokens."""
-        if not self.ours.vocabulary or not self.theirs.vocabulary:
-            return None
-        return compare_vocabularies(self.a, self.b, rows=(self.ours.table.shape[0], self.theirs.table.shape[0]))
-
-    @property
-    def widths(self) -> tuple[int, int]:
-        """How many numbers the rows of each have."""
-        return self.ours.table.shape[1], self.theirs.table.shape[1]
-
-    def align(self, by: Matching) -> tuple[Alignment, Matching, tuple[str, ...]]:
-        """Match their rows: by token where tokens name them; say by what, and why if not as asked."""
-        rows = self.ours.table.shape[0], self.theirs.table.shape[0]
-        if by is Matching.TOKEN and self.words is not None:
-            return align_tokens(self.words.match, *rows), by, ()
-        without = self.theirs if self.ours.vocabulary else self.ours
-        note = f"nothing names the rows of {without.model}'s {without.role} table: they are matched by id"
-        return align_by_id(*rows), Matching.ID, (note,) if by is Matching.TOKEN else ()
 
 
 def ask_vocabularies(a: "Model", b: "Model", *, k: int = 10) -> VocabularyAnswer:
