@@ -1,4 +1,4 @@
-"""Is a quantised or merged copy of a table good enough? Each row's cosine to its original, and the neighbours it kept."""
+"""Is a quantised or merged copy of a table good enough? Each row's cosine to its original, the neighbours it kept."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,9 +29,6 @@ SEED = 7
 
 MOST_ERROR = 2.0
 """1 - the cosine of two opposite rows."""
-
-NO_COSINE = "none"
-"""What a reader sees of the error of a row that has no cosine: it is beyond every line."""
 
 
 def _error(held: float) -> str:
@@ -90,7 +87,8 @@ class CategoryErrors:
 class CopyCounts:
     """How many rows there are of each kind.
 
-    `missing` are rows of A that B has not, `unmeasured` those without a cosine, since the copy is zero or not finite.
+    `missing` are rows of A that B has not, `unmeasured` those without a cosine, where one of the two
+    is zero or not finite and the other not the same.
     """
 
     compared: int
@@ -182,11 +180,13 @@ class CopyAnswer(Listing[CopiedRow]):
         lines = ["  error is 1 - cosine of the copy and the original"]
         if errors.max is not None:
             lines.append(
-                f"  errors: {errors.mean:.3g} on average, {errors.median:.3g} in the median, {errors.p99:.3g} at 99 % of "
-                f"the rows, {errors.max:.3g} at most"
+                f"  errors: {errors.mean:.3g} on average, {errors.median:.3g} in the median, {errors.p99:.3g} at 99 % "
+                f"of the rows, {errors.max:.3g} at most"
             )
         if found.unmeasured:
-            lines.append(f"  without a cosine, since the copy is zero or not finite: {plural(found.unmeasured, 'row')}")
+            lines.append(
+                f"  without a cosine, as one of the two is zero or not finite: {plural(found.unmeasured, 'row')}"
+            )
         if found.missing:
             lines.append(f"  not in the copy: {plural(found.missing, 'row')}")
         if self.kept is not None and self.kept.mean is not None and self.kept.least is not None:
@@ -222,8 +222,8 @@ def ask_copy(
         k: how many of the worst rows a document lists.
         by: what makes two rows counterparts.
         neighbors: of how many nearest rows it is told which the copy kept; None does not look.
-        max_error: the most that 1 - cosine of any row may be. A row that the copy lacks, or whose copy is zero or not
-            finite while the original is not the same, is beyond every line.
+        max_error: the most that 1 - cosine of any row may be. A row that the copy lacks, or that has no cosine
+            since one of the two is zero or not finite and the other not the same, is beyond every line.
         sample: how many rows' neighbours are compared, the same ones every time; those of the worst rows are as well.
 
     Raises:
