@@ -34,6 +34,14 @@ def run(
             help="The model it was made from: rows, ids and positions must be kept.",
         ),
     ] = None,
+    draft_for: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            autocompletion=completion.models,
+            help="Does it fit this model as its draft for speculative decoding? Looks at that alone.",
+        ),
+    ] = None,
     select: Annotated[
         Names,
         typer.Option(
@@ -79,8 +87,9 @@ def run(
         output.emit(list_rules())
         return
     before = None if base is None else model.open_named(base)
+    target = None if draft_for is None else model.open_named(draft_for)
     opened = model.open(named)
-    report = ask_check(opened, base=before, deep=deep, select=_split(select), ignore=_split(ignore))
+    report = ask_check(opened, base=before, draft_for=target, deep=deep, select=_split(select), ignore=_split(ignore))
     output.emit(report)
     if sarif is not None:
         with whole(sarif) as file:

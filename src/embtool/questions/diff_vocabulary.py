@@ -321,23 +321,11 @@ def _special_pairs(ours: SmallFiles, theirs: SmallFiles, match: TokenMatch) -> t
     same = set(match.same.tolist())
     found = []
     for name in NAMES:
-        ids_a, ids_b = named_ids(ours, name), named_ids(theirs, name)
+        ids_a, ids_b = ours.named_ids(name), theirs.named_ids(name)
         if ids_a or ids_b:
             is_same = (ids_a == ids_b and same.issuperset(ids_a)) if ids_a and ids_b else None
             found.append(SpecialPair(name, ids_a, ids_b, _texts(ours, ids_a), _texts(theirs, ids_b), is_same))
     return tuple(found)
-
-
-def named_ids(small: SmallFiles, name: str) -> tuple[int, ...]:
-    """Return the ids that any file names as a kind of special token, or else those of the texts that it names."""
-    ids = set[int]().union(*small.ids_of(f"{name}_token_id").values())
-    words = small.vocabulary
-    if not ids and words is not None:
-        texts = {each.text for each in small.special_texts if each.kind == f"{name}_token"}
-        ids = {words.find_piece(text).id for text in texts if words.has_piece(text)}
-        if not ids and name == "unk" and words.unknown is not None:
-            ids = {words.unknown}
-    return tuple(sorted(ids))
 
 
 def _texts(small: SmallFiles, ids: tuple[int, ...]) -> tuple[str | None, ...]:
