@@ -32,7 +32,8 @@ from embtool.answers.terminal import shown
 from embtool.errors import Unlike
 from embtool.model import open_model
 from embtool.questions.diff import Difference
-from embtool.table_diff import NOWHERE, Alignment, Moved, align_by_id, align_by_token, compare_tables
+from embtool.table_diff import Alignment, Moved, align_by_id, align_by_token, compare_tables
+from embtool.vocabulary import NOWHERE
 
 INPUT = "model.embed_tokens.weight"
 ROWS = len(texts()) + PADDING

@@ -58,7 +58,7 @@ class PairSums:
         """Add pairs as they are stored, uint8 (n, row_bytes) each, at their places from `at` on."""
         import numkong  # noqa: PLC0415 - a command that compares nothing does not load it
 
-        def view(held: NDArray[Any], shape: tuple[int, ...], kind: str) -> Any:
+        def view(held: NDArray[Any], shape: tuple[int, ...], kind: Any) -> Any:
             return numkong.from_pointer(held.ctypes.data, shape, kind, owner=held)
 
         places = slice(at, at + len(left))

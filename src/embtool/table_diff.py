@@ -157,7 +157,8 @@ class TableDifference:
         if not 0 < count < len(ids):
             return ids[: max(count, 0)]
         least = np.partition(score - off, -count)[-count]
-        return ids[score + off >= least]
+        near: Ids = ids[score + off >= least]
+        return near
 
     def farthest(self, by: Moved, count: int) -> Ids:
         """List ids of A, the worst first: rows with NaN or infinity, then those that moved farthest; ties by id.

@@ -34,17 +34,20 @@ class TokenMatch:
     @cached_property
     def same(self) -> Ids:
         """Ids that are the same token in both."""
-        return self.ids[self.counterpart == self.ids]
+        found: Ids = self.ids[self.counterpart == self.ids]
+        return found
 
     @cached_property
     def moved(self) -> Ids:
         """Ids of A whose token has another id in B."""
-        return self.ids[(self.counterpart != self.ids) & (self.counterpart != NOWHERE)]
+        found: Ids = self.ids[(self.counterpart != self.ids) & (self.counterpart != NOWHERE)]
+        return found
 
     @cached_property
     def only_a(self) -> Ids:
         """Ids of tokens that B lacks."""
-        return self.ids[self.counterpart == NOWHERE]
+        found: Ids = self.ids[self.counterpart == NOWHERE]
+        return found
 
     @cached_property
     def only_b(self) -> Ids:

@@ -34,8 +34,8 @@ ENGINES: Mapping[str, tuple[str, ...]] = {
     "token-level intersection": ("draft-intersection",),
     "EAGLE": ("draft-head",),
 }
-"""By which rules a draft fits each engine, or each way of drafting. Where vocab_size differs, transformers asks for both
-tokenizers and drafts by the tokens that both have."""
+"""By which rules a draft fits each engine, or each way of drafting. Where vocab_size differs, transformers asks for
+both tokenizers and drafts by the tokens that both have."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ def _map_into(head: DraftHead, predicts: int | None, size: int) -> Iterator[Foun
     twice = np.setdiff1d(np.arange(len(targets)), first)
     if len(beyond) or len(twice):
         is_list = len(offsets) > 0 and (np.diff(offsets) > 0).all() and offsets[0] >= 0 and offsets[-1] < size
-        hint = "; it seems to hold the target's ids themselves, not the distance to them" if is_list else ""
+        hint = IDS_THEMSELVES if is_list else ""
         what = f"{plural(len(beyond), 'id')} beyond its {size:,} tokens" if len(beyond) else ""
         same = f"{plural(len(twice), 'id')} where another leads already" if len(twice) else ""
         wrong = " and ".join(filter(None, [what, same]))
@@ -278,9 +278,12 @@ def _map_into(head: DraftHead, predicts: int | None, size: int) -> Iterator[Foun
         return
     unlike = np.setxor1d(np.flatnonzero(marked), targets)
     if len(unlike) and not len(beyond):
-        message = f"{head.t2d.name} and {name} disagree about {plural(len(unlike), 'token')} of the target"
+        hint = IDS_THEMSELVES if np.array_equal(np.flatnonzero(marked), np.sort(offsets)) else ""
+        message = f"{name} and {head.t2d.name} disagree about {plural(len(unlike), 'token')} of the target{hint}"
         yield Found(message, unlike.tolist(), file=head.t2d.shard, tensor=head.t2d.name)
 
+
+IDS_THEMSELVES = "; d2t seems to hold the target's ids themselves, not the distance to them"
 
 DRAFT_RULES = tuple(name for name, each in RULES.items() if "target" in each.needs)
 """The rules that hold a draft against its target."""
