@@ -1,4 +1,4 @@
-"""`check --draft-for`: llama.cpp's rule written once more, maps of EAGLE heads, folders as the gguf library reads them."""
+"""`check --draft-for`: llama.cpp's rule written once more, EAGLE heads, folders as the gguf library reads them."""
 
 from __future__ import annotations
 
