@@ -79,6 +79,9 @@ def run(
 
     Headers and small files are read; with --deep the tables too. The exit status is 1 if a rule found something at or
     above --level, 0 if not. `embtool check --rules` lists the rules, --explain tells of one why it matters.
+
+    With --draft-for: does it fit another model as its draft, by the rules of llama.cpp, vLLM, SGLang and transformers,
+    by the tokens that both have, or by an EAGLE head's map? Only the rules about that are looked at.
     """
     if explain is not None:
         output.emit(explain_rule(explain))
