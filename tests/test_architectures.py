@@ -37,6 +37,9 @@ APART = {
 """Types on which embtool and what was seen are known to differ, and why."""
 
 
+NAMELESS = re.compile(r"relative|\.w\.weight|query_\d+|reference_points|pe_k|original0|conv")
+"""Looked up too, but told under other names or not at all: biases of single blocks, anchors of detectors, convolutions."""
+
 TOLD = [
     entry
     for entry in ORACLE

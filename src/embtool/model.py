@@ -428,18 +428,27 @@ class Model:
         self,
         base: "Model | None" = None,
         *,
+        draft_for: "Model | None" = None,
         deep: bool = False,
         select: "Sequence[str]" = (),
         ignore: "Sequence[str]" = (),
     ) -> "CheckAnswer":
         """Check that its table is healthy and fits its tokenizer and config; see `embtool.questions.check`.
 
+        Args:
+            base: the model it was made from.
+            draft_for: the model that it is to draft for in speculative decoding: only that is looked at.
+            deep: read the tables too.
+            select: the rules to look at.
+            ignore: rules to leave out.
+
         Raises:
             InvalidArgument: there is no such rule.
+            NoVocabulary: whether a draft fits cannot be told.
         """
         from embtool.questions.check import ask_check  # noqa: PLC0415 - as above
 
-        return ask_check(self, base=base, deep=deep, select=select, ignore=ignore)
+        return ask_check(self, base=base, draft_for=draft_for, deep=deep, select=select, ignore=ignore)
 
     def compare_inputs(self, text: str, other: str, *, start: int = 0, special: bool = False) -> "InputComparison":
         """Set what the first block reads of two texts side by side: the same tokens at other positions.

@@ -16,7 +16,11 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "embtool.questions.check:RulesAnswer",
         "embtool.questions.check:RuleAnswer",
     ),
-    "diff": ("embtool.questions.diff:DiffAnswer",),
+    "diff": (
+        "embtool.questions.diff:DiffAnswer",
+        "embtool.questions.diff_vocabulary:VocabularyAnswer",
+        "embtool.questions.diff_copy:CopyAnswer",
+    ),
     "info": ("embtool.questions.info:InfoAnswer",),
     "input": ("embtool.questions.input:InputAnswer", "embtool.questions.input:InputComparison"),
     "learn": ("embtool.lesson.script:StepsAnswer", "embtool.lesson.script:ScriptAnswer"),

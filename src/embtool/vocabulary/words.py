@@ -15,6 +15,7 @@ from embtool.counts import plain_number
 from embtool.errors import EmbtoolError, FormatError, NoVocabulary, UnknownToken
 from embtool.vocabulary.entries import Entries, MemoryEntries
 from embtool.vocabulary.index import DamagedIndexError
+from embtool.vocabulary.spelling import Spelling
 
 Answer = TypeVar("Answer")
 
@@ -135,6 +136,26 @@ class Vocabulary:
     def pieces(self) -> list[tuple[int, str]]:
         """List every id with its piece, in the order of ids: ten times as quick as all tokens with their texts."""
         return self._ask(lambda entries: list(entries.items()))
+
+    def entries(self) -> Iterator[tuple[int, str, bytes]]:
+        """Yield every id with its piece and its bytes, in the order of ids."""
+        added, spelling = self._entries.added, self._entries.traits.spelling
+        for identity, piece in self.pieces():
+            if identity in added:
+                content = added[identity].content
+                yield identity, content, content.encode("utf-8", "surrogatepass")
+            else:
+                yield identity, piece, spelling.to_bytes(piece)
+
+    @property
+    def spelled_by(self) -> tuple[Any, Any]:
+        """What decides how it writes bytes as pieces: the decoder and the pre-tokenizer, as in tokenizer.json."""
+        return self._entries.traits.decoder, self._entries.traits.pre_tokenizer
+
+    @property
+    def spelling(self) -> Spelling:
+        """How it writes bytes as pieces."""
+        return self._entries.traits.spelling
 
     @property
     def added(self) -> int:
