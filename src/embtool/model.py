@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from embtool.questions.similarity import SimilarityAnswer
     from embtool.questions.tokens import TokensAnswer
     from embtool.questions.undertrained import UndertrainedAnswer
+    from embtool.questions.usage import UsageAnswer
     from embtool.questions.vocab import Search, VocabAnswer
     from embtool.rope import Layout, Precision
 
@@ -377,6 +378,36 @@ class Model:
         from embtool.questions.input import compare_inputs  # noqa: PLC0415 - as above
 
         return compare_inputs(self, text, other, start=start, special=special)
+
+    def count(
+        self,
+        *files: str | Path,
+        texts: "Iterable[str]" = (),
+        lines: bool = False,
+        search: "Search | None" = None,
+        k: int | None = None,
+    ) -> "UsageAnswer":
+        """Count how often a corpus uses each row, zeros included; see `embtool.questions.usage`.
+
+        Args:
+            files: each is one text, split as a whole, of any size.
+            texts: more texts.
+            lines: each line of a file is a text of its own, without its end.
+            search: only rows that match.
+            k: only so many, the most used.
+
+        Raises:
+            NoVocabulary: the model has no tokenizer.
+            NoSuchFile: a file is not there.
+            FormatError: there is nothing to count, or a file is no text.
+        """
+        from embtool.questions.usage import ask_usage  # noqa: PLC0415 - as above
+
+        try:
+            table = self.input_table
+        except EmbtoolError:  # a tokenizer alone has something to count, too
+            table = None
+        return ask_usage(self.name, self.vocabulary, table, files, texts=texts, lines=lines, search=search, k=k)
 
     def export(
         self,
