@@ -202,9 +202,8 @@ def test_what_cannot_be_counted_is_refused_by_name(run: Program, tmp_path: Path)
     run("vocab", "--count", tmp_path / "a.txt", "--counts").refused(2, "--count")
     run("vocab", "--lines").refused(2, "--count")
     run("vocab", "a", "b").refused(2, "one PATTERN")
-    assert (
-        run("vocab", "--count", tmp_path / "a.txt", tmp_path / "empty.txt").ok().of("note")[-1] == "empty.txt is empty"
-    )
+    told = run("vocab", "--count", tmp_path / "a.txt", tmp_path / "empty.txt").ok().of("note")
+    assert "empty.txt is empty" in told[-1]
 
 
 def test_a_pipe_with_a_name_is_read(run: Program, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from embtool.questions.rope_compare import compare_rope
     from embtool.questions.vocab import Search
     from embtool.table import EmbeddingTable
+    from embtool.vector_files import read_vectors
     from embtool.vocabulary import Token, Vocabulary
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "diff",
     "nearest",
     "open_model",
+    "read_vectors",
 ]
 
 _HOMES = {
@@ -53,6 +55,7 @@ _HOMES = {
     "diff": "embtool.questions.diff",
     "nearest": "embtool.neighbors",
     "open_model": "embtool.model",
+    "read_vectors": "embtool.vector_files",
 }
 """Where each public name lives; it is imported when first used, so that `embtool --version` does not load numpy."""
 

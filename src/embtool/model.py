@@ -36,6 +36,7 @@ from embtool.errors import (
     TableNotFound,
     told_of,
 )
+from embtool.final_norm import FinalNorm, find_final_norm
 from embtool.formats import (
     OPENERS,
     PICKLES,
@@ -282,6 +283,17 @@ class Model:
         """
         return self.tables.find("output")
 
+    @cached_property
+    def final_norm(self) -> FinalNorm:
+        """The norm between its last block and its output table; `final_norm.apply(vectors)` gives float64.
+
+        Raises:
+            ConfigError: it is not known what the norm of such a model does.
+            TableNotFound: the norm is not among its weights.
+        """
+        with told_of(self.name):
+            return find_final_norm(self.checkpoint, self.config, self.name)
+
     def open_table(self, table: EmbeddingTable) -> AbstractContextManager[TableReader]:
         """Open a table for a pass, as `EmbeddingTable.open`; who was to be told how far it is will be."""
         return table.open(self._progress)
@@ -488,13 +500,17 @@ class Model:
         *,
         table: str = "input",
         against: str | None = None,
-        metric: Metric = "cosine",
+        metric: Metric | None = None,
         center: bool = False,
+        through_norm: bool = False,
         filters: "Filters | None" = None,
         exact: bool = False,
         pool: str | None = None,
     ) -> "NeighborsAnswer":
         """Rank the rows nearest to a token's row or to a vector, exactly; see `embtool.questions.neighbors`.
+
+        With `through_norm` the vector passes the model's final norm, and the output table is ranked by the dot product,
+        unless `against` and `metric` say otherwise: the raw logit lens. Else the metric is the cosine.
 
         Raises:
             UnknownToken: it is no token, or several without `pool`.
@@ -502,11 +518,12 @@ class Model:
         """
         from embtool.questions.neighbors import ask_neighbors, open_ranking  # noqa: PLC0415 - as above
 
+        through = self.final_norm if through_norm else None
         asked = self.token_table(table)
-        ranked = asked if against is None else self.token_table(against)
+        ranked = self.token_table(against or "output") if against or through else asked
         reading = Reading(exact=exact, pool=pool)
         with open_ranking(
-            asked, ranked, k=k, metric=metric, center=center, reading=reading, filters=filters
+            asked, ranked, k=k, metric=metric, center=center, reading=reading, filters=filters, through=through
         ) as ranking:
             return ask_neighbors(ranking, query)
 
