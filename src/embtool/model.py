@@ -527,14 +527,16 @@ class Model:
         ) as ranking:
             return ask_neighbors(ranking, query)
 
-    def norms(self, *, k: int = 10, spectrum: bool = True, table: str = "input") -> "NormsAnswer":
-        """Describe a table in numbers; see `embtool.questions.norms`.
+    def norms(
+        self, *, k: int = 10, spectrum: bool = True, table: str = "input", search: "Search | None" = None
+    ) -> "NormsAnswer":
+        """Describe a table in numbers, and its shortest and longest rows that match; see `embtool.questions.norms`.
 
         `norms().statistics.norms` holds the length of every row: float64 (rows,).
         """
         from embtool.questions.norms import ask_norms  # noqa: PLC0415 - as above
 
-        return ask_norms(self.token_table(table), k=k, spectrum=spectrum)
+        return ask_norms(self.token_table(table), k=k, spectrum=spectrum, search=search)
 
     def rope_relative(
         self,
@@ -689,7 +691,7 @@ class Model:
         *,
         indicator: str | None = None,
         reference: "Sequence[str]" = ("auto",),
-        percent: float = 2.0,
+        percent: float | None = None,
         normal: bool = True,
         padding: bool = False,
         table: str = "input",

@@ -23,7 +23,7 @@ from embtool.model import open_model
 from embtool.places import is_there
 from embtool.source import SMALL_FILE_LIMIT
 from embtool.table import EmbeddingTable
-from embtool.vectors import NamedVector, parse_vectors
+from embtool.vectors import NamedVector, parse_vectors, rows_shape
 from embtool.vocabulary import parse_ids
 
 ROWS_OF = re.compile(r"(?P<file>.+?\.(?:safetensors(?:\.index\.json)?|gguf))(?::(?P<tensor>[^#]+))?(?:#(?P<rows>.+))?")
@@ -31,6 +31,9 @@ ROWS_OF = re.compile(r"(?P<file>.+?\.(?:safetensors(?:\.index\.json)?|gguf))(?::
 
 MOST_ROWS = 10_000
 """Rows taken as vectors from one tensor: a query each, and a typing error must not exhaust the memory."""
+
+MOST_NAMES = 8
+"""Tensors named where the one asked for is not there."""
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 
@@ -105,9 +108,11 @@ def _rows_of_tensor(file: str, name: str | None, rows: str | None) -> list[Named
                 f"{file} has {len(names):,} tensors: which one?",
                 hint=f"{file}:TENSOR#ROWS, such as {file}:{names[0] if names else 'x'}#0..3",
             )
+        if name is not None and name not in names:
+            held = ", ".join(sorted(names)[:MOST_NAMES]) + (", …" if len(names) > MOST_NAMES else "")
+            raise TableNotFound(f"{file} has no tensor {name}", hint=f"its tensors: {held or 'none'}")
         tensor = model.checkpoint.tensor(names[0] if name is None else name)
-        if len(tensor.shape) == 1:
-            tensor = replace(tensor, shape=(1, *tensor.shape))
+        tensor = replace(tensor, shape=rows_shape(tensor.shape))
         table = EmbeddingTable("tensor", tensor, model.checkpoint)
         asked = _asked(rows, table.shape[0], file)
         vectors = table.rows(asked).astype(np.float64)

@@ -59,6 +59,19 @@ def parse_vectors(data: bytes, *, file: str, unescape: Callable[[str], str] = st
     return vectors
 
 
+def rows_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of an array as rows: one vector is one row, and a batch of one is what is in it.
+
+    >>> rows_shape((4,)), rows_shape((2, 4)), rows_shape((1, 2, 4)), rows_shape((3, 2, 4))
+    ((1, 4), (2, 4), (2, 4), (3, 2, 4))
+    """
+    if len(shape) == 1:
+        return (1, *shape)
+    while len(shape) > 2 and shape[0] == 1:  # noqa: PLR2004 - rows and width
+        shape = shape[1:]
+    return shape
+
+
 def _from_npy(data: bytes, file: str) -> list[NamedVector]:
     """Parse an npy file of one vector or of rows; an array of objects would be a pickle and is refused."""
     stream = io.BytesIO(data)
@@ -71,9 +84,10 @@ def _from_npy(data: bytes, file: str) -> list[NamedVector]:
         raise FormatError(f"{file} is not a readable npy file: {_cut(str(error))}") from error
     if dtype.hasobject:
         raise FormatError(f"{file} is an npy file with a pickle inside: embtool never loads a pickle, only numbers")
-    if dtype.kind in "fiu" and len(shape) in (1, 2) and 0 in shape:
+    shape = rows_shape(shape)
+    if dtype.kind in "fiu" and len(shape) == 2 and 0 in shape:  # noqa: PLR2004 - rows and width
         raise FormatError(f"{file} holds no vector: its shape is {_cut(str(shape))}")
-    if dtype.kind not in "fiu" or len(shape) not in (1, 2) or min(shape) < 0:
+    if dtype.kind not in "fiu" or len(shape) != 2 or min(shape) < 0:  # noqa: PLR2004 - as above
         raise FormatError(f"{file} holds {_cut(str(dtype))} of shape {_cut(str(shape))}, not vectors of numbers")
     count, start = math.prod(shape), stream.tell()
     if count * dtype.itemsize > len(data) - start:

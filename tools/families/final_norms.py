@@ -134,22 +134,24 @@ def recorded(kind: str) -> tuple[str, Any]:
     return kind, found or failure
 
 
+def default(kind: str, found: dict[str, Any]) -> dict[str, float]:
+    """Return the epsilon of the class, where the file does not say it."""
+    parts = [part for part, key in epsilons(tiny.whole(kind)) if key == found.get("eps_key")]
+    return {"default": getattr(parts[0], found["eps_key"])} if parts else {}
+
+
 def main() -> int:
-    """Write the recording."""
+    """Write the recording: of the types named, the others stay; of all, where none is named."""
     kinds = sys.argv[1:] or sorted(transformers.CONFIG_MAPPING)
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), quiet) as pool:
         seen = dict(pool.map(recorded, kinds))
     for kind, found in seen.items():
         if isinstance(found, str):
             print(f"{kind}: {found}", flush=True)
-    known = {kind: found for kind, found in seen.items() if not isinstance(found, str)}
+    known = json.loads(RECORDING.read_text())["types"] if sys.argv[1:] and RECORDING.exists() else {}
+    known |= {kind: {**found, **default(kind, found)} for kind, found in seen.items() if not isinstance(found, str)}
     lines = ",\n".join(f" {json.dumps(kind)}: {json.dumps(found)}" for kind, found in sorted(known.items()))
-    if not sys.argv[1:]:
-        RECORDING.write_text(
-            f'{{\n"transformers": {json.dumps(transformers.__version__)},\n"types": {{\n{lines}\n}}\n}}\n'
-        )
-    else:
-        print(lines)
+    RECORDING.write_text(f'{{\n"transformers": {json.dumps(transformers.__version__)},\n"types": {{\n{lines}\n}}\n}}\n')
     return 0
 
 
