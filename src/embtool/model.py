@@ -429,9 +429,12 @@ class Model:
         tokens: "Sequence[str]" = (),
         filters: "Filters | None" = None,
         sample: int | None = None,
+        neighbors: int | None = None,
         table: str = "input",
     ) -> "ExportAnswer":
         """Write a table for other tools; see `embtool.questions.export`. A file that is there is replaced.
+
+        With `neighbors`, Parquet holds so many nearest rows of each row, in the column that embedding-atlas reads.
 
         Raises:
             InvalidArgument: there is no such format, or no row is left.
@@ -442,7 +445,7 @@ class Model:
         asked, place = self.token_table(table), Path(path)
         kind = choose_format(format, place)
         ids = choose_rows(asked, kind, tokens=tokens, filters=filters, sample=sample)
-        return write_export(asked, ids, kind, place)
+        return write_export(asked, ids, kind, place, neighbors=neighbors)
 
     def info(self) -> "InfoAnswer":
         """Put together what is known of the model, from config.json and headers; see `embtool.questions.info`.
