@@ -147,8 +147,9 @@ class NormsAnswer(Card):
     duplicates: Duplicates = value("rows that are the same bit by bit")
     shortest: tuple[RowNorm, ...] = value("the shortest rows, the shortest first")
     longest: tuple[RowNorm, ...] = value("the longest rows, the longest first")
-    statistics: TableStatistics = python()
+    statistics: TableStatistics = python(travels=False)
     named: dict[int, Token | None] = python()
+    histogram: tuple[tuple[str, str], ...] = python()
 
     def title(self) -> str:
         """Return which table it is."""
@@ -156,7 +157,7 @@ class NormsAnswer(Card):
 
     def sections(self) -> Sequence[Section]:
         """Return the lengths, the extremes, what rows have in common, and odd rows."""
-        histogram = [Section("histogram", _histogram(self.statistics.norms))] if self.norm is not None else []
+        histogram = [Section("histogram", self.histogram)] if self.norm is not None else []
         return [
             Section("norms", self._length_lines()),
             Section("in common", self._common_lines()),
@@ -258,6 +259,7 @@ def ask_norms(asked: TokenTable, *, k: int = 10, spectrum: bool = True) -> Norms
         longest=ends(longest),
         statistics=found,
         named=tokens,
+        histogram=_histogram(found.norms),
     )
 
 
@@ -291,16 +293,18 @@ def _first(ids: Any) -> Some:
     return Some(len(ids), tuple(int(row) for row in ids[:LISTED]))
 
 
-def _histogram(norms: Doubles) -> list[tuple[str, str]]:
-    """Draw how many rows have which length, a bar a line."""
+def _histogram(norms: Doubles) -> tuple[tuple[str, str], ...]:
+    """Draw how many rows have which length, a bar a line; nothing where no row is finite."""
     finite = norms[np.isfinite(norms)]
+    if not len(finite):
+        return ()
     least, greatest = float(finite.min()), float(finite.max())
     if greatest - least <= BINS * np.spacing(greatest):  # equal but for rounding: there is nothing to divide
-        return [(fixed(least), f"{count(len(finite))} {bar(1, BAR)}")]
+        return ((fixed(least), f"{count(len(finite))} {bar(1, BAR)}"),)
     heights, edges = np.histogram(finite, BINS)
     most = int(heights.max())
     digits = len(count(most))
-    return [
+    return tuple(
         (f"{edge:.4f}", f"{count(int(height)):>{digits}} {bar(int(height) / most, BAR)}".rstrip())
         for height, edge in zip(heights, edges[:-1], strict=True)
-    ]
+    )
