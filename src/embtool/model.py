@@ -6,11 +6,10 @@ model without one part still answers what the others can.
 """
 
 import functools
-import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from html import escape
 from importlib.resources import files
@@ -29,7 +28,6 @@ from embtool.errors import (
     EmbtoolError,
     FileNotInModel,
     FormatError,
-    LocalFailure,
     MissingExtra,
     ModelNotFound,
     NoVocabulary,
@@ -46,10 +44,12 @@ from embtool.formats import (
     whole_tables,
 )
 from embtool.formats.folders import hint_of_folders
+from embtool.hub.limit import Limit
 from embtool.impostors import LONGEST_MAGIC, seems
 from embtool.metric import Metric
+from embtool.opening import Opening, Reach
 from embtool.params import PARAMS, parse_params
-from embtool.places import is_folder, is_there
+from embtool.places import expand, is_folder, is_there, is_there_or_elsewhere
 from embtool.positions import Positions, Rope, UnknownPositions, read_positions
 from embtool.settings import BUNDLED
 from embtool.source import CONFIG_LIMIT, Below, Confirm, Folder, Progress, Source, check_file_name
@@ -116,8 +116,10 @@ class Model:
         *,
         progress: Progress | None = None,
         words: Callable[[], Vocabulary] | None = None,
+        opening: Opening | None = None,
     ) -> None:
         self.source = source
+        self._opening = opening
         self._file = file
         self._words = words
         self._progress = progress
@@ -133,6 +135,12 @@ class Model:
         close = getattr(self.source, "close", None)
         if close is not None:
             close()
+
+    def __reduce__(self) -> tuple[Callable[[Opening], "Model"], tuple[Opening]]:
+        """Return how it is opened again where a pickle of it arrives: see `embtool.opening`."""
+        if self._opening is None:
+            raise TypeError(f"{self!r} was not opened by open_model: it cannot be opened again elsewhere")
+        return _reopen, (self._opening.of(self.source),)
 
     def __repr__(self) -> str:
         return f"<model {self.name!r}>"
@@ -733,6 +741,7 @@ def open_model(
     progress: Progress | None = None,
     confirm: Confirm | None = None,
     plan_only: bool = False,
+    limit: Limit | None = None,
 ) -> Model:
     """Open a model by the name a user gives it; of a local model nothing is read yet, and nothing of it is ever run.
 
@@ -747,16 +756,24 @@ def open_model(
         progress: told how far a long fetch is.
         confirm: asked before more than `max_bytes` are fetched.
         plan_only: read small files and headers, but do not fetch rows and tables; `source.plan` says what would be.
+        limit: what requests to the hub wait for, shared with others: an `embtool.hub.limit.RequestLimit`, or its like.
 
     Raises:
         BadReference: it cannot be the name of a model, or the revision not that of a revision.
         ModelNotFound: there is no such file or folder. Whether there is a repository is seen when it is first read.
         UnsupportedFormat: the file named is of a kind that embtool does not read.
     """
-    reach = Reach(revision, offline, token, max_bytes, progress, confirm, plan_only)
+    reach = Reach(revision, offline, token, max_bytes, progress, confirm, plan_only, limit)
     words = None if tokenizer is None else functools.partial(_vocabulary_of, tokenizer, replace(reach, revision=None))
     source, file = _find(reference, reach)
-    return Model(source, file, progress=progress, words=words)
+    return Model(source, file, progress=progress, words=words, opening=Opening(reference, tokenizer, reach))
+
+
+def _reopen(opening: Opening) -> Model:
+    """Open a model again, where a pickle of it has arrived."""
+    model = open_model(opening.reference, tokenizer=opening.tokenizer, **vars(opening.reach))
+    opening.settle(model.source)
+    return model
 
 
 def is_model(path: Path) -> bool:
@@ -769,19 +786,6 @@ def is_model(path: Path) -> bool:
     return any(name in (CONFIG, "tokenizer.json") or name.endswith(tuple(OPENERS)) for name in names)
 
 
-@dataclass(frozen=True)
-class Reach:
-    """How a model is reached, where it is not on this machine; `open_model` says what each is."""
-
-    revision: str | None = None
-    offline: bool = False
-    token: str | None = None
-    max_bytes: int | None = None
-    progress: Progress | None = None
-    confirm: Confirm | None = None
-    plan_only: bool = False
-
-
 def _find(reference: str | Path, reach: Reach) -> tuple[Source, str | None]:
     """Find where a model is, and which file of that it is, if it is one."""
     text = str(reference)
@@ -790,10 +794,14 @@ def _find(reference: str | Path, reach: Reach) -> tuple[Source, str | None]:
     if text == BUNDLED and not isinstance(reference, Path):
         return Folder(bundled_folder(), BUNDLED), None
     is_hub = text.startswith("hf://") and not isinstance(reference, Path)
-    if "#" in text and not isinstance(reference, Path) and (is_hub or not _is_there(_expand(text), is_path=False)):
+    if (
+        "#" in text
+        and not isinstance(reference, Path)
+        and (is_hub or not is_there_or_elsewhere(expand(text), is_path=False))
+    ):
         return _find_below(text, reach), None
     is_path = isinstance(reference, Path) or (not is_hub and (PATH_LIKE.search(text) or text.endswith(FILE_LIKE)))
-    if not is_hub and _is_there(path := _expand(text), is_path=bool(is_path)):
+    if not is_hub and is_there_or_elsewhere(path := expand(text), is_path=bool(is_path)):
         if is_folder(path):
             return Folder(path, text), None
         source: Source = Folder(path.parent, text, named=path.name)
@@ -830,7 +838,7 @@ def _find_below(text: str, reach: Reach) -> Source:
 
 def _vocabulary_of(reference: str | Path, reach: Reach) -> Vocabulary:
     """Read the tokenizer that is named beside a model: a file of one, or that of a folder or of another model."""
-    path = _expand(str(reference))
+    path = expand(str(reference))
     if is_there(path) and not is_folder(path) and not path.name.endswith(tuple(OPENERS)):
         return read_vocabulary_file(Folder(path.parent, str(reference), named=path.name), path.name)
     source, file = _find(reference, reach)
@@ -840,21 +848,3 @@ def _vocabulary_of(reference: str | Path, reach: Reach) -> Vocabulary:
 def bundled_folder() -> Path:
     """Return where the bundled model is."""
     return Path(str(files("embtool") / "bundled" / BUNDLED))
-
-
-def _expand(text: str) -> Path:
-    """Replace a leading `~`; that of a user who does not exist stays, and no such file is found."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        return Path(text)
-
-
-def _is_there(path: Path, *, is_path: bool) -> bool:
-    """Tell whether something is at a place; in a working folder that is closed, a name that can be a hub's is one."""
-    try:
-        return is_there(path)
-    except LocalFailure:
-        if is_path or os.access(os.curdir, os.X_OK):
-            raise
-        return False

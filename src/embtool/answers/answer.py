@@ -81,6 +81,10 @@ class Answer:
         """
         raise InvalidArgument(f"{type(self).__name__} has many records, and none that sums it up: see to_records")
 
+    def outcome(self) -> dict[str, Any]:
+        """Return what is wrong with it in the fields of an error's record: nothing, unless a part cannot be read."""
+        return {"error": None, "hint": None, "status": 0}
+
     def to_arrow(self, *, summary: bool = False) -> Any:
         """Return its flat records as a `pyarrow.Table`, or with `summary` the one of `to_record`.
 

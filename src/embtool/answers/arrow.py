@@ -9,17 +9,18 @@ which version they were made.
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import IO, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from embtool import __version__
-from embtool.answers.answer import Answer, Card, Listing, record_type
+from embtool.answers.answer import Answer, Card, Failure, Listing, record_type
 from embtool.answers.fields import TOKEN_KEYS, inlined, specs
 from embtool.errors import InvalidArgument, MissingExtra
 
@@ -41,6 +42,9 @@ class ArrowColumn:
     type: str
     meaning: str = ""
 
+
+GROUP_ROWS = 1000
+"""Rows of a Parquet file that are held until they are written together."""
 
 FAILURES = (
     ArrowColumn("error", "string", "why there is no answer, or which part of it is missing; null where all is there"),
@@ -90,7 +94,7 @@ def _at(kind: Any, key: str, path: str) -> ArrowColumn:
     meaning = ""
     for step in path.split("."):
         (kind,) = _members(kind)
-        if dataclasses.is_dataclass(kind):
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             meaning = dict(specs(kind))[step].meaning or meaning
             kind = get_type_hints(kind)[step]
         else:
@@ -166,6 +170,29 @@ def to_arrow(answer: Answer, *, summary: bool = False) -> Any:
     """
     schema = schema_of(type(answer), summary=summary)
     return table_of([answer.to_record()] if summary else answer.to_records(), schema)
+
+
+def outcomes(answer: Answer | Failure, *, summary: bool = False) -> list[dict[str, Any]]:
+    """Return the flat records of an answer among many, each with what is wrong with it, or the one of an error."""
+    if isinstance(answer, Failure):
+        return [answer.to_record()]
+    wrong = answer.outcome()
+    return [{**record, **wrong} for record in ([answer.to_record()] if summary else answer.to_records())]
+
+
+def write_parquet(records: Iterable[Mapping[str, Any]], schema: Any, file: IO[bytes]) -> None:
+    """Write flat records into a Parquet file as they come, a group of rows at a time.
+
+    Raises:
+        MissingExtra: pyarrow is not installed.
+    """
+    need_pyarrow()
+    import pyarrow.parquet as pq  # noqa: PLC0415 - as above
+
+    waiting = iter(records)
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        while group := list(itertools.islice(waiting, GROUP_ROWS)):
+            writer.write_table(table_of(group, schema))
 
 
 def fitted(held: Any, kind: Any) -> Any:

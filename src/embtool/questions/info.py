@@ -216,9 +216,16 @@ class InfoAnswer(Card):
         """Return its name."""
         return self.model
 
+    def outcome(self) -> dict[str, Any]:
+        """Return which parts cannot be read, in the fields of an error's record."""
+        error = "; ".join(f"{part.part}: {part.message}" for part in self.broken or ())
+        hint = "; ".join(dict.fromkeys(part.hint for part in self.broken or () if part.hint))
+        return {"error": error or None, "hint": hint or None, "status": self.status}
+
     def to_record(self) -> dict[str, Any]:
         """Return the line of TSV and CSV: the input table, or the output table where there is no other."""
-        return plain(InfoRecord(**self._record()))
+        found: dict[str, Any] = plain(InfoRecord(**self._record()))
+        return found
 
     def _record(self) -> dict[str, Any]:
         by_role = {table.role: table for table in reversed(self.tables)}

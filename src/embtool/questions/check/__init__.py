@@ -91,9 +91,18 @@ class CheckAnswer(Listing[Finding]):
 
     def to_record(self) -> dict[str, Any]:
         """Return how the model stands as one flat record."""
-        counts = [len([found for found in self.findings if found.severity is each]) for each in reversed(ORDER)]
-        rules = tuple(dict.fromkeys(found.rule for found in self.findings))
-        summary = CheckSummary(self.model, self.verdict, *counts, rules, self.looked, self.skipped, self.deep)
+        severities = [found.severity for found in self.findings]
+        summary = CheckSummary(
+            model=self.model,
+            verdict=self.verdict,
+            errors=severities.count(Severity.ERROR),
+            warnings=severities.count(Severity.WARNING),
+            infos=severities.count(Severity.INFO),
+            rules=tuple(dict.fromkeys(found.rule for found in self.findings)),
+            looked=self.looked,
+            skipped=self.skipped,
+            deep=self.deep,
+        )
         found: dict[str, Any] = plain(summary)
         return found
 
