@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from embtool.answers import Answer
     from embtool.errors import EmbtoolError
+    from embtool.graph import NearestGraph, merge_graphs, nearest_graph
     from embtool.model import Model, open_model
-    from embtool.neighbors import Neighbors, nearest
+    from embtool.neighbors import Neighbors, merge_neighbors, nearest, nearest_each
     from embtool.questions.diff import diff
     from embtool.questions.neighbors import Filters
     from embtool.questions.rope_compare import compare_rope
@@ -29,13 +30,18 @@ __all__ = [
     "EmbtoolError",
     "Filters",
     "Model",
+    "NearestGraph",
     "Neighbors",
     "Search",
     "Token",
     "Vocabulary",
     "compare_rope",
     "diff",
+    "merge_graphs",
+    "merge_neighbors",
     "nearest",
+    "nearest_each",
+    "nearest_graph",
     "open_model",
 ]
 
@@ -45,13 +51,18 @@ _HOMES = {
     "EmbtoolError": "embtool.errors",
     "Filters": "embtool.questions.neighbors",
     "Model": "embtool.model",
+    "NearestGraph": "embtool.graph",
     "Neighbors": "embtool.neighbors",
     "Search": "embtool.questions.vocab",
     "Token": "embtool.vocabulary",
     "Vocabulary": "embtool.vocabulary",
     "compare_rope": "embtool.questions.rope_compare",
     "diff": "embtool.questions.diff",
+    "merge_graphs": "embtool.graph",
+    "merge_neighbors": "embtool.neighbors",
     "nearest": "embtool.neighbors",
+    "nearest_each": "embtool.neighbors",
+    "nearest_graph": "embtool.graph",
     "open_model": "embtool.model",
 }
 """Where each public name lives; it is imported when first used, so that `embtool --version` does not load numpy."""
