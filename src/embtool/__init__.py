@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from embtool.answers import Answer
     from embtool.errors import EmbtoolError
     from embtool.graph import NearestGraph, merge_graphs, nearest_graph
+    from embtool.hub.limit import RequestLimit
     from embtool.model import Model, open_model
     from embtool.neighbors import Neighbors, merge_neighbors, nearest, nearest_each
     from embtool.questions.diff import diff
     from embtool.questions.neighbors import Filters
     from embtool.questions.rope_compare import compare_rope
     from embtool.questions.vocab import Search
+    from embtool.sweep import Sweep
     from embtool.table import EmbeddingTable
     from embtool.vocabulary import Token, Vocabulary
 
@@ -32,7 +34,9 @@ __all__ = [
     "Model",
     "NearestGraph",
     "Neighbors",
+    "RequestLimit",
     "Search",
+    "Sweep",
     "Token",
     "Vocabulary",
     "compare_rope",
@@ -53,7 +57,9 @@ _HOMES = {
     "Model": "embtool.model",
     "NearestGraph": "embtool.graph",
     "Neighbors": "embtool.neighbors",
+    "RequestLimit": "embtool.hub.limit",
     "Search": "embtool.questions.vocab",
+    "Sweep": "embtool.sweep",
     "Token": "embtool.vocabulary",
     "Vocabulary": "embtool.vocabulary",
     "compare_rope": "embtool.questions.rope_compare",
