@@ -247,7 +247,7 @@ def test_each_of_many_is_let_go(run: Program, hub_home: Path) -> None:
         patch.setattr(CommandRun, "let_go", watched)
         names = [f"acme/m{number}" for number in range(40)]
         for name in names:
-            hub.add(name, {"config.json": b'{"model_type": "llama", "hidden_size": 8, "vocab_size": 9}'})
+            hub.add(name, {"config.json": b'{"model_type": "llama", "hidden_size": 64, "vocab_size": 9}'})
         patch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
         answer = run("info", "-", "--jsonl", stdin="\n".join(names).encode()).ok()
         assert len(answer.records) == 40
