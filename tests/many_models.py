@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,16 @@ def _many_names() -> list[str]:
     return [f"model.layers.{number}.{'x' * 60}.weight" for number in range(HUGE_HEADER // 130)]
 
 
+def _only(name: str, content: bytes) -> Callable[[Path], None]:
+    """Write a folder of one file."""
+
+    def write(folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / name).write_bytes(content)
+
+    return write
+
+
 def _files(**files: bytes) -> Callable[[Path], None]:
     """Write a folder of a config and these files; `__` in a name is a dot."""
 
@@ -74,14 +85,12 @@ KINDS: dict[str, Callable[[Path], object]] = {
     "bare": lambda folder: write_single(folder, TIED),
     "gpt2": write_gpt2,
     "bert": write_bert,
-    "gguf": lambda folder: folder.mkdir(parents=True) or (folder / "m.gguf").write_bytes(gguf_files.small_raw()),  # type: ignore[func-returns-value]
+    "gguf": _only("m.gguf", gguf_files.small_raw()),
     "model2vec": _tied(tensors={"embeddings": TIED["model.embed_tokens.weight"]}, config={"model_type": "model2vec"}),
     "huge-header": _huge,
     "only-config": _files(),
-    "only-tokenizer": lambda folder: (
-        folder.mkdir(parents=True) or write_json(folder / "tokenizer.json", tokenizer_json())
-    ),  # type: ignore[func-returns-value]
-    "nothing": lambda folder: folder.mkdir(parents=True) or (folder / "README.md").write_text("# nothing"),  # type: ignore[func-returns-value]
+    "only-tokenizer": _only("tokenizer.json", json.dumps(tokenizer_json()).encode()),
+    "nothing": _only("README.md", b"# nothing"),
     "pickle": _files(pytorch_model__bin=b"\x80\x04K\x01."),
     "cut-off": _files(model__safetensors=safetensors(TIED)[:-1]),
     "endless-header": _files(model__safetensors=(1 << 60).to_bytes(8, "little") + b"{}"),
@@ -114,7 +123,8 @@ def populate(hub: HubStub, folder: Path, count: int) -> list[str]:
     for name in names:
         kind = name.removeprefix("acme/").rpartition("-")[0]
         if kind != "missing":
-            hub.add(name, contents[kind], **{flag: kind == flag for flag in ("private", "gated", "disabled")})
+            private, gated, disabled = (kind == flag for flag in ("private", "gated", "disabled"))
+            hub.add(name, contents[kind], private=private, gated=gated, disabled=disabled)
     hub.fault("slow", path="/slow-.*/config.json", times=None, bytes_per_second=3000)
     hub.fault("status", path="/failing-", times=None, code=500)
     for name in names:

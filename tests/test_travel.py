@@ -156,10 +156,10 @@ def test_the_schema_is_the_same_whatever_was_found(models: Path) -> None:
     assert nothing.to_arrow().schema.equals(something.to_arrow().schema, check_metadata=True)
     assert all(field.nullable for field in something.to_arrow().schema)
     metadata = model.check().to_arrow(summary=True).schema.metadata
-    assert metadata[b"embtool.schema"] == b"embtool/check@1"
-    assert metadata[b"embtool.records"] == b"record@1"
-    assert metadata[b"embtool.version"].decode() == embtool.__version__
-    assert model.check().to_arrow().schema.metadata[b"embtool.records"] == b"records@1"
+    assert metadata[b"embtool:schema"] == b"embtool/check@1"
+    assert metadata[b"embtool:records"] == b"record@1"
+    assert metadata[b"embtool:version"].decode() == embtool.__version__
+    assert model.check().to_arrow().schema.metadata[b"embtool:records"] == b"records@1"
 
 
 def test_what_a_column_cannot_hold_is_null_and_loses_nothing_else() -> None:

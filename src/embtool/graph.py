@@ -136,5 +136,5 @@ def _merge_of_rows(parts: Sequence[NearestGraph]) -> NearestGraph:
     if ((in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] != NOBODY)).any():
         raise InvalidArgument("the parts overlap: each row is looked at in one of them")
     order = rank(ids, scores, classes, metric)[:, :k]
-    kept = (np.take_along_axis(each, order, axis=1) for each in (ids, scores, classes))
-    return NearestGraph(parts[0].rows, *kept, metric)
+    ids, scores, classes = (np.take_along_axis(each, order, axis=1) for each in (ids, scores, classes))
+    return NearestGraph(parts[0].rows, ids, scores, classes, metric)

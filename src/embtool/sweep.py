@@ -71,7 +71,7 @@ class Sweep:
     """
 
     question: str
-    folder: Path
+    folder: str | Path
     asking: Mapping[str, Any] = field(default_factory=dict)
     opening: Mapping[str, Any] = field(default_factory=dict)
     side_by_side: int = 4
@@ -184,8 +184,10 @@ class Sweep:
 
         try:
             said = pq.read_schema(path).metadata or {}
-            names, asked = json.loads(said[b"embtool.models"]), said[b"embtool.asked"].decode()
-        except (pa.ArrowException, KeyError, ValueError) as error:
+            names, asked = json.loads(said[b"embtool:models"]), said[b"embtool:asked"].decode()
+        except (pa.ArrowException, KeyError, ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise LocalFailure(f"cannot read {path}: {error.strerror or error}") from error
             raise FormatError(
                 f"{path} is no part of a sweep", hint="remove it: its models are then asked again"
             ) from error
@@ -206,7 +208,7 @@ class Sweep:
     def _put(self, path: Path, names: Sequence[str], records: Iterable[Mapping[str, Any]]) -> None:
         question = QUESTIONS[self.question]
         module, _, kind = question.answer.partition(":")
-        said = {"embtool.models": json.dumps(list(names)), "embtool.asked": self._asked}
+        said = {"embtool:models": json.dumps(list(names)), "embtool:asked": self._asked}
         answers = getattr(import_module(module), kind)
         schema = schema_of(answers, summary=question.is_one, failures=True, **said)
         with whole(path) as file:

@@ -144,9 +144,9 @@ def schema_of(kind: type[Answer], *, summary: bool = False, failures: bool = Fal
     names = {"string": pa.string(), "bool": pa.bool_(), "int64": pa.int64(), "float64": pa.float64()}
     names |= {f"list<{name}>": pa.list_(each) for name, each in names.items()}
     about = {
-        "embtool.schema": f"embtool/{kind.command}@1",
-        "embtool.records": f"{'record' if summary else 'records'}@{RECORDS_VERSION}",
-        "embtool.version": __version__,
+        "embtool:schema": f"embtool/{kind.command}@1",
+        "embtool:records": f"{'record' if summary else 'records'}@{RECORDS_VERSION}",
+        "embtool:version": __version__,
         **metadata,
     }
     said = {each.key: {"description": each.meaning} if each.meaning else None for each in columns}
