@@ -59,6 +59,10 @@ KINDS = {
     "Path": Kind("a path", lambda value: isinstance(value, os.PathLike)),
     "Mapping": Kind("a mapping", lambda value: isinstance(value, Mapping)),
     "None": Kind("None", lambda value: value is None),
+    "Limit": Kind(
+        "what has turn() and hold(seconds)",
+        lambda value: all(callable(getattr(value, n, None)) for n in ("turn", "hold")),
+    ),
     **dict.fromkeys(("Basis", "Layout", "Precision"), TEXT),
     **dict.fromkeys(("Callable", "Progress", "Confirm"), CALLABLE),
     **dict.fromkeys(("Any", "object", "ndarray", "ArrayLike", "Doubles", "Floats", "Mask", "Place", "Union"), ANYTHING),

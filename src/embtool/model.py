@@ -41,12 +41,14 @@ from embtool.formats import (
     whole_tables,
 )
 from embtool.further_tables import of_tokens
+from embtool.hub.limit import Limit
 from embtool.impostors import LONGEST_MAGIC, seems
 from embtool.metric import Metric
+from embtool.opening import Opening, Reach
 from embtool.params import PARAMS, parse_params
-from embtool.places import is_folder, is_there
+from embtool.places import expand, is_folder, is_there
 from embtool.positions import Positions, Rope, RopeOverride, UnknownPositions, read_positions
-from embtool.references import Reach, base_reference, expand, find_source, tokenizer_beside
+from embtool.references import base_reference, find_source, tokenizer_beside
 from embtool.settings import BUNDLED
 from embtool.source import CONFIG_LIMIT, Confirm, Folder, Progress, Source
 from embtool.table import EmbeddingTable, TableReader, Tables, find_tables
@@ -107,8 +109,10 @@ class Model:
         words: Callable[[], Vocabulary] | None = None,
         base: "Model | None" = None,
         alone: bool = False,
+        opening: Opening | None = None,
     ) -> None:
         self.source = source
+        self._opening = opening
         self.open_base: Callable[[str, str | None], Model] = _open_base(Reach())
         self._base = base
         self._alone = alone
@@ -130,6 +134,12 @@ class Model:
         close = getattr(self.source, "close", None)
         if close is not None:
             close()
+
+    def __reduce__(self) -> tuple[Callable[[Opening], "Model"], tuple[Opening]]:
+        """Return how it is opened again where a pickle of it arrives: see `embtool.opening`."""
+        if self._opening is None:
+            raise TypeError(f"{self!r} was not opened by open_model: it cannot be opened again elsewhere")
+        return _reopen, (self._opening.of(self.source),)
 
     def __repr__(self) -> str:
         return f"<model {self.name!r}>"
@@ -884,6 +894,7 @@ def open_model(
     progress: Progress | None = None,
     confirm: Confirm | None = None,
     plan_only: bool = False,
+    limit: Limit | None = None,
 ) -> Model:
     """Open a model by the name a user gives it; of a local model nothing is read yet, and nothing of it is ever run.
 
@@ -899,19 +910,28 @@ def open_model(
         progress: told how far a long fetch is.
         confirm: asked before more than `max_bytes` are fetched.
         plan_only: read small files and headers, but do not fetch rows and tables; `source.plan` says what would be.
+        limit: what requests to the hub wait for, shared with others: an `embtool.hub.limit.RequestLimit`, or its like.
 
     Raises:
         BadReference: it cannot be the name of a model, or the revision not that of a revision.
         ModelNotFound: there is no such file or folder. Whether there is a repository is seen when it is first read.
         UnsupportedFormat: the file named is of a kind that embtool does not read.
     """
-    reach = Reach(revision, offline, token, max_bytes, progress, confirm, plan_only)
+    reach = Reach(revision, offline, token, max_bytes, progress, confirm, plan_only, limit)
     words = None if tokenizer is None else functools.partial(_vocabulary_of, tokenizer, replace(reach, revision=None))
     source, file = find_source(reference, reach)
     opener = _open_base(replace(reach, revision=None))
     below = opener(str(base), None) if isinstance(base, str | Path) else base
-    model = Model(source, file, progress=progress, words=words, base=below)
+    opening = Opening(reference, tokenizer, reach, base=base)
+    model = Model(source, file, progress=progress, words=words, base=below, opening=opening)
     model.open_base = opener
+    return model
+
+
+def _reopen(opening: Opening) -> Model:
+    """Open a model again, where a pickle of it has arrived."""
+    model = open_model(opening.reference, tokenizer=opening.tokenizer, base=opening.base, **vars(opening.reach))
+    opening.settle(model.source)
     return model
 
 

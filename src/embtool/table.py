@@ -305,6 +305,11 @@ class TableReader:
     row_cost: int = 0
     """Bytes in hand while a row is scanned, if more than its own."""
 
+    def part(self, first: int, stop: int) -> "TableReader":
+        """Return a reader of the rows from `first` to `stop`, exclusive, alone."""
+        start = self.start + first * self.row_bytes
+        return TableReader(self.reader, start, self.row_bytes, stop - first, self.row_cost)
+
     def read(self, first: int, buffer: Bytes) -> None:
         """Fill `buffer`, uint8 (n, row_bytes), with the stored rows from `first` on."""
         self.reader.read_into(self.start + first * self.row_bytes, buffer.reshape(-1).data)

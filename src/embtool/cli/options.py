@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from enum import StrEnum
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
 
@@ -144,30 +144,33 @@ class OutputOptions:
         *,
         blank: Answer | type[Answer] | None = None,
         only_notes: bool = False,
+        stream: TextIO | None = None,
     ) -> None:
         """Print an answer, or several as they come, and on stderr what they have to say, each thing once.
 
         With `only_notes` nothing is printed on stdout: the answer went into a file.
         """
-        told: set[str] = set()
-
-        def with_notes() -> Iterator[Answer | Failure]:
-            for answer in [answers] if isinstance(answers, Answer) else answers:
-                if isinstance(answer, Answer):
-                    for say, texts in ((note, answer.notes), (warn, answer.warnings)):
-                        for text in texts:
-                            if text not in told:
-                                told.add(text)
-                                say(text)
-                yield answer
-
         if isinstance(answers, Answer):
-            for _ in with_notes():  # all there is to say
+            for _ in self.with_notes([answers]):  # all there is to say
                 pass
             if not only_notes:
-                emit(answers, self.format, header=not self.no_header, whole=self.no_truncate)
+                emit(answers, self.format, header=not self.no_header, whole=self.no_truncate, stream=stream)
         else:
-            emit(with_notes(), self.format, header=not self.no_header, blank=blank, whole=self.no_truncate)
+            told = self.with_notes(answers)
+            emit(told, self.format, header=not self.no_header, blank=blank, whole=self.no_truncate, stream=stream)
+
+    @staticmethod
+    def with_notes(answers: Iterable[Answer | Failure]) -> Iterator[Answer | Failure]:
+        """Give answers as they come, and say on stderr what each has to say before it, each thing once."""
+        told: set[str] = set()
+        for answer in answers:
+            if isinstance(answer, Answer):
+                for say, texts in ((note, answer.notes), (warn, answer.warnings)):
+                    for text in texts:
+                        if text not in told:
+                            told.add(text)
+                            say(text)
+            yield answer
 
 
 @dataclass(frozen=True)
@@ -251,6 +254,7 @@ class SourceOptions:
             progress=self.run.progress,
             confirm=self.run.confirm,
             plan_only=self.dry_run,
+            limit=self.run.limit,
         )
         if not model.source.local:
             self.run.add(model.source)

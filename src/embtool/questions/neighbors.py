@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -59,6 +60,7 @@ class NeighborsAnswer(Listing[Neighbor]):
     command = "neighbors"
     many_key = "queries"
     always_many = True
+    line_types: ClassVar[Mapping[str, Any]] = {"query": str, "query_id": int | None}
     line_columns = (Column("query", terminal=False), Column("query_id", terminal=False))
 
     model: str = context("the model, as it was named")

@@ -163,8 +163,9 @@ class NormsAnswer(Card):
     chosen: Chosen | None = value("the rows that match, where some were asked for", optional=True)
     shortest: tuple[RowNorm, ...] = value("the shortest rows, of those that match, the shortest first")
     longest: tuple[RowNorm, ...] = value("the longest of them, the longest first")
-    statistics: TableStatistics = python()
+    statistics: TableStatistics = python(travels=False)
     named: dict[int, Token | None] = python()
+    histogram: tuple[tuple[str, str], ...] = python()
     notes: tuple[str, ...] = python(default=())
 
     def title(self) -> str:
@@ -173,7 +174,7 @@ class NormsAnswer(Card):
 
     def sections(self) -> Sequence[Section]:
         """Return the lengths, the extremes, what rows have in common, and odd rows."""
-        histogram = [Section("histogram", _histogram(self.statistics.norms))] if self.norm is not None else []
+        histogram = [Section("histogram", self.histogram)] if self.norm is not None else []
         return [
             Section("norms", _length_lines(self.norm)),
             *(
@@ -286,6 +287,7 @@ def ask_norms(
         statistics=found,
         named=tokens,
         notes=notes,
+        histogram=_histogram(found.norms),
     )
 
 
@@ -349,16 +351,18 @@ def _first(ids: Any) -> Some:
     return Some(len(ids), tuple(int(row) for row in ids[:LISTED]))
 
 
-def _histogram(norms: Doubles) -> list[tuple[str, str]]:
-    """Draw how many rows have which length, a bar a line."""
+def _histogram(norms: Doubles) -> tuple[tuple[str, str], ...]:
+    """Draw how many rows have which length, a bar a line; nothing where no row is finite."""
     finite = norms[np.isfinite(norms)]
+    if not len(finite):
+        return ()
     least, greatest = float(finite.min()), float(finite.max())
     if greatest - least <= BINS * np.spacing(greatest):  # equal but for rounding: there is nothing to divide
-        return [(fixed(least), f"{count(len(finite))} {bar(1, BAR)}")]
+        return ((fixed(least), f"{count(len(finite))} {bar(1, BAR)}"),)
     heights, edges = np.histogram(finite, BINS)
     most = int(heights.max())
     digits = len(count(most))
-    return [
+    return tuple(
         (f"{edge:.4f}", f"{count(int(height)):>{digits}} {bar(int(height) / most, BAR)}".rstrip())
         for height, edge in zip(heights, edges[:-1], strict=True)
-    ]
+    )
