@@ -149,7 +149,7 @@ def test_models_bundled_and_cached(run: Program, tmp_path: Path) -> None:
     own.mkdir(parents=True)
     env = {"HF_HUB_CACHE": str(tmp_path / "hub"), "EMBTOOL_CACHE": str(tmp_path / "own")}
     assert reply(run, "info", "", env=env)[0] == "models"
-    assert values(run, "info", "", env=env) == ["mini", "acme/own", "acme/tiny"]
+    assert values(run, "info", "", env=env) == ["mini", "mini-gpt2", "qwen3.6-settings", "acme/own", "acme/tiny"]
     assert values(run, "row", "-m", "acme/", env=env) == ["acme/own", "acme/tiny"]
     assert values(run, "cache", "rm", "", env=env) == ["acme/own"]
     assert "strawberry" in values(run, "row", "-m", "acme/tiny", "straw", env=env)
