@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from embtool.questions.rope_judge import judge_rope
     from embtool.questions.vocab import Search
     from embtool.table import EmbeddingTable
+    from embtool.vector_files import read_vectors
     from embtool.vocabulary import Token, Vocabulary
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "judge_rope",
     "nearest",
     "open_model",
+    "read_vectors",
     "rope_decay",
     "rope_golden",
 ]
@@ -64,6 +66,7 @@ _HOMES = {
     "judge_rope": "embtool.questions.rope_judge",
     "nearest": "embtool.neighbors",
     "open_model": "embtool.model",
+    "read_vectors": "embtool.vector_files",
     "rope_decay": "embtool.questions.rope_decay",
     "rope_golden": "embtool.questions.rope_golden",
 }

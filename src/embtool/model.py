@@ -32,6 +32,7 @@ from embtool.errors import (
     TableNotFound,
     told_of,
 )
+from embtool.final_norm import FinalNorm, find_final_norm
 from embtool.formats import (
     OPENERS,
     SelfDescribing,
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from embtool.questions.similarity import SimilarityAnswer
     from embtool.questions.tokens import TokensAnswer
     from embtool.questions.undertrained import UndertrainedAnswer
+    from embtool.questions.usage import UsageAnswer
     from embtool.questions.vocab import Search, VocabAnswer
     from embtool.rope import Layout, Precision
 
@@ -361,6 +363,17 @@ class Model:
         """
         return self.tables.find("output")
 
+    @cached_property
+    def final_norm(self) -> FinalNorm:
+        """The norm between its last block and its output table; `final_norm.apply(vectors)` gives float64.
+
+        Raises:
+            ConfigError: it is not known what the norm of such a model does.
+            TableNotFound: the norm is not among its weights.
+        """
+        with told_of(self.name):
+            return find_final_norm(self.checkpoint, self.config, self.name)
+
     def open_table(self, table: EmbeddingTable) -> AbstractContextManager[TableReader]:
         """Open a table for a pass, as `EmbeddingTable.open`; who was to be told how far it is will be."""
         return table.open(self._progress)
@@ -467,6 +480,36 @@ class Model:
 
         return compare_inputs(self, text, other, start=start, special=special)
 
+    def count(
+        self,
+        *files: str | Path,
+        texts: "Iterable[str]" = (),
+        lines: bool = False,
+        search: "Search | None" = None,
+        k: int | None = None,
+    ) -> "UsageAnswer":
+        """Count how often a corpus uses each row, zeros included; see `embtool.questions.usage`.
+
+        Args:
+            files: each is one text, split as a whole, of any size.
+            texts: more texts.
+            lines: each line of a file is a text of its own, without its end.
+            search: only rows that match.
+            k: only so many, the most used.
+
+        Raises:
+            NoVocabulary: the model has no tokenizer.
+            NoSuchFile: a file is not there.
+            FormatError: there is nothing to count, or a file is no text.
+        """
+        from embtool.questions.usage import ask_usage  # noqa: PLC0415 - as above
+
+        try:
+            table = self.input_table
+        except EmbtoolError:  # a tokenizer alone has something to count, too
+            table = None
+        return ask_usage(self.name, self.vocabulary, table, files, texts=texts, lines=lines, search=search, k=k)
+
     def export(
         self,
         path: str | Path,
@@ -475,9 +518,12 @@ class Model:
         tokens: "Sequence[str]" = (),
         filters: "Filters | None" = None,
         sample: int | None = None,
+        neighbors: int | None = None,
         table: str = "input",
     ) -> "ExportAnswer":
         """Write a table for other tools; see `embtool.questions.export`. A file that is there is replaced.
+
+        With `neighbors`, Parquet holds so many nearest rows of each row, in the column that embedding-atlas reads.
 
         Raises:
             InvalidArgument: there is no such format, or no row is left.
@@ -488,7 +534,7 @@ class Model:
         asked, place = self.token_table(table), Path(path)
         kind = choose_format(format, place)
         ids = choose_rows(asked, kind, tokens=tokens, filters=filters, sample=sample)
-        return write_export(asked, ids, kind, place)
+        return write_export(asked, ids, kind, place, neighbors=neighbors)
 
     def info(self) -> "InfoAnswer":
         """Put together what is known of the model, from config.json and headers; see `embtool.questions.info`.
@@ -546,13 +592,17 @@ class Model:
         *,
         table: str = "input",
         against: str | None = None,
-        metric: Metric = "cosine",
+        metric: Metric | None = None,
         center: bool = False,
+        through_norm: bool = False,
         filters: "Filters | None" = None,
         exact: bool = False,
         pool: str | None = None,
     ) -> "NeighborsAnswer":
         """Rank the rows nearest to a token's row or to a vector, exactly; see `embtool.questions.neighbors`.
+
+        With `through_norm` the vector passes the model's final norm, and the output table is ranked by the dot product,
+        unless `against` and `metric` say otherwise: the raw logit lens. Else the metric is the cosine.
 
         Raises:
             UnknownToken: it is no token, or several without `pool`.
@@ -560,24 +610,31 @@ class Model:
         """
         from embtool.questions.neighbors import ask_neighbors, open_ranking  # noqa: PLC0415 - as above
 
+        through = self.final_norm if through_norm else None
         asked = self.token_table(table)
-        ranked = asked if against is None else self.token_table(against)
+        ranked = self.token_table(against or "output") if against or through else asked
         reading = Reading(exact=exact, pool=pool)
         with open_ranking(
-            asked, ranked, k=k, metric=metric, center=center, reading=reading, filters=filters
+            asked, ranked, k=k, metric=metric, center=center, reading=reading, filters=filters, through=through
         ) as ranking:
             return ask_neighbors(ranking, query)
 
     def norms(
-        self, *, k: int = 10, spectrum: bool = True, all_rows: bool = False, table: str = "input"
+        self,
+        *,
+        k: int = 10,
+        spectrum: bool = True,
+        all_rows: bool = False,
+        table: str = "input",
+        search: "Search | None" = None,
     ) -> "NormsAnswer":
-        """Describe a table in numbers; see `embtool.questions.norms`.
+        """Describe a table in numbers, and its shortest and longest rows that match; see `embtool.questions.norms`.
 
         `norms().statistics.norms` holds the length of every row: float64 (rows,).
         """
         from embtool.questions.norms import ask_norms  # noqa: PLC0415 - as above
 
-        return ask_norms(self.token_table(table), k=k, spectrum=spectrum, all_rows=all_rows)
+        return ask_norms(self.token_table(table), k=k, spectrum=spectrum, all_rows=all_rows, search=search)
 
     def rope_relative(
         self,
@@ -734,7 +791,7 @@ class Model:
         *,
         indicator: str | None = None,
         reference: "Sequence[str]" = ("auto",),
-        percent: float = 2.0,
+        percent: float | None = None,
         normal: bool = True,
         padding: bool = False,
         table: str = "input",

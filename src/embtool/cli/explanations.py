@@ -169,8 +169,8 @@ METRICS = {
 }
 
 
-def explain_neighbors(about: About, metric: str, *, centered: bool) -> Explanation:
-    """Explain `embtool neighbors`."""
+def explain_neighbors(about: About, metric: str, *, centered: bool, through: str | None = None) -> Explanation:
+    """Explain `embtool neighbors`; `through` is the norm that the query passed."""
     assert about.table is not None
     computed = (
         f"The query was held against every one of {plural(about.table.shape[0], 'row')}, and the scores sorted; ties "
@@ -178,6 +178,11 @@ def explain_neighbors(about: About, metric: str, *, centered: bool) -> Explanati
     )
     if centered:
         computed += " The mean of all rows was taken from the query and from each row first."
+    if through is not None:
+        computed += (
+            f" It passed {through} first, as the last block's vectors do: the raw logit lens. No block was run, and a "
+            "vector that steers a model may name no tokens here."
+        )
     computed += about.passed
     if about.query is None:
         return Explanation(computed, METRICS[metric], about.command("norms"), "what these rows have in common")

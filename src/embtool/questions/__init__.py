@@ -46,6 +46,10 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "schema": ("embtool.cli.schema:SchemasAnswer",),
     "undertrained": ("embtool.questions.undertrained:UndertrainedAnswer",),
     "use": ("embtool.cli.use:UseAnswer",),
-    "vocab": ("embtool.questions.vocab:VocabAnswer", "embtool.questions.vocab:VocabCounts"),
+    "vocab": (
+        "embtool.questions.vocab:VocabAnswer",
+        "embtool.questions.vocab:VocabCounts",
+        "embtool.questions.usage:UsageAnswer",
+    ),
 }
 """The kinds of answer that each command prints, by module and class; their schema and reference follow from them."""

@@ -213,7 +213,7 @@ class Vocabulary:
         except BaseException as error:
             if not is_of_library(error):
                 raise
-            raise FormatError(f"{self.file} cannot split its own tokens: {error}") from error
+            raise FormatError(f"{self.file} cannot split text: {error}") from error
 
     def __contains__(self, text: object) -> bool:
         """Tell whether a text, exactly as it stands, is one token."""
