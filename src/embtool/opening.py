@@ -12,7 +12,7 @@ from typing import Any
 
 from embtool.hub.limit import Limit
 from embtool.places import expand, is_there
-from embtool.settings import BUNDLED
+from embtool.settings import BUNDLED_MODELS
 from embtool.source import Below, Confirm, Progress, Source
 
 
@@ -62,7 +62,7 @@ def _absolute(reference: str | Path) -> str | Path:
     """Return a reference that means the same from any folder; one that is no path here stays as it is."""
     text = str(reference)
     path = expand(text.partition("#")[0] if isinstance(reference, str) and not is_there(expand(text)) else text)
-    if text == BUNDLED or not is_there(path):
+    if text in BUNDLED_MODELS or not is_there(path):
         return reference
     absolute = os.path.abspath(expand(text))  # noqa: PTH100 - links are not to be resolved
     return Path(absolute) if isinstance(reference, Path) else absolute

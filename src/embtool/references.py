@@ -9,7 +9,7 @@ from embtool.formats import OPENERS, PICKLES, check_named_file
 from embtool.formats.folders import hint_of_folders
 from embtool.opening import Reach
 from embtool.places import expand, is_folder, is_there_or_elsewhere
-from embtool.settings import BUNDLED
+from embtool.settings import BUNDLED, BUNDLED_MODELS
 from embtool.source import Below, Folder, Source, check_file_name
 
 PATH_LIKE = re.compile(r"^(\.{0,2}[/\\]|~|\.{1,2}$|[A-Za-z]:[/\\])|[/\\]$|\\|^[^/]*/[^/]*/")
@@ -39,8 +39,8 @@ def find_source(reference: str | Path, reach: Reach) -> tuple[Source, str | None
     text = str(reference)
     if not text:
         raise BadReference("the name of a model is empty")
-    if text == BUNDLED and not isinstance(reference, Path):
-        return Folder(bundled_folder(), BUNDLED), None
+    if text in BUNDLED_MODELS and not isinstance(reference, Path):
+        return Folder(bundled_folder(text), text), None
     is_hub = text.startswith("hf://") and not isinstance(reference, Path)
     if (
         "#" in text
@@ -123,6 +123,6 @@ def _find_below(text: str, reach: Reach) -> Source:
     return found
 
 
-def bundled_folder() -> Path:
-    """Return where the bundled model is."""
-    return Path(str(files("embtool") / "bundled" / BUNDLED))
+def bundled_folder(name: str = BUNDLED) -> Path:
+    """Return where a bundled model is."""
+    return Path(str(files("embtool") / "bundled" / name))
