@@ -99,6 +99,41 @@ def write_bert(folder: Path) -> None:
     (folder / "vocab.txt").write_text("\n".join(BERT_WORDS) + "\n", encoding="utf-8")
 
 
+# --- adapters ---
+
+PEFT = "base_model.model."
+IDS = [ROWS - 1, 3]
+
+
+def factors(rows: int = ROWS, rank: int = 2) -> dict[str, Tensor]:
+    """Make LoRA's two matrices for the input table, and for a layer."""
+    module, layer = f"{PEFT}model.embed_tokens", f"{PEFT}model.layers.0.self_attn.q_proj"
+    return {
+        f"{module}.lora_embedding_A": tensor(numbers("A", rows)[:, :rank].T),
+        f"{module}.lora_embedding_B": tensor(numbers("B", WIDTH)[:, :rank]),
+        f"{layer}.lora_A.weight": tensor(numbers("layer A", rank)),
+        f"{layer}.lora_B.weight": tensor(numbers("layer B", WIDTH)[:, :rank]),
+    }
+
+
+def delta(rows: int = len(IDS)) -> dict[str, Tensor]:
+    """Make the rows of single tokens."""
+    name = f"{PEFT}model.embed_tokens.token_adapter.trainable_tokens_delta"
+    return {name: tensor(numbers("delta", max(rows, 1))[:rows])}
+
+
+def write_adapter(folder: Path, changes: dict[str, Tensor] | None = None, **settings: Any) -> None:
+    """Write a healthy adapter: LoRA on the input table and on a layer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = {"peft_type": "LORA", "base_model_name_or_path": "org/base", "r": 2, "lora_alpha": 4}
+    write_json(folder / "adapter_config.json", {**known, **settings})
+    (folder / "adapter_model.safetensors").write_bytes(safetensors(factors() if changes is None else changes))
+
+
+def adapter(changes: dict[str, Tensor] | None = None, **settings: Any) -> Callable[[Path], None]:
+    return lambda folder: write_adapter(folder, changes, **settings)
+
+
 # --- what breaks them ---
 
 
@@ -365,6 +400,7 @@ HEALTHY: dict[str, Callable[[Path], None]] = {
     "gpt2": write_gpt2,
     "bert": write_bert,
     "gguf": write_gguf,
+    "adapter": write_adapter,
 }
 
 MUTATIONS: dict[str, tuple[str, Callable[[Path], None]]] = {
@@ -444,6 +480,31 @@ MUTATIONS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "draft-tokens": ("llama", in_tokenizer(swap_first)),
     "draft-intersection": ("llama", in_tokenizer(rename_most)),
     "draft-head": ("llama", head(np.arange(40), np.arange(ROWS) < 40)),
+    "adapter-rows": ("adapter", adapter(factors(ROWS + 3))),
+    "adapter-module": (
+        "adapter",
+        adapter({name.replace("model.embed_tokens", "transformer.wte"): each for name, each in factors().items()}),
+    ),
+    "adapter-ids": ("adapter", adapter(factors() | delta(), trainable_token_indices=[*IDS, 5])),
+    "adapter-names": (
+        "adapter",
+        adapter({name.replace(".weight", ".default.weight"): each for name, each in factors().items()}),
+    ),
+    "adapter-empty": (
+        "adapter",
+        adapter(factors() | {f"{PEFT}model.layers.0.self_attn.q_proj.lora_B.weight": ("F32", (0,), b"")}),
+    ),
+    "adapter-copies": (
+        "adapter",
+        adapter(
+            {
+                f"{PEFT}model.embed_tokens.{end}": tensor(numbers("input"))
+                for end in ("weight", "original_module.weight")
+            }
+        ),
+    ),
+    "adapter-tying": ("adapter", lambda _: None),
+    "adapter-base": ("adapter", adapter(base_model_name_or_path="/home/someone/model")),
 }
 """For every rule the healthy model it is tried on, and what is done to it."""
 
@@ -512,6 +573,14 @@ NEAR: dict[str, Callable[[Path], None]] = {
     "draft-tokens": in_tokenizer(lambda tokenizer: tokenizer.update(version="1.0")),
     "draft-intersection": in_tokenizer(swap_first),
     "draft-head": head(np.arange(40), np.isin(np.arange(ROWS), np.arange(0, 80, 2))),
+    "adapter-rows": adapter(factors() | delta(), trainable_token_indices=IDS),
+    "adapter-module": lambda _: None,
+    "adapter-ids": adapter(factors() | delta(), trainable_token_indices={"embed_tokens": IDS, "lm_head": [1]}),
+    "adapter-names": adapter(factors(), adapter_name="default"),
+    "adapter-empty": adapter(factors() | {f"{PEFT}model.norm.bias": flat(3)}),
+    "adapter-copies": adapter({f"{PEFT}model.embed_tokens.weight": tensor(numbers("input"))}),
+    "adapter-tying": adapter(factors(), ensure_weight_tying=True),
+    "adapter-base": adapter(base_model_name_or_path="gpt2"),
 }
 """For a rule what is done to the same model that is near the mutation, and sound."""
 
@@ -534,6 +603,11 @@ def without_start(folder: Path) -> None:
     write_json(folder / "tokenizer.json", tokenizer_json({END_OF_TEXT: True}))
 
 
+def tied_base(folder: Path) -> Path:
+    write_tied(folder)
+    return folder
+
+
 BASES: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Path]]] = {
     "shrunk-table": (write_base(add_rows(8)), write_base(in_config(hidden_act="silu"))),
     "moved-token": (write_base(other_ids), write_base(without_start)),
@@ -547,6 +621,9 @@ BASES: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Path]]] = {
         write_base(without_start),
         write_base(together(without_start, changed(INPUT, set_row(ROWS - 1, 1.0)))),
     ),
+    "adapter-rows": (write_base(), write_base()),
+    "adapter-module": (write_base(), write_base(prefixed("base."))),
+    "adapter-tying": (tied_base, tied_base),
 }
 """For every rule about the base a base with which it finds something, and one with which it does not."""
 

@@ -92,6 +92,12 @@ def test_an_architecture_is_read_as_it_was_observed(model: Model, entry: dict[st
     assert [each for each in model.check() if each.severity != "info" and each.rule != "special-id"] == []
 
 
+@pytest.mark.parametrize("entry", ORACLE, ids=name_of)
+def test_every_table_that_is_looked_up_is_listed(model: Model, entry: dict[str, Any]) -> None:
+    listed = {table.tensor.name for table in model.tables.stored}
+    assert [name for name in entry.get("embeddings", ()) if name not in listed and not NAMELESS.search(name)] == []
+
+
 def rotations_agree(rope: Rope, turned: dict[str, Any]) -> None:
     """Hold each layer's rotation against what was seen of it."""
     for index, (layout, end, clockwise, pairs, inverse) in turned.items():

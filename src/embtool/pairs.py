@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embtool.dtypes import Bytes, Doubles, DType, Floats
-from embtool.scan import ROUNDING, Mask
+from embtool.kernels import ROUNDING
+from embtool.scan import Mask
 
 PAIR_KERNELS = {"BF16": "bf16", "F16": "f16"}
 """NumKong's names of the dtypes whose rows are compared as they are stored."""

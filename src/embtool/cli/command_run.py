@@ -21,8 +21,8 @@ from embtool.answers import Format, Listing, column, emit, records
 from embtool.answers.text import count, plural, safe, size
 from embtool.cli.messages import is_hushed, note
 from embtool.errors import EmbtoolError, SourceError
-from embtool.model import is_model
 from embtool.places import is_there
+from embtool.references import is_model
 from embtool.settings import BUNDLED
 from embtool.source import Below, NotFetched, Source
 

@@ -6,7 +6,7 @@ import typer
 
 from embtool.cli import completion
 from embtool.cli.explanations import About, explain_diff
-from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, TableName, Top, find_table
+from embtool.cli.options import ExplainOptions, OutputOptions, RowOptions, TableName, Top, find_table
 from embtool.questions.diff import DiffAnswer, ask_diff, ask_vocabularies
 from embtool.questions.diff_both import Both, Matching
 from embtool.questions.diff_copy import MOST_ERROR, SAMPLE, CopyAnswer, ask_copy
@@ -68,7 +68,7 @@ def run(
         ),
     ] = None,
     table: TableName = "input",
-    model: ModelOptions,
+    model: RowOptions,
     output: OutputOptions,
     explain: ExplainOptions,
 ) -> None:

@@ -95,6 +95,12 @@ class About:
         return self.query.text if len(self.query.ids) == 1 and repeatable else f"id:{self.query.ids[0]}"
 
     @property
+    def passed(self) -> str:
+        """How a pass went through the table, as a sentence more; none for one that is gone through in no time."""
+        told = None if self.table is None else self.table.checkpoint.mappings.told
+        return "" if told is None else f" The table was {told}."
+
+    @property
     def finite(self) -> bool:
         """Whether the row of the first query can be compared."""
         ids = [self.query.ids[0]] if self.query is not None else [0]
@@ -172,6 +178,7 @@ def explain_neighbors(about: About, metric: str, *, centered: bool) -> Explanati
     )
     if centered:
         computed += " The mean of all rows was taken from the query and from each row first."
+    computed += about.passed
     if about.query is None:
         return Explanation(computed, METRICS[metric], about.command("norms"), "what these rows have in common")
     if centered:
@@ -245,6 +252,7 @@ INDICATORS = {
 def explain_undertrained(about: About, indicator: str, first: int | None) -> Explanation:
     """Explain `embtool undertrained`."""
     computed, formula = INDICATORS[indicator]
+    computed += about.passed
     if first is None:
         return Explanation(computed, formula, about.command("norms"), "the shortest and longest rows by name")
     return Explanation(computed, formula, about.command("row", f"id:{first}"), "the first of them, number by number")
@@ -287,6 +295,7 @@ def explain_calc(about: About, found: CalcAnswer | None) -> Explanation:
         "The expression's own tokens are left out, for one of them is nearly always the nearest: a habit of such tests "
         "that flatters them."
     )
+    computed += about.passed
     formula = "v = ±row₁/‖row₁‖ ±row₂/‖row₂‖ …" if at_length else "v = ±row₁ ±row₂ …"
     formula += f";  {METRICS[found.metric if found is not None else 'cosine']}, of v and each row"
     terms = [] if found is None else sorted(found.terms, key=lambda term: -term.sign)
@@ -321,6 +330,7 @@ def explain_map(about: About, found: MapAnswer) -> Explanation:
         f"The mean was taken away, and each row laid on the two axes along which {whose} spread most (PCA). Such a "
         f"shadow leaves out the rest: it keeps {found.kept:.1%} of the variance: what is near here may be far away."
     )
+    computed += about.passed
     formula = "x = (row - mean)·axis₁, y = (row - mean)·axis₂;  keeps = (x² + y² of all) / ‖row - mean‖² of all"
     ids = dict.fromkeys(point.id for point in found.points if point.rank is None and point.id is not None)
     if len(ids) > 1:
@@ -335,6 +345,7 @@ def explain_norms(about: About) -> Explanation:
         "One pass over the whole table: the length of every row, the mean of all rows, and how the variance spreads "
         "over directions. The model was not run."
     )
+    computed += about.passed
     formula = (
         "norm = ‖row‖;  the mean row's share = rows × ‖mean‖² / sum of ‖row‖²;  effective rank = (sum of variances)² / "
         "sum of variances², of the principal axes"

@@ -9,8 +9,8 @@ from embtool.cli.explanations import About, explain_norms
 from embtool.cli.options import (
     ExplainOptions,
     ModelName,
-    ModelOptions,
     OutputOptions,
+    RowOptions,
     TableName,
     TokenOptions,
     TokensAsked,
@@ -31,9 +31,15 @@ def run(
     spectrum: Annotated[
         bool, typer.Option("--spectrum/--no-spectrum", help="Tell how the variance spreads over directions.")
     ] = True,
+    all_rows: Annotated[
+        bool,
+        typer.Option(
+            "--all-rows", help="Find that from every row, not from a sample of a large table's: it takes minutes."
+        ),
+    ] = False,
     table: TableName = "input",
     token: TokenOptions,
-    model: ModelOptions,
+    model: RowOptions,
     output: OutputOptions,
     explain: ExplainOptions,
 ) -> None:
@@ -47,6 +53,8 @@ def run(
         raise typer.BadParameter("--list shows every row: name no tokens beside it")
     if listing and top is not None:
         raise typer.BadParameter("--list shows every row: leave out -k")
+    if all_rows and (tokens or listing or not spectrum):
+        raise typer.BadParameter("--all-rows is about the spectrum, which is not asked for")
     opened = model.open(named)
     asked = find_table(opened, table)
     batch = Batch(tokens, token, asked) if tokens else None
@@ -60,7 +68,7 @@ def run(
     elif listing:
         output.emit(ask_row_norms(asked))
     else:
-        output.emit(ask_norms(asked, k=10 if top is None else top, spectrum=spectrum))
+        output.emit(ask_norms(asked, k=10 if top is None else top, spectrum=spectrum, all_rows=all_rows))
     if explain.explain:
         about = About(opened, model.reached, asked.table, None if batch is None else batch.first)
         explain_norms(about).show(output.format)

@@ -15,7 +15,8 @@ from embtool.dtypes import Doubles
 from embtool.errors import InvalidArgument
 from embtool.metric import Metric
 from embtool.neighbors import Neighbors, nearest_each
-from embtool.scan import Mask, mean_row
+from embtool.scan import Mask
+from embtool.survey import mean_row
 from embtool.table import TableReader
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token, root_of
@@ -218,6 +219,14 @@ class Ranking:
                 kept.append(place)
         return replace(found, ids=found.ids[kept], scores=found.scores[kept])
 
+    def _aimless(self, query: Query, found: Neighbors) -> tuple[str, ...]:
+        """Say of a query of zeros that nothing is near it: every row scores alike, and the order is that of ids."""
+        scores = found.scores
+        told = self.metric == "euclidean" or not len(scores) or bool(np.nan_to_num(scores).any())
+        if told or self.asked.vector(query, self.reading).any():
+            return ()
+        return (f"{query.text!r} is a row of zeros: it has no direction, and nothing is near it; rows follow by id",)
+
     @property
     def blank(self) -> NeighborsAnswer:
         """An answer to nothing."""
@@ -242,7 +251,7 @@ class Ranking:
             ),
             centered=self.mean is not None,
             notes=(f"row {query.id} has no token: it is padding",) if padding else (),
-            warnings=(lost,) if found.nonfinite else (),
+            warnings=(*((lost,) if found.nonfinite else ()), *self._aimless(query, found)),
         )
 
 

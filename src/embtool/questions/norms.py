@@ -94,6 +94,9 @@ class Spectrum:
     exact: bool
     variance: float
     shares: Doubles
+    sample: int | None
+    rank_error: float | None
+    share_errors: Doubles | None
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,8 @@ class NormsAnswer(Card):
             lines.append(("cosine", f"{self.average_cosine:+.4f} on average between two rows"))
         if self.spectrum is not None and self.spectrum.effective_rank is not None:
             how = "all axes computed" if self.spectrum.exact else "estimated"
+            if self.spectrum.sample is not None:
+                how = f"± {self.spectrum.rank_error:.1f}, from a sample of {self.spectrum.sample:,} rows"
             lines.append(("effective rank", f"{self.spectrum.effective_rank:.1f} of {self.width:,} ({how})"))
             shares = self.spectrum.shares
             first = ", ".join(f"{share:.1%}" for share in shares[:5])
@@ -223,14 +228,15 @@ class NormsAnswer(Card):
         return f"{count(some.count)}: {shown}{', …' if some.count > SHOWN_IDS else ''}"
 
 
-def ask_norms(asked: TokenTable, *, k: int = 10, spectrum: bool = True) -> NormsAnswer:
+def ask_norms(asked: TokenTable, *, k: int = 10, spectrum: bool = True, all_rows: bool = False) -> NormsAnswer:
     """Describe a table: lengths, the `k` shortest and longest rows, what rows have in common, odd rows.
 
-    Without `spectrum` the variance along axes is left out, which saves one pass over the table or two.
+    Without `spectrum` the variance along axes is left out. Of a large table it is that of a sample of the rows, with
+    standard errors; with `all_rows` all axes are computed from all rows.
     """
     check_count(k, "k", 0)
     with asked.open() as reader:
-        found = describe_table(asked.table, reader, spectrum=spectrum)
+        found = describe_table(asked.table, reader, spectrum=spectrum, all_rows=all_rows)
     groups = sorted(found.duplicates, key=lambda group: (-len(group), int(group[0])))
     shortest, longest = extremes(found.norms, k)
     zero, nonfinite, *largest = (_first(ids) for ids in (found.zero, found.nonfinite, *groups[:LISTED]))
@@ -250,7 +256,12 @@ def ask_norms(asked: TokenTable, *, k: int = 10, spectrum: bool = True) -> Norms
         norm=found.lengths,
         mean_row=MeanRow(found.mean_norm, found.mean_share),
         average_cosine=found.average_cosine,
-        spectrum=None if axes is None else Spectrum(found.effective_rank, axes.exact, axes.total, found.leading_shares),
+        spectrum=None
+        if axes is None
+        else Spectrum(
+            *(found.effective_rank, axes.exact, axes.total, found.leading_shares),
+            *(axes.sample, found.rank_error, found.share_errors),
+        ),
         zero=zero,
         nonfinite=nonfinite,
         duplicates=Duplicates(len(groups), sum(map(len, groups)), tuple(largest)),

@@ -3,7 +3,7 @@
 import difflib
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from embtool.arguments import check_count, checked
 from embtool.counts import plain_number
 from embtool.errors import EmbtoolError, FormatError, NoVocabulary, UnknownToken
-from embtool.vocabulary.entries import Entries
+from embtool.vocabulary.entries import Entries, MemoryEntries
 from embtool.vocabulary.index import DamagedIndexError
 from embtool.vocabulary.spelling import Spelling
 
@@ -316,6 +316,23 @@ class Vocabulary:
         check_count(most, "most", 0)
         most = min(most, len(self))
         return [self._make(*entry) for entry in self._ask(lambda entries: entries.beginning(piece, most))]
+
+    def chosen(self, ids: Sequence[int]) -> "Vocabulary":
+        """Return the vocabulary of a table whose rows are these tokens, in this order; its text cannot be split.
+
+        Numbers that no token has are left out.
+        """
+        entries = self._entries
+        pieces = {row: piece for row, each in enumerate(ids) if (piece := entries.piece(each)) is not None}
+        added = {row: entries.added[each] for row, each in enumerate(ids) if each in entries.added}
+        found = MemoryEntries(pieces, added, replace(entries.traits, unknown=None))
+
+        def load() -> Any:
+            raise NoVocabulary(
+                "text is not split into a part of the tokens", hint="name one of them whole, or a row by id:"
+            )
+
+        return Vocabulary(f"{self.file}, a part", lambda: found, load)
 
     def word(self, text: str) -> Token | None:
         """Find the token that a text is as a word inside a sentence, if there is one."""

@@ -3,18 +3,20 @@
 Floors, from the bottom: `small_files`, `shapes`, `surveys` and `heads` (what the parts of a model say), `llama_cpp` (a
 vocabulary as llama.cpp has it), `subject` (a model as far as it could be opened), `rule` (what a rule is), then the
 rules by theme: `files`, `tables`, `vocabulary`, `tokens`, `special`, `rotations`, `settings` (params.json), `numbers`,
-`base`, `draft`; and `sarif`, findings for code hosts. To add a
-rule: one function under `@rule`, and in its test a model in which it alone finds something.
+`base`, `adapters`, `draft`; and `sarif`, findings for code hosts. To add a rule: one function under `@rule`, and in its
+test a model in which it alone finds something.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from embtool.adapters import Adapter
 from embtool.answers import Block, Card, Column, Listing, Section, column, context, python, records, value
 from embtool.answers.text import plural
 from embtool.errors import ConfigError, FileNotInModel, FormatError, InvalidArgument, NoVocabulary
 from embtool.formats.folders import hint_of_folders
+from embtool.questions.check import adapters as adapter_rules
 from embtool.questions.check import base as base_rules
 from embtool.questions.check import draft as draft_rules
 from embtool.questions.check import files, numbers, rotations, settings, special, tables, tokens, vocabulary
@@ -27,7 +29,10 @@ from embtool.questions.parts import open_parts
 if TYPE_CHECKING:
     from embtool.model import Model
 
-THEMES = (files, tables, vocabulary, tokens, special, rotations, settings, numbers, base_rules, draft_rules)
+THEMES = (
+    *(files, tables, vocabulary, tokens, special, rotations, settings, numbers),
+    *(base_rules, adapter_rules, draft_rules),
+)
 """The modules of rules, in the order in which they are listed and run."""
 
 _NAMES = [theme.__name__ for theme in THEMES]
@@ -44,6 +49,7 @@ LACKING = {
     "vocabulary": "the model has no tokenizer",
     "config": "the model has no config.json",
     "positions": "the position settings cannot be read",
+    "adapter": "it is no adapter",
     "gguf": "it is no GGUF file",
     "generates": "the model writes no text",
     "input": "there is no input table that can be read",
@@ -271,6 +277,14 @@ def _check_comparable(draft: Subject, target: Subject) -> None:
             raise NoVocabulary(f"the {whose} {each.name} {lack}: whether the one fits the other cannot be told")
 
 
+def _adapter_of(model: "Model") -> tuple[Adapter | None, dict[str, list[FormatError | ConfigError | FileNotInModel]]]:
+    """Read what a model is an adapter of; where its settings cannot be read, what is wrong with them."""
+    try:
+        return model.adapter, {}
+    except (FormatError, ConfigError) as error:
+        return None, {"config": [error]}
+
+
 def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None, deep: bool = False) -> Subject:
     """Open a model as far as it can be opened; what it lacks is told in `notes`.
 
@@ -278,13 +292,20 @@ def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None,
         FileNotInModel: it has neither a config nor weights nor a tokenizer.
         UnsupportedFormat: its weights are in a format that embtool does not read.
     """
+    adapter, damage = _adapter_of(model)
+    model = model.alone
     parts = open_parts(model)
+    parts.damage.update(damage)
     if parts.is_empty and not parts.damage:
         raise FileNotInModel(
             f"{model.name} has no config.json, no weights and no tokenizer: it is not a model",
             hint=hint_of_folders(model.source),
         )
     notes += parts.notes
+    if adapter is not None and base is None and not adapter.stands_alone:
+        notes.append(
+            f"{model.name} is an adapter of {adapter.base or 'a model that it does not name'}: --base compares"
+        )
     return Subject(
         name=model.name,
         source=model.source,
@@ -295,4 +316,6 @@ def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None,
         damage={part: tuple(errors) for part, errors in parts.damage.items()},
         base=base,
         surveys=Surveys(model.open_table) if deep else None,
+        adapter=adapter,
+        draft=model.draft,
     )

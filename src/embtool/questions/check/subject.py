@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from embtool.adapters import Adapter, Draft
 from embtool.architectures import Architecture
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config
@@ -30,7 +31,8 @@ class Subject:
     """A model as far as it could be opened; a part that it lacks is None.
 
     `damage` is what is wrong with the parts that cannot be read: config, tokenizer, weights; `base` is the model it was
-    made from, if that is known, and `target` the one that it is to draft for.
+    made from, if that is known, `target` the one that it is to draft for; `adapter` and `draft` say what it is where it
+    is no model of its own.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Subject:
     damage: Mapping[str, tuple[EmbtoolError, ...]]
     base: "Subject | None" = None
     surveys: Surveys | None = None
+    adapter: Adapter | None = None
+    draft: Draft | None = None
     target: "Subject | None" = None
 
     @property
@@ -58,6 +62,11 @@ class Subject:
     def broken(self) -> tuple[EmbtoolError, ...]:
         """What is wrong with the weights."""
         return self.damage.get("weights", ())
+
+    def damage_of(self, part: str) -> list[EmbtoolError]:
+        """List what is wrong with a part, without what is said of the weights: they may be the same file."""
+        told = {error.message for error in self.broken}
+        return [error for error in self.damage.get(part, ()) if error.message not in told]
 
     @cached_property
     def metadata(self) -> Mapping[str, Any]:
@@ -131,15 +140,20 @@ class Subject:
 
     @property
     def has_input(self) -> bool | None:
-        """Whether there is an input table, or None where its weights are there but could not be read."""
-        unknown = (self.tables is None and self.broken) or self.is_misshapen("input")
+        """Whether there is an input table, or None where that cannot be told, or where an adapter needs none."""
+        unknown = (
+            self.adapter is not None
+            or self.draft is not None
+            or (self.tables is None and self.broken)
+            or self.is_misshapen("input")
+        )
         return None if unknown and self.input is None else self.input is not None
 
     @property
     def has_output(self) -> bool | None:
         """Whether an output table is stored, or None where that cannot be told."""
         known = self.tables is not None and any(table.role == "output" for table in self.tables.stored)
-        unknown = self.broken or self.is_misshapen("output") or self.output is not None
+        unknown = self.broken or self.draft is not None or self.is_misshapen("output") or self.output is not None
         return True if known else None if unknown else False
 
     @cached_property
@@ -173,7 +187,7 @@ class Subject:
     @cached_property
     def draft_head(self) -> DraftHead | None:
         """Its maps into a target's vocabulary, where it is a draft head."""
-        return read_head(self.checkpoint, self.config)
+        return read_head(self.checkpoint, self.config, is_head=self.draft is not None)
 
     @property
     def both_vocabularies(self) -> tuple[Vocabulary, Vocabulary] | None:
