@@ -241,7 +241,7 @@ class _Pass:
         self.sums = PairSums(self.dtype_a, a.shape[1], rows) if by_kernel else None
 
     def visit(self, held: list[Bytes], first: int, stored: Bytes) -> None:
-        """Compare a block of A's rows with their counterparts; what is not lent a thread reads into a buffer it `held`."""
+        """Compare a block of A's rows with their counterparts; what is not lent is read into a buffer it `held`."""
         targets = self.counterpart[first : first + len(stored)]
         here = np.flatnonzero(targets != NOWHERE)
         if not held:
