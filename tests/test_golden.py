@@ -74,7 +74,7 @@ CASES: dict[str, dict[str, tuple[list[str], tuple[str, ...]]]] = {
         "healthy": (["check", "gpt2/"], FORMATS),
         "explained": (["check", "--explain", "zero-rows"], FORMATS),
         "rules": (["check", "--rules"], FORMATS),
-        "draft": (["check", "small/", "--draft-for", "gpt2/"], FORMATS),
+        "draft": (["check", "small/", "--draft-for", "tied/"], FORMATS),
     },
     "diff": {
         "tuned": (["diff", "tied/", "tuned/"], FORMATS),
