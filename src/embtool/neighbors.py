@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from embtool.arguments import check_count, check_numbers, checked, quoted
+from embtool.candidates import Candidates, find_candidates
 from embtool.counts import plural
 from embtool.dtypes import Doubles, Floats
 from embtool.errors import FormatError, InvalidArgument
 from embtool.metric import Metric, check_metric
-from embtool.scan import Candidates, Ids, Mask, find_candidates, in_parts, make_scorer, read_rows
+from embtool.scan import Ids, Mask, in_parts, read_rows
+from embtool.scoring import make_scorer
 from embtool.table import EmbeddingTable, TableReader
 
 RESCORED_BYTES = 64 << 20

@@ -8,25 +8,12 @@ at the commit that was read here, so that a branch that moves in between cannot 
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from embtool.hub.limit import Limit
-from embtool.places import expand, is_there
+from embtool.places import is_there
+from embtool.references import Reach, expand
 from embtool.settings import BUNDLED
-from embtool.source import Below, Confirm, Progress, Source
-
-
-@dataclass(frozen=True)
-class Reach:
-    """How a model is reached, where it is not on this machine; `open_model` says what each is."""
-
-    revision: str | None = None
-    offline: bool = False
-    token: str | None = None
-    max_bytes: int | None = None
-    progress: Progress | None = None
-    confirm: Confirm | None = None
-    plan_only: bool = False
-    limit: Limit | None = None
+from embtool.source import Below, Source
 
 
 @dataclass(frozen=True)
@@ -35,6 +22,7 @@ class Opening:
 
     reference: str | Path
     tokenizer: str | Path | None
+    base: Any
     reach: Reach = field(repr=False)
     name: str = ""
     commit: str | None = None
@@ -44,7 +32,8 @@ class Opening:
         reach = replace(self.reach, token=None, progress=None, confirm=None)
         reference = _absolute(self.reference) if source.local else self.reference
         tokenizer = None if self.tokenizer is None else _absolute(self.tokenizer)
-        return Opening(reference, tokenizer, reach, source.name, source.commit)
+        base = _absolute(self.base) if isinstance(self.base, str | Path) else self.base
+        return Opening(reference, tokenizer, base, reach, source.name, source.commit)
 
     def settle(self, source: Source) -> None:
         """Let a source that was opened anew be called as the first one was, and read the commit that was read there."""

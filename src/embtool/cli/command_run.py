@@ -23,8 +23,8 @@ from embtool.answers.text import count, plural, safe, size
 from embtool.cli.messages import is_hushed, note
 from embtool.errors import EmbtoolError, SourceError
 from embtool.hub.limit import RequestLimit
-from embtool.model import is_model
 from embtool.places import is_there
+from embtool.references import is_model
 from embtool.settings import BUNDLED
 from embtool.source import Below, NotFetched, Source
 

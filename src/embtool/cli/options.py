@@ -236,12 +236,18 @@ class SourceOptions:
         ),
     ] = None
 
-    def open_named(self, reference: str) -> Model:
-        """Open a model by name."""
+    def open_named(self, reference: str, base: Model | None = None) -> Model:
+        """Open a model by name; `base` is that of an adapter, where it was named."""
+        model = self._open(self.run.meant(reference), self.tokenizer, self.revision, base)
+        model.open_base = lambda named, revision: self._open(named, None, revision)
+        return model
+
+    def _open(self, reference: str, tokenizer: str | None, revision: str | None, base: Model | None = None) -> Model:
         model = open_model(
-            self.run.meant(reference),
-            tokenizer=self.tokenizer,
-            revision=self.revision,
+            reference,
+            tokenizer=tokenizer,
+            base=base,
+            revision=revision,
             offline=self.offline,
             token=self.hub_token,
             max_bytes=read_limit(self.max_bytes),
@@ -302,6 +308,40 @@ class ModelOptions(SourceOptions):
             if why == SAVED:
                 error.hint = f"{reference} is the default that was saved: `embtool use --clear` forgets it"
             raise
+
+
+@dataclass(frozen=True)
+class RowOptions(ModelOptions):
+    """Which model is asked for rows: where it is an adapter, on top of which base."""
+
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            autocompletion=completion.models,
+            help="Of an adapter: the model that it changes, if not the one that it names.",
+            rich_help_panel="Model",
+        ),
+    ] = None
+
+    def open_named(self, reference: str, base: Model | None = None) -> Model:
+        """Open a model by name, an adapter on top of its base."""
+        below = super().open_named(self.base) if base is None and self.base is not None else base
+        return super().open_named(reference, below)
+
+    def two(self, named: Sequence[str] | None, usage: str) -> tuple[Model, Model]:
+        """Open two models, or a base and the adapter that is named alone with it.
+
+        Raises:
+            BadParameter: there are not two.
+        """
+        names = [*(named or ()), *(self.models or ())]
+        if self.base is None:
+            return super().two(named, usage)
+        if len(names) != 1:
+            raise typer.BadParameter("with --base one adapter is named, which is compared with it")
+        base = super().open_named(self.base)
+        return base, super().open_named(names[0], base)
 
 
 @dataclass(frozen=True)
@@ -390,6 +430,8 @@ Texts = Annotated[
 def find_table(model: Model, name: str) -> TokenTable:
     """Find a table by its role or its tensor's name; say so where a tied output table is the input table."""
     asked = model.token_table(name)
+    if model.base is not None:
+        note(f"{model.name} is an adapter: these are the rows of {model.base.name} as it changes them")
     if model.has_other_tokenizer and asked.vocabulary is not None and len(asked.vocabulary) != len(asked.table):
         counts = f"{len(asked.vocabulary):,} tokens, and the table {len(asked.table):,} rows"
         warn(f"{asked.vocabulary.file} has {counts}: is it the tokenizer of this model?")

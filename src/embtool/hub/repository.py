@@ -177,6 +177,7 @@ class HubSource(Source):
         self._remotes: dict[str, RemoteFile] = {}
         self._copies: dict[str, Copy] = {}
         self._absent: set[str] = set()
+        self._listings: dict[str, dict[str, int | None]] = {}
         self._heads: dict[str, int] = {}
 
     def close(self) -> None:
@@ -399,7 +400,11 @@ class HubSource(Source):
         return [start for start, _stop in ranges] == [self._heads.get(file)]
 
     def _known_listing(self) -> dict[str, int | None] | None:
-        return self._store.listing(self.repo_id, self.commit) if self.commit is not None else None
+        if self.commit is not None and self.commit not in self._listings:
+            kept = self._store.listing(self.repo_id, self.commit)
+            if kept is not None:
+                self._listings[self.commit] = kept
+        return self._listings.get(self.commit or "")
 
     def _known_revision(self) -> str:
         return self.commit or self._offline_commit() or str(self.revision)
@@ -588,6 +593,7 @@ class HubSource(Source):
         commit, known = parse_listing(data, self.repo_id)
         self._settle(commit)
         self._store.keep_listing(self.repo_id, commit, known)
+        self._listings[commit] = known
         return known
 
     def _need_network(self, file: str | None) -> None:

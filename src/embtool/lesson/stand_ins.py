@@ -13,7 +13,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from embtool.errors import InvalidArgument, LocalFailure
-from embtool.model import bundled_folder, open_model
+from embtool.model import open_model
+from embtool.references import bundled_folder
 
 POSITIONS = 1024
 """How far GPT-2 reads, and so how many rows its position table has."""

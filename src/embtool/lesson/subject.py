@@ -13,8 +13,8 @@ from embtool.model import Model
 from embtool.neighbors import Neighbors, nearest
 from embtool.norms import row_norms
 from embtool.positions import Positions
-from embtool.scan import norms
 from embtool.sequence import InputSequence, cosines, read_sequence, sequence_tables
+from embtool.survey import norms
 from embtool.table import EmbeddingTable
 from embtool.undertrained import Kind, find_reference
 from embtool.vocabulary import Token, Vocabulary

@@ -20,7 +20,8 @@ from embtool.neighbors import nearest_each
 from embtool.picture import Picture, Point
 from embtool.projection import DIMENSIONS, Projection, project_on_own, project_on_table
 from embtool.questions.map_lines import draw
-from embtool.survey import principal_axes, probe_for, survey
+from embtool.spectrum import principal_axes, probe_for
+from embtool.survey import survey
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token
 
