@@ -24,7 +24,7 @@ from embtool.questions.norms import ask_row_norms
 
 pa = pytest.importorskip("pyarrow")
 
-SUMMED_UP = {"CheckAnswer", "RuleAnswer", "InfoAnswer", "NormsAnswer", "UseAnswer"}
+SUMMED_UP = {"CheckAnswer", "RuleAnswer", "InfoAnswer", "NormsAnswer", "UseAnswer", "RopeGolden"}
 """Kinds of answer that are one thing, or have one record that sums them up."""
 
 

@@ -161,6 +161,9 @@ def _read(node: ast.expr) -> Kind:
         case ast.Subscript(value=ast.Name(id="Literal") | ast.Attribute(attr="Literal"), slice=inner):
             choices = ast.literal_eval(inner)
             return Kind(f"one of {', '.join(choices)}", lambda value: isinstance(value, str) and value in choices)
+        case ast.Subscript(value=ast.Name(id="Optional") | ast.Attribute(attr="Optional"), slice=inner):
+            kind = _read(inner)  # what Python makes of `Literal[...] | None`
+            return Kind(kind.words, lambda value: value is None or kind.fits(value))
         case ast.Subscript(value=outer):
             return _read(outer)
         case ast.Constant(value=value):
