@@ -44,7 +44,7 @@ from embtool.further_tables import of_tokens
 from embtool.hub.limit import Limit
 from embtool.impostors import LONGEST_MAGIC, seems
 from embtool.metric import Metric
-from embtool.opening import Opening
+from embtool.opening import Opening, Reach
 from embtool.params import PARAMS, parse_params
 from embtool.places import expand, is_folder, is_there
 from embtool.positions import Positions, Rope, RopeOverride, UnknownPositions, read_positions
