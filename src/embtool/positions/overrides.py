@@ -85,12 +85,16 @@ class Overridden:
 
 
 def override(
-    layers: Sequence[LayerRope], context_length: int | None, config: Config | None, given: RopeOverride
+    layers: Sequence[LayerRope],
+    context_length: int | None,
+    config: Config | None,
+    given: RopeOverride,
+    length: int | None = None,
 ) -> Overridden:
     """Return the rotation with what is given.
 
     A flat scaling goes where the family reads a flat dictionary of its file: to all kinds of layer or, as in Gemma 3,
-    to full attention only.
+    to full attention only. A `length` is that of the context which it is meant for.
 
     Raises:
         InvalidArgument: a field is missing, is not known, or is nothing that a formula can use; the message names it.
@@ -110,7 +114,7 @@ def override(
         if part.is_empty:
             found.append(layer)
             continue
-        reader = _Reader(layer, context_length, part)
+        reader = _Reader(layer, context_length, part, length)
         found.append(reader.read())
         notes += reader.notes
         contexts += [reader.context] if reader.context is not None else []
@@ -159,13 +163,13 @@ def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 class _Reader:
     """Puts what is given in the place of the settings of one kind of layer, and writes down where each came from."""
 
-    def __init__(self, layer: LayerRope, context_length: int | None, given: RopeOverride) -> None:
+    def __init__(self, layer: LayerRope, context_length: int | None, given: RopeOverride, length: int | None) -> None:
         assert given.scaling is None or isinstance(given.scaling, Mapping)
         self.layer, self.settings, self.context_length, self.given = layer, layer.settings, context_length, given
         self.fields = Fields(given.scaling or {}, SCALING)
         self.origins = dict(layer.origins)
         self.notes: list[str] = []
-        self.context: int | None = None
+        self.context, self.length = length, length
 
     def read(self) -> LayerRope:
         """The layer with what is given.
@@ -304,6 +308,9 @@ class _Reader:
 
     def _tell_context(self, settings: RopeSettings) -> None:
         """A factor is how much longer the context becomes, in the types that say so."""
+        if self.length is not None:
+            self.notes.append(f"the context is taken to be {self.length:,} tokens: --length")
+            return
         if self.given.scaling is None or settings.rope_type not in MULTIPLY or settings.stretch < 1:
             return
         base = settings.original_max_position_embeddings or self._base
