@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from embtool.arguments import checked
 from embtool.config import Config, Fields
 from embtool.errors import ConfigError, InvalidArgument
 from embtool.positions.rope_fields import ATTENTION_FACTORS, OLD_NAMES, SHARE
@@ -47,6 +48,7 @@ LONGEST = 1 << 16
 SHORT = "TYPE:FACTOR, such as yarn:4, or a JSON object, as engines take it"
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class RopeOverride:
     """Settings given in place of a model's own; what is None stays as the model has it.
@@ -105,7 +107,9 @@ def override(
     if nested and scaling is not None:
         strange = next((name for name in scaling if name not in names), None)
         if strange is not None:
-            raise InvalidArgument(f"{SCALING}: no layers of type {strange[:40]!r} turn here, only {', '.join(names)}")
+            raise InvalidArgument(
+                f"{SCALING}: no layers of type {str(strange)[:40]!r} turn here, only {', '.join(names)}"
+            )
     found, notes, contexts = [], [], []
     for layer in layers:
         takes = config is None or takes_flat(config, layer.layer_type)
@@ -215,7 +219,7 @@ class _Reader:
         kind = self._kind()
         unknown = next((key for key in self.fields.mapping if key not in KNOWN), None)
         if unknown is not None:
-            raise InvalidArgument(f"{SCALING}: {unknown[:40]!r} is no field of RoPE", hint=self._fields_of(kind))
+            raise InvalidArgument(f"{SCALING}: {str(unknown)[:40]!r} is no field of RoPE", hint=self._fields_of(kind))
         idle = [
             key
             for key in self.fields.mapping

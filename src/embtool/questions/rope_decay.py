@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 MOST_DISTANCES = 4097
 """Distances of one answer; of a longer range as many, evenly spaced, the first and the last among them."""
 
+AT_ONCE = 1 << 18
+"""Angles that are computed at once."""
+
 SHOWN = 16
 """Distances on a terminal, evenly spaced."""
 
@@ -216,8 +219,9 @@ def _left(layer: LayerRope, turning: Frequencies, distances: Sequence[int]) -> I
     grown = turning.attention_factor**2
     passing = settings.head_dim - settings.turning_width
     whole = 2 * grown * settings.pairs + passing
-    for start in range(0, len(distances), 512):
-        some = distances[start : start + 512]
+    step = max(1, AT_ONCE // settings.pairs)
+    for start in range(0, len(distances), step):
+        some = distances[start : start + step]
         waves: Doubles = np.cos(turning.angles(some)).astype(np.float64)
         left = (2 * grown * waves.sum(axis=1) + passing) / whole
         turned = waves[:, moving].mean(axis=1) if moving.any() else np.ones(len(some))

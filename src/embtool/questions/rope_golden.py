@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embtool import __version__
 from embtool.answers import Card, Section, value
 from embtool.answers.text import plural
 from embtool.arguments import checked
@@ -92,7 +91,6 @@ class RopeGolden(Card):
 
     model: str | None = value("the model, as it was named; null where settings were typed")
     given: str | None = value("the options whose settings take the place of the model's own", optional=True)
-    made_by: str = value("the program and its version")
     precision: Precision = value("the arithmetic: float64, or float32 as in transformers")
     context_length: int | None = value("the longest sequence the model is made for, in tokens")
     first_position: int = value("the position of the first token")
@@ -162,7 +160,6 @@ def ask_golden(rotary: Rotary, first_position: int, manner: Manner) -> RopeGolde
     return RopeGolden(
         model=rotary.name,
         given=rotary.given,
-        made_by=f"embtool {__version__}",
         precision=manner.precision,
         context_length=context,
         first_position=first_position,

@@ -117,8 +117,6 @@ class RopeJudgement(Listing[Judged]):
             yield f"pairs that are not right: {ranges(self.pairs_off)}"
         if self.worst is not None and not self.agrees:
             yield f"least alike at position {self.worst.position}: cosine {self.worst.cosine:.6f}"
-        if self.unseen:
-            yield f"these positions would not show: {', '.join(self.unseen)}"
 
 
 PARTS = {"after": "queries", "cos": "cos and sin", "inv_freq": "frequencies"}
