@@ -720,7 +720,9 @@ class Model:
         from embtool.questions.rotation import Manner, rotary_of, vectors_of  # noqa: PLC0415 - as above
 
         vectors = vectors_of(self, tokens, vector, Reading(exact=exact, pool=pool))
-        return ask_rope(rotary_of(self, layout, override), positions, vectors, Manner(length, precision, inverse))
+        return ask_rope(
+            rotary_of(self, layout, override, length), positions, vectors, Manner(length, precision, inverse)
+        )
 
     def row(
         self, token: str | int, *, table: str = "input", exact: bool = False, pool: str | None = None

@@ -102,6 +102,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example(
             "settings side by side; embtool learn --stand-ins tuned makes the second", "embtool rope compare mini tuned"
         ),
+        Example("one model, as it is and stretched", "embtool rope compare mini --scaling yarn:4"),
         Example("the same for a program", "embtool rope compare mini tuned --json"),
     ),
     "input": (
