@@ -13,7 +13,7 @@ from embtool.dtypes import Doubles
 from embtool.errors import InvalidArgument
 from embtool.norms import row_norms
 from embtool.statistics import PERCENTILES, Lengths, TableStatistics, describe_table, extremes, standing
-from embtool.survey import survey
+from embtool.survey import distances
 from embtool.token_table import TokenTable
 from embtool.vocabulary import Query, Token
 
@@ -275,7 +275,7 @@ def ask_norms(asked: TokenTable, *, k: int = 10, spectrum: bool = True, all_rows
 def ask_row_norms(asked: TokenTable) -> RowNormsAnswer:
     """List every row with its length, in one pass."""
     with asked.open() as reader:
-        lengths = survey(asked.table, reader).norms
+        lengths = distances(asked.table, reader, np.zeros(asked.table.shape[1]))
     listed = [RowNorm(row, asked.token(row), norm) for row, norm in enumerate(lengths.tolist())]
     return RowNormsAnswer(asked.model, asked.role, listed)
 
