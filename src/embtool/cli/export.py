@@ -7,7 +7,7 @@ import typer
 
 from embtool.cli import completion
 from embtool.cli.messages import note
-from embtool.cli.options import ModelName, ModelOptions, Quiet, TableName, find_table
+from embtool.cli.options import ModelName, Quiet, RowOptions, TableName, find_table
 from embtool.cli.writing import Force, check_free
 from embtool.export import WRITERS
 from embtool.questions.export import choose_format, choose_rows, write_export
@@ -53,7 +53,7 @@ def run(
     quiet: Quiet = False,
     force: Force = False,
     table: TableName = "input",
-    model: ModelOptions,
+    model: RowOptions,
 ) -> None:
     """Write a table for other tools: numpy, safetensors, Parquet, CSV, TensorFlow's projector, word2vec text.
 

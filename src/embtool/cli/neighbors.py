@@ -14,8 +14,8 @@ from embtool.cli.explanations import About, explain_neighbors
 from embtool.cli.options import (
     ExplainOptions,
     Metric,
-    ModelOptions,
     OutputOptions,
+    RowOptions,
     TableName,
     Texts,
     TokenOptions,
@@ -110,7 +110,7 @@ def run(
     ] = False,
     filtering: FilterOptions,
     token: TokenOptions,
-    model: ModelOptions,
+    model: RowOptions,
     output: OutputOptions,
     explain: ExplainOptions,
 ) -> None:

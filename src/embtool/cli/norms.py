@@ -10,8 +10,8 @@ from embtool.cli.explanations import About, explain_norms
 from embtool.cli.options import (
     ExplainOptions,
     ModelName,
-    ModelOptions,
     OutputOptions,
+    RowOptions,
     TableName,
     TokenOptions,
     TokensAsked,
@@ -40,9 +40,15 @@ def run(
     spectrum: Annotated[
         bool, typer.Option("--spectrum/--no-spectrum", help="Tell how the variance spreads over directions.")
     ] = True,
+    all_rows: Annotated[
+        bool,
+        typer.Option(
+            "--all-rows", help="Find that from every row, not from a sample of a large table's: it takes minutes."
+        ),
+    ] = False,
     table: TableName = "input",
     token: TokenOptions,
-    model: ModelOptions,
+    model: RowOptions,
     output: OutputOptions,
     explain: ExplainOptions,
 ) -> None:
@@ -57,6 +63,8 @@ def run(
         raise typer.BadParameter("--list shows every row: name no tokens beside it")
     if listing and top is not None:
         raise typer.BadParameter("--list shows every row: leave out -k")
+    if all_rows and (tokens or listing or not spectrum):
+        raise typer.BadParameter("--all-rows is about the spectrum, which is not asked for")
     search = Search(only, categories=frozenset(category or ()))
     if tokens and search != Search():
         raise typer.BadParameter("--token shows the rows named: leave out --only and --category")
@@ -73,7 +81,7 @@ def run(
     elif listing:
         output.emit(ask_row_norms(asked, search))
     else:
-        output.emit(ask_norms(asked, k=10 if top is None else top, spectrum=spectrum, search=search))
+        output.emit(ask_norms(asked, k=10 if top is None else top, spectrum=spectrum, all_rows=all_rows, search=search))
     if explain.explain:
         about = About(opened, model.reached, asked.table, None if batch is None else batch.first)
         explain_norms(about).show(output.format)

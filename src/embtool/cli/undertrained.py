@@ -7,7 +7,7 @@ import typer
 from embtool.answers import Format
 from embtool.cli.explanations import About, explain_undertrained
 from embtool.cli.messages import note
-from embtool.cli.options import ExplainOptions, ModelName, ModelOptions, OutputOptions, TableName, Top, find_table
+from embtool.cli.options import ExplainOptions, ModelName, OutputOptions, RowOptions, TableName, Top, find_table
 from embtool.questions.undertrained import CAUTION, ask_undertrained
 from embtool.undertrained import Indicator
 
@@ -42,7 +42,7 @@ def run(
     ] = True,
     padding: Annotated[bool, typer.Option("--padding", help="List rows that no token has, too.")] = False,
     table: TableName = "input",
-    model: ModelOptions,
+    model: RowOptions,
     output: OutputOptions,
     explain: ExplainOptions,
 ) -> None:

@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from embtool.errors import InvalidArgument
 from embtool.final_norm import FinalNorm
 from embtool.metric import Metric
 from embtool.neighbors import Neighbors, nearest_each
-from embtool.scan import Mask, mean_row
+from embtool.scan import Mask
+from embtool.survey import mean_row
 from embtool.table import EmbeddingTable, TableReader
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token, root_of
@@ -58,6 +60,7 @@ class NeighborsAnswer(Listing[Neighbor]):
     command = "neighbors"
     many_key = "queries"
     always_many = True
+    line_types: ClassVar[Mapping[str, Any]] = {"query": str, "query_id": int | None}
     line_columns = (Column("query", terminal=False), Column("query_id", terminal=False))
 
     model: str = context("the model, as it was named")
@@ -228,6 +231,14 @@ class Ranking:
                 kept.append(place)
         return replace(found, ids=found.ids[kept], scores=found.scores[kept])
 
+    def _aimless(self, query: Query, found: Neighbors) -> tuple[str, ...]:
+        """Say of a query of zeros that nothing is near it: every row scores alike, and the order is that of ids."""
+        scores = found.scores
+        told = self.metric == "euclidean" or not len(scores) or bool(np.nan_to_num(scores).any())
+        if told or self.asked.vector(query, self.reading).any():
+            return ()
+        return (f"{query.text!r} is a row of zeros: it has no direction, and nothing is near it; rows follow by id",)
+
     @property
     def blank(self) -> NeighborsAnswer:
         """An answer to nothing."""
@@ -256,7 +267,7 @@ class Ranking:
                 *((f"row {query.id} has no token: it is padding",) if padding else ()),
                 *(() if self.through is None else _notes_of_lens(self.ranked.table)),
             ),
-            warnings=(lost,) if found.nonfinite else (),
+            warnings=(*((lost,) if found.nonfinite else ()), *self._aimless(query, found)),
         )
 
 

@@ -16,7 +16,7 @@ from embtool.norms import row_norms
 from embtool.questions.vocab import Search
 from embtool.scan import Mask
 from embtool.statistics import PERCENTILES, Lengths, TableStatistics, describe_table, extremes, standing, sum_up
-from embtool.survey import survey
+from embtool.survey import distances
 from embtool.token_table import TokenTable
 from embtool.vocabulary import Query, Token
 
@@ -98,6 +98,9 @@ class Spectrum:
     exact: bool
     variance: float
     shares: Doubles
+    sample: int | None
+    rank_error: float | None
+    share_errors: Doubles | None
 
 
 @dataclass(frozen=True)
@@ -160,8 +163,9 @@ class NormsAnswer(Card):
     chosen: Chosen | None = value("the rows that match, where some were asked for", optional=True)
     shortest: tuple[RowNorm, ...] = value("the shortest rows, of those that match, the shortest first")
     longest: tuple[RowNorm, ...] = value("the longest of them, the longest first")
-    statistics: TableStatistics = python()
+    statistics: TableStatistics = python(travels=False)
     named: dict[int, Token | None] = python()
+    histogram: tuple[tuple[str, str], ...] = python()
     notes: tuple[str, ...] = python(default=())
 
     def title(self) -> str:
@@ -170,7 +174,7 @@ class NormsAnswer(Card):
 
     def sections(self) -> Sequence[Section]:
         """Return the lengths, the extremes, what rows have in common, and odd rows."""
-        histogram = [Section("histogram", _histogram(self.statistics.norms))] if self.norm is not None else []
+        histogram = [Section("histogram", self.histogram)] if self.norm is not None else []
         return [
             Section("norms", _length_lines(self.norm)),
             *(
@@ -203,6 +207,8 @@ class NormsAnswer(Card):
             lines.append(("cosine", f"{self.average_cosine:+.4f} on average between two rows"))
         if self.spectrum is not None and self.spectrum.effective_rank is not None:
             how = "all axes computed" if self.spectrum.exact else "estimated"
+            if self.spectrum.sample is not None:
+                how = f"± {self.spectrum.rank_error:.1f}, from a sample of {self.spectrum.sample:,} rows"
             lines.append(("effective rank", f"{self.spectrum.effective_rank:.1f} of {self.width:,} ({how})"))
             shares = self.spectrum.shares
             first = ", ".join(f"{share:.1%}" for share in shares[:5])
@@ -228,16 +234,24 @@ class NormsAnswer(Card):
         return f"{count(some.count)}: {shown}{', …' if some.count > SHOWN_IDS else ''}"
 
 
-def ask_norms(asked: TokenTable, *, k: int = 10, spectrum: bool = True, search: Search | None = None) -> NormsAnswer:
+def ask_norms(
+    asked: TokenTable,
+    *,
+    k: int = 10,
+    spectrum: bool = True,
+    all_rows: bool = False,
+    search: Search | None = None,
+) -> NormsAnswer:
     """Describe a table: lengths, the `k` shortest and longest rows, what rows have in common, odd rows.
 
     With `search`, the shortest and longest are those of the rows that match. Without `spectrum` the variance along axes
-    is left out, which saves one pass over the table or two.
+    is left out. Of a large table it is that of a sample of the rows, with standard errors; with `all_rows` all axes are
+    computed from all rows.
     """
     check_count(k, "k", 0)
     allowed, notes = _allowed(asked, search)
     with asked.open() as reader:
-        found = describe_table(asked.table, reader, spectrum=spectrum)
+        found = describe_table(asked.table, reader, spectrum=spectrum, all_rows=all_rows)
     groups = sorted(found.duplicates, key=lambda group: (-len(group), int(group[0])))
     norms = found.norms if allowed is None else np.where(allowed, found.norms, np.nan)
     shortest, longest = extremes(norms, k)
@@ -258,7 +272,12 @@ def ask_norms(asked: TokenTable, *, k: int = 10, spectrum: bool = True, search: 
         norm=found.lengths,
         mean_row=MeanRow(found.mean_norm, found.mean_share),
         average_cosine=found.average_cosine,
-        spectrum=None if axes is None else Spectrum(found.effective_rank, axes.exact, axes.total, found.leading_shares),
+        spectrum=None
+        if axes is None
+        else Spectrum(
+            *(found.effective_rank, axes.exact, axes.total, found.leading_shares),
+            *(axes.sample, found.rank_error, found.share_errors),
+        ),
         zero=zero,
         nonfinite=nonfinite,
         duplicates=Duplicates(len(groups), sum(map(len, groups)), tuple(largest)),
@@ -268,6 +287,7 @@ def ask_norms(asked: TokenTable, *, k: int = 10, spectrum: bool = True, search: 
         statistics=found,
         named=tokens,
         notes=notes,
+        histogram=_histogram(found.norms),
     )
 
 
@@ -286,7 +306,7 @@ def ask_row_norms(asked: TokenTable, search: Search | None = None) -> RowNormsAn
     """List every row that matches with its length, in one pass."""
     allowed, notes = _allowed(asked, search)
     with asked.open() as reader:
-        lengths = survey(asked.table, reader).norms
+        lengths = distances(asked.table, reader, np.zeros(asked.table.shape[1]))
     ids = np.arange(len(lengths)) if allowed is None else np.flatnonzero(allowed)
     listed = [
         RowNorm(row, asked.token(row), norm) for row, norm in zip(ids.tolist(), lengths[ids].tolist(), strict=True)
@@ -331,16 +351,18 @@ def _first(ids: Any) -> Some:
     return Some(len(ids), tuple(int(row) for row in ids[:LISTED]))
 
 
-def _histogram(norms: Doubles) -> list[tuple[str, str]]:
-    """Draw how many rows have which length, a bar a line."""
+def _histogram(norms: Doubles) -> tuple[tuple[str, str], ...]:
+    """Draw how many rows have which length, a bar a line; nothing where no row is finite."""
     finite = norms[np.isfinite(norms)]
+    if not len(finite):
+        return ()
     least, greatest = float(finite.min()), float(finite.max())
     if greatest - least <= BINS * np.spacing(greatest):  # equal but for rounding: there is nothing to divide
-        return [(fixed(least), f"{count(len(finite))} {bar(1, BAR)}")]
+        return ((fixed(least), f"{count(len(finite))} {bar(1, BAR)}"),)
     heights, edges = np.histogram(finite, BINS)
     most = int(heights.max())
     digits = len(count(most))
-    return [
+    return tuple(
         (f"{edge:.4f}", f"{count(int(height)):>{digits}} {bar(int(height) / most, BAR)}".rstrip())
         for height, edge in zip(heights, edges[:-1], strict=True)
-    ]
+    )
