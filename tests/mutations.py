@@ -365,6 +365,35 @@ def other_template(folder: Path) -> None:
     write_json(folder / "tokenizer_config.json", {"chat_template": [{"name": "x", "template": "<|user|>"}]})
 
 
+def swap_first(tokenizer: dict[str, Any]) -> None:
+    """Exchange the ids of two tokens that llama.cpp does not look at."""
+    vocabulary = tokenizer["model"]["vocab"]
+    first, second = pieces()[:2]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+
+
+def rename_most(tokenizer: dict[str, Any]) -> None:
+    """Leave fewer tokens as they are than vLLM wants to be shared."""
+    vocabulary = tokenizer["model"]["vocab"]
+    tokenizer["model"]["vocab"] = {
+        piece if identity < 80 else f"{piece}一": identity for piece, identity in vocabulary.items()
+    }
+
+
+def head(offsets: NDArray[np.int64], marks: NDArray[np.bool_], rows: int = 40) -> Callable[[Path], None]:
+    """Make a draft head of a model: an output table of its own, and the maps into its target's vocabulary."""
+
+    def mutate(folder: Path) -> None:
+        maps: dict[str, Tensor] = {
+            "d2t": ("I64", offsets.shape, offsets.astype("<i8").tobytes()),
+            "t2d": ("BOOL", marks.shape, marks.tobytes()),
+        }
+        put_tensor(OUTPUT, tensor(numbers("output", rows)), maps)(folder)
+        edit(folder / "config.json", draft_vocab_size=rows)
+
+    return mutate
+
+
 HEALTHY: dict[str, Callable[[Path], None]] = {
     "llama": write_llama,
     "tied": write_tied,
@@ -471,6 +500,11 @@ MUTATIONS: dict[str, tuple[str, Callable[[Path], None]]] = {
     ),
     "adapter-tying": ("adapter", lambda _: None),
     "adapter-base": ("adapter", adapter(base_model_name_or_path="/home/someone/model")),
+    "draft-llama-cpp": ("llama", in_file("tokenizer_config.json", add_bos_token=True)),
+    "draft-vocab-size": ("llama", in_config(vocab_size=ROWS + 64)),
+    "draft-tokens": ("llama", in_tokenizer(swap_first)),
+    "draft-intersection": ("llama", in_tokenizer(rename_most)),
+    "draft-head": ("llama", head(np.arange(40), np.arange(ROWS) < 40)),
 }
 """For every rule the healthy model it is tried on, and what is done to it."""
 
@@ -542,6 +576,11 @@ NEAR: dict[str, Callable[[Path], None]] = {
     "adapter-copies": adapter({f"{PEFT}model.embed_tokens.weight": tensor(numbers("input"))}),
     "adapter-tying": adapter(factors(), ensure_weight_tying=True),
     "adapter-base": adapter(base_model_name_or_path="gpt2"),
+    "draft-llama-cpp": in_file("tokenizer_config.json", add_bos_token=False),
+    "draft-vocab-size": in_config(hidden_act="silu"),
+    "draft-tokens": in_tokenizer(lambda tokenizer: tokenizer.update(version="1.0")),
+    "draft-intersection": in_tokenizer(swap_first),
+    "draft-head": head(np.arange(40), np.isin(np.arange(ROWS), np.arange(0, 80, 2))),
 }
 """For a rule what is done to the same model that is near the mutation, and sound."""
 
@@ -587,3 +626,17 @@ BASES: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Path]]] = {
     "adapter-tying": (tied_base, tied_base),
 }
 """For every rule about the base a base with which it finds something, and one with which it does not."""
+
+
+def write_target(folder: Path) -> Path:
+    write_llama(folder)
+    return folder
+
+
+TARGETS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Path]]] = {
+    name: (write_target, write_target) for name in MUTATIONS if name.startswith("draft-")
+}
+"""For every rule that compares with a target: the target for its mutation, and that for what is near and sound."""
+
+TOGETHER = {"draft-intersection": {"draft-tokens", "draft-llama-cpp"}}
+"""Rules that find something in a mutation of another, because they must."""

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 
 from embtool.answers.text import plural, size
-from embtool.candidates import hint_of_candidates
 from embtool.categories import padding_ids
 from embtool.config import Config
 from embtool.errors import EmbtoolError, FileNotInModel, FormatError
@@ -15,6 +14,7 @@ from embtool.questions.check.subject import Subject
 from embtool.questions.check.surveys import Surveys
 from embtool.table import PREDICTS, has_too_many_rows
 from embtool.table_diff import align_by_id, compare_tables
+from embtool.unknown_tables import hint_of_candidates
 
 
 @rule(

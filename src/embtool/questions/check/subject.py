@@ -13,6 +13,8 @@ from embtool.config import Config
 from embtool.errors import ConfigError, EmbtoolError
 from embtool.families import UNKNOWN
 from embtool.positions import Positions, read_positions
+from embtool.questions.check.heads import DraftHead, read_head
+from embtool.questions.check.llama_cpp import LlamaVocabulary, of_folder, of_gguf
 from embtool.questions.check.shapes import Misshapen, find_misshapen, named_output
 from embtool.questions.check.small_files import GENERATION, SmallFiles, SpecialId
 from embtool.questions.check.surveys import Surveys
@@ -29,7 +31,8 @@ class Subject:
     """A model as far as it could be opened; a part that it lacks is None.
 
     `damage` is what is wrong with the parts that cannot be read: config, tokenizer, weights; `base` is the model it was
-    made from, if that is known; `adapter` and `draft` say what it is where it is no model of its own.
+    made from, if that is known, and `target` the one that it is to draft for; `adapter` and `draft` say what it is
+    where it is no model of its own.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Subject:
     surveys: Surveys | None = None
     adapter: Adapter | None = None
     draft: Draft | None = None
+    target: "Subject | None" = None
 
     @property
     def recorded(self) -> Architecture | None:
@@ -179,6 +183,52 @@ class Subject:
         architecture = None if self.config is None else self.config.architecture
         writes = architecture is None or PREDICTS.search(architecture) or self.source.has(GENERATION)
         return True if writes else None
+
+    @cached_property
+    def draft_head(self) -> DraftHead | None:
+        """Its maps into a target's vocabulary, where it is a draft head."""
+        return read_head(self.checkpoint, self.config, is_head=self.draft is not None)
+
+    @property
+    def both_vocabularies(self) -> tuple[Vocabulary, Vocabulary] | None:
+        """The tokens of a draft and of its target; None where one has none, or the draft is but a head."""
+        words = self.vocabulary, None if self.target is None else self.target.vocabulary
+        if self.draft_head is not None or not words[0] or not words[1]:
+            return None
+        return words[0], words[1]
+
+    @property
+    def vocab_size(self) -> int | None:
+        """How many tokens it has: by its config, else rows of its input table, else of its tokens."""
+        known = None if self.config is None else self.config.vocab_size
+        tokens = None if not self.vocabulary else int(self.vocabulary.ids[-1]) + 1
+        return next((size for size in (known, self.rows, tokens) if size is not None), None)
+
+    @property
+    def draft_sizes(self) -> tuple[int, int] | None:
+        """vocab_size of the configs of a draft and of its target; None where one does not say, or of a head."""
+        configs = self.config, None if self.target is None else self.target.config
+        sizes = [None if config is None else config.vocab_size for config in configs]
+        if self.draft_head is not None or sizes[0] is None or sizes[1] is None:
+            return None
+        return sizes[0], sizes[1]
+
+    @cached_property
+    def llama_cpp(self) -> LlamaVocabulary:
+        """Its vocabulary as llama.cpp has it.
+
+        Raises:
+            ConfigError: how llama.cpp's converter would write it is not known.
+        """
+        if self.vocabulary is None:
+            raise ConfigError(f"{self.name} has no tokenizer")
+        if self.is_gguf:
+            return of_gguf(self.metadata, self.small.gguf_file)
+        return of_folder(self.vocabulary, self.small, self.config)
+
+    def named_special(self, name: str) -> tuple[int, ...]:
+        """Return the ids that its files name as a kind of special token, such as eos."""
+        return self.small.named_ids(name)
 
     @property
     def special_ids(self) -> list[SpecialId]:
