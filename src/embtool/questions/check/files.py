@@ -261,7 +261,7 @@ def _identical(subject: Subject, surveys: Surveys) -> bool:
         return False
     if len({table.tensor.dtype.name for table in pair}) != 1:
         rows = pair[0].shape[0]
-        return bool(compare_tables(*pair, align_by_id(rows, rows)).same.all())
+        return bool(compare_tables(pair[0], pair[1], align_by_id(rows, rows)).same.all())
     first, second = (surveys.of(table) for table in pair)
     return bool((first.keys == second.keys).all())
 
