@@ -14,7 +14,12 @@ import numpy as np
 EVERY: dict[str, tuple[str, ...]] = {
     "info": ("info MODEL", "info MODEL OTHER", "info MODEL --explain"),
     "tokens": ("tokens TOKENS -m MODEL",),
-    "vocab": ("vocab -k 400 -m MODEL", "vocab --counts -m MODEL", "vocab --variants king -m MODEL"),
+    "vocab": (
+        "vocab -k 400 -m MODEL",
+        "vocab --counts -m MODEL",
+        "vocab --variants king -m MODEL",
+        "vocab --count INPUTS/questions.txt -m MODEL",
+    ),
     "row": ("row TOKENS -m MODEL", "row TOKENS --npy OUT/row.npy -m MODEL", "row id:3 --explain -m MODEL"),
     "neighbors": (
         "neighbors TOKENS -k 20 -m MODEL",
@@ -50,6 +55,8 @@ EVERY: dict[str, tuple[str, ...]] = {
         "rope MODEL --token id:3 --pos 3",
         "rope compare MODEL OTHER",
         "rope --relative 7 3 -m MODEL",
+        "rope MODEL --decay 0..20 --scaling linear:2",
+        "rope MODEL --golden OUT/rope.json",
     ),
     "input": ("input king -m MODEL", "input king --against queen -m MODEL", "input king --npy OUT/in.npy -m MODEL"),
     "learn": ("learn 1 -m MODEL", "learn all -m MODEL", "learn"),

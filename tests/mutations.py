@@ -475,11 +475,6 @@ MUTATIONS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "context-differs": ("llama", lambda _: None),
     "tying-differs": ("llama", lambda _: None),
     "new-token-rows": ("llama", lambda _: None),
-    "draft-llama-cpp": ("llama", in_file("tokenizer_config.json", add_bos_token=True)),
-    "draft-vocab-size": ("llama", in_config(vocab_size=ROWS + 64)),
-    "draft-tokens": ("llama", in_tokenizer(swap_first)),
-    "draft-intersection": ("llama", in_tokenizer(rename_most)),
-    "draft-head": ("llama", head(np.arange(40), np.arange(ROWS) < 40)),
     "adapter-rows": ("adapter", adapter(factors(ROWS + 3))),
     "adapter-module": (
         "adapter",
@@ -505,6 +500,11 @@ MUTATIONS: dict[str, tuple[str, Callable[[Path], None]]] = {
     ),
     "adapter-tying": ("adapter", lambda _: None),
     "adapter-base": ("adapter", adapter(base_model_name_or_path="/home/someone/model")),
+    "draft-llama-cpp": ("llama", in_file("tokenizer_config.json", add_bos_token=True)),
+    "draft-vocab-size": ("llama", in_config(vocab_size=ROWS + 64)),
+    "draft-tokens": ("llama", in_tokenizer(swap_first)),
+    "draft-intersection": ("llama", in_tokenizer(rename_most)),
+    "draft-head": ("llama", head(np.arange(40), np.arange(ROWS) < 40)),
 }
 """For every rule the healthy model it is tried on, and what is done to it."""
 
@@ -568,11 +568,6 @@ NEAR: dict[str, Callable[[Path], None]] = {
     "context-differs": lambda _: None,
     "tying-differs": lambda _: None,
     "new-token-rows": lambda _: None,
-    "draft-llama-cpp": in_file("tokenizer_config.json", add_bos_token=False),
-    "draft-vocab-size": in_config(hidden_act="silu"),
-    "draft-tokens": in_tokenizer(lambda tokenizer: tokenizer.update(version="1.0")),
-    "draft-intersection": in_tokenizer(swap_first),
-    "draft-head": head(np.arange(40), np.isin(np.arange(ROWS), np.arange(0, 80, 2))),
     "adapter-rows": adapter(factors() | delta(), trainable_token_indices=IDS),
     "adapter-module": lambda _: None,
     "adapter-ids": adapter(factors() | delta(), trainable_token_indices={"embed_tokens": IDS, "lm_head": [1]}),
@@ -581,6 +576,11 @@ NEAR: dict[str, Callable[[Path], None]] = {
     "adapter-copies": adapter({f"{PEFT}model.embed_tokens.weight": tensor(numbers("input"))}),
     "adapter-tying": adapter(factors(), ensure_weight_tying=True),
     "adapter-base": adapter(base_model_name_or_path="gpt2"),
+    "draft-llama-cpp": in_file("tokenizer_config.json", add_bos_token=False),
+    "draft-vocab-size": in_config(hidden_act="silu"),
+    "draft-tokens": in_tokenizer(lambda tokenizer: tokenizer.update(version="1.0")),
+    "draft-intersection": in_tokenizer(swap_first),
+    "draft-head": head(np.arange(40), np.isin(np.arange(ROWS), np.arange(0, 80, 2))),
 }
 """For a rule what is done to the same model that is near the mutation, and sound."""
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,9 @@ APART = {
 }
 """Types on which embtool and what was seen are known to differ, and why."""
 
+
+NAMELESS = re.compile(r"relative|\.w\.weight|query_\d+|reference_points|pe_k|original0|conv")
+"""Looked up too, but told under other names or not at all: biases of blocks, anchors of detectors, convolutions."""
 
 TOLD = [
     entry

@@ -94,6 +94,8 @@ CASES: dict[str, dict[str, tuple[list[str], tuple[str, ...]]]] = {
         ),
         "relative": (["rope", "--relative", "7", "3", "-m", "small/"], FORMATS),
         "compare": (["rope", "compare", "small/", "tied/"], FORMATS),
+        "what-if": (["rope", "compare", "small/", "--scaling", "yarn:4"], FORMATS),
+        "decay": (["rope", "small/", "--decay", "0..8"], FORMATS),
     },
     "input": {
         "learned": (["input", " king queen", "-m", "gpt2/"], FORMATS),

@@ -32,6 +32,7 @@ from embtool.errors import (
     TableNotFound,
     told_of,
 )
+from embtool.final_norm import FinalNorm, find_final_norm
 from embtool.formats import (
     OPENERS,
     SelfDescribing,
@@ -40,12 +41,14 @@ from embtool.formats import (
     whole_tables,
 )
 from embtool.further_tables import of_tokens
+from embtool.hub.limit import Limit
 from embtool.impostors import LONGEST_MAGIC, seems
 from embtool.metric import Metric
+from embtool.opening import Opening, Reach
 from embtool.params import PARAMS, parse_params
-from embtool.places import is_folder, is_there
-from embtool.positions import Positions, Rope, UnknownPositions, read_positions
-from embtool.references import Reach, base_reference, expand, find_source, tokenizer_beside
+from embtool.places import expand, is_folder, is_there
+from embtool.positions import Positions, Rope, RopeOverride, UnknownPositions, read_positions
+from embtool.references import base_reference, find_source, tokenizer_beside
 from embtool.settings import BUNDLED
 from embtool.source import CONFIG_LIMIT, Confirm, Folder, Progress, Source
 from embtool.table import EmbeddingTable, TableReader, Tables, find_tables
@@ -75,6 +78,7 @@ if TYPE_CHECKING:
     from embtool.questions.similarity import SimilarityAnswer
     from embtool.questions.tokens import TokensAnswer
     from embtool.questions.undertrained import UndertrainedAnswer
+    from embtool.questions.usage import UsageAnswer
     from embtool.questions.vocab import Search, VocabAnswer
     from embtool.rope import Layout, Precision
 
@@ -105,8 +109,10 @@ class Model:
         words: Callable[[], Vocabulary] | None = None,
         base: "Model | None" = None,
         alone: bool = False,
+        opening: Opening | None = None,
     ) -> None:
         self.source = source
+        self._opening = opening
         self.open_base: Callable[[str, str | None], Model] = _open_base(Reach())
         self._base = base
         self._alone = alone
@@ -128,6 +134,12 @@ class Model:
         close = getattr(self.source, "close", None)
         if close is not None:
             close()
+
+    def __reduce__(self) -> tuple[Callable[[Opening], "Model"], tuple[Opening]]:
+        """Return how it is opened again where a pickle of it arrives: see `embtool.opening`."""
+        if self._opening is None:
+            raise TypeError(f"{self!r} was not opened by open_model: it cannot be opened again elsewhere")
+        return _reopen, (self._opening.of(self.source),)
 
     def __repr__(self) -> str:
         return f"<model {self.name!r}>"
@@ -361,6 +373,17 @@ class Model:
         """
         return self.tables.find("output")
 
+    @cached_property
+    def final_norm(self) -> FinalNorm:
+        """The norm between its last block and its output table; `final_norm.apply(vectors)` gives float64.
+
+        Raises:
+            ConfigError: it is not known what the norm of such a model does.
+            TableNotFound: the norm is not among its weights.
+        """
+        with told_of(self.name):
+            return find_final_norm(self.checkpoint, self.config, self.name)
+
     def open_table(self, table: EmbeddingTable) -> AbstractContextManager[TableReader]:
         """Open a table for a pass, as `EmbeddingTable.open`; who was to be told how far it is will be."""
         return table.open(self._progress)
@@ -467,6 +490,36 @@ class Model:
 
         return compare_inputs(self, text, other, start=start, special=special)
 
+    def count(
+        self,
+        *files: str | Path,
+        texts: "Iterable[str]" = (),
+        lines: bool = False,
+        search: "Search | None" = None,
+        k: int | None = None,
+    ) -> "UsageAnswer":
+        """Count how often a corpus uses each row, zeros included; see `embtool.questions.usage`.
+
+        Args:
+            files: each is one text, split as a whole, of any size.
+            texts: more texts.
+            lines: each line of a file is a text of its own, without its end.
+            search: only rows that match.
+            k: only so many, the most used.
+
+        Raises:
+            NoVocabulary: the model has no tokenizer.
+            NoSuchFile: a file is not there.
+            FormatError: there is nothing to count, or a file is no text.
+        """
+        from embtool.questions.usage import ask_usage  # noqa: PLC0415 - as above
+
+        try:
+            table = self.input_table
+        except EmbtoolError:  # a tokenizer alone has something to count, too
+            table = None
+        return ask_usage(self.name, self.vocabulary, table, files, texts=texts, lines=lines, search=search, k=k)
+
     def export(
         self,
         path: str | Path,
@@ -475,9 +528,12 @@ class Model:
         tokens: "Sequence[str]" = (),
         filters: "Filters | None" = None,
         sample: int | None = None,
+        neighbors: int | None = None,
         table: str = "input",
     ) -> "ExportAnswer":
         """Write a table for other tools; see `embtool.questions.export`. A file that is there is replaced.
+
+        With `neighbors`, Parquet holds so many nearest rows of each row, in the column that embedding-atlas reads.
 
         Raises:
             InvalidArgument: there is no such format, or no row is left.
@@ -488,7 +544,7 @@ class Model:
         asked, place = self.token_table(table), Path(path)
         kind = choose_format(format, place)
         ids = choose_rows(asked, kind, tokens=tokens, filters=filters, sample=sample)
-        return write_export(asked, ids, kind, place)
+        return write_export(asked, ids, kind, place, neighbors=neighbors)
 
     def info(self) -> "InfoAnswer":
         """Put together what is known of the model, from config.json and headers; see `embtool.questions.info`.
@@ -546,13 +602,17 @@ class Model:
         *,
         table: str = "input",
         against: str | None = None,
-        metric: Metric = "cosine",
+        metric: Metric | None = None,
         center: bool = False,
+        through_norm: bool = False,
         filters: "Filters | None" = None,
         exact: bool = False,
         pool: str | None = None,
     ) -> "NeighborsAnswer":
         """Rank the rows nearest to a token's row or to a vector, exactly; see `embtool.questions.neighbors`.
+
+        With `through_norm` the vector passes the model's final norm, and the output table is ranked by the dot product,
+        unless `against` and `metric` say otherwise: the raw logit lens. Else the metric is the cosine.
 
         Raises:
             UnknownToken: it is no token, or several without `pool`.
@@ -560,24 +620,31 @@ class Model:
         """
         from embtool.questions.neighbors import ask_neighbors, open_ranking  # noqa: PLC0415 - as above
 
+        through = self.final_norm if through_norm else None
         asked = self.token_table(table)
-        ranked = asked if against is None else self.token_table(against)
+        ranked = self.token_table(against or "output") if against or through else asked
         reading = Reading(exact=exact, pool=pool)
         with open_ranking(
-            asked, ranked, k=k, metric=metric, center=center, reading=reading, filters=filters
+            asked, ranked, k=k, metric=metric, center=center, reading=reading, filters=filters, through=through
         ) as ranking:
             return ask_neighbors(ranking, query)
 
     def norms(
-        self, *, k: int = 10, spectrum: bool = True, all_rows: bool = False, table: str = "input"
+        self,
+        *,
+        k: int = 10,
+        spectrum: bool = True,
+        all_rows: bool = False,
+        table: str = "input",
+        search: "Search | None" = None,
     ) -> "NormsAnswer":
-        """Describe a table in numbers; see `embtool.questions.norms`.
+        """Describe a table in numbers, and its shortest and longest rows that match; see `embtool.questions.norms`.
 
         `norms().statistics.norms` holds the length of every row: float64 (rows,).
         """
         from embtool.questions.norms import ask_norms  # noqa: PLC0415 - as above
 
-        return ask_norms(self.token_table(table), k=k, spectrum=spectrum, all_rows=all_rows)
+        return ask_norms(self.token_table(table), k=k, spectrum=spectrum, all_rows=all_rows, search=search)
 
     def rope_relative(
         self,
@@ -623,6 +690,7 @@ class Model:
         vector: "npt.ArrayLike | None" = None,
         inverse: bool = False,
         layout: "Layout | None" = None,
+        override: "RopeOverride | None" = None,
         length: int | None = None,
         precision: "Precision" = "float64",
         exact: bool = False,
@@ -637,6 +705,7 @@ class Model:
             vector: turn these numbers, (width,) or (vectors, width), or "ones".
             inverse: turn back.
             layout: which two channels make a pair, where the family is not known.
+            override: settings that take the place of its own: what if it were stretched?
             length: tokens of the sequence, on which some types depend; by default as many as the positions need.
             precision: the arithmetic: float64 is exact, float32 repeats the rounding of transformers.
             exact: take tokens as typed.
@@ -651,7 +720,9 @@ class Model:
         from embtool.questions.rotation import Manner, rotary_of, vectors_of  # noqa: PLC0415 - as above
 
         vectors = vectors_of(self, tokens, vector, Reading(exact=exact, pool=pool))
-        return ask_rope(rotary_of(self, layout), positions, vectors, Manner(length, precision, inverse))
+        return ask_rope(
+            rotary_of(self, layout, override, length), positions, vectors, Manner(length, precision, inverse)
+        )
 
     def row(
         self, token: str | int, *, table: str = "input", exact: bool = False, pool: str | None = None
@@ -732,7 +803,7 @@ class Model:
         *,
         indicator: str | None = None,
         reference: "Sequence[str]" = ("auto",),
-        percent: float = 2.0,
+        percent: float | None = None,
         normal: bool = True,
         padding: bool = False,
         table: str = "input",
@@ -825,6 +896,7 @@ def open_model(
     progress: Progress | None = None,
     confirm: Confirm | None = None,
     plan_only: bool = False,
+    limit: Limit | None = None,
 ) -> Model:
     """Open a model by the name a user gives it; of a local model nothing is read yet, and nothing of it is ever run.
 
@@ -840,19 +912,28 @@ def open_model(
         progress: told how far a long fetch is.
         confirm: asked before more than `max_bytes` are fetched.
         plan_only: read small files and headers, but do not fetch rows and tables; `source.plan` says what would be.
+        limit: what requests to the hub wait for, shared with others: an `embtool.hub.limit.RequestLimit`, or its like.
 
     Raises:
         BadReference: it cannot be the name of a model, or the revision not that of a revision.
         ModelNotFound: there is no such file or folder. Whether there is a repository is seen when it is first read.
         UnsupportedFormat: the file named is of a kind that embtool does not read.
     """
-    reach = Reach(revision, offline, token, max_bytes, progress, confirm, plan_only)
+    reach = Reach(revision, offline, token, max_bytes, progress, confirm, plan_only, limit)
     words = None if tokenizer is None else functools.partial(_vocabulary_of, tokenizer, replace(reach, revision=None))
     source, file = find_source(reference, reach)
     opener = _open_base(replace(reach, revision=None))
     below = opener(str(base), None) if isinstance(base, str | Path) else base
-    model = Model(source, file, progress=progress, words=words, base=below)
+    opening = Opening(reference, tokenizer, reach, base=base)
+    model = Model(source, file, progress=progress, words=words, base=below, opening=opening)
     model.open_base = opener
+    return model
+
+
+def _reopen(opening: Opening) -> Model:
+    """Open a model again, where a pickle of it has arrived."""
+    model = open_model(opening.reference, tokenizer=opening.tokenizer, base=opening.base, **vars(opening.reach))
+    opening.settle(model.source)
     return model
 
 

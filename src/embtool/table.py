@@ -305,6 +305,11 @@ class TableReader:
     row_cost: int = 0
     """Bytes in hand while a row is scanned, if more than its own."""
 
+    def part(self, first: int, stop: int) -> "TableReader":
+        """Return a reader of the rows from `first` to `stop`, exclusive, alone."""
+        start = self.start + first * self.row_bytes
+        return TableReader(self.reader, start, self.row_bytes, stop - first, self.row_cost)
+
     def read(self, first: int, buffer: Bytes) -> None:
         """Fill `buffer`, uint8 (n, row_bytes), with the stored rows from `first` on."""
         self.reader.read_into(self.start + first * self.row_bytes, buffer.reshape(-1).data)
@@ -599,7 +604,7 @@ def _candidates(names: Sequence[str], role: str, *, towers: bool = False) -> lis
             continue
         path = plain_path(name)
         for rank, end in enumerate(TABLE_NAMES[role]):
-            if path == end or path.endswith("." + end):
+            if f".{path}".endswith(f".{end}") and (role_of(path) or role) == role:
                 ranked.append((rank, "encoder" in path, path.count("."), name))
                 break
     return [name for *_, name in sorted(ranked)]
@@ -621,8 +626,8 @@ def role_of(name: str) -> str | None:
     name = plain_path(name)
     if OTHER_TOWERS.search(name):
         return None
-    fits = ((role, end) for role, ends in TABLE_NAMES.items() for end in ends)
-    return next((role for role, end in fits if name == end or name.endswith(f".{end}")), None)
+    fits = ((len(end), role) for role, ends in TABLE_NAMES.items() for end in ends if f".{name}".endswith(f".{end}"))
+    return max(fits, default=(0, None))[1]
 
 
 ENDS = frozenset(_ends(end)["." in end] for ends in TABLE_NAMES.values() for end in ends)

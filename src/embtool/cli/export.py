@@ -44,6 +44,12 @@ def run(
     sample: Annotated[
         int | None, typer.Option(min=1, help="Only so many, chosen at random, the same every time.")
     ] = None,
+    neighbors: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="K", help="Parquet: with the K nearest of each row by cosine, as embedding-atlas reads them."
+        ),
+    ] = None,
     quiet: Quiet = False,
     force: Force = False,
     table: TableName = "input",
@@ -65,5 +71,5 @@ def run(
     if model.run.dry_run:
         with asked.open():
             return
-    for text in write_export(asked, ids, used, out).notes:
+    for text in write_export(asked, ids, used, out, neighbors=neighbors).notes:
         note(text)

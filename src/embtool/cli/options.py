@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from enum import StrEnum
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
 
@@ -22,7 +22,7 @@ from embtool.cli.help import HUB
 from embtool.cli.messages import hush, note, warn
 from embtool.errors import EmbtoolError
 from embtool.model import Model, open_model
-from embtool.settings import SAVED, choose_model
+from embtool.settings import BUNDLED_MODELS, SAVED, choose_model
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import POOLS
 
@@ -76,6 +76,11 @@ def expand(command: Callable[..., Any]) -> Callable[..., Any]:
     del vars(invoke)["__wrapped__"]
     return invoke
 
+
+MODEL_HELP = (
+    "A folder, a .safetensors or .gguf file, word vectors, a Hugging Face repository, or one that comes along: "
+    f"{', '.join(BUNDLED_MODELS)}."
+)
 
 Quiet = Annotated[
     bool, typer.Option("-q", "--quiet", help="Tell errors only: no notes, no warnings.", rich_help_panel="Output")
@@ -144,30 +149,33 @@ class OutputOptions:
         *,
         blank: Answer | type[Answer] | None = None,
         only_notes: bool = False,
+        stream: TextIO | None = None,
     ) -> None:
         """Print an answer, or several as they come, and on stderr what they have to say, each thing once.
 
         With `only_notes` nothing is printed on stdout: the answer went into a file.
         """
-        told: set[str] = set()
-
-        def with_notes() -> Iterator[Answer | Failure]:
-            for answer in [answers] if isinstance(answers, Answer) else answers:
-                if isinstance(answer, Answer):
-                    for say, texts in ((note, answer.notes), (warn, answer.warnings)):
-                        for text in texts:
-                            if text not in told:
-                                told.add(text)
-                                say(text)
-                yield answer
-
         if isinstance(answers, Answer):
-            for _ in with_notes():  # all there is to say
+            for _ in self.with_notes([answers]):  # all there is to say
                 pass
             if not only_notes:
-                emit(answers, self.format, header=not self.no_header, whole=self.no_truncate)
+                emit(answers, self.format, header=not self.no_header, whole=self.no_truncate, stream=stream)
         else:
-            emit(with_notes(), self.format, header=not self.no_header, blank=blank, whole=self.no_truncate)
+            told = self.with_notes(answers)
+            emit(told, self.format, header=not self.no_header, blank=blank, whole=self.no_truncate, stream=stream)
+
+    @staticmethod
+    def with_notes(answers: Iterable[Answer | Failure]) -> Iterator[Answer | Failure]:
+        """Give answers as they come, and say on stderr what each has to say before it, each thing once."""
+        told: set[str] = set()
+        for answer in answers:
+            if isinstance(answer, Answer):
+                for say, texts in ((note, answer.notes), (warn, answer.warnings)):
+                    for text in texts:
+                        if text not in told:
+                            told.add(text)
+                            say(text)
+            yield answer
 
 
 @dataclass(frozen=True)
@@ -251,6 +259,7 @@ class SourceOptions:
             progress=self.run.progress,
             confirm=self.run.confirm,
             plan_only=self.dry_run,
+            limit=self.run.limit,
         )
         if not model.source.local:
             self.run.add(model.source)
@@ -268,7 +277,7 @@ class ModelOptions(SourceOptions):
             "--model",
             metavar="MODEL",
             autocompletion=completion.models,
-            help="A folder, a .safetensors or .gguf file, word vectors, a Hugging Face repository, or mini.",
+            help=MODEL_HELP,
             rich_help_panel="Model",
         ),
     ] = None
@@ -401,7 +410,7 @@ ModelName = Annotated[
     typer.Argument(
         metavar="MODEL",
         autocompletion=completion.models,
-        help="A folder, a .safetensors or .gguf file, word vectors, a Hugging Face repository, or mini.",
+        help=MODEL_HELP,
     ),
 ]
 TokensAsked = Annotated[

@@ -9,7 +9,7 @@ from embtool.cli.explanations import About, explain_undertrained
 from embtool.cli.messages import note
 from embtool.cli.options import ExplainOptions, ModelName, OutputOptions, RowOptions, TableName, Top, find_table
 from embtool.questions.undertrained import CAUTION, ask_undertrained
-from embtool.undertrained import CANDIDATE_PERCENT, Indicator
+from embtool.undertrained import Indicator
 
 
 def run(
@@ -27,8 +27,13 @@ def run(
         ),
     ] = None,
     percent: Annotated[
-        float, typer.Option(min=0, max=100, help="List no row beyond this share of the table, in percent.")
-    ] = CANDIDATE_PERCENT,
+        float | None,
+        typer.Option(
+            min=0,
+            max=100,
+            help="List no row beyond this share of the table, in percent; 2 unless said, of a tiny table -k rows.",
+        ),
+    ] = None,
     normal: Annotated[
         bool,
         typer.Option(

@@ -32,6 +32,7 @@ from embtool.hub import table
 from embtool.hub.crew import Crew, Job, Stop
 from embtool.hub.endpoint import Credentials, Endpoint
 from embtool.hub.failures import Asked, offline_error
+from embtool.hub.limit import Limit
 from embtool.hub.reference import COMMIT, Reference, check_revision, parse_reference
 from embtool.hub.shared import Copy, SharedCache, blob_name
 from embtool.hub.small import SmallFile, SmallFiles, too_large
@@ -135,6 +136,7 @@ class HubSource(Source):
         hub_cache: Path | None = None,
         patience: Patience | None = None,
         plan_only: bool = False,
+        limit: Limit | None = None,
     ) -> None:
         """Name a repository; nothing is asked of the hub yet.
 
@@ -163,7 +165,11 @@ class HubSource(Source):
         self._store = Store(cache_root(), self.endpoint)
         self._credentials = Credentials(self.endpoint, token, self._look_up_token)
         self._transport = Transport(
-            self.endpoint, self._credentials, patience if patience is not None else default_patience(), Meter(self.cost)
+            self.endpoint,
+            self._credentials,
+            patience if patience is not None else default_patience(),
+            Meter(self.cost),
+            limit,
         )
         self._finalizer = weakref.finalize(self, self._transport.close)
         self._shared = SharedCache(self.hub_cache, self.repo_id)

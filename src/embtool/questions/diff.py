@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embtool.answers import Block, Listing, column, context, identity, python, records, token_column, value
+from embtool.answers.fields import record_of
 from embtool.answers.text import count, fixed, plural, ranges, spelled, visible
 from embtool.arguments import check_count, checked
 from embtool.errors import InvalidArgument
@@ -132,7 +133,7 @@ class DiffAnswer(Listing[Difference]):
     rows: RowCounts = value("how many rows are the same, changed, only here, only there")
     median: Medians = value("how far a row that changed moved, in the median")
     differences: tuple[Difference, ...] = records("the rows of each kind, those that moved farthest first")
-    comparison: TableDifference = python()
+    comparison: TableDifference = python(travels=False)
     shown: tuple[Difference, ...] = python()
     nameless: tuple[str, ...] = python(default=())
     notes: tuple[str, ...] = python(default=())
@@ -162,8 +163,8 @@ class DiffAnswer(Listing[Difference]):
         if self.vocabulary is not None:
             words = [f"  {self.vocabulary.counted}", *self.vocabulary.special_lines(every=False)]
             yield Block(f"{self.a} and {self.b}: {self.vocabulary.sentence}", after=words)
-        listed = replace(self, differences=self.shown)
-        yield Block(self.title(), columns, listed.flat, after=[*self.nameless, *self._usual()])
+        shown = [record_of(each) for each in self.shown]
+        yield Block(self.title(), columns, shown, after=[*self.nameless, *self._usual()])
 
     def title(self) -> str:
         """Return the counts in one sentence."""

@@ -1,13 +1,13 @@
 """What a model's embedding tables are, from its headers."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embtool.answers import Card, Section, python, value
+from embtool.answers import Card, Section, plain, python, value
 from embtool.answers.text import count, percent, plural, size
 from embtool.checkpoint import TensorInfo
 from embtool.errors import ConfigError, EmbtoolError, FileNotInModel, FormatError, told_of
@@ -161,13 +161,44 @@ class BrokenPart:
     status: int = value("the exit status that stands for it")
 
 
+@dataclass(frozen=True)
+class InfoRecord:
+    """A model in one line: its input table, or its output table where there is no other, and its first rotation."""
+
+    model: str = value("the model, as it was named")
+    commit: str | None = value("the commit that was read")
+    architecture: str | None = value("the class that the config names")
+    model_type: str | None = value("its family")
+    rows: int | None = value("rows of the table")
+    width: int | None = value("numbers in a row")
+    dtype: str | None = value("how they are stored")
+    bytes: int | None = value("how many bytes the table takes")
+    tensor: str | None = value("its name in the checkpoint")
+    tied: str | None = value("whether input and output table are one: the verdict")
+    tokens: int | None = value("how many tokens there are")
+    padding_rows: int | None = value("rows that no token has")
+    position: str | None = value("how it knows order: rope, learned, sinusoidal, alibi, relative, none or unknown")
+    rope_type: str | None = value("how the frequencies are made, as transformers names it")
+    rope_theta: float | None = value("the base of the frequencies")
+    head_dim: int | None = value("channels of a head")
+    rotary_dim: int | None = value("channels of a head that are paired")
+    context_length: int | None = value("the longest sequence the model is made for, in tokens")
+    parameters: int | None = value("how many parameters it has")
+    total_bytes: int | None = value("how many bytes all its weights take")
+    parameters_share: float | None = value("the table's share of all parameters, 0 to 1")
+    hidden_size: int | None = value("how wide its hidden states are, by its config")
+    num_hidden_layers: int | None = value("how many layers it has, by its config")
+    num_attention_heads: int | None = value("how many heads a layer has, by its config")
+    num_key_value_heads: int | None = value("how many of them have keys and values of their own")
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class InfoAnswer(Card):
     """What is known of a model; a part that it lacks is None."""
 
     command = "info"
     many_key = "models"
-    paths: ClassVar[Mapping[str, str]] = {}
+    record_kind = InfoRecord
 
     model: str = value("the model, as it was named")
     revision: str | None = value("the branch or tag that was asked for")
@@ -215,8 +246,18 @@ class InfoAnswer(Card):
         """Return its name."""
         return self.model
 
+    def outcome(self) -> dict[str, Any]:
+        """Return which parts cannot be read, in the fields of an error's record."""
+        error = "; ".join(f"{part.part}: {part.message}" for part in self.broken or ())
+        hint = "; ".join(dict.fromkeys(part.hint for part in self.broken or () if part.hint))
+        return {"error": error or None, "hint": hint or None, "status": self.status}
+
     def to_record(self) -> dict[str, Any]:
         """Return the line of TSV and CSV: the input table, or the output table where there is no other."""
+        found: dict[str, Any] = plain(InfoRecord(**self._record()))
+        return found
+
+    def _record(self) -> dict[str, Any]:
         by_role = {table.role: table for table in reversed(self.tables)}
         table = by_role.get("input") or by_role.get("output")
         layer = self.position.layers[0] if self.position is not None and self.position.layers else None

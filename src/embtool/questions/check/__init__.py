@@ -9,10 +9,10 @@ test a model in which it alone finds something.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embtool.adapters import Adapter
-from embtool.answers import Block, Card, Column, Listing, Section, column, context, python, records, value
+from embtool.answers import Block, Card, Column, Listing, Section, column, context, plain, python, records, value
 from embtool.answers.text import plural
 from embtool.errors import ConfigError, FileNotInModel, FormatError, InvalidArgument, NoVocabulary
 from embtool.formats.folders import hint_of_folders
@@ -60,11 +60,27 @@ LACKING = {
 """Why a rule was not looked at, by what it needs; everything else is a part of the weights."""
 
 
+@dataclass(frozen=True)
+class CheckSummary:
+    """How a model stands, in one line."""
+
+    model: str = value("the model, as it was named")
+    verdict: str | None = value("sound, doubtful or faulty, as far as was looked; null where nothing was")
+    errors: int = value("findings that break a load or a run")
+    warnings: int = value("findings that may")
+    infos: int = value("findings that are good to know")
+    rules: tuple[str, ...] = value("the rules that found something, the worst first")
+    looked: tuple[str, ...] = value("the rules that were looked at")
+    skipped: tuple[str, ...] = value("the rules that were not, since the model lacks what they need")
+    deep: bool = value("whether the tables were read")
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class CheckAnswer(Listing[Finding]):
     """What came of a check: the findings, the rules that were looked at, and those that were skipped."""
 
     command = "check"
+    record_kind = CheckSummary
 
     model: str = context("the model, as it was named")
     deep: bool = value("whether the tables were read")
@@ -79,6 +95,30 @@ class CheckAnswer(Listing[Finding]):
     def at_least(self, level: Severity) -> list[Finding]:
         """List the findings of this severity and above."""
         return [found for found in self.findings if ORDER.index(found.severity) >= ORDER.index(level)]
+
+    @property
+    def verdict(self) -> str | None:
+        """How the model stands by the worst finding: sound, doubtful or faulty; None where nothing was looked at."""
+        worst = max((found.severity for found in self.findings), key=ORDER.index, default=Severity.INFO)
+        named = {Severity.ERROR: "faulty", Severity.WARNING: "doubtful", Severity.INFO: "sound"}[worst]
+        return named if self.looked else None
+
+    def to_record(self) -> dict[str, Any]:
+        """Return how the model stands as one flat record."""
+        severities = [found.severity for found in self.findings]
+        summary = CheckSummary(
+            model=self.model,
+            verdict=self.verdict,
+            errors=severities.count(Severity.ERROR),
+            warnings=severities.count(Severity.WARNING),
+            infos=severities.count(Severity.INFO),
+            rules=tuple(dict.fromkeys(found.rule for found in self.findings)),
+            looked=self.looked,
+            skipped=self.skipped,
+            deep=self.deep,
+        )
+        found: dict[str, Any] = plain(summary)
+        return found
 
     def columns(self) -> Sequence[Column]:
         """Return the columns, the severity first."""
@@ -108,9 +148,8 @@ class CheckAnswer(Listing[Finding]):
             for severity in reversed(ORDER)
             if severity in severities
         ]
-        worst = max(severities, key=ORDER.index, default=Severity.INFO)
-        verdict = {Severity.ERROR: "faulty", Severity.WARNING: "doubtful", Severity.INFO: "sound"}[worst]
-        if not self.looked:
+        verdict = self.verdict
+        if verdict is None:
             return f"{self.model}: nothing looked at; {plural(len(self.skipped), 'rule')} skipped"
         found = ", ".join(counts) or "nothing found"
         as_far = f" as far as {plural(len(self.looked), 'rule')} can tell" if verdict == "sound" else ""
@@ -153,6 +192,7 @@ class RuleAnswer(Card):
     """One rule, explained."""
 
     command = "check"
+    record_kind = RuleRecord
 
     rules: tuple[RuleRecord] = value("the rule")
 
@@ -265,6 +305,14 @@ def ask_check(
     )
 
 
+def _adapter_of(model: "Model") -> tuple[Adapter | None, dict[str, list[FormatError | ConfigError | FileNotInModel]]]:
+    """Read what a model is an adapter of; where its settings cannot be read, what is wrong with them."""
+    try:
+        return model.adapter, {}
+    except (FormatError, ConfigError) as error:
+        return None, {"config": [error]}
+
+
 def _check_comparable(draft: Subject, target: Subject) -> None:
     """Raise NoVocabulary where neither tokens nor a head's map can be held against a target."""
     if draft.draft_head is not None and target.vocab_size is not None:
@@ -275,14 +323,6 @@ def _check_comparable(draft: Subject, target: Subject) -> None:
         if not each.vocabulary:
             lack = "has no tokenizer" if each.vocabulary is None else f"has no tokens in {each.vocabulary.file}"
             raise NoVocabulary(f"the {whose} {each.name} {lack}: whether the one fits the other cannot be told")
-
-
-def _adapter_of(model: "Model") -> tuple[Adapter | None, dict[str, list[FormatError | ConfigError | FileNotInModel]]]:
-    """Read what a model is an adapter of; where its settings cannot be read, what is wrong with them."""
-    try:
-        return model.adapter, {}
-    except (FormatError, ConfigError) as error:
-        return None, {"config": [error]}
 
 
 def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None, deep: bool = False) -> Subject:

@@ -31,8 +31,8 @@ class Subject:
     """A model as far as it could be opened; a part that it lacks is None.
 
     `damage` is what is wrong with the parts that cannot be read: config, tokenizer, weights; `base` is the model it was
-    made from, if that is known, `target` the one that it is to draft for; `adapter` and `draft` say what it is where it
-    is no model of its own.
+    made from, if that is known, and `target` the one that it is to draft for; `adapter` and `draft` say what it is
+    where it is no model of its own.
     """
 
     name: str
