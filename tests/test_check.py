@@ -74,7 +74,7 @@ def test_every_rule_has_a_mutation() -> None:
     assert set(TARGETS) == {name for name, rule in RULES.items() if "target" in rule.needs}
 
 
-def beside(rule: str, folder: Path, place: int) -> tuple[object, ...]:
+def beside(rule: str, folder: Path, place: int) -> tuple[str | Path, ...]:
     """Write the model that a rule compares with, if it does, and name it as an option."""
     if rule in TARGETS:
         return ("--draft-for", TARGETS[rule][place](folder))
