@@ -14,7 +14,12 @@ import numpy as np
 EVERY: dict[str, tuple[str, ...]] = {
     "info": ("info MODEL", "info MODEL OTHER", "info MODEL --explain"),
     "tokens": ("tokens TOKENS -m MODEL",),
-    "vocab": ("vocab -k 400 -m MODEL", "vocab --counts -m MODEL", "vocab --variants king -m MODEL"),
+    "vocab": (
+        "vocab -k 400 -m MODEL",
+        "vocab --counts -m MODEL",
+        "vocab --variants king -m MODEL",
+        "vocab --count INPUTS/questions.txt -m MODEL",
+    ),
     "row": ("row TOKENS -m MODEL", "row TOKENS --npy OUT/row.npy -m MODEL", "row id:3 --explain -m MODEL"),
     "neighbors": (
         "neighbors TOKENS -k 20 -m MODEL",
@@ -28,8 +33,13 @@ EVERY: dict[str, tuple[str, ...]] = {
         "calc --questions INPUTS/questions.txt --each -m MODEL",
     ),
     "map": ("map TOKENS id:4 id:5 -m MODEL", "map TOKENS id:4 id:5 -o OUT/map.html -m MODEL"),
-    "check": ("check MODEL", "check MODEL --deep", "check MODEL --base OTHER"),
-    "diff": ("diff MODEL OTHER", "diff OTHER MODEL -k 400"),
+    "check": ("check MODEL", "check MODEL --deep", "check MODEL --base OTHER", "check MODEL --draft-for OTHER"),
+    "diff": (
+        "diff MODEL OTHER",
+        "diff OTHER MODEL -k 400",
+        "diff MODEL OTHER --vocab -k 400",
+        "diff MODEL OTHER --neighbors 3 --max-error 0.5 -k 400",
+    ),
     "norms": ("norms -k 400 -m MODEL", "norms -m MODEL --token TOKENS", "norms --list -m MODEL"),
     "undertrained": ("undertrained -k 400 --percent 100 -m MODEL", "undertrained --explain -m MODEL"),
     "export": (

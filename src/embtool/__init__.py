@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from embtool.answers import Answer
     from embtool.errors import EmbtoolError
+    from embtool.graph import NearestGraph, merge_graphs, nearest_graph
+    from embtool.hub.limit import RequestLimit
     from embtool.model import Model, open_model
-    from embtool.neighbors import Neighbors, nearest
+    from embtool.neighbors import Neighbors, merge_neighbors, nearest, nearest_each
     from embtool.positions import RopeOverride
     from embtool.questions.diff import diff
     from embtool.questions.neighbors import Filters
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from embtool.questions.rope_golden import rope_golden
     from embtool.questions.rope_judge import judge_rope
     from embtool.questions.vocab import Search
+    from embtool.sweep import Sweep
     from embtool.table import EmbeddingTable
+    from embtool.vector_files import read_vectors
     from embtool.vocabulary import Token, Vocabulary
 
 __all__ = [
@@ -34,16 +38,24 @@ __all__ = [
     "EmbtoolError",
     "Filters",
     "Model",
+    "NearestGraph",
     "Neighbors",
+    "RequestLimit",
     "RopeOverride",
     "Search",
+    "Sweep",
     "Token",
     "Vocabulary",
     "compare_rope",
     "diff",
     "judge_rope",
+    "merge_graphs",
+    "merge_neighbors",
     "nearest",
+    "nearest_each",
+    "nearest_graph",
     "open_model",
+    "read_vectors",
     "rope_decay",
     "rope_golden",
 ]
@@ -54,16 +66,24 @@ _HOMES = {
     "EmbtoolError": "embtool.errors",
     "Filters": "embtool.questions.neighbors",
     "Model": "embtool.model",
+    "NearestGraph": "embtool.graph",
     "Neighbors": "embtool.neighbors",
+    "RequestLimit": "embtool.hub.limit",
     "RopeOverride": "embtool.positions",
     "Search": "embtool.questions.vocab",
+    "Sweep": "embtool.sweep",
     "Token": "embtool.vocabulary",
     "Vocabulary": "embtool.vocabulary",
     "compare_rope": "embtool.questions.rope_compare",
     "diff": "embtool.questions.diff",
     "judge_rope": "embtool.questions.rope_judge",
+    "merge_graphs": "embtool.graph",
+    "merge_neighbors": "embtool.neighbors",
     "nearest": "embtool.neighbors",
+    "nearest_each": "embtool.neighbors",
+    "nearest_graph": "embtool.graph",
     "open_model": "embtool.model",
+    "read_vectors": "embtool.vector_files",
     "rope_decay": "embtool.questions.rope_decay",
     "rope_golden": "embtool.questions.rope_golden",
 }

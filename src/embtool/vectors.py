@@ -60,17 +60,29 @@ def parse_vectors(data: bytes, *, file: str, unescape: Callable[[str], str] = st
     return vectors
 
 
+def rows_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of an array as rows: one vector is one row, and a batch of one is what is in it.
+
+    >>> rows_shape((4,)), rows_shape((2, 4)), rows_shape((1, 2, 4)), rows_shape((3, 2, 4))
+    ((1, 4), (2, 4), (2, 4), (3, 2, 4))
+    """
+    if len(shape) == 1:
+        return (1, *shape)
+    while len(shape) > 2 and shape[0] == 1:  # noqa: PLR2004 - rows and width
+        shape = shape[1:]
+    return shape
+
+
 def _from_npy(data: bytes, file: str) -> list[NamedVector]:
     """Parse an npy file of one vector or of rows."""
     array = read_npy(data, file)
-    if array.dtype.kind in "fiu" and array.ndim in (1, 2) and 0 in array.shape:
-        raise FormatError(f"{file} holds no vector: its shape is {_cut(str(array.shape))}")
-    if array.dtype.kind not in "fiu" or array.ndim not in (1, 2):
-        raise FormatError(
-            f"{file} holds {_cut(str(array.dtype))} of shape {_cut(str(array.shape))}, not vectors of numbers"
-        )
+    shape = rows_shape(array.shape)
+    if array.dtype.kind in "fiu" and len(shape) == 2 and 0 in shape:  # noqa: PLR2004 - rows and width
+        raise FormatError(f"{file} holds no vector: its shape is {_cut(str(shape))}")
+    if array.dtype.kind not in "fiu" or len(shape) != 2:  # noqa: PLR2004 - as above
+        raise FormatError(f"{file} holds {_cut(str(array.dtype))} of shape {_cut(str(shape))}, not vectors of numbers")
     with np.errstate(all="ignore"):  # what float64 cannot hold is infinite or NaN in it, which is refused
-        rows = np.atleast_2d(array.astype(np.float64))
+        rows = array.reshape(shape).astype(np.float64)
     return [NamedVector(None, row) for row in rows]
 
 

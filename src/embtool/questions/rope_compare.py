@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -123,6 +123,7 @@ class RopeComparison(Listing[ComparedField]):
     """Every setting of two models; `differences` are those that are not equal."""
 
     command = "rope-compare"
+    line_types: ClassVar[Mapping[str, Any]] = {"model_a": str, "model_b": str}
 
     models: tuple[ComparedModel, ComparedModel] = value("the two models")
     differences: tuple[ComparedField, ...] = value("the settings that differ")

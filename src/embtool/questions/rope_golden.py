@@ -85,11 +85,21 @@ class GoldenLayer:
     tolerance: tuple[float, ...] = value("how far a number of rotated may be off in float32, for each position")
 
 
+@dataclass(frozen=True)
+class GoldenRecord:
+    """The head of golden numbers, in one line."""
+
+    model: str | None = value("the model, as it was named; null where settings were typed")
+    context_length: int | None = value("the longest sequence the model is made for, in tokens")
+    layers: int = value("how many kinds of layer there are numbers of")
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class RopeGolden(Card):
     """What an engine must compute: frequencies, and a fixed query turned at twelve positions, per kind of layer."""
 
     command = "rope-golden"
+    record_kind = GoldenRecord
 
     model: str | None = value("the model, as it was named; null where settings were typed")
     given: str | None = value("the options whose settings take the place of the model's own", optional=True)
