@@ -10,6 +10,7 @@ import functools
 import inspect
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any, NamedTuple, SupportsIndex, TypeGuard, TypeVar
@@ -146,7 +147,10 @@ def _plain(value: Any) -> Any:
 
 def _kind(annotation: Any) -> Kind:
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-    return _read(ast.parse(text.strip(), mode="eval").body)
+    text = re.sub(
+        r"^(?:typing\.)?Optional\[(.*)\]$", r"\1 | None", text.strip()
+    )  # Python's own for `Literal[...] | None`
+    return _read(ast.parse(text, mode="eval").body)
 
 
 def _read(node: ast.expr) -> Kind:
@@ -161,9 +165,6 @@ def _read(node: ast.expr) -> Kind:
         case ast.Subscript(value=ast.Name(id="Literal") | ast.Attribute(attr="Literal"), slice=inner):
             choices = ast.literal_eval(inner)
             return Kind(f"one of {', '.join(choices)}", lambda value: isinstance(value, str) and value in choices)
-        case ast.Subscript(value=ast.Name(id="Optional") | ast.Attribute(attr="Optional"), slice=inner):
-            kind = _read(inner)  # what Python makes of `Literal[...] | None`
-            return Kind(kind.words, lambda value: value is None or kind.fits(value))
         case ast.Subscript(value=outer):
             return _read(outer)
         case ast.Constant(value=value):
