@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 COG := $(BIN)/cog -P -I tools -p "from show import document, show"
-NEEDS_JQ := $(if $(shell command -v jq),,docs/howto/ci.md)
+NEEDS_JQ := $(if $(shell command -v jq),,docs/howto/ci.md docs/howto/engines.md)
 PAGES := README.md $(filter-out $(NEEDS_JQ),$(wildcard docs/*.md docs/*/*.md))
 SPHINX := $(BIN)/sphinx-build -q -d build/doctrees
 

@@ -50,6 +50,8 @@ EVERY: dict[str, tuple[str, ...]] = {
         "rope MODEL --token id:3 --pos 3",
         "rope compare MODEL OTHER",
         "rope --relative 7 3 -m MODEL",
+        "rope MODEL --decay 0..20 --scaling linear:2",
+        "rope MODEL --golden OUT/rope.json",
     ),
     "input": ("input king -m MODEL", "input king --against queen -m MODEL", "input king --npy OUT/in.npy -m MODEL"),
     "learn": ("learn 1 -m MODEL", "learn all -m MODEL", "learn"),

@@ -137,4 +137,4 @@ def test_all_rows_is_about_the_spectrum_of_the_table(run: Program, monkeypatch: 
     assert (sampled["sample"], sampled["exact"], len(sampled["share_errors"])) == (128, False, 16)
     assert (every["sample"], every["exact"], every["rank_error"], every["share_errors"]) == (None, True, None, None)
     assert abs(sampled["effective_rank"] - every["effective_rank"]) < 5 * sampled["rank_error"]
-    assert "from a sample of 128 rows" in run("norms", "-m", "small/", "-f", "table").ok().out
+    assert b"from a sample of 128 rows" in run("norms", "-m", "small/", "-f", "table").ok().out

@@ -179,7 +179,7 @@ def test_what_no_known_mistake_explains(tmp_path: Path) -> None:
     assert "no known mistake explains this" in answer.title()
     assert not answer.found
     assert answer.hypotheses[0].mistakes == ()
-    assert answer.hypotheses[0].worst > 1
+    assert (answer.hypotheses[0].worst or 0) > 1
     assert answer.worst is not None
     assert answer.worst.cosine < 1
 
@@ -192,6 +192,8 @@ def test_the_evidence(tmp_path: Path) -> None:
     right, best = answer.hypotheses[:2]
     assert (right.mistakes, right.explains) == ((), False)
     assert (best.mistakes, best.explains) == (("position-off-by-one",), True)
+    assert best.worst is not None
+    assert right.worst is not None
     assert best.worst <= 1 < right.worst
     assert answer.precisions == {"after": "float32"}
 

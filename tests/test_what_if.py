@@ -236,3 +236,14 @@ def test_heads_of_other_widths_turn_no_common_query(tmp_path: Path) -> None:
         found = compare_rope(one, other)
     assert not found.cosines
     assert found.notes == ("no cosines: heads of 64 and 128 channels turn no query that both have",)
+
+
+def test_a_length_is_the_context_of_what_is_given(tmp_path: Path) -> None:
+    with open_model(_folder(tmp_path)) as model:
+        found = compare_rope(model, model, override=RopeOverride(scaling=LLAMA3), length=50_000)
+        asked = model.rope_table(override=RopeOverride(scaling="dynamic:2"), length=20_000)
+    assert [side.context_length for side in found.models] == [4096, 50_000]
+    assert found.notes == ("the context is taken to be 50,000 tokens: --length",)
+    assert found.pairs[0].turns_b == pytest.approx(50_000 / (2 * math.pi))
+    assert asked.context_length == 20_000
+    assert asked.layers[0].inv_freq[-1] == pytest.approx(5e5 ** (-62 / 64) / (2 * 20_000 / 4096 - 1), rel=1e-9)

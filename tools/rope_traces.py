@@ -274,9 +274,10 @@ class _Engine:
 
         config = copy.deepcopy(made.config)
         self.made = made
+        self.rotary: Any = None
         self.config = AutoConfig.for_model(config.pop("model_type"), **config)
         if made.config["model_type"] == "gptj":
-            self.module, self.rotary = importlib.import_module("transformers.models.gptj.modeling_gptj"), None
+            self.module: Any = importlib.import_module("transformers.models.gptj.modeling_gptj")
             return
         found = _rotary_class(self.config)
         assert found is not None
@@ -458,7 +459,7 @@ def record(into: Path, seed: int, doubles: int, *, small: bool) -> None:
     arrays: dict[str, np.ndarray] = {}
     entries = []
     for family, config in FAMILIES.items():
-        context = config.get("max_position_embeddings", config.get("n_positions"))
+        context = int(config.get("max_position_embeddings", config.get("n_positions", 0)))
         places = np.array([place for place in (FEW_PLACES if small else PLACES) if place < context])
         if family == "qwen2-vl":
             places = np.stack([places, places // 3 + 7, places // 5 + 13], axis=1)
@@ -491,7 +492,7 @@ def record(into: Path, seed: int, doubles: int, *, small: bool) -> None:
     about = {"transformers": transformers.__version__, "torch": torch.__version__, "families": FAMILIES}
     about |= {"traces": entries, "kinds": {family: _kind(family) for family in FAMILIES}}
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    np.savez_compressed(into, **arrays)
+    np.savez_compressed(into, **arrays)  # type: ignore[arg-type]  # names of arrays, not of options
     print(f"{len(entries)} traces of {len(FAMILIES)} families")
 
 
@@ -500,7 +501,8 @@ def _packed(values: Any) -> np.ndarray:
     import torch  # noqa: PLC0415 - only this command needs it
 
     if values.dtype == torch.bfloat16:
-        return (values.float().numpy().view(np.uint32) >> 16).astype(np.uint16)
+        upper: np.ndarray = (values.float().numpy().view(np.uint32) >> 16).astype(np.uint16)
+        return upper
     return np.asarray(values.numpy())
 
 

@@ -156,6 +156,9 @@ def _kind(annotation: Any) -> Kind:
 def _read(node: ast.expr) -> Kind:
     """Read an annotation; a class is asked for by its name, so that nothing has to be imported for it."""
     match node:
+        case ast.Subscript(value=ast.Name(id="Optional") | ast.Attribute(attr="Optional"), slice=inner):
+            node = ast.BinOp(inner, ast.BitOr(), ast.Constant(None))  # what Python makes `Optional` of is `X | None`
+    match node:
         case ast.BinOp(left=left, right=right):
             kinds = [_read(left), _read(right)]
             words = " or ".join(kind.words for kind in kinds if kind is not KINDS["None"])

@@ -6,15 +6,17 @@ name only when it is whole. The names of rows come from the caller, one `RowName
 To add a format: write one function and name it in `WRITERS`.
 """
 
+import contextlib
 import csv
 import io
 import json
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +27,8 @@ from embtool.replacing import whole
 from embtool.scan import Ids
 from embtool.survey import Opener
 from embtool.table import EmbeddingTable, TableReader
+
+Item = TypeVar("Item")
 
 CHUNK_BYTES = 4 << 20
 """Bytes of rows, as float32, in hand at a time."""
@@ -83,8 +87,17 @@ class Export:
 
     def chunks(self) -> Iterator[tuple[Sequence[int], Floats]]:
         """Yield ids with their rows, float32 (n, width), some at a time."""
-        for part, rows in self.stored():
-            yield part, self.table.tensor.dtype.to_float32(rows)
+        decode = self.table.tensor.dtype.to_float32
+        yield from _ahead((part, decode(rows)) for part, rows in self.stored())
+
+
+def _ahead(items: Generator[Item, None, None]) -> Iterator[Item]:
+    """Yield items, the next of which is made in another thread while one is in use."""
+    with contextlib.closing(items), ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
 
 
 def _read(reader: TableReader, ids: Sequence[int]) -> Bytes:
@@ -110,7 +123,7 @@ def write_npy(export: Export, path: Path) -> list[Path]:
 def _write_array(file: IO[bytes], export: Export) -> None:
     np.lib.format.write_array_header_2_0(file, _header("<f4", export.shape))
     for _, rows in export.chunks():
-        file.write(np.ascontiguousarray(rows, "<f4").tobytes())
+        file.write(np.ascontiguousarray(rows, "<f4").data)
 
 
 def _header(kind: str, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -166,7 +179,7 @@ def write_safetensors(export: Export, path: Path) -> list[Path]:
     with whole(path) as file:
         file.write(struct.pack("<Q", len(header)) + header)
         for _, part in export.stored() if plain else export.chunks():
-            file.write(part.tobytes())
+            file.write(np.ascontiguousarray(part).data)
     return [path]
 
 

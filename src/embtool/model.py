@@ -44,11 +44,11 @@ from embtool.further_tables import of_tokens
 from embtool.hub.limit import Limit
 from embtool.impostors import LONGEST_MAGIC, seems
 from embtool.metric import Metric
-from embtool.opening import Opening
+from embtool.opening import Opening, Reach
 from embtool.params import PARAMS, parse_params
-from embtool.places import is_folder, is_there
+from embtool.places import expand, is_folder, is_there
 from embtool.positions import Positions, Rope, RopeOverride, UnknownPositions, read_positions
-from embtool.references import Reach, base_reference, expand, find_source, tokenizer_beside
+from embtool.references import base_reference, find_source, tokenizer_beside
 from embtool.settings import BUNDLED
 from embtool.source import CONFIG_LIMIT, Confirm, Folder, Progress, Source
 from embtool.table import EmbeddingTable, TableReader, Tables, find_tables
@@ -112,8 +112,8 @@ class Model:
         opening: Opening | None = None,
     ) -> None:
         self.source = source
-        self.open_base: Callable[[str, str | None], Model] = _open_base(Reach())
         self._opening = opening
+        self.open_base: Callable[[str, str | None], Model] = _open_base(Reach())
         self._base = base
         self._alone = alone
         self._file = file
@@ -720,7 +720,9 @@ class Model:
         from embtool.questions.rotation import Manner, rotary_of, vectors_of  # noqa: PLC0415 - as above
 
         vectors = vectors_of(self, tokens, vector, Reading(exact=exact, pool=pool))
-        return ask_rope(rotary_of(self, layout, override), positions, vectors, Manner(length, precision, inverse))
+        return ask_rope(
+            rotary_of(self, layout, override, length), positions, vectors, Manner(length, precision, inverse)
+        )
 
     def row(
         self, token: str | int, *, table: str = "input", exact: bool = False, pool: str | None = None
@@ -922,7 +924,7 @@ def open_model(
     source, file = find_source(reference, reach)
     opener = _open_base(replace(reach, revision=None))
     below = opener(str(base), None) if isinstance(base, str | Path) else base
-    opening = Opening(reference, tokenizer, base, reach)
+    opening = Opening(reference, tokenizer, reach, base=base)
     model = Model(source, file, progress=progress, words=words, base=below, opening=opening)
     model.open_base = opener
     return model

@@ -10,10 +10,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from embtool.places import is_there
-from embtool.references import Reach, expand
-from embtool.settings import BUNDLED
-from embtool.source import Below, Source
+from embtool.hub.limit import Limit
+from embtool.places import expand, is_there
+from embtool.settings import BUNDLED_MODELS
+from embtool.source import Below, Confirm, Progress, Source
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How a model is reached, where it is not on this machine; `open_model` says what each is."""
+
+    revision: str | None = None
+    offline: bool = False
+    token: str | None = None
+    max_bytes: int | None = None
+    progress: Progress | None = None
+    confirm: Confirm | None = None
+    plan_only: bool = False
+    limit: Limit | None = None
 
 
 @dataclass(frozen=True)
@@ -22,10 +36,11 @@ class Opening:
 
     reference: str | Path
     tokenizer: str | Path | None
-    base: Any
     reach: Reach = field(repr=False)
     name: str = ""
     commit: str | None = None
+    base: Any = None
+    """What an adapter changes: a reference, or a model, which travels as this one does."""
 
     def of(self, source: Source) -> "Opening":
         """Return what travels of a model with this source: not a secret, nor whom this process tells and asks."""
@@ -33,7 +48,7 @@ class Opening:
         reference = _absolute(self.reference) if source.local else self.reference
         tokenizer = None if self.tokenizer is None else _absolute(self.tokenizer)
         base = _absolute(self.base) if isinstance(self.base, str | Path) else self.base
-        return Opening(reference, tokenizer, base, reach, source.name, source.commit)
+        return Opening(reference, tokenizer, reach, source.name, source.commit, base)
 
     def settle(self, source: Source) -> None:
         """Let a source that was opened anew be called as the first one was, and read the commit that was read there."""
@@ -47,7 +62,7 @@ def _absolute(reference: str | Path) -> str | Path:
     """Return a reference that means the same from any folder; one that is no path here stays as it is."""
     text = str(reference)
     path = expand(text.partition("#")[0] if isinstance(reference, str) and not is_there(expand(text)) else text)
-    if text == BUNDLED or not is_there(path):
+    if text in BUNDLED_MODELS or not is_there(path):
         return reference
     absolute = os.path.abspath(expand(text))  # noqa: PTH100 - links are not to be resolved
     return Path(absolute) if isinstance(reference, Path) else absolute

@@ -1,18 +1,16 @@
 """What a user's word for a model means: something bundled, a folder, a file, a folder of one, or a repository."""
 
-import os
 import re
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from embtool.errors import BadReference, EmbtoolError, FormatError, LocalFailure, ModelNotFound
+from embtool.errors import BadReference, EmbtoolError, FormatError, ModelNotFound
 from embtool.formats import OPENERS, PICKLES, check_named_file
 from embtool.formats.folders import hint_of_folders
-from embtool.hub.limit import Limit
-from embtool.places import is_folder, is_there
-from embtool.settings import BUNDLED
-from embtool.source import Below, Confirm, Folder, Progress, Source, check_file_name
+from embtool.opening import Reach
+from embtool.places import expand, is_folder, is_there_or_elsewhere
+from embtool.settings import BUNDLED, BUNDLED_MODELS
+from embtool.source import Below, Folder, Source, check_file_name
 
 PATH_LIKE = re.compile(r"^(\.{0,2}[/\\]|~|\.{1,2}$|[A-Za-z]:[/\\])|[/\\]$|\\|^[^/]*/[^/]*/")
 """References that can only mean a local path: they are never sent to the hub."""
@@ -36,32 +34,22 @@ def is_model(path: Path) -> bool:
     return any(name in SIGNS_OF_MODELS or name.endswith(tuple(OPENERS)) for name in names)
 
 
-@dataclass(frozen=True)
-class Reach:
-    """How a model is reached, where it is not on this machine; `open_model` says what each is."""
-
-    revision: str | None = None
-    offline: bool = False
-    token: str | None = None
-    max_bytes: int | None = None
-    progress: Progress | None = None
-    confirm: Confirm | None = None
-    plan_only: bool = False
-    limit: Limit | None = None
-
-
 def find_source(reference: str | Path, reach: Reach) -> tuple[Source, str | None]:
     """Find where a model is, and which file of that it is, if it is one."""
     text = str(reference)
     if not text:
         raise BadReference("the name of a model is empty")
-    if text == BUNDLED and not isinstance(reference, Path):
-        return Folder(bundled_folder(), BUNDLED), None
+    if text in BUNDLED_MODELS and not isinstance(reference, Path):
+        return Folder(bundled_folder(text), text), None
     is_hub = text.startswith("hf://") and not isinstance(reference, Path)
-    if "#" in text and not isinstance(reference, Path) and (is_hub or not _is_there(expand(text), is_path=False)):
+    if (
+        "#" in text
+        and not isinstance(reference, Path)
+        and (is_hub or not is_there_or_elsewhere(expand(text), is_path=False))
+    ):
         return _find_below(text, reach), None
     is_path = isinstance(reference, Path) or (not is_hub and (PATH_LIKE.search(text) or text.endswith(FILE_LIKE)))
-    if not is_hub and _is_there(path := expand(text), is_path=bool(is_path)):
+    if not is_hub and is_there_or_elsewhere(path := expand(text), is_path=bool(is_path)):
         if is_folder(path):
             return Folder(path, text), None
         source: Source = Folder(path.parent, text, named=path.name)
@@ -135,24 +123,6 @@ def _find_below(text: str, reach: Reach) -> Source:
     return found
 
 
-def bundled_folder() -> Path:
-    """Return where the bundled model is."""
-    return Path(str(files("embtool") / "bundled" / BUNDLED))
-
-
-def expand(text: str) -> Path:
-    """Replace a leading `~`; that of a user who does not exist stays, and no such file is found."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        return Path(text)
-
-
-def _is_there(path: Path, *, is_path: bool) -> bool:
-    """Tell whether something is at a place; in a working folder that is closed, a name that can be a hub's is one."""
-    try:
-        return is_there(path)
-    except LocalFailure:
-        if is_path or os.access(os.curdir, os.X_OK):
-            raise
-        return False
+def bundled_folder(name: str = BUNDLED) -> Path:
+    """Return where a bundled model is."""
+    return Path(str(files("embtool") / "bundled" / name))

@@ -81,10 +81,10 @@ class _Sums:
     product: Doubles | None
 
 
-def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = None, *, means: bool = True) -> Survey:
+def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = None, *, units: bool = True) -> Survey:
     """Read a table once: length and key of every row, the means, and XᵀX times `probe`, float32 (width, probes).
 
-    Without `means` these are NaN: they cost more than all the rest.
+    Without `units` the mean of unit rows is NaN: it costs as much as the rest.
     """
     width, count = table.shape[1], reader.row_count
     squares, keys = np.empty(count, np.float64), np.empty(count, np.uint64)
@@ -103,8 +103,10 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
         finite = np.isfinite(found)
         if not finite.all():
             rows, found = rows[finite], found[finite]
-        if means:
+        if units:
             _add_means(sums, rows, found)
+        else:
+            sums.rows += rows.sum(axis=0, dtype=np.float64)
         if sums.product is not None and probe is not None:
             with np.errstate(all="ignore"):  # beyond float32: `principal_axes` makes it again
                 sums.product += rows.T @ (rows @ probe)
@@ -113,14 +115,14 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
     with np.errstate(all="ignore"):  # `principal_axes` makes it again
         product = None if probe is None else np.sum([_product(lane) for lane in lanes], axis=0)
     lost, zero = ~np.isfinite(squares), squares == 0
-    finite = max(int(count - lost.sum()), 1) if means else math.nan
-    directed = max(int(count - lost.sum() - zero.sum()), 1) if means else math.nan
+    finite = int(count - lost.sum())
+    directed = max(finite - int(zero.sum()), 1) if units else math.nan
     return Survey(
         norms=np.sqrt(np.where(lost, np.nan, squares)),
         zero=np.flatnonzero(zero).astype(np.int64),
         nonfinite=np.flatnonzero(lost).astype(np.int64),
         keys=keys,
-        mean=np.sum([lane.rows for lane in lanes], axis=0) / finite,
+        mean=np.sum([lane.rows for lane in lanes], axis=0) / max(finite, 1),
         mean_unit=np.sum([lane.units for lane in lanes], axis=0) / directed,
         product=product,
     )

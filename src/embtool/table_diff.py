@@ -202,7 +202,8 @@ def compare_tables(
         )
     with opener(a) as reader_a, b.open() as reader_b:
         pass_over = _Pass(a, b, reader_a, reader_b, alignment.counterpart, roughly=roughly)
-        scan(reader_a, list, pass_over.visit, block_bytes=block_bytes)
+        with reader_b.passing():
+            scan(reader_a, list, pass_over.visit, block_bytes=block_bytes)
         pass_over.finish()
         found = TableDifference(
             alignment,
@@ -240,14 +241,21 @@ class _Pass:
         self.sums = PairSums(self.dtype_a, a.shape[1], rows) if by_kernel else None
 
     def visit(self, held: list[Bytes], first: int, stored: Bytes) -> None:
-        """Compare a block of A's rows with their counterparts; a thread reads those into the one buffer it `held`."""
+        """Compare a block of A's rows with their counterparts; what is not lent is read into a buffer it `held`."""
         targets = self.counterpart[first : first + len(stored)]
         here = np.flatnonzero(targets != NOWHERE)
         if not held:
             held.append(np.empty((len(stored), self.reader_b.row_bytes), np.uint8))
-        theirs = _read(self.reader_b, targets[here], held[0][: len(here)])
         ours = stored if len(here) == len(stored) else stored[here]
-        ids = here + first
+        buffer = held[0][: len(here)]
+        if len(here) and len(list(_runs(targets[here]))) == 1:
+            with self.reader_b.rows(int(targets[here[0]]), buffer) as theirs:
+                self._hold(here + first, ours, theirs)
+        else:
+            self._hold(here + first, ours, _read(self.reader_b, targets[here], buffer))
+
+    def _hold(self, ids: Ids, ours: Bytes, theirs: Bytes) -> None:
+        """Hold rows of A, as they are stored, against their counterparts."""
         if self.sums is not None:
             for start, stop in _runs(ids):
                 self.sums.add(int(ids[start]), ours[start:stop], theirs[start:stop])

@@ -76,7 +76,8 @@ def final_norm(each: type[PreTrainedModel], config: PreTrainedConfig) -> dict[st
         if not torch.allclose(made * scale, last, atol=NEAR, rtol=NEAR):
             continue
         found = described(module, given.reshape(-1, given.shape[-1])[-1], keys, stored)
-        return None if found is None else {**found, **({} if abs(scale - 1) < NEAR else {"scaled": True})}
+        if found is not None:
+            return {**found, **({} if abs(scale - 1) < NEAR else {"scaled": True})}
     return None
 
 
@@ -86,7 +87,7 @@ def described(
     """Return what a norm does, by the numbers; None where it is none of those known."""
     own = {name: value.detach() for name, value in module.named_parameters() if value.shape == given.shape}
     weight, bias = own.get("weight", torch.ones_like(given)), own.get("bias", torch.zeros_like(given))
-    given = given * (SHORT / given.norm() * given.numel() ** 0.5)  # so short that the epsilon is seen
+    given = SHORT * (torch.randn_like(given) + 1)  # so short that the epsilon is seen, and not around 0
     made = module(given[None, None])[0, 0]
     for eps in (*keys, 1e-5, 1e-6, 1e-8, 1e-12):
         for kind, center in (("rms", torch.zeros(())), ("layer", given.mean())):

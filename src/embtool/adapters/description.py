@@ -83,7 +83,7 @@ class TableChange:
     """What an adapter does to one table of its base.
 
     Attributes:
-        module: the path of the module in the base, such as `model.embed_tokens`.
+        module: the path of the module in the base, such as that of embed_tokens.
         role: what the table is for, by that path: input, output, position, ...
         parts: the tensors it is made of, by the ends of their names.
         ids: the rows that `trainable_tokens_delta` stands for, in its order.

@@ -28,7 +28,7 @@ from embtool.cli.typer_internals import ASKED, pass_texts
 from embtool.errors import EmbtoolError, LocalFailure, SourceError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "learn": ("Learn", "A lesson in seven steps: guess, then see it measured on your own model."),
+    "learn": ("Learn", "A lesson in eight steps: guess, then see it measured on your own model."),
     "info": ("Look", "Tables, tying, vocabulary and positions of a model, from its headers."),
     "tokens": ("Look", "Text to token ids."),
     "vocab": ("Look", "Search the vocabulary."),

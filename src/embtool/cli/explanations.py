@@ -5,27 +5,28 @@ stdout holds the result and nothing else. What is tried next is an ordinary comm
 was asked for, the same token; it runs as it is shown.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from embtool.answers import Format
-from embtool.answers.terminal import Page
 from embtool.answers.text import count, plural, shell
 from embtool.cli.messages import note
 from embtool.errors import EmbtoolError
-from embtool.model import Model
 from embtool.positions import Rope
-from embtool.questions.calc import CalcAnswer
-from embtool.questions.diff import DiffAnswer
-from embtool.questions.diff_copy import CopyAnswer
-from embtool.questions.diff_vocabulary import VocabularyAnswer
-from embtool.questions.map import MapAnswer
-from embtool.questions.similarity import SimilarityAnswer
-from embtool.sequence import InputSequence
-from embtool.table import EmbeddingTable
-from embtool.vocabulary import Query
+
+if TYPE_CHECKING:  # a command loads the answers of its own question only
+    from embtool.model import Model
+    from embtool.questions.calc import CalcAnswer
+    from embtool.questions.diff import DiffAnswer
+    from embtool.questions.diff_copy import CopyAnswer
+    from embtool.questions.diff_vocabulary import VocabularyAnswer
+    from embtool.questions.map import MapAnswer
+    from embtool.questions.similarity import SimilarityAnswer
+    from embtool.sequence import InputSequence
+    from embtool.table import EmbeddingTable
+    from embtool.vocabulary import Query
 
 FAR = 1000
 """A position to try: far enough for slow pairs to have moved."""
@@ -53,6 +54,8 @@ class Explanation:
             note(f"formula: {self.formula}")
             note(f"try next: {shell(self.follow)} ({self.why})")
             return
+        from embtool.answers.terminal import Page  # noqa: PLC0415 - draws with rich
+
         page = Page()
         for title, text in (("what was computed", self.computed), ("formula", self.formula)):
             page.gap()
@@ -68,10 +71,10 @@ class Explanation:
 class About:
     """What an explanation is about: a model and the options that reach it, a table, and the first query if any."""
 
-    model: Model
+    model: "Model"
     reached: Sequence[str]
-    table: EmbeddingTable | None = None
-    query: Query | None = None
+    table: "EmbeddingTable | None" = None
+    query: "Query | None" = None
 
     def command(self, name: str, *arguments: str) -> tuple[str, ...]:
         """Write a command line about this model and table."""
@@ -104,10 +107,10 @@ class About:
     def finite(self) -> bool:
         """Whether the row of the first query can be compared."""
         ids = [self.query.ids[0]] if self.query is not None else [0]
-        return self.table is not None and bool(np.isfinite(self.table.rows(ids)).all())
+        return self.table is not None and all(map(math.isfinite, self.table.rows(ids)[0].tolist()))
 
 
-def explain_info(model: Model, reached: Sequence[str]) -> Explanation:
+def explain_info(model: "Model", reached: Sequence[str]) -> Explanation:
     """Explain `embtool info`."""
     about = About(model, reached)
     follow, why = _after_info(about)
@@ -131,11 +134,11 @@ def _after_info(about: About) -> tuple[tuple[str, ...], str]:
     return ("info", "mini"), "the same of the bundled model, which has every part"
 
 
-def _has_table(model: Model) -> bool:
+def _has_table(model: "Model") -> bool:
     return any(table.role == "input" for table in _stored(model))
 
 
-def _stored(model: Model) -> tuple[EmbeddingTable, ...]:
+def _stored(model: "Model") -> "tuple[EmbeddingTable, ...]":
     try:
         return model.tables.stored
     except EmbtoolError:
@@ -213,7 +216,7 @@ def explain_rope(typed: Sequence[str], *, placed: bool, relative: bool, layout_k
     return Explanation(computed, formula, follow, f"how far each pair has turned at position {count(FAR)}")
 
 
-def explain_input(about: About, sequence: InputSequence, text: str, *, against: bool) -> Explanation:
+def explain_input(about: About, sequence: "InputSequence", text: str, *, against: bool) -> Explanation:
     """Explain `embtool input`."""
     factor = "" if sequence.scale == 1 else f"{sequence.scale:g} × "
     kinds = {"learned": "positions[p]", "sinusoidal": "waves(p)"}
@@ -263,7 +266,7 @@ def explain_undertrained(about: About, indicator: str, first: int | None) -> Exp
     return Explanation(computed, formula, about.command("row", f"id:{first}"), "the first of them, number by number")
 
 
-def explain_similarity(about: About, found: SimilarityAnswer) -> Explanation:
+def explain_similarity(about: About, found: "SimilarityAnswer") -> Explanation:
     """Explain `embtool similarity`."""
     computed = (
         "Two rows at a time were multiplied number by number and summed up, in float64: for the cosine divided by both "
@@ -291,7 +294,7 @@ def explain_direction(about: About) -> Explanation:
     return Explanation(computed, formula, about.command("neighbors", about.token), "what is near the first of them")
 
 
-def explain_calc(about: About, found: CalcAnswer | None) -> Explanation:
+def explain_calc(about: About, found: "CalcAnswer | None") -> Explanation:
     """Explain `embtool calc`; of an expression the answer is found, of lines of stdin none is."""
     at_length = found is None or found.normalized
     scaled = "scaled to length 1, then " if at_length else ""
@@ -328,7 +331,7 @@ def explain_analogies(about: About, file: str, *, each: bool) -> Explanation:
     return Explanation(computed, formula, follow, "every question with what was answered")
 
 
-def explain_map(about: About, found: MapAnswer) -> Explanation:
+def explain_map(about: About, found: "MapAnswer") -> Explanation:
     """Explain `embtool map`."""
     whose = "these rows" if found.basis == "tokens" else "the whole table"
     computed = (
@@ -361,8 +364,11 @@ def explain_norms(about: About) -> Explanation:
     return Explanation(computed, formula, follow, "neighbours without the mean that all rows have in common")
 
 
-def explain_diff(ours: About, theirs: About, found: DiffAnswer | VocabularyAnswer | CopyAnswer) -> Explanation:
+def explain_diff(ours: About, theirs: About, found: "DiffAnswer | VocabularyAnswer | CopyAnswer") -> Explanation:
     """Explain `embtool diff`."""
+    from embtool.questions.diff_copy import CopyAnswer  # noqa: PLC0415 - as above
+    from embtool.questions.diff_vocabulary import VocabularyAnswer  # noqa: PLC0415
+
     if isinstance(found, VocabularyAnswer):
         return _explain_vocabularies(ours, theirs)
     if isinstance(found, CopyAnswer):
@@ -383,7 +389,7 @@ def explain_diff(ours: About, theirs: About, found: DiffAnswer | VocabularyAnswe
     return Explanation(computed, formula, follow, "where the row that moved farthest stands now")
 
 
-def _explain_copy(copy: About, found: CopyAnswer) -> Explanation:
+def _explain_copy(copy: About, found: "CopyAnswer") -> Explanation:
     computed = (
         "Each row of A was held against its copy in B as numbers, in float64, whatever dtype each is stored in. Rows "
         "without a token are not judged; a row that the copy lacks, or that has no cosine, is beyond every line."
@@ -409,7 +415,7 @@ def _explain_vocabularies(ours: About, theirs: About) -> Explanation:
     return Explanation(computed, formula, follow, "whether the first can draft for the second")
 
 
-def explain_tokens(model: Model, reached: Sequence[str], first: int | None) -> Explanation:
+def explain_tokens(model: "Model", reached: Sequence[str], first: int | None) -> Explanation:
     """Explain `embtool tokens`; `first` is the id of the first token, if there is one."""
     about = About(model, reached)
     computed = (

@@ -205,6 +205,10 @@ def run(
     and after. Without --token or --vector that vector points along the first channel of each pair, so that what comes
     out is cos and sin. `embtool rope compare A B` sets two models side by side.
 
+    --scaling, --theta and --partial take the place of the model's own settings: what if it were stretched? `embtool
+    rope compare MODEL --scaling yarn:4` sets it beside itself. --decay tells what is left of a dot product with
+    distance. --golden writes what an engine must compute, --judge tells whether it did, or which mistake it makes.
+
     With -o a picture: every pair is a hand on a dial, and a row of dials shows how far each has turned at a position;
     of many pairs and positions some, evenly spaced. .svg needs nothing else, .png needs resvg-py. Angles are printed
     as well if a format is named.
@@ -219,7 +223,7 @@ def run(
     if others:
         raise typer.BadParameter("one model is asked; two: embtool rope compare A B")
     _check_options(tokens, rotation, places, engine, draws=draw is not None)
-    rotary, opened = _asked(settings, named, model)
+    rotary, opened = _asked(settings, named, model, rotation.length)
     if engine.is_asked:
         _answer_engine(engine, (rotary, opened), rotation.manner, model, output)
         return
@@ -365,12 +369,14 @@ def _check_options(
         raise typer.BadParameter("--vector is what is turned: name no tokens beside it")
 
 
-def _asked(options: SettingsOptions, named: str | None, model: ModelOptions) -> tuple[Rotary, Model | None]:
+def _asked(
+    options: SettingsOptions, named: str | None, model: ModelOptions, length: int | None
+) -> tuple[Rotary, Model | None]:
     """Take the settings typed, or those of the model with what is given."""
     layout: Layout | None = None if options.layout is None else options.layout.value
     if options.dim is None:
         opened = model.open(named)
-        return rotary_of(opened, layout, options.given), opened
+        return rotary_of(opened, layout, options.given, length), opened
     if named or model.models:
         raise typer.BadParameter("--dim needs no model: leave it out")
     try:
@@ -386,7 +392,7 @@ def _asked(options: SettingsOptions, named: str | None, model: ModelOptions) -> 
     origins = {"head_dim": "--dim", "rope_theta": USUAL if options.theta is None else "--theta"}
     origins |= {"layout": USUAL if layout is None else "--layout"}
     rotary = Rotary(None, (LayerRope(layer_type="all", layers=None, settings=typed, origins=origins),))
-    return (rotary if options.given.is_empty else given_to(rotary, options.given, None)), None
+    return (rotary if options.given.is_empty else given_to(rotary, options.given, None, length)), None
 
 
 def _vectors(tokens: Sequence[str] | None, vector: str | None, options: TokenOptions, model: Model | None) -> Vectors:

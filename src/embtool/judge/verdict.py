@@ -15,6 +15,9 @@ SEARCHED = (64, 12)
 """Positions that single mistakes are held against, and two at once; of more, the first and last ones and some between.
 What explains these is held against all, and so is what is reported."""
 
+MOST_NUMBERS, LEAST = 1 << 16, 3
+"""Numbers of queries that each is held against, and positions all the same: heads can be very wide."""
+
 KEPT = 12
 """Hypotheses that are reported."""
 
@@ -96,6 +99,8 @@ def judge(trace: Trace, engine: Engine, scene: Scene) -> Verdict:
 def _some(trace: Trace, most: int) -> Trace:
     """Take as many positions as are searched."""
     count = len(trace.positions)
+    if trace.before is not None:
+        most = max(min(most, MOST_NUMBERS // trace.before.shape[1]), LEAST)
     if count <= most:
         return trace
     return trace.only(np.unique(np.linspace(0, count - 1, most).round().astype(np.int64)))

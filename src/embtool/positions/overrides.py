@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from embtool.arguments import checked
 from embtool.config import Config, Fields
 from embtool.errors import ConfigError, InvalidArgument
 from embtool.positions.rope_fields import ATTENTION_FACTORS, OLD_NAMES, SHARE
@@ -47,6 +48,7 @@ LONGEST = 1 << 16
 SHORT = "TYPE:FACTOR, such as yarn:4, or a JSON object, as engines take it"
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class RopeOverride:
     """Settings given in place of a model's own; what is None stays as the model has it.
@@ -85,12 +87,16 @@ class Overridden:
 
 
 def override(
-    layers: Sequence[LayerRope], context_length: int | None, config: Config | None, given: RopeOverride
+    layers: Sequence[LayerRope],
+    context_length: int | None,
+    config: Config | None,
+    given: RopeOverride,
+    length: int | None = None,
 ) -> Overridden:
     """Return the rotation with what is given.
 
     A flat scaling goes where the family reads a flat dictionary of its file: to all kinds of layer or, as in Gemma 3,
-    to full attention only.
+    to full attention only. A `length` is that of the context which it is meant for.
 
     Raises:
         InvalidArgument: a field is missing, is not known, or is nothing that a formula can use; the message names it.
@@ -101,7 +107,9 @@ def override(
     if nested and scaling is not None:
         strange = next((name for name in scaling if name not in names), None)
         if strange is not None:
-            raise InvalidArgument(f"{SCALING}: no layers of type {strange[:40]!r} turn here, only {', '.join(names)}")
+            raise InvalidArgument(
+                f"{SCALING}: no layers of type {str(strange)[:40]!r} turn here, only {', '.join(names)}"
+            )
     found, notes, contexts = [], [], []
     for layer in layers:
         takes = config is None or takes_flat(config, layer.layer_type)
@@ -110,7 +118,7 @@ def override(
         if part.is_empty:
             found.append(layer)
             continue
-        reader = _Reader(layer, context_length, part)
+        reader = _Reader(layer, context_length, part, length)
         found.append(reader.read())
         notes += reader.notes
         contexts += [reader.context] if reader.context is not None else []
@@ -159,13 +167,13 @@ def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 class _Reader:
     """Puts what is given in the place of the settings of one kind of layer, and writes down where each came from."""
 
-    def __init__(self, layer: LayerRope, context_length: int | None, given: RopeOverride) -> None:
+    def __init__(self, layer: LayerRope, context_length: int | None, given: RopeOverride, length: int | None) -> None:
         assert given.scaling is None or isinstance(given.scaling, Mapping)
         self.layer, self.settings, self.context_length, self.given = layer, layer.settings, context_length, given
         self.fields = Fields(given.scaling or {}, SCALING)
         self.origins = dict(layer.origins)
         self.notes: list[str] = []
-        self.context: int | None = None
+        self.context, self.length = length, length
 
     def read(self) -> LayerRope:
         """The layer with what is given.
@@ -211,7 +219,7 @@ class _Reader:
         kind = self._kind()
         unknown = next((key for key in self.fields.mapping if key not in KNOWN), None)
         if unknown is not None:
-            raise InvalidArgument(f"{SCALING}: {unknown[:40]!r} is no field of RoPE", hint=self._fields_of(kind))
+            raise InvalidArgument(f"{SCALING}: {str(unknown)[:40]!r} is no field of RoPE", hint=self._fields_of(kind))
         idle = [
             key
             for key in self.fields.mapping
@@ -304,6 +312,9 @@ class _Reader:
 
     def _tell_context(self, settings: RopeSettings) -> None:
         """A factor is how much longer the context becomes, in the types that say so."""
+        if self.length is not None:
+            self.notes.append(f"the context is taken to be {self.length:,} tokens: --length")
+            return
         if self.given.scaling is None or settings.rope_type not in MULTIPLY or settings.stretch < 1:
             return
         base = settings.original_max_position_embeddings or self._base

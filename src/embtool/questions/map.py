@@ -152,7 +152,7 @@ def _project(asked: TokenTable, vectors: Doubles, basis: Basis) -> tuple[Project
     if basis == "tokens":
         return project_on_own(vectors), None
     with asked.open() as reader:
-        found = survey(asked.table, reader, probe_for(asked.table))
+        found = survey(asked.table, reader, probe_for(asked.table), units=False)
         axes = principal_axes(asked.table, reader, found, DIMENSIONS)
     if axes is None:
         raise FormatError(f"the rows of {asked.table.tensor.name} have no principal axes")

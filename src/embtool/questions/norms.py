@@ -16,7 +16,7 @@ from embtool.norms import row_norms
 from embtool.questions.vocab import Search
 from embtool.scan import Mask
 from embtool.statistics import PERCENTILES, Lengths, TableStatistics, describe_table, extremes, standing, sum_up
-from embtool.survey import survey
+from embtool.survey import distances
 from embtool.token_table import TokenTable
 from embtool.vocabulary import Query, Token
 
@@ -286,8 +286,8 @@ def ask_norms(
         longest=ends(longest),
         statistics=found,
         named=tokens,
-        histogram=_histogram(found.norms),
         notes=notes,
+        histogram=_histogram(found.norms),
     )
 
 
@@ -306,7 +306,7 @@ def ask_row_norms(asked: TokenTable, search: Search | None = None) -> RowNormsAn
     """List every row that matches with its length, in one pass."""
     allowed, notes = _allowed(asked, search)
     with asked.open() as reader:
-        lengths = survey(asked.table, reader).norms
+        lengths = distances(asked.table, reader, np.zeros(asked.table.shape[1]))
     ids = np.arange(len(lengths)) if allowed is None else np.flatnonzero(allowed)
     listed = [
         RowNorm(row, asked.token(row), norm) for row, norm in zip(ids.tolist(), lengths[ids].tolist(), strict=True)

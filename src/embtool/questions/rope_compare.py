@@ -192,14 +192,14 @@ def compare_rope(
         a: a model.
         b: another one, or the same again for an `override`.
         override: settings that take the place of those of `b`.
-        length: tokens of the sequence, on which some types depend.
+        length: tokens of the sequence, on which some types depend; with an override also its context.
         precision: the arithmetic: float64 is exact, float32 repeats the rounding of transformers.
 
     Raises:
         NoRope: neither has rotary positions, or one has neither these nor a learned table.
         InvalidArgument: the override is nothing that a formula can use.
     """
-    rotaries = [_rotary(a, b, None), _rotary(b, a, override)]
+    rotaries = [_rotary(a, b, None), _rotary(b, a, override, length)]
     notes = list(dict.fromkeys(note for rotary in rotaries if rotary.given for note in rotary.notes))
     notes += [
         f"{model.name} adds a row of a learned table ({written_row(model.positions)}) and turns nothing: "
@@ -226,11 +226,11 @@ def compare_rope(
     )
 
 
-def _rotary(model: "Model", beside: "Model", given: RopeOverride | None) -> Rotary:
+def _rotary(model: "Model", beside: "Model", given: RopeOverride | None, length: int | None = None) -> Rotary:
     """Take the rotation of a model; none where it has a learned table beside a model that rotates."""
     if isinstance(model.positions, Learned) and isinstance(beside.positions, Rope) and given is None:
         return Rotary(model.name, (), model.positions.context_length)
-    return rotary_of(model, None, given)
+    return rotary_of(model, None, given, length)
 
 
 def _described(rotary: Rotary, manner: Manner) -> ComparedModel:

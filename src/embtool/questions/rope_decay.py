@@ -17,7 +17,15 @@ from embtool.errors import InvalidArgument
 from embtool.positions import LayerRope, RopeOverride
 from embtool.questions.positions import closing, layer_lines
 from embtool.questions.rope import LONGEST_NAME
-from embtool.questions.rotation import LARGEST, LayerFrequencies, Manner, Rotary, frequency_fields, rotary_of
+from embtool.questions.rotation import (
+    LARGEST,
+    LayerFrequencies,
+    Manner,
+    Rotary,
+    frequency_fields,
+    given_settings,
+    rotary_of,
+)
 from embtool.rope import Frequencies, Precision, frequencies
 
 if TYPE_CHECKING:
@@ -25,6 +33,9 @@ if TYPE_CHECKING:
 
 MOST_DISTANCES = 4097
 """Distances of one answer; of a longer range as many, evenly spaced, the first and the last among them."""
+
+AT_ONCE = 1 << 18
+"""Angles that are computed at once."""
 
 SHOWN = 16
 """Distances on a terminal, evenly spaced."""
@@ -92,11 +103,13 @@ class RopeDecay(Listing[Left]):
     def remarks(self, layer: LayerDecay) -> list[str]:
         """Say what the numbers are, and which pairs never come round."""
         found = [*layer_lines(layer.layer, layer.turning), layer.form]
+        if self.given is not None:
+            found.append(f"given, not the model's own: {given_settings(layer)}")
         halved = "never at these distances" if layer.halved_at is None else f"first at {count(layer.halved_at)}"
         found.append(f"half or less is left {halved}; the least, {layer.least:.4f}, at {count(layer.least_at)}")
         if layer.rotary_dim < layer.head_dim:
-            rest = layer.head_dim - layer.rotary_dim
-            found.append(f"{plural(rest, 'channel')} pass through, and lose nothing with distance")
+            passing = layer.head_dim - layer.rotary_dim
+            found.append(f"{plural(passing, 'channel')} pass through, and lose nothing with distance")
         if self.context_length is not None and layer.unfinished_pairs is not None:
             rest = [pair for pair in layer.unfinished_pairs.tolist() if layer.inv_freq[pair] > 0]
             never = "pair {} never completes" if len(rest) == 1 else "pairs {} never complete"
@@ -206,8 +219,9 @@ def _left(layer: LayerRope, turning: Frequencies, distances: Sequence[int]) -> I
     grown = turning.attention_factor**2
     passing = settings.head_dim - settings.turning_width
     whole = 2 * grown * settings.pairs + passing
-    for start in range(0, len(distances), 512):
-        some = distances[start : start + 512]
+    step = max(1, AT_ONCE // settings.pairs)
+    for start in range(0, len(distances), step):
+        some = distances[start : start + step]
         waves: Doubles = np.cos(turning.angles(some)).astype(np.float64)
         left = (2 * grown * waves.sum(axis=1) + passing) / whole
         turned = waves[:, moving].mean(axis=1) if moving.any() else np.ones(len(some))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embtool import __version__
 from embtool.answers import Card, Section, value
 from embtool.answers.text import plural
 from embtool.arguments import checked
@@ -37,7 +36,10 @@ ASSUMED_CONTEXT = 32_768
 """Tokens, where the file states no context."""
 
 PRIME, STEP = 127, 37
-"""The query in channel c is ((37 c + 11) mod 127 - 63.5) / 64: no two of a pair are alike, and BF16 holds each."""
+"""The query in channel c is ((37 c + 5 floor(c / 127) + 11) mod 127 - 63.5) / 64.
+
+No two channels of a pair are alike, and BF16 and float16 hold each exactly.
+"""
 
 DIGITS = 10
 """Significant digits: more than float32 holds."""
@@ -99,7 +101,6 @@ class RopeGolden(Card):
 
     model: str | None = value("the model, as it was named; null where settings were typed")
     given: str | None = value("the options whose settings take the place of the model's own", optional=True)
-    made_by: str = value("the program and its version")
     precision: Precision = value("the arithmetic: float64, or float32 as in transformers")
     context_length: int | None = value("the longest sequence the model is made for, in tokens")
     first_position: int = value("the position of the first token")
@@ -169,7 +170,6 @@ def ask_golden(rotary: Rotary, first_position: int, manner: Manner) -> RopeGolde
     return RopeGolden(
         model=rotary.name,
         given=rotary.given,
-        made_by=f"embtool {__version__}",
         precision=manner.precision,
         context_length=context,
         first_position=first_position,
@@ -194,7 +194,7 @@ def _lengths(settings: RopeSettings, context: int | None, manner: Manner) -> Ite
 
 def golden_positions(length: int) -> tuple[int, ...]:
     """Choose twelve positions of a sequence: the first ones, some between, and the last; all of a shorter one."""
-    chosen = (0, 1, 2, 3, 10, 100, 1000, length // 8, length // 4, length // 2, length - 2, length - 1)
+    chosen: tuple[int, ...] = (0, 1, 2, 3, 10, 100, 1000, length // 8, length // 4, length // 2, length - 2, length - 1)
     if list(chosen) != sorted(set(chosen)):
         chosen = tuple(sorted({round(place * (length - 1) / (PLACES - 1)) for place in range(PLACES)}))
     return chosen
@@ -203,7 +203,7 @@ def golden_positions(length: int) -> tuple[int, ...]:
 def golden_query(head_dim: int) -> Doubles:
     """Return the fixed query: exact in BF16, and no two channels of a pair alike."""
     channels = np.arange(head_dim)
-    return ((STEP * channels + 11) % PRIME - PRIME / 2) / 64
+    return ((STEP * channels + 5 * (channels // PRIME) + 11) % PRIME - PRIME / 2) / 64
 
 
 def _golden(layer: LayerRope, length: int | None, context: int, manner: Manner) -> GoldenLayer:
@@ -219,7 +219,7 @@ def _golden(layer: LayerRope, length: int | None, context: int, manner: Manner) 
             np.broadcast_to(query, (len(places), settings.head_dim)), angles, settings, turning.attention_factor
         )
         rotated = [_rounded(each) for each in turned]
-    off, grown = float(slack_per_token(turning.inv_freq).max()), max(turning.attention_factor, 1.0)
+    off, grown = float(slack_per_token(turning.inv_freq.astype(np.float64)).max()), max(turning.attention_factor, 1.0)
     return GoldenLayer(
         layer_type=layer.layer_type,
         layers=layer.layers,

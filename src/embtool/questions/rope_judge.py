@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +103,7 @@ class RopeJudgement(Listing[Judged]):
 
     def blocks(self) -> Iterator[Block]:
         """Yield the verdict, and the evidence."""
-        shown = [record_of(each) for each in self.hypotheses]  # of one that agrees there is nothing else to show
+        shown = [record_of(each) for each in self.hypotheses]
         yield Block(self.title(), columns_of(Judged), shown, after=[f"  {line}" for line in self._after()])
 
     def _after(self) -> Iterator[str]:
@@ -117,8 +117,6 @@ class RopeJudgement(Listing[Judged]):
             yield f"pairs that are not right: {ranges(self.pairs_off)}"
         if self.worst is not None and not self.agrees:
             yield f"least alike at position {self.worst.position}: cosine {self.worst.cosine:.6f}"
-        if self.unseen:
-            yield f"these positions would not show: {', '.join(self.unseen)}"
 
 
 PARTS = {"after": "queries", "cos": "cos and sin", "inv_freq": "frequencies"}
@@ -289,7 +287,7 @@ def _worst(trace: Trace, right: Engine) -> Worst | None:
 
 
 def _notes(trace: Trace, verdict: Verdict) -> Iterator[str]:
-    places: Sequence[Any] = np.unique(trace.positions[np.any(np.atleast_2d(trace.positions.T) != 0, axis=0)], axis=0)
+    places = np.unique(trace.positions[np.any(np.atleast_2d(trace.positions.T) != 0, axis=0)], axis=0)
     if trace.inv_freq is None and len(places) == 1:
         yield "the trace has one position only, which cannot tell theta from scaling in every case: record several"
     if verdict.unseen:

@@ -100,8 +100,12 @@ def _place(position: Any) -> Place:
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1], numbers[2])
 
 
-def rotary_of(model: "Model", layout: Layout | None = None, given: RopeOverride | None = None) -> Rotary:
+def rotary_of(
+    model: "Model", layout: Layout | None = None, given: RopeOverride | None = None, length: int | None = None
+) -> Rotary:
     """Take the rotation of a model, with another layout or other settings where they are given.
+
+    With other settings, a `length` is that of the context which they are meant for.
 
     Raises:
         NoRope: it has none.
@@ -118,12 +122,12 @@ def rotary_of(model: "Model", layout: Layout | None = None, given: RopeOverride 
         )
         notes = tuple(note for note in rope.notes if note != UNKNOWN_LAYOUT)
         found = replace(found, layers=tuple(layers), notes=notes)
-    return found if given is None or given.is_empty else given_to(found, given, model.config)
+    return found if given is None or given.is_empty else given_to(found, given, model.config, length)
 
 
-def given_to(rotary: Rotary, given: RopeOverride, config: Config | None) -> Rotary:
+def given_to(rotary: Rotary, given: RopeOverride, config: Config | None, length: int | None) -> Rotary:
     """Return a rotation with the settings that are given."""
-    made = override(rotary.layers, rotary.context_length, config, given)
+    made = override(rotary.layers, rotary.context_length, config, given, length)
     return replace(
         rotary,
         layers=made.layers,

@@ -30,17 +30,8 @@ if TYPE_CHECKING:
     from embtool.model import Model
 
 THEMES = (
-    files,
-    tables,
-    vocabulary,
-    tokens,
-    special,
-    rotations,
-    settings,
-    numbers,
-    base_rules,
-    adapter_rules,
-    draft_rules,
+    *(files, tables, vocabulary, tokens, special, rotations, settings, numbers),
+    *(base_rules, adapter_rules, draft_rules),
 )
 """The modules of rules, in the order in which they are listed and run."""
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 from embtool.adapters import TableChange, table_of
 from embtool.answers.text import plural, size
@@ -89,13 +90,12 @@ def _adapter_ids(subject: Subject) -> Iterator[Found]:
             continue
         rows = tensor.shape[0] if tensor.shape else 0
         twice = sorted(identity for identity, times in Counter(change.ids).items() if times > 1)
-        where = {"file": "adapter_config.json", "field": "trainable_token_indices", "tensor": tensor.name}
+        place = partial(Found, file="adapter_config.json", field="trainable_token_indices", tensor=tensor.name)
         if rows != len(change.ids):
-            yield Found(
-                f"{tensor.name} has {plural(rows, 'row')}, and {plural(len(change.ids), 'id')} are listed", **where
-            )
+            listed = f"adapter_config.json lists {plural(len(change.ids), 'id')}"
+            yield place(f"{tensor.name} has {plural(rows, 'row')}, and {listed}")
         elif twice:
-            yield Found(f"trainable_token_indices lists {ids_in_words(twice)} twice", twice, **where)
+            yield place(f"trainable_token_indices lists {ids_in_words(twice)} twice", twice)
 
 
 @rule(

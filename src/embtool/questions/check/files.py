@@ -260,8 +260,8 @@ def _identical(subject: Subject, surveys: Surveys) -> bool:
     if len({table.tensor.shape for table in pair}) != 1:
         return False
     if len({table.tensor.dtype.name for table in pair}) != 1:
-        rows = pair[0].shape[0]
-        return bool(compare_tables(*pair, align_by_id(rows, rows)).same.all())
+        one, other = pair
+        return bool(compare_tables(one, other, align_by_id(len(one), len(other))).same.all())
     first, second = (surveys.of(table) for table in pair)
     return bool((first.keys == second.keys).all())
 

@@ -71,8 +71,8 @@ class DraftHead:
         return buffer.view(layout).astype(np.int64)
 
 
-def read_head(checkpoint: Checkpoint | None, config: Config | None) -> DraftHead | None:
-    """Return a model's maps if it is a draft head, or None: one has a map, or its config says that it is one.
+def read_head(checkpoint: Checkpoint | None, config: Config | None, *, is_head: bool) -> DraftHead | None:
+    """Return a model's maps if it is known to be a draft head, has a map, or its config says so; else None.
 
     Raises:
         FormatError: a map's header cannot be read.
@@ -80,7 +80,7 @@ def read_head(checkpoint: Checkpoint | None, config: Config | None) -> DraftHead
     raw = {} if config is None else config.raw
     named = config is not None and HEAD.search(config.architecture or "") is not None
     maps = {} if checkpoint is None else _maps(checkpoint)
-    if checkpoint is None or not (maps or named or "draft_vocab_size" in raw):
+    if checkpoint is None or not (is_head or maps or named or "draft_vocab_size" in raw):
         return None
     return DraftHead(
         size=_whole(raw.get("draft_vocab_size")),
