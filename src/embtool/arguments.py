@@ -10,7 +10,6 @@ import functools
 import inspect
 import math
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any, NamedTuple, SupportsIndex, TypeGuard, TypeVar
@@ -147,10 +146,7 @@ def _plain(value: Any) -> Any:
 
 def _kind(annotation: Any) -> Kind:
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-    text = re.sub(
-        r"^(?:typing\.)?Optional\[(.*)\]$", r"\1 | None", text.strip()
-    )  # Python's own for `Literal[...] | None`
-    return _read(ast.parse(text, mode="eval").body)
+    return _read(ast.parse(text.strip(), mode="eval").body)
 
 
 def _read(node: ast.expr) -> Kind:
