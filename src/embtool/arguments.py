@@ -59,6 +59,10 @@ KINDS = {
     "Path": Kind("a path", lambda value: isinstance(value, os.PathLike)),
     "Mapping": Kind("a mapping", lambda value: isinstance(value, Mapping)),
     "None": Kind("None", lambda value: value is None),
+    "Limit": Kind(
+        "what has turn() and hold(seconds)",
+        lambda value: all(callable(getattr(value, n, None)) for n in ("turn", "hold")),
+    ),
     **dict.fromkeys(("Basis", "Layout", "Precision"), TEXT),
     **dict.fromkeys(("Callable", "Progress", "Confirm"), CALLABLE),
     **dict.fromkeys(("Any", "object", "ndarray", "ArrayLike", "Doubles", "Floats", "Mask", "Place", "Union"), ANYTHING),
@@ -147,6 +151,9 @@ def _kind(annotation: Any) -> Kind:
 
 def _read(node: ast.expr) -> Kind:
     """Read an annotation; a class is asked for by its name, so that nothing has to be imported for it."""
+    match node:
+        case ast.Subscript(value=ast.Name(id="Optional") | ast.Attribute(attr="Optional"), slice=inner):
+            node = ast.BinOp(inner, ast.BitOr(), ast.Constant(None))  # what Python makes `Optional` of is `X | None`
     match node:
         case ast.BinOp(left=left, right=right):
             kinds = [_read(left), _read(right)]

@@ -21,9 +21,10 @@ from typing import IO, Any, TypeVar
 import numpy as np
 
 from embtool.checkpoint import runs
-from embtool.dtypes import DTYPES, Bytes, Floats
+from embtool.dtypes import DTYPES, Bytes, Doubles, Floats
 from embtool.errors import LocalFailure, MissingExtra
 from embtool.replacing import whole
+from embtool.scan import Ids
 from embtool.survey import Opener
 from embtool.table import EmbeddingTable, TableReader
 
@@ -51,12 +52,16 @@ class RowName:
     category: str
 
 
+Nearest = Callable[[Sequence[int]], tuple[Ids, Doubles]]
+"""Finds for rows, by id, the places in the file of those nearest to each, int64 (n, k), and how far, float64 (n, k)."""
+
+
 @dataclass(frozen=True)
 class Export:
     """What is written: these rows of a table, in this order, by these names.
 
     `label` makes of a text one that stands on one line, without tabs; `model` is named in files that have a place for
-    it.
+    it; `nearest` finds the neighbors of rows, where they are to be written too.
     """
 
     table: EmbeddingTable
@@ -65,6 +70,7 @@ class Export:
     label: Callable[[str], str]
     model: str
     opener: Opener = EmbeddingTable.open
+    nearest: Nearest | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -266,6 +272,9 @@ def _shown(text: str) -> str:
 def write_parquet(export: Export, path: Path) -> list[Path]:
     """Write Parquet: id, piece, token, bytes, category, norm, vector (a list of float32 of fixed length).
 
+    Where neighbors are asked for, they stand in `neighbors` as embedding-atlas has them: places in this file, from 0,
+    as `ids`, and `distances`.
+
     Raises:
         MissingExtra: pyarrow is not installed.
     """
@@ -275,6 +284,7 @@ def write_parquet(export: Export, path: Path) -> list[Path]:
     except ImportError as error:
         raise MissingExtra.of("pyarrow", "Parquet needs") from error
     width = export.shape[1]
+    near = pa.struct([("ids", pa.list_(pa.int64())), ("distances", pa.list_(pa.float32()))])
     schema = pa.schema(
         [
             pa.field("id", pa.int64(), nullable=False),
@@ -284,6 +294,7 @@ def write_parquet(export: Export, path: Path) -> list[Path]:
             pa.field("category", pa.string(), nullable=False),
             pa.field("norm", pa.float32(), nullable=False),
             pa.field("vector", pa.list_(pa.float32(), width), nullable=False),
+            *([] if export.nearest is None else [pa.field("neighbors", near)]),
         ],
         metadata={"model": export.model.encode("utf-8", "backslashreplace"), "table": export.table.role},
     )
@@ -299,6 +310,10 @@ def write_parquet(export: Export, path: Path) -> list[Path]:
                 pa.array(np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)).astype(np.float32)),
                 pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), width),
             ]
+            if export.nearest is not None:
+                places, distances = export.nearest(ids)
+                found = [{"ids": a, "distances": b} for a, b in zip(places.tolist(), distances.tolist(), strict=True)]
+                columns.append(pa.array(found, near))
             writer.write_batch(pa.record_batch(columns, schema=schema))
     return [path]
 

@@ -9,13 +9,14 @@ To add a place where models can be: subclass `Source` and name it in `embtool.mo
 
 import contextlib
 import os
+import re
 import stat
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Protocol
 
 from embtool.errors import FileNotInModel, FormatError, LocalFailure, ModelNotFound
@@ -30,6 +31,9 @@ CONFIG_LIMIT = 16 << 20
 
 MOST_VALUES = 1 << 22
 """Values of a JSON file; a real tokenizer.json reaches 1.8 million. Python needs 60 to 130 bytes for each."""
+
+UNSAFE = re.compile(r'[\\:*?"<>|%#]')
+"""What stands in no name: a drive, a stream, a pattern, or a part of a URL."""
 
 WINDOWS_DEVICES = frozenset(
     {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
@@ -206,10 +210,9 @@ def check_file_name(name: str, *, said_by: str) -> str:
     if (
         not name
         or any(part in ("", ".", "..") for part in parts)
-        or any(character in '\\:*?"<>|%#' or not character.isprintable() for character in name)
+        or UNSAFE.search(name)
+        or not name.isprintable()
         or any(part.split(".")[0].upper() in WINDOWS_DEVICES or part.endswith((" ", ".")) for part in parts)
-        or PurePosixPath(name).is_absolute()
-        or PureWindowsPath(name).is_absolute()
     ):
         raise FormatError(f"{said_by} names a file outside the model or with an unsafe name: {name!r}")
     return name
@@ -375,6 +378,7 @@ class Below(Source):
         self.local = whole.local
         self.header_limit = whole.header_limit
         self.cost = whole.cost
+        self.folder = folder
         self._start = f"{folder}/"
 
     @property

@@ -28,7 +28,7 @@ from embtool.cli.typer_internals import ASKED, pass_texts
 from embtool.errors import EmbtoolError, LocalFailure, SourceError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "learn": ("Learn", "A lesson in seven steps: guess, then see it measured on your own model."),
+    "learn": ("Learn", "A lesson in eight steps: guess, then see it measured on your own model."),
     "info": ("Look", "Tables, tying, vocabulary and positions of a model, from its headers."),
     "tokens": ("Look", "Text to token ids."),
     "vocab": ("Look", "Search the vocabulary."),
@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "calc": ("Ask", "The nearest rows to an expression: king - man + woman; analogy tests."),
     "map": ("Ask", "A two-dimensional shadow of rows, in the terminal or in a file."),
     "check": ("Table", "Is the table healthy, and does it fit its tokenizer? For CI."),
-    "diff": ("Table", "Which rows moved between two models."),
+    "diff": ("Table", "Which tokens two models share, and which rows moved; is a copy good enough?"),
     "norms": ("Table", "How long the rows are, and what they have in common."),
     "undertrained": ("Table", "Tokens that training hardly touched, without running the model."),
     "export": ("Table", "The table for other tools: numpy, safetensors, Parquet, CSV, projector, word2vec."),

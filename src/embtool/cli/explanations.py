@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # a command loads the answers of its own question only
     from embtool.model import Model
     from embtool.questions.calc import CalcAnswer
     from embtool.questions.diff import DiffAnswer
+    from embtool.questions.diff_copy import CopyAnswer
+    from embtool.questions.diff_vocabulary import VocabularyAnswer
     from embtool.questions.map import MapAnswer
     from embtool.questions.similarity import SimilarityAnswer
     from embtool.sequence import InputSequence
@@ -170,8 +172,8 @@ METRICS = {
 }
 
 
-def explain_neighbors(about: About, metric: str, *, centered: bool) -> Explanation:
-    """Explain `embtool neighbors`."""
+def explain_neighbors(about: About, metric: str, *, centered: bool, through: str | None = None) -> Explanation:
+    """Explain `embtool neighbors`; `through` is the norm that the query passed."""
     assert about.table is not None
     computed = (
         f"The query was held against every one of {plural(about.table.shape[0], 'row')}, and the scores sorted; ties "
@@ -179,6 +181,11 @@ def explain_neighbors(about: About, metric: str, *, centered: bool) -> Explanati
     )
     if centered:
         computed += " The mean of all rows was taken from the query and from each row first."
+    if through is not None:
+        computed += (
+            f" It passed {through} first, as the last block's vectors do: the raw logit lens. No block was run, and a "
+            "vector that steers a model may name no tokens here."
+        )
     computed += about.passed
     if about.query is None:
         return Explanation(computed, METRICS[metric], about.command("norms"), "what these rows have in common")
@@ -357,8 +364,15 @@ def explain_norms(about: About) -> Explanation:
     return Explanation(computed, formula, follow, "neighbours without the mean that all rows have in common")
 
 
-def explain_diff(ours: About, theirs: About, found: "DiffAnswer") -> Explanation:
+def explain_diff(ours: About, theirs: About, found: "DiffAnswer | VocabularyAnswer | CopyAnswer") -> Explanation:
     """Explain `embtool diff`."""
+    from embtool.questions.diff_copy import CopyAnswer  # noqa: PLC0415 - as above
+    from embtool.questions.diff_vocabulary import VocabularyAnswer  # noqa: PLC0415
+
+    if isinstance(found, VocabularyAnswer):
+        return _explain_vocabularies(ours, theirs)
+    if isinstance(found, CopyAnswer):
+        return _explain_copy(theirs, found)
     computed = (
         f"Rows of the same {found.by} were read from both tables and compared as numbers, in float64, whatever dtype "
         "each is stored in. Those that hold NaN or infinity come first, then those that moved farthest."
@@ -373,6 +387,32 @@ def explain_diff(ours: About, theirs: About, found: "DiffAnswer") -> Explanation
         return Explanation(computed, formula, both, "what else differs: shapes, dtypes, positions")
     follow = theirs.command("neighbors", f"id:{farthest}")
     return Explanation(computed, formula, follow, "where the row that moved farthest stands now")
+
+
+def _explain_copy(copy: About, found: "CopyAnswer") -> Explanation:
+    computed = (
+        "Each row of A was held against its copy in B as numbers, in float64, whatever dtype each is stored in. Rows "
+        "without a token are not judged; a row that the copy lacks, or that has no cosine, is beyond every line."
+    )
+    if found.kept is not None:
+        computed += (
+            f" For {plural(found.kept.sampled, 'row')} the {found.kept.neighbors} nearest rows were looked up in both."
+        )
+    formula = "error = 1 - a·b / (‖a‖ ‖b‖);  relative = ‖b - a‖ / ‖a‖;  kept = shared nearest rows / nearest rows"
+    worst = next((each.id_b for each in found.worst if each.cosine is not None), None)
+    if worst is None:
+        return Explanation(computed, formula, copy.of("info"), "which tables there are")
+    return Explanation(computed, formula, copy.command("neighbors", f"id:{worst}"), "where the worst copy stands")
+
+
+def _explain_vocabularies(ours: About, theirs: About) -> Explanation:
+    computed = (
+        "Every token was turned into the bytes that it stands for, and each of A matched with one of B that has the "
+        "same: under the same id if there is one, else under another. No weights were read."
+    )
+    formula = "shared = (same + moved) / tokens, of each vocabulary;  moved: the same bytes under another id"
+    follow = ("check", ours.model.name, "--draft-for", theirs.model.name, *ours.reached)
+    return Explanation(computed, formula, follow, "whether the first can draft for the second")
 
 
 def explain_tokens(model: "Model", reached: Sequence[str], first: int | None) -> Explanation:
