@@ -136,6 +136,9 @@ class Model:
         close = getattr(self.source, "close", None)
         if close is not None:
             close()
+        base = self.__dict__.get("base")
+        if base is not None and self._base is None:  # one that was given is its giver's to close
+            base.close()
 
     def __reduce__(self) -> tuple[Callable[[Opening], "Model"], tuple[Opening]]:
         """Return how it is opened again where a pickle of it arrives: see `embtool.opening`."""
