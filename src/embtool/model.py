@@ -51,7 +51,8 @@ from embtool.positions import Positions, Rope, RopeOverride, UnknownPositions, r
 from embtool.references import base_reference, find_source, tokenizer_beside
 from embtool.settings import BUNDLED
 from embtool.source import CONFIG_LIMIT, Confirm, Folder, Progress, Source
-from embtool.table import EmbeddingTable, TableReader, Tables, find_tables
+from embtool.table import EmbeddingTable, TableReader
+from embtool.table_roles import Tables, find_tables
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Vocabulary, read_vocabulary, read_vocabulary_file
 from embtool.vocabulary.files import MODEL_FILES
