@@ -20,7 +20,6 @@ from embtool.config import WHATEVER, Config
 from embtool.errors import TableNotFound
 from embtool.further_tables import OF_TOKENS, as_rows, further_tables, one_layer
 from embtool.table import EmbeddingTable
-from embtool.unknown_tables import find_candidates, hint_of_candidates
 
 TABLE_NAMES: dict[str, tuple[str, ...]] = {
     "input": (
@@ -216,12 +215,19 @@ class Tables:
         with contextlib.suppress(TableNotFound):
             return EmbeddingTable("tensor", as_rows(self.checkpoint.tensor(role)), self.checkpoint)
         names = ", ".join(f"{table.role} ({table.tensor.name})" for table in self.stored)
-        hint = f"its tables: {names}" if names else hint_of_candidates(self.candidates()) or "its tables: none"
+        hint = f"its tables: {names}" if names else self._looks_like() or "its tables: none"
         raise TableNotFound(f"{self.source_name} has no {role} table", hint=hint)
 
     def candidates(self, *sizes: int) -> list[TensorInfo]:
         """List tensors that look like a table of tokens; `sizes` is how many tokens there are, where more is known."""
+        from embtool.unknown_tables import find_candidates  # noqa: PLC0415 - rare
+
         return find_candidates(self.checkpoint, (*self.sizes, *sizes))
+
+    def _looks_like(self) -> str | None:
+        from embtool.unknown_tables import hint_of_candidates  # noqa: PLC0415 - rare
+
+        return hint_of_candidates(self.candidates())
 
     def repeated(self, table: EmbeddingTable) -> str | None:
         """Return the role of the table that a further one repeats, as a draft head may repeat the input table.

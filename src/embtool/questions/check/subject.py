@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from embtool.adapters import Adapter, Draft
+from embtool.adapters.description import Adapter
+from embtool.adapters.drafts import Draft
 from embtool.architectures import Architecture
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config
