@@ -388,7 +388,7 @@ class Model:
 
     @cached_property
     def final_norm(self) -> FinalNorm:
-        """The norm between its last block and its output table; `final_norm.apply(vectors)` gives float64.
+        """The norm between its last block and its output table; its `apply` takes vectors and gives float64.
 
         Raises:
             ConfigError: it is not known what the norm of such a model does.
