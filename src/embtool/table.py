@@ -226,7 +226,9 @@ class TableReader:
                     yield np.frombuffer(lent, np.uint8).reshape(buffer.shape)
                     return
         self.read(first, buffer)
-        yield buffer
+        rows = buffer.view()
+        rows.flags.writeable = False  # as what is lent
+        yield rows
 
 
 @dataclass
