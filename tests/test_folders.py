@@ -15,7 +15,7 @@ from embtool.errors import BadReference, EmbtoolError, LocalFailure, ModelNotFou
 from embtool.formats.folders import hint_of_folders, models_below
 from embtool.model import open_model
 from embtool.source import Below
-from embtool.table import role_of
+from embtool.table_roles import role_of
 from embtool.unknown_tables import hint_of_candidates
 
 TABLE = np.arange(14, dtype="<f4").reshape(7, 2)

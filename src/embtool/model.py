@@ -51,7 +51,8 @@ from embtool.positions import Positions, Rope, RopeOverride, UnknownPositions, r
 from embtool.references import base_reference, find_source, tokenizer_beside
 from embtool.settings import BUNDLED
 from embtool.source import CONFIG_LIMIT, Confirm, Folder, Progress, Source
-from embtool.table import EmbeddingTable, TableReader, Tables, find_tables
+from embtool.table import EmbeddingTable, TableReader
+from embtool.table_roles import Tables, find_tables
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Vocabulary, read_vocabulary, read_vocabulary_file
 from embtool.vocabulary.files import MODEL_FILES
@@ -390,7 +391,7 @@ class Model:
 
     @cached_property
     def final_norm(self) -> FinalNorm:
-        """The norm between its last block and its output table; `final_norm.apply(vectors)` gives float64.
+        """The norm between its last block and its output table; its `apply` takes vectors and gives float64.
 
         Raises:
             ConfigError: it is not known what the norm of such a model does.

@@ -20,7 +20,7 @@ from embtool.errors import ConfigError, FormatError, UnsupportedFormat
 from embtool.formats.inversion import InversionCheckpoint
 from embtool.formats.safetensors import strict_object
 from embtool.source import CONFIG_LIMIT, Source
-from embtool.table import role_of
+from embtool.table_roles import role_of
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model"
