@@ -65,7 +65,9 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     ),
     "view": (
         Example("the bundled model as a page", "embtool view mini -o mini.html"),
-        Example("its map shows these words and their nearest", "embtool view mini --token king --token pod -o words.html"),
+        Example(
+            "its map shows these words and their nearest", "embtool view mini --token king --token pod -o words.html"
+        ),
         Example("a page of a small model is quick", "embtool view mini --tokens 200 -o small.html --force"),
     ),
     "check": (

@@ -1,7 +1,7 @@
 """The page: a model's table and positions as one file that stands alone, opens from disk, and asks nobody.
 
-What the page shows is measured here, by the functions that the ordinary commands use, and stands in it as data; what a
-reader does with it (guess, type, turn, zoom) is done by the scripts in the folder `page`. The floors inside, lowest first:
+What the page shows is measured here, by the functions that the ordinary commands use, and stands in it as data. What a
+reader does with it (guess, type, turn, zoom) is done by the scripts in the folder `page`. The floors, lowest first:
 
     parts       texts, numbers and bits as the page carries them
     carried     the slice of the table that the page carries

@@ -9,9 +9,15 @@ from embtool.view.parts import Json, typed
 IDEAS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("An id is an address: it says which row to read.", ("row", "address", "look", "index", "read")),
     ("The row is a list of numbers that were learned in training.", ("learn", "train")),
-    ("Tokens used alike have rows that point alike.", ("alike", "similar", "near", "angle", "direction", "point", "meaning")),
+    (
+        "Tokens used alike have rows that point alike.",
+        ("alike", "similar", "near", "angle", "direction", "point", "meaning"),
+    ),
     ("A row that training never reached says nothing.", ("never", "untrained", "not trained", "nothing", "glitch")),
-    ("The row does not know its place: position is added, or turned in.", ("position", "place", "order", "turn", "rotat")),
+    (
+        "The row does not know its place: position is added, or turned in.",
+        ("position", "place", "order", "turn", "rotat"),
+    ),
 )
 """What an explanation of the whole should say, and words by which it is seen to."""
 

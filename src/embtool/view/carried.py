@@ -10,14 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embtool.answers.text import count, visible
+from embtool.answers.text import count
 from embtool.categories import Categorizer, Category
 from embtool.dtypes import Doubles, Floats
 from embtool.lesson import Subject
 from embtool.neighbors import MOST_QUERIES, Neighbors, nearest_each
-from embtool.scan import in_parts, read_rows
+from embtool.scan import Ids, in_parts, read_rows
 from embtool.table import TableReader
 from embtool.view.parts import Json, coded, decoded, name_of, packed, printed_parts
+from embtool.vocabulary import Token, Vocabulary
 
 MOST_CARRIED = 20_000
 """Tokens of a slice."""
@@ -53,6 +54,19 @@ class Slice:
     data: Json
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """A row of a slice: its token, if it has one, and whether that is a whole word."""
+
+    id: int
+    token: Token | None
+    is_word: bool
+
+    @property
+    def name(self) -> str:
+        return name_of(self.id, self.token)
+
+
 def carry(subject: Subject, wanted: Sequence[int], exact: int | None = None) -> Slice:
     """Choose the tokens and measure them.
 
@@ -61,27 +75,26 @@ def carry(subject: Subject, wanted: Sequence[int], exact: int | None = None) -> 
         wanted: rows that must be among them, because the page speaks of them.
         exact: how many tokens' neighbours are computed; `USUAL_EXACT` unless said.
     """
-    table = subject.table
-    rows, width = table.shape
+    width = subject.table.shape[1]
     chosen = _choose(subject, wanted, MOST_CARRIED if exact is None else max(MOST_CARRIED, exact))
     exact = min(len(chosen), max(USUAL_EXACT if exact is None else exact, len(wanted)))
-    bits = next((each for each in (8, 4) if _fitting(width, each) >= (len(chosen) if each == 8 else exact)), 2)  # noqa: PLR2004
-    with subject.model.open_table(table) as reader:
-        carried = chosen[: max(exact, min(len(chosen), _fitting(width, bits)))]
-        values = _read(subject, reader, carried)
-        found = list(_nearest(subject, reader, values[:exact], carried[:exact]))
-    drawn = min(len(carried), _fitting(width, bits))
+    bits = 8 if _fitting(width, 8) >= len(chosen) else 4 if _fitting(width, 4) >= exact else 2
+    carried = chosen[: max(exact, min(len(chosen), _fitting(width, bits)))]
+    ids = [entry.id for entry in carried]
+    with subject.model.open_table(subject.table) as reader:
+        values = _read(subject, reader, ids)
+        found = list(_nearest(subject, reader, values[:exact], ids[:exact]))
     data = {
         **_described(subject),
         **_names(subject, carried, found),
         "exact": exact,
         "nearest": NEAREST,
         **_lengths(subject, values),
-        **_coded(values[:drawn], bits),
+        **_coded(values[: _fitting(width, bits)], bits),
         "neighbors": packed(np.array([_padded(each.ids, 0) for each in found]), "u4"),
         "scores": packed(printed_parts(np.array([_padded(each.scores, np.nan) for each in found])), "i2"),
     }
-    return Slice(tuple(carried), exact, data)
+    return Slice(tuple(ids), exact, data)
 
 
 def _fitting(width: int, bits: int) -> int:
@@ -89,31 +102,30 @@ def _fitting(width: int, bits: int) -> int:
     return ROOM // -(-width * bits // 8)
 
 
-def _choose(subject: Subject, wanted: Sequence[int], most: int) -> list[int]:
+def _choose(subject: Subject, wanted: Sequence[int], most: int) -> list[_Entry]:
     """List rows, those wanted first, then whole words and other plain tokens, the more frequent before the rarer.
 
     A vocabulary is ordered by how early, and so how often, its pieces were met.
     """
-    rows = subject.table.shape[0]
-    if subject.vocabulary is None:
-        step = max(1, rows // most)
-        return list(dict.fromkeys([*wanted, *range(0, rows, step)]))[:most]
-    return list(dict.fromkeys([*wanted, *_ordinary(subject, rows)]))[:most]
+    rows, vocabulary = subject.table.shape[0], subject.vocabulary
+    if vocabulary is None:
+        ids = dict.fromkeys([*wanted, *range(0, rows, max(1, rows // most))])
+        return [_Entry(row, None, is_word=False) for row in ids][:most]
+    found: dict[int, _Entry] = {}
+    for row in wanted:
+        token = vocabulary.token(row)
+        found[row] = _Entry(row, token, is_word=token is not None and vocabulary.is_word(token))
+    plain = [entry for entry in _ordinary(vocabulary, rows) if entry.id not in found]
+    plain.sort(key=lambda entry: not entry.is_word)  # stable: in the order of the vocabulary
+    return [*found.values(), *plain][:most]
 
 
-def _ordinary(subject: Subject, rows: int) -> Iterator[int]:
-    vocabulary = subject.vocabulary
-    assert vocabulary is not None
+def _ordinary(vocabulary: Vocabulary, rows: int) -> Iterator[_Entry]:
+    """Yield the tokens that are characters, and neither special nor added."""
     kinds = Categorizer(vocabulary)
-    others = []
     for token in vocabulary:
-        if token.id >= rows or kinds.by_bytes(token) is not Category.NORMAL:
-            continue
-        if vocabulary.is_word(token):
-            yield token.id
-        else:
-            others.append(token.id)
-    yield from others
+        if token.id < rows and kinds.by_bytes(token) is Category.NORMAL:
+            yield _Entry(token.id, token, vocabulary.is_word(token))
 
 
 def _read(subject: Subject, reader: TableReader, ids: Sequence[int]) -> Floats:
@@ -124,7 +136,7 @@ def _read(subject: Subject, reader: TableReader, ids: Sequence[int]) -> Floats:
 
 def _nearest(subject: Subject, reader: TableReader, values: Floats, ids: Sequence[int]) -> Iterator[Neighbors]:
     """Yield the neighbours of rows, as many queries in a pass as a pass answers; none of a row that is not finite."""
-    finite = np.isfinite(values).all(axis=1)
+    finite, progress = np.isfinite(values).all(axis=1), subject.model.token_table().progress
     nothing = Neighbors(np.empty(0, np.int64), np.empty(0))
     for part in in_parts(np.arange(len(values)), MOST_QUERIES):
         asked = part[finite[part]]
@@ -132,10 +144,12 @@ def _nearest(subject: Subject, reader: TableReader, values: Floats, ids: Sequenc
             subject.table, values[asked], NEAREST, exclude=[[ids[place]] for place in asked.tolist()], reader=reader
         )
         by_place = dict(zip(asked.tolist(), answers, strict=True))
+        if progress is not None:
+            progress("neighbours", int(part[-1]) + 1, len(values))
         yield from (by_place.get(place, nothing) for place in part.tolist())
 
 
-def _padded(values: np.ndarray, with_what: float) -> Doubles:
+def _padded(values: Doubles | Ids, with_what: float) -> Doubles:
     """Return ids or scores as `NEAREST` numbers."""
     found: Doubles = np.pad(values.astype(np.float64), (0, NEAREST - len(values)), constant_values=with_what)
     return found
@@ -147,26 +161,23 @@ def _described(subject: Subject) -> Json:
     return {"rows": rows, "width": width, "dtype": tensor.dtype.name, "tensor": tensor.name, "file": tensor.shard}
 
 
-def _names(subject: Subject, ids: Sequence[int], found: Iterable[Neighbors]) -> Json:
+def _names(subject: Subject, entries: Sequence[_Entry], found: Iterable[Neighbors]) -> Json:
     """Write the tokens' names; the text of one only where it is not its name with spaces for their marks."""
-    own = set(ids)
-    others = {row for each in found for row in each.ids.tolist()} - own
-    names = [name_of(subject, row) for row in ids]
-    tokens = [subject.token(row) for row in ids]
-    words = [token is not None and subject.vocabulary is not None and subject.vocabulary.is_word(token) for token in tokens]
+    others = {row for each in found for row in each.ids.tolist()} - {entry.id for entry in entries}
+    names = [entry.name for entry in entries]
     odd = {
-        place: token.text
-        for place, (token, name) in enumerate(zip(tokens, names, strict=True))
-        if token is not None and (visible(token.text) != name or "␣" in token.text or "\\" in token.text)
+        place: entry.token.text
+        for place, (entry, name) in enumerate(zip(entries, names, strict=True))
+        if entry.token is not None and entry.token.text != name.replace("␣", " ")
     }
     return {
-        "count": len(ids),
+        "count": len(entries),
         "named": subject.vocabulary is not None,
-        "ids": packed(np.array(ids), "u4"),
+        "ids": packed(np.array([entry.id for entry in entries]), "u4"),
         "names": names,
         "texts": odd,
-        "words": packed(np.packbits(np.array(words, np.bool_), bitorder="little"), "u1"),
-        "others": {str(row): name_of(subject, row) for row in sorted(others)},
+        "words": packed(np.packbits([entry.is_word for entry in entries], bitorder="little"), "u1"),
+        "others": {str(row): name_of(row, subject.token(row)) for row in sorted(others)},
     }
 
 

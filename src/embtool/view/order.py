@@ -87,11 +87,15 @@ def _layer(layer: LayerRope, last: int) -> Json:
                 "from": length,
                 "speeds": turning.inv_freq.tolist(),
                 "factor": turning.attention_factor,
-                "waves": [tokens_per_turn(wave) if math.isfinite(wave) else "∞" for wave in turning.wavelength.tolist()],
+                "waves": [_wave(wave) for wave in turning.wavelength.tolist()],
             }
             for length, turning in regimes
         ],
     }
+
+
+def _wave(wave: float) -> str:
+    return tokens_per_turn(wave) if math.isfinite(wave) else "∞"
 
 
 def _regimes(settings: RopeSettings, longest: int) -> Iterator[tuple[int, Frequencies]]:
@@ -119,8 +123,9 @@ def _equal(one: Frequencies, other: Frequencies) -> bool:
 
 def _position_rows(subject: Subject) -> Json | None:
     """Describe what is added for a position: a picture of its rows, and the cosine of any two of them."""
-    known, table = subject.positions, subject.position_table
+    known = subject.positions
     try:
+        table = subject.position_table
         if isinstance(known, Learned) and table is not None:
             size = table.shape[0] - known.row_offset
             places = spread(size, MOST_POSITIONS)

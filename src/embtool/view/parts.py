@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embtool.answers.text import fixed, shell, title_of
-from embtool.lesson import Subject
+from embtool.vocabulary import Token
 
 Json = dict[str, Any]
 
@@ -36,7 +36,7 @@ def printed_parts(values: NDArray[Any]) -> NDArray[np.int16]:
 def coded(rows: NDArray[Any], bits: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Round rows, (n, width), to whole numbers of so many bits: uint8 (n, bytes), and the step of each row, (n,).
 
-    Number j of a row is (code - middle) × step, where the middle is 128 of 8 bits and half of the largest code of fewer.
+    A number is (code - middle) × step, where the middle is 128 of 8 bits, and half of the largest code of fewer.
     """
     wide = np.where(np.isfinite(rows), rows, 0).astype(np.float64)
     reach = np.abs(wide).max(axis=1, initial=0) if bits == 8 else np.sqrt(np.square(wide).mean(axis=1))  # noqa: PLR2004
@@ -78,9 +78,8 @@ def shades(values: NDArray[Any]) -> NDArray[np.uint8]:
     return np.rint(wide / (reach or 1.0) * 127 + 128).clip(0, 255).astype(np.uint8)
 
 
-def name_of(subject: Subject, identity: int) -> str:
+def name_of(identity: int, token: Token | None) -> str:
     """Return a row's name for a reader, as commands show it: no character that a page or a person would obey."""
-    token = subject.token(identity)
     return f"id:{identity}" if token is None else title_of(token.text, token.bytes)
 
 

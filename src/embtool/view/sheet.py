@@ -12,7 +12,10 @@ from importlib.resources import files
 
 from embtool.view.parts import Json
 
-SCRIPTS = ("base.js", "judge.js", "lesson.js", "token.js", "shadow.js", "turning.js", "places.js", "sentences.js", "start.js")
+SCRIPTS = (
+    *("base.js", "judge.js", "lesson.js", "token.js", "shadow.js"),
+    *("turning.js", "places.js", "sentences.js", "start.js"),
+)
 """In this order: later ones use what earlier ones define."""
 
 MARK = re.compile(r"\{\{(\w+)\}\}")

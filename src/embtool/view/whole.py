@@ -132,7 +132,8 @@ def make_view(
         "left_out": list(left_out),
     }
     held = carried or Slice((), 0, {})
-    return View(write_sheet(f"{name}: from a number to what it reads", data), len(held.ids), held.exact, seconds, left_out)
+    content = write_sheet(f"{name}: from a number to what it reads", data)
+    return View(content, len(held.ids), held.exact, seconds, left_out)
 
 
 def _options(subject: Subject) -> str:
@@ -160,7 +161,7 @@ def _sentences(subject: Subject) -> Json | None:
             "tokens": [
                 {
                     "id": token.id,
-                    "name": name_of(subject, token.id),
+                    "name": name_of(token.id, token.token),
                     "position": token.position,
                     "norm": f"{token.token_norm:.4f}",
                     "added": None if token.position_norm is None else f"{token.position_norm:.4f}",

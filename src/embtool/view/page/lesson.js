@@ -48,7 +48,7 @@ function startLesson({ steps, left_out, ideas }) {
     const mark = make("span", { className: "unseen" });
     const button = make("button", { type: "button", on: { click: () => show(place, true) } },
       make("span", { className: "number", "aria-hidden": "true" }, String(step.number)),
-      make("span", { className: "name" }, step.title), mark);
+      make("span", { className: "title" }, step.title), mark);
     find("steps").append(make("li", {}, button));
     const title = make("h3", { tabindex: "-1" }, step.title);
     const cards = step.cards.map((card, each) => makeCard(card, `${step.name}.${each}`, {

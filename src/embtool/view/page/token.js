@@ -82,7 +82,7 @@ function startToken(table, first) {
     const reach = row.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
     const shades = Uint8Array.from(row, value => Math.round(127.5 + (value / reach) * 127.5));
     return make("figure", {}, barcode(shades, `The ${table.width} numbers of the row of ${table.names[place]} as a bar code`),
-      make("figcaption", {}, `Its ${count(table.width)} numbers: the darker the stripe, the farther from the page's colour. `
+      make("figcaption", {}, `Its ${count(table.width)} numbers: each stripe is one, from the lowest, in the colour of the page, to the highest, in that of the letters. `
         + `Rounded to ${table.bits} bits; every digit: `, make("code", {}, `embtool row ${quoted(typed(place))}${page.options} --json`)));
   }
 

@@ -137,7 +137,7 @@ function face(pair, layer) {
     const between = modulo(a - b);
     swept.setAttribute("d", between ? `M0 0L${u.toFixed(2)} ${v.toFixed(2)}A22 22 0 ${between > Math.PI ? 1 : 0} 0 ${x.toFixed(2)} ${y.toFixed(2)}Z` : "");
     angle.textContent = degrees(layer.sense * m * speeds[pair]);
-    wave.textContent = `${waves[pair]} tokens a turn`;
+    wave.replaceChildren(waves[pair], make("br"), "tokens a turn");
   } };
 }
 
