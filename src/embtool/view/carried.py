@@ -15,7 +15,7 @@ from embtool.categories import Categorizer, Category
 from embtool.dtypes import Doubles, Floats
 from embtool.lesson import Subject
 from embtool.neighbors import MOST_QUERIES, Neighbors, nearest_each
-from embtool.scan import Ids, in_parts, read_rows
+from embtool.scan import Ids, Mask, in_parts, read_rows
 from embtool.table import TableReader
 from embtool.view.parts import Json, coded, decoded, name_of, packed, printed_parts
 from embtool.vocabulary import Token, Vocabulary
@@ -136,7 +136,8 @@ def _read(subject: Subject, reader: TableReader, ids: Sequence[int]) -> Floats:
 
 def _nearest(subject: Subject, reader: TableReader, values: Floats, ids: Sequence[int]) -> Iterator[Neighbors]:
     """Yield the neighbours of rows, as many queries in a pass as a pass answers; none of a row that is not finite."""
-    finite, progress = np.isfinite(values).all(axis=1), subject.model.token_table().progress
+    finite: Mask = np.isfinite(values).all(axis=1)
+    progress = subject.model.token_table().progress
     nothing = Neighbors(np.empty(0, np.int64), np.empty(0))
     for part in in_parts(np.arange(len(values)), MOST_QUERIES):
         asked = part[finite[part]]
