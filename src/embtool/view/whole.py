@@ -113,8 +113,8 @@ def make_view(
     wanted = [] if shadow is None else list(shadow.ids)
     carried = part("the table", lambda: carry(subject, [*_spoken_of(subject, sentences), *wanted], exact))
     order = part("positions", lambda: describe_order(subject))
-    if carried is None and not lesson["steps"] and (order is None or order["kind"] == "unknown"):
-        raise missing.get("the table") or missing["positions"]
+    if carried is None and (order is None or order["kind"] == "unknown"):
+        raise missing["the table"]
     left_out = tuple(f"{name} left out: {error.message}" for name, error in missing.items())
     seconds = time.monotonic() - started
     name = abridge(visible(model.name), LONGEST_NAME)
