@@ -24,14 +24,14 @@ PATIENCE = 100
 def test_the_steps_are_listed(run: Program) -> None:
     header, *lines = run("learn").ok().cells
     assert header == ["number", "name", "title", "asks", "done", "done_on", "right", "asked"]
-    assert [line[0] for line in lines] == [str(number) for number in range(1, 8)]
+    assert [line[0] for line in lines] == [str(number) for number in range(1, 9)]
     assert {line[4] for line in lines} == {"false"}
 
 
 def test_without_a_terminal_the_script_is_printed(run: Program) -> None:
     answer = run("learn", "all", "-m", "small/").ok()
     for step in STEPS:
-        assert f"{step.number} of 7   {step.title}" in answer.text
+        assert f"{step.number} of 8   {step.title}" in answer.text
     assert answer.text.count("Answer: ") >= 15
     assert answer.errors == ""
     assert run("learn").ok().cells[1][4] == "false", "reading the script is no progress"
@@ -39,7 +39,7 @@ def test_without_a_terminal_the_script_is_printed(run: Program) -> None:
 
 def test_one_step_by_number_or_name(run: Program) -> None:
     assert run("learn", "5", "-m", "small/").ok().text == run("learn", "table", "-m", "small/").ok().text
-    run("learn", "8").refused(2, "'8'", "1 to 7")
+    run("learn", "9").refused(2, "'9'", "1 to 8")
 
 
 def test_the_model_is_chosen_as_everywhere(run: Program) -> None:
@@ -125,12 +125,23 @@ def test_a_step_is_walked_and_kept(run: Program) -> None:
         screen.wait("a number> ")
         screen.type("16\n")
         screen.wait("$ embtool row")
-        screen.wait("Exactly. Answer: 16 numbers")
+        screen.wait("Exactly.")
+        screen.wait("Answer: 16 numbers")
         screen.wait("-1 to 1> ")
         screen.type("\n")
         screen.wait("Answer: ")
         screen.wait("1 of 1 guesses")
-        screen.wait("Next: embtool learn 2 -m small/")
+        screen.wait("Enter goes on to step 2, What the numbers say; q leaves> ")
+        screen.type("\n")
+        screen.wait("2 of 8")
+        screen.wait("do you remember?")
+        screen.wait("a to c> ")
+        screen.type("a\n")
+        screen.wait("Not feeds it to the first layer as a number.")
+        screen.wait("A higher id would then be more of something.")
+        screen.wait("a to d> ")
+        screen.type("q\n")
+        screen.wait("embtool learn 2 -m small/")
         assert screen.end() == 0
     listed = run("learn").ok().cells
     assert listed[1][4:] == ["true", "small/", "1", "1"]
@@ -172,9 +183,35 @@ def test_recall_comes_first_and_the_last_step_is_open(run: Program) -> None:
         screen.type("An id is an address.\n")
         screen.wait("an empty line ends> ")
         screen.type("\n")
-        screen.wait("Compare yours with this one:")
+        screen.wait("By its words yours names 1 of 5 ideas.")
+        screen.wait("✓ address")
+        screen.wait("· learned")
+        screen.wait("Step 7 done: 1 of 2")
+        screen.wait("Enter goes on to step 8")
+        screen.type("q\n")
+        screen.wait("Until next time")
+        assert screen.end() == 0
+
+
+def test_the_last_step_ends_the_walk(run: Program) -> None:
+    with Terminal(run, "learn", "8", "-m", "small/") as screen:
+        screen.wait("a to d> ")
+        screen.type("one\n")
+        screen.wait("-1 to 1> ")
+        screen.type("\n")
         screen.wait("That was the last step")
         assert screen.end() == 0
+
+
+def test_right_and_wrong_are_of_two_colours(run: Program) -> None:
+    with Terminal(run, "learn", "1", "-m", "small/") as screen:
+        screen.wait("a number> ")
+        screen.type("16\n")
+        screen.wait("\x1b[32m  Exactly.")
+        screen.wait("-1 to 1> ")
+        screen.type("-1\n")
+        screen.wait("\x1b[33m")
+        screen.wait("too low.")
 
 
 def control_d(screen: Terminal) -> None:
@@ -210,7 +247,7 @@ def test_leaving_in_the_middle_is_polite(leave: Callable[[Terminal], None], stat
 def test_the_script_goes_into_a_pipe_whole_or_cut(run: Program) -> None:
     with run.start("learn", "all", "-m", "small/", stdin=subprocess.DEVNULL) as process:
         assert process.stdout is not None
-        assert re.search(rb"1 of 7", process.stdout.read(200))
+        assert re.search(rb"1 of 8", process.stdout.read(200))
         process.stdout.close()
         assert process.wait(PATIENCE) in (0, 141)
 

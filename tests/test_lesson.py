@@ -45,9 +45,9 @@ def subject(name: str, run: Program) -> Subject:
 
 
 def test_the_steps_are_numbered_and_named_apart() -> None:
-    assert [step.number for step in STEPS] == list(range(1, 8))
-    assert len({step.name for step in STEPS}) == 7
-    assert [step.recall is None for step in STEPS] == [True] + [False] * 6
+    assert [step.number for step in STEPS] == list(range(1, 9))
+    assert len({step.name for step in STEPS}) == 8
+    assert [step.recall is None for step in STEPS] == [True] + [False] * 7
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -104,24 +104,32 @@ def test_the_answers_are_those_of_the_commands(name: str, run: Program) -> None:
     assert length["answer"] == pytest.approx(asked(run, length["commands"][0])["rows"][1]["norm"])
     assert near["answer"] == pytest.approx(asked(run, near["commands"][0])["queries"][0]["neighbors"][0]["score"])
 
-    shared, equal = found(run, name, 4)
+    shared, equal, *_ = found(run, name, 4)
     pairs = asked(run, shared["commands"][0])["pairs"]
     assert shared["answer"] == sum(pair["rows_equal"] is True for pair in pairs) == len(pairs)
     assert equal["answer"] >= sum(pair["inputs_equal"] is True for pair in pairs)
-    assert (equal["answer"] == len(pairs)) == (name != "gpt2/"), "only a learned table changes what is read"
+    assert (equal["answer"] == len(pairs)) == (name == "small/"), "only a learned table changes what is read"
 
-    large, tied = found(run, name, 5)
+    large, tied, *both = found(run, name, 5)
     info = asked(run, large["commands"][0])
-    unit = {"MB": 1e6, "kB": 1e3}[large["unit"]]
+    unit = {"GB": 1e9, "MB": 1e6, "kB": 1e3}[large["unit"]]
+    if name == "mini":  # told on the settings of a large model
+        assert large["answer"] * unit == info["size_by_config"]["bytes"] == 248_320 * 5_120 * 2
+        assert both[0]["answer"] == pytest.approx(2 * large["answer"])
+        assert tied["choices"][tied["answer"]] == "two tables"
+        return
     assert large["answer"] * unit == pytest.approx(info["tables"][0]["bytes"])
     verdict = {"tied": 0, "untied": 1, "no output table": 2}[info["tied"]["verdict"]]
     assert tied["answer"] == verdict
+    assert len(both) == (verdict == 1)
 
 
 @pytest.mark.parametrize("name", ["mini", "small/", "gpt2/"])
 def test_the_turns_are_those_of_rope(name: str, run: Program) -> None:
     *others, fast, slow, dot = found(run, name, 6)
-    assert len(others) == (2 if name == "gpt2/" else 0)
+    assert len(others) == 2, "what is added comes before what is turned, on every model"
+    whose = {name if name == "small/" else "qwen3.6-settings"}
+    assert {shlex.split(question["commands"][0])[-1] for question in (fast, slow, dot)} == whose
     records = run(*shlex.split(fast["commands"][0])[1:], "--jsonl").ok().records
     assert fast["answer"] == pytest.approx(records[0]["turns"])
     assert slow["answer"] == pytest.approx(records[-1]["turns"])
@@ -203,9 +211,33 @@ def test_a_table_too_small_for_a_lesson_is_refused(tmp_path: Path, run: Program)
     run("learn", "all", "--json", "-m", tmp_path / "one").refused(6, "has 1 rows")
 
 
-def test_only_a_config_still_answers_step_6(run: Program) -> None:
-    assert len(found(run, "only-config/", 6)) == 3
-    run("learn", "1", "--json", "-m", "only-config/").refused(3, "no *.safetensors")
+def test_only_a_config_teaches_steps_1_5_and_6(run: Program) -> None:
+    for number, least in ((1, 1), (5, 2), (6, 5)):
+        questions = found(run, "only-config/", number)
+        assert len(questions) >= least
+        assert all(
+            "only-config/" in question["commands"][0] for question in (questions[0], questions[-1])[number == 6 :]
+        )
+    for number in (2, 3, 4, 7, 8):
+        first = found(run, "only-config/", number)[0]
+        assert any("only-config/ has no weights here" in told for told in first["told"])
+
+
+def test_the_published_settings_give_the_published_sizes(run: Program) -> None:
+    width, begins = found(run, "qwen3.6-settings", 1)
+    assert width["answer"] == 5_120
+    assert begins["answer"] * 1e6 == pytest.approx(70_135 * 10_240)
+    large, _, both = found(run, "qwen3.6-settings", 5)
+    assert (large["shown"], both["shown"]) == ("2.54 GB", "5.09 GB")
+
+
+def test_weights_that_are_not_there_and_no_sizes_are_refused_at_the_door(tmp_path: Path, run: Program) -> None:
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "config.json").write_text('{"model_type": "llama"}')
+    for number in "12345":
+        answer = run("learn", number, "-f", "table", "-m", tmp_path / "bare")
+        answer.refused(3, "no *.safetensors")
+        assert answer.text == "", "before anything is asked"
 
 
 @pytest.mark.parametrize("hostile", ["\x1b[31mred", "\u202eback", "[red]"])
@@ -224,6 +256,14 @@ def test_names_of_strangers_are_escaped(hostile: str, tmp_path: Path, run: Progr
 @pytest.mark.parametrize(
     ("kind", "answer", "guess", "right", "words"),
     [
+        (Kind.COUNT, 4, "4", True, "Exactly"),
+        (Kind.COUNT, 4, "3", False, "1 too few"),
+        (Kind.COUNT, 4, "9", False, "5 too many"),
+        (Kind.TURNS, 0.0001, "100", False, "Too high: it has not gone round once"),
+        (Kind.TURNS, 159.15, "159", True, "exact"),
+        (Kind.TURNS, 159.15, "10", False, "low, by a factor of 15.9"),
+        (Kind.NUMBER, 2.54, "4", False, "57 % too high"),
+        (Kind.NUMBER, 2.54, "1.5", False, "41 % too low"),
         (Kind.NUMBER, 128, "128", True, "Exactly"),
         (Kind.NUMBER, 32000, "about 32k", True, "Exactly"),
         (Kind.NUMBER, 32000, "32,000", True, "Exactly"),
@@ -254,7 +294,7 @@ def test_guesses_are_compared(kind: Kind, answer: float, guess: str, *, right: b
 
 
 def test_a_small_part_of_a_turn_may_be_guessed_as_none() -> None:
-    question = Question("?", lambda: Outcome(0.0001), slack=0.02)
+    question = Question("?", lambda: Outcome(0.0001), kind=Kind.TURNS, slack=0.02)
     assert judge(question, question.find(), "0").right is True
     assert judge(question, question.find(), "0.5").right is False
 
@@ -262,6 +302,50 @@ def test_a_small_part_of_a_turn_may_be_guessed_as_none() -> None:
 @pytest.mark.parametrize(("kind", "guess"), [(Kind.NUMBER, "many"), (Kind.CHOICE, "z"), (Kind.CHOICE, "9")])
 def test_what_is_no_guess_is_asked_again(kind: Kind, guess: str) -> None:
     assert not understood(Question("?", lambda: Outcome(0), kind=kind, choices=("north", "south")), guess)
+
+
+def test_who_chooses_wrong_is_told_why() -> None:
+    for step in STEPS:
+        if step.recall is None:
+            continue
+        recall, outcome = step.recall, step.recall.find()
+        assert len(recall.choices) == len(recall.remarks) == len(set(recall.remarks)) or step.number == 7
+        for place, remark in enumerate(recall.remarks):
+            verdict = judge(recall, outcome, "abc"[place])
+            assert verdict.right is (place == outcome.answer)
+            assert verdict.lines == (() if verdict.right else (remark,))
+            assert len(remark) > 20
+
+
+@pytest.mark.parametrize(
+    ("explained", "ideas"),
+    [
+        ("a banana", 0),
+        ("I do not know", 0),
+        ("The id is the address of a row.", 1),
+        ("The id says which row to look up, and that row was learned in training.", 2),
+        (
+            "An id picks a row of a table. Its numbers come from training, so similar words point the same way. It says "
+            "nothing of the order, so a position is added, or queries and keys are rotated.",
+            5,
+        ),
+        ("id = index into a table; trained; neighbours are alike; no idea of its place; RoPE turns it", 5),
+    ],
+)
+def test_an_explanation_is_answered_by_the_ideas_that_it_names(explained: str, ideas: int) -> None:
+    (question,) = STEPS[6].make(Subject(open_model("mini")))
+    verdict = judge(question, question.find(), explained)
+    assert f"names {ideas} of 5 ideas" in verdict.text
+    assert [line.startswith("✓") for line in verdict.lines].count(True) == ideas
+    assert verdict.right is (ideas >= 4)
+    assert judge(question, question.find(), " ").right is None
+
+
+def test_the_models_own_explanation_names_every_idea() -> None:
+    for name in ("mini", "mini-gpt2", "qwen3.6-settings"):
+        (question,) = STEPS[6].make(Subject(open_model(name)))
+        answer = question.find().answer
+        assert "names 5 of 5" in judge(question, question.find(), str(answer)).text, answer
 
 
 @pytest.mark.parametrize("text", [" pod", "it's", 'say "no"', "a$b", "back\\slash", "!", "id:3", "é", "two words"])
@@ -309,13 +393,84 @@ def test_a_damaged_file_is_refused_and_can_be_reset(content: str, state: Path) -
     assert read_progress() == {}
 
 
-def test_a_model_without_layers_turns_nothing_in_any_step() -> None:
+def test_a_model_without_layers_is_told_on_others_where_order_matters(run: Program) -> None:
     """The bundled model's config names RoPE, for demonstration, and no layers."""
     model = open_model("mini")
     assert model.rope.is_idle
     assert "nothing is turned either" in in_words(model.positions)
-    subject = Subject(model)
-    outcomes = [question.find() for step in STEPS for question in step.make(subject)]
-    told = " ".join(line for outcome in outcomes for line in outcome.lines)
-    assert "it cannot tell the two apart" in told
-    assert "turn queries and keys by an angle" not in told
+    shared, equal = found(run, "mini", 4)
+    assert "mini has no blocks" in shared["told"][0]
+    assert 0 < equal["answer"] < shared["answer"], "who stands where it stood stays what it was"
+    told = " ".join(line for entry in found(run, "mini", 6) for line in entry["told"])
+    assert "128" not in told
+    assert "mini-gpt2, which comes with embtool" in told
+    assert "64 of 256 channels turn, theta 10,000,000, in 16 of 64 layers, for texts of up to 262,144 tokens" in told
+
+
+def test_rows_and_sums_of_what_is_added_are_drawn(run: Program) -> None:
+    _, equal = found(run, "mini-gpt2", 4)
+    title, head, *lines = equal["drawing"]
+    assert "of 64 channels" in title
+    assert head.split() == ["[0]", "[1]", "[2]", "[3]"]
+    row, first, sum_of_first, second, sum_of_second = (np.array(line.split()[-4:], float) for line in lines)
+    assert row + first == pytest.approx(sum_of_first, abs=0.0015)
+    assert row + second == pytest.approx(sum_of_second, abs=0.0015)
+
+
+def test_both_worlds_stand_side_by_side(run: Program) -> None:
+    *_, dot = found(run, "mini", 6)
+    title, head, *lines = dot["drawing"]
+    assert "added: mini-gpt2" in title
+    assert "turned: qwen3.6-settings" in title
+    assert head.split()[:1] == head.split()[5:6] == ["apart"]
+    table = open_model("mini-gpt2").tables.find("position")
+    for line in lines:
+        apart, *cosines, again, one, other = line.split()
+        assert apart == again
+        assert one == other, "the dot product knows the distance only"
+        for start, cosine in zip((12, 64), cosines, strict=True):
+            a, b = table.rows([start, start + int(apart)]).astype(float)
+            assert float(cosine) == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=0.0006)
+    records = run("rope", "--relative", "8", "7", "-m", "qwen3.6-settings", "--jsonl").ok().records
+    assert float(lines[0].split()[-1]) == pytest.approx(records[0]["dot"], abs=0.0006)
+
+
+def test_hands_point_where_rope_says(run: Program) -> None:
+    *_, slow, _ = found(run, "mini", 6)
+    _, head, *lines = slow["drawing"]
+    pairs = [int(word) for word in head.replace("pair", "").split()[1:]]
+    places = [line.split()[0].replace(",", "") for line in lines]
+    assert places[0] == "0"
+    assert places[-1] == "1000"
+    for place, line in zip(places, lines, strict=True):
+        records = run("rope", "--pos", place, "-m", "qwen3.6-settings", "--jsonl").ok().records
+        angles = {record["pair"]: record["angle"] for record in records}
+        assert line.split()[1:] == ["→↗↑↖←↙↓↘"[round(angles[pair] / (np.pi / 4)) % 8] for pair in pairs]
+
+
+def test_a_direction_is_what_similarity_along_measures(run: Program) -> None:
+    farthest, doubt = found(run, "mini", 8)
+    reach = {item["query"]: item["projection"] for item in asked(run, farthest["commands"][0])["items"]}
+    assert farthest["choices"][farthest["answer"]] == max(farthest["choices"], key=lambda word: reach[word])
+    drawn = {line.split()[0]: float(line.split()[1]) for line in farthest["drawing"][1:]}
+    assert drawn == pytest.approx(reach, abs=0.006)
+    cosines = {item["query"]: item["cosine"] for item in asked(run, doubt["commands"][0])["items"]}
+    assert doubt["answer"] == pytest.approx(cosines["dogs"])
+    assert f"{cosines['dog']:.2f}" in doubt["told"][0]
+    reach = {item["query"]: item["projection"] for item in asked(run, doubt["commands"][1])["items"]}
+    assert {line.split()[0]: float(line.split()[1]) for line in doubt["drawing"][1:]} == pytest.approx(reach, abs=0.006)
+    assert reach["a"] < reach["one"] < min(reach["two"], reach["three"]) < reach["many"]
+
+
+def test_a_model_without_the_words_of_a_direction_is_told_on_another(run: Program) -> None:
+    farthest, _ = found(run, "small/", 8)
+    assert "small/ has no single token" in farthest["told"][0]
+    assert farthest["commands"][0].endswith("-m mini")
+
+
+def test_king_and_queen_are_far_from_a_pod_and_near_each_other(run: Program) -> None:
+    nearest, together = found(run, "mini", 2)
+    assert nearest["choices"][nearest["answer"]] == "␣Pod", "a capital makes another row, and the nearest"
+    assert together["answer"] > 0.7
+    assert "0.09 and 0.08" in together["told"][0]
+    assert any("queen" in line for line in together["drawing"])

@@ -52,7 +52,7 @@ from embtool.metric import Metric
 from embtool.params import PARAMS, parse_params
 from embtool.places import is_folder, is_there
 from embtool.positions import Positions, Rope, UnknownPositions, read_positions
-from embtool.settings import BUNDLED
+from embtool.settings import BUNDLED, BUNDLED_MODELS
 from embtool.source import CONFIG_LIMIT, Below, Confirm, Folder, Progress, Source, check_file_name
 from embtool.table import EmbeddingTable, TableReader, Tables, find_tables
 from embtool.token_table import Reading, TokenTable
@@ -807,8 +807,8 @@ def _find(reference: str | Path, reach: Reach) -> tuple[Source, str | None]:
     text = str(reference)
     if not text:
         raise BadReference("the name of a model is empty")
-    if text == BUNDLED and not isinstance(reference, Path):
-        return Folder(bundled_folder(), BUNDLED), None
+    if text in BUNDLED_MODELS and not isinstance(reference, Path):
+        return Folder(bundled_folder(text), text), None
     is_hub = text.startswith("hf://") and not isinstance(reference, Path)
     if "#" in text and not isinstance(reference, Path) and (is_hub or not _is_there(_expand(text), is_path=False)):
         return _find_below(text, reach), None
@@ -857,9 +857,9 @@ def _vocabulary_of(reference: str | Path, reach: Reach) -> Vocabulary:
     return Model(source, file).vocabulary
 
 
-def bundled_folder() -> Path:
-    """Return where the bundled model is."""
-    return Path(str(files("embtool") / "bundled" / BUNDLED))
+def bundled_folder(name: str = BUNDLED) -> Path:
+    """Return where a bundled model is."""
+    return Path(str(files("embtool") / "bundled" / name))
 
 
 def _expand(text: str) -> Path:

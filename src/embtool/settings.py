@@ -25,6 +25,9 @@ SAVED = "saved by `embtool use`"
 MODEL_VARIABLE = "EMBTOOL_MODEL"
 BUNDLED = "mini"
 
+BUNDLED_MODELS = (BUNDLED, "mini-gpt2", "qwen3.6-settings")
+"""The models that come with embtool: the one asked where none is named, a small GPT, the settings of a large model."""
+
 
 def settings_file() -> Path:
     """Return where the choice is kept."""

@@ -351,6 +351,11 @@ class Page:
         self._console = make_console(self._stream)
         self._width = min(self._console.width, PROSE_WIDTH)
 
+    @property
+    def width(self) -> int:
+        """How many columns a paragraph has."""
+        return self._width
+
     def say(self, text: str, style: str = "", *, indent: int = 0) -> None:
         """Print a paragraph."""
         for part in folded(self._text(text, style).plain, self._width - indent):

@@ -23,7 +23,7 @@ from embtool.cli.messages import is_hushed, note
 from embtool.errors import EmbtoolError, SourceError
 from embtool.model import is_model
 from embtool.places import is_there
-from embtool.settings import BUNDLED
+from embtool.settings import BUNDLED_MODELS
 from embtool.source import Below, NotFetched, Source
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def hint_mistyped_path(error: EmbtoolError, source: Source | None) -> None:
 
 def near_folder(reference: str) -> str | None:
     """Return the model in the working folder whose name is nearly the one typed, where there is none of that name."""
-    if "/" in reference or os.sep in reference or reference == BUNDLED:
+    if "/" in reference or os.sep in reference or reference in BUNDLED_MODELS:
         return None
     with contextlib.suppress(OSError, EmbtoolError):
         if not is_there(Path(reference)):

@@ -18,7 +18,7 @@ import typer
 from embtool.cache import cache_root, shared_cache
 from embtool.errors import EmbtoolError
 from embtool.places import is_folder, is_there
-from embtool.settings import BUNDLED, choose_model
+from embtool.settings import BUNDLED_MODELS, choose_model
 
 if TYPE_CHECKING:
     from embtool.vocabulary import Token, Vocabulary
@@ -74,16 +74,16 @@ def kept_models() -> Offers:
 
 
 def models(ctx: typer.Context, incomplete: str) -> Offers:
-    """Offer the bundled model and those in the caches; the shell adds local files and folders."""
+    """Offer the bundled models and those in the caches; the shell adds local files and folders."""
     from embtool.hub.inventory import shared_names  # noqa: PLC0415 - only where a model is completed
 
     ctx.meta[FILES] = "models"
     shared: Offers = []
     with contextlib.suppress(EmbtoolError):
         shared = [(name, "in the Hugging Face cache") for name in sorted(shared_names(shared_cache()))]
-    named = {BUNDLED: "comes with embtool", **dict(kept_models()), **dict(shared)}
+    named = {**dict.fromkeys(BUNDLED_MODELS, "comes with embtool"), **dict(kept_models()), **dict(shared)}
     scheme = "hf://" if incomplete.startswith("hf://") else ""
-    return [(scheme + name, where) for name, where in named.items() if not (scheme and name == BUNDLED)]
+    return [(scheme + name, where) for name, where in named.items() if not (scheme and name in BUNDLED_MODELS)]
 
 
 def tokens(ctx: typer.Context, incomplete: str) -> Offers:
@@ -117,8 +117,8 @@ def _vocabulary(given: dict[str, Any]) -> "Vocabulary | None":
 
 def _folder(reference: str, revision: str | None) -> Path | None:
     """Tell where the tokenizer of a model is on this machine; None where it has none beside it."""
-    if reference == BUNDLED:
-        return Path(__file__).parent.parent / "bundled" / BUNDLED
+    if reference in BUNDLED_MODELS:
+        return Path(__file__).parent.parent / "bundled" / reference
     path = Path(reference).expanduser()
     if is_there(path):
         folder = path if is_folder(path) else path.parent

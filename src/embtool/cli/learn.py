@@ -26,10 +26,17 @@ from embtool.lesson import (
     read_progress,
     save_progress,
 )
+from embtool.lesson.drawings import written
 from embtool.lesson.parts import Kind, understood
 from embtool.lesson.script import list_steps, write_script
 
 INTERRUPTED = 130
+
+MARGIN = "    "
+"""What stands before the lines of a drawing."""
+
+COLOURS = {True: "green", False: "yellow", None: "dim"}
+"""Of what is said to a guess: right or close, wrong, and none."""
 
 EVERY = "all"
 
@@ -39,12 +46,14 @@ LETTERS = "abcdefgh"
 
 PROMPTS = {
     Kind.NUMBER: "a number> ",
+    Kind.COUNT: "how many> ",
+    Kind.TURNS: "how many turns> ",
     Kind.COSINE: "-1 to 1> ",
     Kind.OPEN: "in your words; an empty line ends> ",
 }
 
 ASIDES = {
-    Kind.NUMBER: "A number, please; Enter alone shows the answer.",
+    **dict.fromkeys((Kind.NUMBER, Kind.COUNT, Kind.TURNS), "A number, please; Enter alone shows the answer."),
     Kind.COSINE: "A number from -1 to 1, please; Enter alone shows the answer.",
     Kind.CHOICE: "One of the letters, please; Enter alone shows the answer.",
 }
@@ -56,7 +65,7 @@ def run(
         typer.Argument(
             metavar="STEP MODEL",
             autocompletion=completion.choices(*(str(step.number) for step in STEPS), EVERY, *(s.name for s in STEPS)),
-            help="A step, 1 to 7, or all; without it the steps are listed. And a model.",
+            help="A step, 1 to 8, or all; without it the steps are listed. And a model.",
         ),
     ] = None,
     *,
@@ -68,7 +77,7 @@ def run(
     model: ModelOptions,
     output: OutputOptions,
 ) -> None:
-    """Learn what an embedding table is, in seven steps: you guess, then it is measured on your own model.
+    """Learn what an embedding table is, in eight steps: you guess, then it is measured on your own model.
 
     `embtool learn 1` begins; `embtool learn all` walks the whole way, about a quarter of an hour. Every number is
     computed when you see it, with the command that shows it again. Without a terminal the script of the lesson is
@@ -116,16 +125,16 @@ def _print(subject: Subject, steps: Sequence[Step]) -> None:
     page = Page()
     for step in steps:
         questions = step.make(subject)  # before its head: a model that lacks what it needs has no such step
-        _head(page, step, subject)
+        _head(page, step)
         for question in (*((step.recall,) if step.recall is not None else ()), *questions):
             _ask(page, question)
             _reveal(page, question, "")
         sys.stdout.flush()
 
 
-def _head(page: Page, step: Step, subject: Subject) -> None:
+def _head(page: Page, step: Step) -> None:
     page.gap()
-    page.say(f"{step.number} of {len(STEPS)}   {step.title}   ({subject.name})", "bold cyan")
+    page.say(f"{step.number} of {len(STEPS)}   {step.title}", "bold cyan")
 
 
 def _ask(page: Page, question: Question) -> None:
@@ -145,11 +154,18 @@ def _reveal(page: Page, question: Question, guess: str) -> bool | None:
     verdict = judge(question, outcome, guess)
     for command in question.commands:
         page.line(f"  $ {shell(command)}", "cyan")
-    opening = f"{verdict.text} " if guess or question.kind is Kind.OPEN else ""
+    if guess or question.kind is Kind.OPEN:
+        page.say(verdict.text, COLOURS[verdict.right], indent=2)
+    for line in verdict.lines:
+        page.say(line, indent=2)
     label = "" if question.kind is Kind.OPEN else "Answer: "
-    page.say(f"{opening}{label}{question.written(outcome)}", "green", indent=2)
+    page.say(f"{label}{question.written(outcome)}", "bold", indent=2)
     for line in outcome.lines:
         page.say(line, indent=2)
+    if outcome.drawing is not None:
+        page.gap()
+        for line in written(outcome.drawing, page.width - len(MARGIN)):
+            page.line(f"{MARGIN}{line}")
     return verdict.right
 
 
@@ -163,14 +179,16 @@ class _Walk:
     def __init__(self, subject: Subject, page: Page) -> None:
         self.subject = subject
         self.page = page
+        self.next = STEPS[0]
 
     def all(self, steps: Sequence[Step]) -> None:
-        """Walk some steps; leaving in the middle is no failure, and what is done is kept."""
+        """Walk some steps, and on while the reader wants to; leaving is no failure, and what is done is kept."""
         try:
             self.page.say(f"Type a guess and Enter. Enter alone shows the answer, {LEAVE} leaves.", "dim")
             for step in steps:
                 self._step(step)
-            self._onward(steps[-1])
+            while (following := self._onward()) is not None:
+                self._step(following)
         except (EOFError, _Left):
             self._farewell()
         except KeyboardInterrupt:
@@ -180,20 +198,23 @@ class _Walk:
     def _farewell(self) -> None:
         self.page.gap()
         self.page.say("Until next time. The steps you finished are kept: embtool learn lists them.")
+        self.page.line(f"  $ {shell(self.subject.command('learn', str(self.next.number)))}", "cyan")
 
-    def _onward(self, last: Step) -> None:
+    def _onward(self) -> Step | None:
+        """Ask whether to go on with the step that follows; None after the last."""
         self.page.gap()
-        if last is STEPS[-1]:
+        if self.next is STEPS[0]:
             self.page.say("That was the last step. The same lesson on another model tells another story:")
             self.page.line(f"  $ {shell(['learn', EVERY, 'MODEL'])}", "cyan")
-            return
-        command = self.subject.command("learn", str(last.number + 1))
-        self.page.line(f"Next: {shell(command)}", "cyan")
+            return None
+        self._read(f"Enter goes on to step {self.next.number}, {self.next.title}; {LEAVE} leaves> ")
+        return self.next
 
     def _step(self, step: Step) -> None:
         """Walk one step and keep that it was done."""
+        self.next = step
         questions = step.make(self.subject)
-        _head(self.page, step, self.subject)
+        _head(self.page, step)
         verdicts: list[bool | None] = []
         if step.recall is not None and any(number < step.number for number in read_progress()):
             self.page.gap()
@@ -203,6 +224,7 @@ class _Walk:
         counted = [verdict for verdict in verdicts if verdict is not None]
         done = Done(self.subject.model.name, sum(counted), len(counted))
         save_progress({**read_progress(), step.number: done})
+        self.next = STEPS[step.number % len(STEPS)]
         if counted:
             self.page.gap()
             self.page.say(f"Step {step.number} done: {done.right} of {done.asked} guesses right or close.", "dim")

@@ -16,7 +16,7 @@ from embtool.cli.typer_internals import bounds, rejected_value, value_type
 from embtool.errors import AccessDenied, EmbtoolError, ModelNotFound, UnknownToken, Unreachable
 from embtool.model import is_model, open_model
 from embtool.places import is_file
-from embtool.settings import BUNDLED, choose_model
+from embtool.settings import BUNDLED_MODELS, choose_model
 
 MODEL_FIRST = ("info", "check", "diff", "export", "norms", "undertrained", "rope", "learn", "use")
 """Commands that are about models: they take them as arguments, and tokens with --token."""
@@ -144,7 +144,7 @@ def meant(arguments: Sequence[str], error: EmbtoolError) -> str | None:
     typed = [word for word in words if not word.startswith("-")]
     if isinstance(error, UnknownToken) and command not in MODEL_FIRST and not {"-m", "--model"}.intersection(words):
         unknown = [word for word in typed if repr(word) in error.message]
-        model = next((word for word in unknown if word == BUNDLED or is_model(Path(word))), None)
+        model = next((word for word in unknown if word in BUNDLED_MODELS or is_model(Path(word))), None)
         if model is not None:
             rest = list(words)
             rest.remove(model)

@@ -13,7 +13,7 @@ from embtool.cli import completion
 from embtool.cli.options import OutputOptions
 from embtool.errors import EmbtoolError, MissingExtra, ModelNotFound, NoVocabulary, TableNotFound
 from embtool.model import open_model
-from embtool.settings import BUNDLED, choose_model, save_model, settings_file
+from embtool.settings import BUNDLED_MODELS, choose_model, save_model, settings_file
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -72,6 +72,6 @@ def _checked(model: str) -> str:
         raise ModelNotFound(f"{model} is not a model: it has neither tables nor a tokenizer nor a config") from errors[
             0
         ]
-    if opened.source.local and model != BUNDLED:
+    if opened.source.local and model not in BUNDLED_MODELS:
         return str(Path(os.path.expanduser(model)).absolute())  # noqa: PTH111 - `~` stays where nobody has it
     return model

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 
 from embtool.answers import Listing, column, context, inline, python, records, value
 from embtool.answers.text import abridge, shell
+from embtool.lesson.drawings import written
 from embtool.lesson.parts import Question, Step
 from embtool.lesson.progress import Done
 from embtool.lesson.subject import Subject
 
 LONGEST_NAME = 14
 """Characters of a model's name in the list of steps, so that all of it fits 80 columns."""
+
+DRAWN = 76
+"""Columns of a drawing in a script."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,15 @@ class AnsweredQuestion:
     """One question of the lesson with its answer, as measured on the model."""
 
     told: tuple[str, ...] = value("what is told before it")
-    kind: str = column("how it is answered: number, cosine, choice or open")
+    kind: str = column("how it is answered: number, count, turns, cosine, choice or open")
     ask: str = column("the question")
     choices: tuple[str, ...] = column("what can be chosen")
     unit: str | None = column("of the number")
     answer: float | int | str = column("a number, the place of a choice counted from 0, or a text")
     shown: str = column("the answer as it is written")
     lines: tuple[str, ...] = column("what is measured beside it")
+    drawing: tuple[str, ...] = value("what is drawn beside it, as lines of text")
+    ideas: tuple[str, ...] = value("what an answer in your own words should name")
     commands: tuple[str, ...] = column("what shows it again")
 
     @classmethod
@@ -89,6 +95,8 @@ class AnsweredQuestion:
             outcome.answer,
             question.written(outcome),
             tuple(outcome.lines),
+            () if outcome.drawing is None else tuple(written(outcome.drawing, DRAWN)),
+            tuple(idea.said for idea in question.ideas),
             tuple(shell(command) for command in question.commands),
         )
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -9,10 +10,11 @@ import numpy as np
 from embtool.answers.text import abridge, brief, count
 from embtool.dtypes import Doubles
 from embtool.errors import ConfigError, EmbtoolError, FormatError, TableNotFound
-from embtool.model import Model
+from embtool.model import Model, open_model
 from embtool.neighbors import Neighbors, nearest
 from embtool.norms import row_norms
-from embtool.positions import Positions
+from embtool.positions import Learned, Positions, Rope, UnknownPositions
+from embtool.questions.size import ConfigTable
 from embtool.scan import norms
 from embtool.sequence import InputSequence, cosines, read_sequence, sequence_tables
 from embtool.table import EmbeddingTable
@@ -23,11 +25,15 @@ FIRST_WORDS = ("strawberry", "pod", "king", "hello", "the")
 """Words for the first step; the first that is one token."""
 
 COMPANY = (
+    ("pod", ("container", "Pod", "whale", "node")),
     ("pod", ("king", "container", "node", "queen")),
     ("king", ("apple", "queen", "blue", "green")),
     ("strawberry", ("king", "raspberry", "blue", "man")),
 )
 """A word, and four that may stand near it; the first set whose words are all single tokens."""
+
+STRANGERS = (("king", "queen"), ("man", "woman"))
+"""Two words that are far from the others and near each other; the first whose words are tokens."""
 
 SENTENCES = (("pod", "restarts", "node"), ("king", "greets", "queen"))
 """Three words that make a sentence both ways round."""
@@ -47,6 +53,17 @@ OWN_WORDS = 24
 
 FOREIGN = ("id:", "piece:", "bytes:", "-")
 """Beginnings of a text that would be read as something else on a command line."""
+
+
+SCHEMES = {
+    "learned": "this model adds a row of a second, learned table for the position",
+    "rope": "this model turns queries and keys by an angle for each position, so that attention sees distances",
+    "sinusoidal": "this model adds a fixed pattern of waves for the position",
+    "alibi": "this model lowers attention with the distance of two tokens (ALiBi)",
+    "relative": "this model raises or lowers attention by a learned number for the distance of two tokens",
+    "none": "this model has no positions; what it knows of order comes from reading one by one, or not at all",
+}
+UNSAID = "what tells the place, the files of this model do not say"
 
 
 class Subject:
@@ -109,6 +126,68 @@ class Subject:
         except TableNotFound:
             return None
 
+    @property
+    def place_told(self) -> str:
+        """How it knows where a token stands, as a clause."""
+        known = self.positions
+        if known is None or isinstance(known, UnknownPositions):
+            return UNSAID
+        if isinstance(known, Rope) and known.is_idle:
+            return "this model would turn queries and keys, but has no layers, so that nothing of it does"
+        return SCHEMES[known.kind]
+
+    @cached_property
+    def by_config(self) -> ConfigTable | None:
+        """The table that its config implies, where it has no weights; None where it has some.
+
+        Raises:
+            TableNotFound: it has none, and no config that says how large a table would be.
+        """
+        try:
+            _ = self.model.tables
+        except TableNotFound:
+            config = self.model.config
+            implied = None if config is None else ConfigTable.of(config)
+            if implied is None:
+                raise
+            return implied
+        return None
+
+    # --- what a step is told on: this model, or where it lacks what the step teaches, one that comes with embtool
+
+    @cached_property
+    def with_rows(self) -> "Told":
+        """A model whose rows can be read."""
+        return Told(self) if self.by_config is None else Told.bundled("mini", f"{self.name} has no weights here")
+
+    @cached_property
+    def with_order(self) -> "Told":
+        """A model that reads texts, and tells two orders of the same tokens apart."""
+        if self.by_config is not None:
+            return Told.bundled(SMALL_GPT, f"{self.name} has no weights here")
+        return Told.bundled(SMALL_GPT, f"{self.name} has no blocks that could tell") if self.is_idle else Told(self)
+
+    @cached_property
+    def with_large_table(self) -> "Told":
+        """A model whose table is worth a guess: the bundled one is a toy."""
+        return Told.bundled(LARGE, "mini is a toy") if self.model.name == "mini" else Told(self)
+
+    @cached_property
+    def with_added_positions(self) -> "Told":
+        """A model that adds a row of a table for each position."""
+        is_own = isinstance(self.positions, Learned) and self.position_table is not None
+        return Told(self) if is_own else Told.bundled(SMALL_GPT)
+
+    @cached_property
+    def with_turned_positions(self) -> "Told":
+        """A model that turns queries and keys."""
+        return Told(self) if isinstance(self.positions, Rope) and not self.is_idle else Told.bundled(LARGE)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether its config names a rotation, and it has no layers that could turn anything."""
+        return isinstance(self.positions, Rope) and self.positions.is_idle
+
     # --- tokens
 
     def token(self, identity: int) -> Token | None:
@@ -134,6 +213,9 @@ class Subject:
             return f"id:{identity}"
         if not token.text.isprintable() or token.text.startswith(FOREIGN):
             return f"id:{identity}"
+        word = token.text.strip()
+        if word.isalnum() and self._word(word) == identity:
+            return word
         try:
             return token.text if self.vocabulary.find(token.text, exact=True).id == identity else f"id:{identity}"
         except EmbtoolError:  # several tokens, or a tokenizer that embtool cannot split with
@@ -185,6 +267,22 @@ class Subject:
         near = [identity for identity in self.neighbors(row, 1).ids.tolist() if identity != row]
         far = [identity for identity in self.own if identity not in (row, *near)]
         return row, sorted([*near, *far[:: max(1, len(far) // 3)][:3]])
+
+    @cached_property
+    def strangers(self) -> tuple[int, int]:
+        """Two rows that may be far from the company's, and near each other; else the two of it that are farthest."""
+        row, others = self.company
+        for words in STRANGERS:
+            found = self._words(words)
+            if len(set(found)) == len(words) and row not in found:
+                return found[0], found[1]
+        one, other = sorted(others, key=lambda each: self.cosine(row, each))[:2]
+        return one, other
+
+    def words(self, texts: Sequence[str]) -> list[int] | None:
+        """Return the ids of words, or None where one of them is no single token."""
+        found = self._words(texts)
+        return found if len(found) == len(texts) else None
 
     @cached_property
     def sentences(self) -> tuple[str, str] | None:
@@ -262,3 +360,20 @@ class Subject:
         assert self.positions is not None
         tables = sequence_tables(self.model.tables, self.positions, self.model.config, self.table)
         return read_sequence(self._ids(text), tables, self.positions, self.model.config)
+
+
+SMALL_GPT, LARGE = "mini-gpt2", "qwen3.6-settings"
+
+
+@dataclass(frozen=True)
+class Told:
+    """The model that a step is told on; `why` says to the reader why it is not their own, if it is not."""
+
+    subject: Subject
+    why: tuple[str, ...] = ()
+
+    @classmethod
+    def bundled(cls, name: str, reason: str = "") -> "Told":
+        """Take one of the models that come with embtool."""
+        why = (f"{reason}, so this step is told on {name}, which comes with embtool.",) if reason else ()
+        return cls(Subject(open_model(name)), why)
