@@ -4,22 +4,8 @@ from collections.abc import Iterator
 
 from embtool.errors import EmbtoolError
 from embtool.lesson import STEPS, Question, Step, Subject
+from embtool.lesson.drawings import Bars, Beside, Drawing, Grid, Hands, Plane
 from embtool.view.parts import Json, typed
-
-IDEAS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("An id is an address: it says which row to read.", ("row", "address", "look", "index", "read")),
-    ("The row is a list of numbers that were learned in training.", ("learn", "train")),
-    (
-        "Tokens used alike have rows that point alike.",
-        ("alike", "similar", "near", "angle", "direction", "point", "meaning"),
-    ),
-    ("A row that training never reached says nothing.", ("never", "untrained", "not trained", "nothing", "glitch")),
-    (
-        "The row does not know its place: position is added, or turned in.",
-        ("position", "place", "order", "turn", "rotat"),
-    ),
-)
-"""What an explanation of the whole should say, and words by which it is seen to."""
 
 
 def deal(subject: Subject) -> Json:
@@ -30,7 +16,7 @@ def deal(subject: Subject) -> Json:
             steps.append(_step(step, subject))
         except EmbtoolError as error:
             left_out.append({"number": step.number, "title": step.title, "why": error.message})
-    return {"steps": steps, "left_out": left_out, "ideas": [[idea, list(words)] for idea, words in IDEAS]}
+    return {"steps": steps, "left_out": left_out}
 
 
 def _step(step: Step, subject: Subject) -> Json:
@@ -60,8 +46,30 @@ def _card(question: Question) -> Json:
         "choices": list(question.choices),
         "unit": question.unit,
         "slack": question.slack,
+        "remarks": list(question.remarks),
+        "ideas": [{"name": each.name, "said": each.said, "words": each.words.pattern} for each in question.ideas],
         "answer": outcome.answer,
         "shown": question.written(outcome),
         "lines": list(outcome.lines),
+        "drawing": None if outcome.drawing is None else _drawing(outcome.drawing),
         "commands": [typed(command) for command in question.commands],
     }
+
+
+def _drawing(drawing: Drawing) -> Json:
+    """Write a drawing as the page draws it; two side by side are two of these."""
+    match drawing:
+        case Plane(picture):
+            points = [{"name": each.name, "x": each.x, "y": each.y, "parent": each.parent} for each in picture.points]
+            return {"kind": "plane", "title": picture.title, "caption": picture.caption, "points": points}
+        case Hands():
+            angles = [list(row) for row in drawing.angles]
+            places = {"positions": list(drawing.positions), "pairs": list(drawing.pairs)}
+            return {"kind": "hands", "title": drawing.title, **places, "angles": angles}
+        case Bars():
+            return {"kind": "bars", "title": drawing.title, "items": [list(item) for item in drawing.items]}
+        case Grid():
+            rows = [list(row) for row in drawing.rows]
+            return {"kind": "grid", "title": drawing.title, "head": list(drawing.head), "rows": rows}
+        case Beside(left, right):
+            return {"kind": "beside", "both": [_drawing(left), _drawing(right)]}

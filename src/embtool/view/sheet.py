@@ -13,7 +13,7 @@ from importlib.resources import files
 from embtool.view.parts import Json
 
 SCRIPTS = (
-    *("base.js", "judge.js", "lesson.js", "token.js", "shadow.js"),
+    *("base.js", "judge.js", "drawings.js", "lesson.js", "token.js", "shadow.js"),
     *("turning.js", "places.js", "sentences.js", "start.js"),
 )
 """In this order: later ones use what earlier ones define."""

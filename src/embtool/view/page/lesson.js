@@ -1,6 +1,6 @@
 // The lesson: a step is shown at a time, its cards one after the other, each revealed when a guess was made.
 
-function startLesson({ steps, left_out, ideas }) {
+function startLesson({ steps, left_out }) {
   const kept = memory.read();
   kept.cards ??= {};
   const places = [];
@@ -53,14 +53,13 @@ function startLesson({ steps, left_out, ideas }) {
     const title = make("h3", { tabindex: "-1" }, step.title);
     const cards = step.cards.map((card, each) => makeCard(card, `${step.name}.${each}`, {
       guess: kept.cards[`${step.name}.${each}`],
-      ideas: card.kind === "open" ? ideas : [],
       reveal: guess => { remember(`${step.name}.${each}`, guess); refresh(); },
     }));
     const onward = place + 1 < steps.length
       ? make("button", { type: "button", className: "onward", on: { click: () => show(place + 1, true) } },
         `Next: ${steps[place + 1].title}`)
       : make("p", {}, "That was the last step. Below, the same model is yours to play with.");
-    const next = make("div", { className: "next" }, command(step.command), onward);
+    const next = make("div", { className: "next" }, make("p", { className: "hint" }, "The same step in a terminal:"), command(step.command), onward);
     const article = make("article", { className: "step" },
       make("p", { className: "where" }, `Step ${step.number}`), title, ...cards, next);
     find("cards").append(article);
@@ -76,12 +75,14 @@ function startLesson({ steps, left_out, ideas }) {
   show(Math.min(kept.step || 0, steps.length - 1), false);
 }
 
-function makeCard(card, key, { guess, ideas, reveal }) {
+function makeCard(card, key, { guess, reveal }) {
   const ask = make("h4", { id: `ask-${key}` }, card.ask);
   const verdict = make("p", { className: "verdict" });
-  const answer = make("div", { className: "answer", tabindex: "-1", role: "group", "aria-label": "Answer" }, verdict,
+  const remarks = make("div");
+  const answer = make("div", { className: "answer", tabindex: "-1", role: "group", "aria-label": "Answer" }, verdict, remarks,
+    checklist(card.ideas, key),
     make("p", { className: card.kind === "open" ? "said" : "result" }, card.shown),
-    ...card.lines.map(line => make("p", {}, line)), checklist(ideas, key), ...card.commands.map(command));
+    ...card.lines.map(line => make("p", {}, line)), picture(card.drawing), ...card.commands.map(command));
   const complaint = make("p", { className: "complaint", role: "alert", id: `complaint-${key}` });
   const form = make("form", { className: "guess" }, ...fields(card, key), complaint,
     make("div", { className: "line" }, make("button", { type: "submit" }, "Reveal")));
@@ -97,11 +98,12 @@ function makeCard(card, key, { guess, ideas, reveal }) {
   function settle(text, focus) {
     const said = judge(card, text);
     verdict.textContent = said.text;
+    remarks.replaceChildren(...said.lines.map(line => make("p", {}, line)));
     made.classList.add("revealed");
-    made.classList.toggle("right", said.right === true);
-    made.classList.toggle("wrong", said.right === false);
+    made.classList.toggle("hit", said.right === true);
+    made.classList.toggle("missed", said.right === false);
     for (const field of form.elements) if (field.tagName !== "FIELDSET") field.disabled = card.kind !== "open" || field.type === "submit";
-    if (card.kind === "open") tick(answer, ideas, text);
+    if (card.kind === "open") tick(answer, card.ideas, text);
     if (focus) answer.focus();
   }
 
@@ -118,7 +120,7 @@ function makeCard(card, key, { guess, ideas, reveal }) {
   });
   if (card.kind === "open") form.addEventListener("input", () => {
     if (!made.classList.contains("revealed")) return;
-    tick(answer, ideas, guessed());
+    settle(guessed(), false);
     reveal(guessed());
   });
   if (guess !== undefined) {
@@ -143,18 +145,16 @@ function fields(card, key) {
     make("span", { className: "unit" }, unit))];
 }
 
-/** The ideas that an explanation should have, to tick. */
+/** The ideas that an explanation should name, to tick. */
 function checklist(ideas, key) {
   if (!ideas.length) return null;
-  return make("fieldset", { className: "ideas" }, make("legend", {}, "Does yours say it?"),
-    ...ideas.map(([idea], place) => make("label", { className: "choice" },
-      make("input", { type: "checkbox", id: `idea-${key}-${place}` }), make("span", {}, idea))));
+  return make("fieldset", { className: "ideas" }, make("legend", {}, "Does yours say it? Tick what its words do not show."),
+    ...ideas.map((idea, place) => make("label", { className: "choice" },
+      make("input", { type: "checkbox", id: `idea-${key}-${place}` }), make("span", {}, make("strong", {}, idea.name), `: ${idea.said}`))));
 }
 
 /** Tick what a text names by its words; a reader may tick more. */
 function tick(answer, ideas, text) {
-  const said = text.toLowerCase();
-  answer.querySelectorAll(".ideas input").forEach((box, place) => {
-    if (ideas[place][1].some(word => said.includes(word))) box.checked = true;
-  });
+  const found = named(ideas, text);
+  answer.querySelectorAll(".ideas input").forEach((box, place) => { if (found[place]) box.checked = true; });
 }
