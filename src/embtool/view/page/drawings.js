@@ -22,14 +22,14 @@ function bars({ title, items }) {
 
 /** Figures in rows and columns: the first column names the rows. */
 function grid({ title, head, rows }) {
-  return make("div", { className: "wide", tabindex: "0", role: "region", "aria-label": title }, make("table", {}, make("caption", {}, title),
+  return make("div", { className: "wide", tabindex: "0", role: "group", "aria-label": title }, make("table", {}, make("caption", {}, title),
     make("thead", {}, make("tr", {}, ...head.map(name => (name ? make("th", { scope: "col", className: "right" }, name) : make("td"))))),
     make("tbody", {}, ...rows.map(([name, ...cells]) => make("tr", {}, make("th", { scope: "row" }, name), ...cells.map(cell => make("td", { className: "right" }, cell)))))));
 }
 
 /** Hands of a clock: a row for each position, a column for each pair. */
 function clocks({ title, positions, pairs, angles }) {
-  return make("div", { className: "wide", tabindex: "0", role: "region", "aria-label": title }, make("table", { className: "clocks" }, make("caption", {}, title),
+  return make("div", { className: "wide", tabindex: "0", role: "group", "aria-label": title }, make("table", { className: "clocks" }, make("caption", {}, title),
     make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "position"), ...pairs.map(pair => make("th", { scope: "col" }, `pair ${pair}`)))),
     make("tbody", {}, ...positions.map((position, row) => make("tr", {}, make("th", { scope: "row", className: "right" }, count(position)), ...angles[row].map(angle => {
       const degreesOf = `${Math.round((((angle * 180) / Math.PI) % 360 + 360) % 360)}°`;

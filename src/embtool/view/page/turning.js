@@ -103,7 +103,7 @@ function dials(layer, number, order) {
     make("div", { className: "dials", role: "group", "aria-label": "Hands of the pairs; the table below has their angles" }, ...shown.map(each => each.figure)),
     layer.dot ? make("div", { className: "dot-product" }, make("p", { className: "label" }, "Dot product of query and key"), dot, said, curve.figure) : null,
     commands,
-    make("details", {}, make("summary", {}, "The hands as a table"), make("div", { className: "wide", tabindex: "0", role: "region", "aria-label": "The hands as a table" }, make("table", {},
+    make("details", {}, make("summary", {}, "The hands as a table"), make("div", { className: "wide", tabindex: "0", role: "group", "aria-label": "The hands as a table" }, make("table", {},
       make("caption", { className: "unseen" }, "Angle of each hand"),
       make("thead", {}, make("tr", {}, ...["pair", "tokens per turn", "angle", "turns", "second angle"].map(title => make("th", { scope: "col", className: "right" }, title)))), table))));
   update();
