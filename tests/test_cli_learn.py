@@ -71,9 +71,9 @@ pty = pytest.importorskip("pty", reason="a terminal of our own")
 class Terminal:
     """A program at a terminal of its own: what it shows, and what is typed."""
 
-    def __init__(self, run: Program, *arguments: str) -> None:
+    def __init__(self, run: Program, *arguments: str, env: dict[str, str] | None = None) -> None:
         self.master, slave = pty.openpty()
-        env = {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"}
+        env = {"TERM": "xterm", "PYTHONIOENCODING": "utf-8", **(env or {})}
         self.process = run.start(*arguments, env=env, stdin=slave, stdout=slave, stderr=slave)
         os.close(slave)
         self.seen = ""
@@ -124,20 +124,21 @@ def test_a_step_is_walked_and_kept(run: Program) -> None:
         screen.wait("A number, please")
         screen.wait("a number> ")
         screen.type("16\n")
-        screen.wait("$ embtool row")
         screen.wait("Exactly.")
+        screen.wait("$ embtool row")
         screen.wait("Answer: 16 numbers")
         screen.wait("-1 to 1> ")
         screen.type("\n")
         screen.wait("Answer: ")
         screen.wait("1 of 1 guesses")
-        screen.wait("Enter goes on to step 2, What the numbers say; q leaves> ")
+        screen.wait("Next: step 2, What the numbers say.")
+        screen.wait("Enter goes on, q leaves> ")
         screen.type("\n")
         screen.wait("2 of 8")
         screen.wait("do you remember?")
         screen.wait("a to c> ")
         screen.type("a\n")
-        screen.wait("Not feeds it to the first layer as a number.")
+        screen.wait("Not this one.")
         screen.wait("A higher id would then be more of something.")
         screen.wait("a to d> ")
         screen.type("q\n")
@@ -187,7 +188,8 @@ def test_recall_comes_first_and_the_last_step_is_open(run: Program) -> None:
         screen.wait("✓ address")
         screen.wait("· learned")
         screen.wait("Step 7 done: 1 of 2")
-        screen.wait("Enter goes on to step 8")
+        screen.wait("Next: step 8")
+        screen.wait("Enter goes on")
         screen.type("q\n")
         screen.wait("Until next time")
         assert screen.end() == 0
@@ -204,7 +206,7 @@ def test_the_last_step_ends_the_walk(run: Program) -> None:
 
 
 def test_right_and_wrong_are_of_two_colours(run: Program) -> None:
-    with Terminal(run, "learn", "1", "-m", "small/") as screen:
+    with Terminal(run, "learn", "1", "-m", "small/", env={"NO_COLOR": ""}) as screen:
         screen.wait("a number> ")
         screen.type("16\n")
         screen.wait("\x1b[32m  Exactly.")

@@ -97,7 +97,7 @@ def test_options_and_their_values(run: Program) -> None:
     assert values(run, "row", "-f", "js") == ["json", "jsonl"]
     assert values(run, "row", "--table", "") == ["input", "output", "position"]
     assert values(run, "row", "--pool", "") == ["mean", "sum", "first", "last"]
-    assert values(run, "learn", "")[:8] == [*"1234567", "all"]
+    assert values(run, "learn", "")[:9] == [*"12345678", "all"]
     assert values(run, "learn", "pos") == ["position"]
     assert values(run, "schema", "n") == ["neighbors", "norms"]
 
@@ -149,7 +149,7 @@ def test_models_bundled_and_cached(run: Program, tmp_path: Path) -> None:
     own.mkdir(parents=True)
     env = {"HF_HUB_CACHE": str(tmp_path / "hub"), "EMBTOOL_CACHE": str(tmp_path / "own")}
     assert reply(run, "info", "", env=env)[0] == "models"
-    assert values(run, "info", "", env=env) == ["mini", "acme/own", "acme/tiny"]
+    assert values(run, "info", "", env=env) == ["mini", "mini-gpt2", "qwen3.6-settings", "acme/own", "acme/tiny"]
     assert values(run, "row", "-m", "acme/", env=env) == ["acme/own", "acme/tiny"]
     assert values(run, "cache", "rm", "", env=env) == ["acme/own"]
     assert "strawberry" in values(run, "row", "-m", "acme/tiny", "straw", env=env)
@@ -185,7 +185,7 @@ def test_a_broken_model_or_home_is_silent(run: Program, tmp_path: Path) -> None:
     blocked.write_text("")
     nowhere = {name: str(blocked) for name in ("HOME", "HF_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")}
     assert "strawberry" in values(run, "row", "straw", env=nowhere)
-    assert values(run, "info", "", env=nowhere) == ["mini"]
+    assert values(run, "info", "", env=nowhere) == ["mini", "mini-gpt2", "qwen3.6-settings"]
 
 
 def test_a_large_tokenizer_is_offered_only_once_it_is_indexed(run: Program, tmp_path: Path) -> None:

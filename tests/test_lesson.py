@@ -114,7 +114,7 @@ def test_the_answers_are_those_of_the_commands(name: str, run: Program) -> None:
     info = asked(run, large["commands"][0])
     unit = {"GB": 1e9, "MB": 1e6, "kB": 1e3}[large["unit"]]
     if name == "mini":  # told on the settings of a large model
-        assert large["answer"] * unit == info["size_by_config"]["bytes"] == 248_320 * 5_120 * 2
+        assert large["answer"] * unit == info["by_config"]["bytes"] == 248_320 * 5_120 * 2
         assert both[0]["answer"] == pytest.approx(2 * large["answer"])
         assert tied["choices"][tied["answer"]] == "two tables"
         return
@@ -233,7 +233,7 @@ def test_the_published_settings_give_the_published_sizes(run: Program) -> None:
 
 def test_weights_that_are_not_there_and_no_sizes_are_refused_at_the_door(tmp_path: Path, run: Program) -> None:
     (tmp_path / "bare").mkdir()
-    (tmp_path / "bare" / "config.json").write_text('{"model_type": "llama"}')
+    (tmp_path / "bare" / "config.json").write_text('{"model_type": "never-heard-of"}')
     for number in "12345":
         answer = run("learn", number, "-f", "table", "-m", tmp_path / "bare")
         answer.refused(3, "no *.safetensors")
@@ -259,7 +259,9 @@ def test_names_of_strangers_are_escaped(hostile: str, tmp_path: Path, run: Progr
         (Kind.COUNT, 4, "4", True, "Exactly"),
         (Kind.COUNT, 4, "3", False, "1 too few"),
         (Kind.COUNT, 4, "9", False, "5 too many"),
-        (Kind.TURNS, 0.0001, "100", False, "Too high: it has not gone round once"),
+        (Kind.TURNS, 0.0001, "100", False, "Too high: it has hardly moved"),
+        (Kind.TURNS, 0.0001, "0.3", False, "Too high: it has hardly moved"),
+        (Kind.TURNS, 0.5, "3", False, "Too high: it has not gone round once"),
         (Kind.TURNS, 159.15, "159", True, "exact"),
         (Kind.TURNS, 159.15, "10", False, "low, by a factor of 15.9"),
         (Kind.NUMBER, 2.54, "4", False, "57 % too high"),
@@ -287,7 +289,7 @@ def test_names_of_strangers_are_escaped(hostile: str, tmp_path: Path, run: Progr
 )
 def test_guesses_are_compared(kind: Kind, answer: float, guess: str, *, right: bool | None, words: str) -> None:
     choices = ("north", "south") if kind is Kind.CHOICE else ()
-    question = Question("?", lambda: Outcome(answer), kind=kind, choices=choices)
+    question = Question("?", lambda: Outcome(answer), kind=kind, choices=choices, slack=0.02 * (kind is Kind.TURNS))
     verdict = judge(question, question.find(), guess)
     assert verdict.right is right
     assert words in verdict.text
@@ -325,8 +327,10 @@ def test_who_chooses_wrong_is_told_why() -> None:
         ("The id is the address of a row.", 1),
         ("The id says which row to look up, and that row was learned in training.", 2),
         (
-            "An id picks a row of a table. Its numbers come from training, so similar words point the same way. It says "
-            "nothing of the order, so a position is added, or queries and keys are rotated.",
+            (
+                "An id picks a row of a table. Its numbers come from training, so similar words point the same way. "
+                "It says nothing of the order, so a position is added, or queries and keys are rotated."
+            ),
             5,
         ),
         ("id = index into a table; trained; neighbours are alike; no idea of its place; RoPE turns it", 5),

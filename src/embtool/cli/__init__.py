@@ -28,7 +28,7 @@ from embtool.cli.typer_internals import ASKED, pass_texts
 from embtool.errors import EmbtoolError, LocalFailure, SourceError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "learn": ("Learn", "A lesson in seven steps: guess, then see it measured on your own model."),
+    "learn": ("Learn", "A lesson in eight steps: guess, then see it measured on your own model."),
     "view": ("Learn", "The lesson, the tokens and the positions of a model as one page, to open or to send."),
     "info": ("Look", "Tables, tying, vocabulary and positions of a model, from its headers."),
     "tokens": ("Look", "Text to token ids."),

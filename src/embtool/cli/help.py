@@ -117,9 +117,9 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example("the rows for numpy", "embtool input 'the pod restarts' --npy input.npy"),
     ),
     "learn": (
-        Example("the seven steps, and which are done", "embtool learn"),
+        Example("the eight steps, and which are done", "embtool learn"),
         Example("the first of them", "embtool learn 1"),
-        Example("the fifth, on a model that is named", "embtool learn 5 mini"),
+        Example("the fifth, on a model that is named", "embtool learn 5 qwen3.6-settings"),
     ),
     "schema": (
         Example("every document there is", "embtool schema"),

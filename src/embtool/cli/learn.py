@@ -72,7 +72,7 @@ def run(
     reset: Annotated[bool, typer.Option("--reset", help="Forget which steps are done.")] = False,
     stand_ins: Annotated[
         bool,
-        typer.Option("--stand-ins", help="Make the models of the tutorial in this folder, or those named, instead."),
+        typer.Option("--stand-ins", help="Make the models of the how-to pages here, or those named, instead."),
     ] = False,
     model: ModelOptions,
     output: OutputOptions,
@@ -152,12 +152,12 @@ def _reveal(page: Page, question: Question, guess: str) -> bool | None:
     """Measure, show how to see it again, and compare; tell whether the guess was right."""
     outcome = question.find()
     verdict = judge(question, outcome, guess)
-    for command in question.commands:
-        page.line(f"  $ {shell(command)}", "cyan")
     if guess or question.kind is Kind.OPEN:
         page.say(verdict.text, COLOURS[verdict.right], indent=2)
     for line in verdict.lines:
         page.say(line, indent=2)
+    for command in question.commands:
+        page.line(f"  $ {shell(command)}", "cyan")
     label = "" if question.kind is Kind.OPEN else "Answer: "
     page.say(f"{label}{question.written(outcome)}", "bold", indent=2)
     for line in outcome.lines:
@@ -207,7 +207,8 @@ class _Walk:
             self.page.say("That was the last step. The same lesson on another model tells another story:")
             self.page.line(f"  $ {shell(['learn', EVERY, 'MODEL'])}", "cyan")
             return None
-        self._read(f"Enter goes on to step {self.next.number}, {self.next.title}; {LEAVE} leaves> ")
+        self.page.say(f"Next: step {self.next.number}, {self.next.title}.", "dim")
+        self._read(f"Enter goes on, {LEAVE} leaves> ")
         return self.next
 
     def _step(self, step: Step) -> None:

@@ -22,7 +22,7 @@ from embtool.cli.help import HUB
 from embtool.cli.messages import hush, note, warn
 from embtool.errors import EmbtoolError
 from embtool.model import Model, open_model
-from embtool.settings import SAVED, choose_model
+from embtool.settings import BUNDLED_MODELS, SAVED, choose_model
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import POOLS
 
@@ -76,6 +76,11 @@ def expand(command: Callable[..., Any]) -> Callable[..., Any]:
     del vars(invoke)["__wrapped__"]
     return invoke
 
+
+MODEL_HELP = (
+    "A folder, a .safetensors or .gguf file, word vectors, a Hugging Face repository, or one that comes along: "
+    f"{', '.join(BUNDLED_MODELS)}."
+)
 
 Quiet = Annotated[
     bool, typer.Option("-q", "--quiet", help="Tell errors only: no notes, no warnings.", rich_help_panel="Output")
@@ -262,7 +267,7 @@ class ModelOptions(SourceOptions):
             "--model",
             metavar="MODEL",
             autocompletion=completion.models,
-            help="A folder, a .safetensors or .gguf file, word vectors, a Hugging Face repository, or mini.",
+            help=MODEL_HELP,
             rich_help_panel="Model",
         ),
     ] = None
@@ -361,7 +366,7 @@ ModelName = Annotated[
     typer.Argument(
         metavar="MODEL",
         autocompletion=completion.models,
-        help="A folder, a .safetensors or .gguf file, word vectors, a Hugging Face repository, or mini.",
+        help=MODEL_HELP,
     ),
 ]
 TokensAsked = Annotated[

@@ -87,7 +87,7 @@ def written(drawing: Drawing, width: int) -> list[str]:
 
 
 def _hands(hands: Hands) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    head = ("position", *(f"pair {pair}" for pair in hands.pairs))
+    head = ("position", *map(str, hands.pairs))
     rows = zip(hands.positions, hands.angles, strict=True)
     return head, [(count(position), *map(dial, angles)) for position, angles in rows]
 

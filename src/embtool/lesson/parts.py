@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
 from embtool.answers.text import percent
 from embtool.lesson.drawings import Drawing
 from embtool.lesson.subject import Subject
@@ -130,12 +132,14 @@ def unit_of(nbytes: int) -> tuple[str, int]:
 def figure(value: float) -> str:
     """Write a number with as many digits as help.
 
-    >>> figure(32000), figure(159.1549), figure(0.00012)
-    ('32,000', '159', '0.00012')
+    >>> figure(32000), figure(159.1549), figure(0.0000263)
+    ('32,000', '159', '0.0000263')
     """
     if value == int(value):
         return f"{int(value):,}"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits are enough
+    if abs(value) >= 100:  # noqa: PLR2004 - three digits are enough
+        return f"{value:,.0f}"
+    return np.format_float_positional(value, 3, fractional=False, trim="-")
 
 
 def parse_number(text: str) -> float | None:
@@ -212,7 +216,7 @@ def _judge_choice(question: Question, answer: int, guess: str) -> Verdict:
         return Verdict(right=True, text="Yes.")
     assert chosen is not None
     remark = question.remarks[chosen] if question.remarks else ""
-    return Verdict(right=False, text=f"Not {question.choices[chosen]}.", lines=(remark,) if remark else ())
+    return Verdict(right=False, text="Not this one.", lines=(remark,) if remark else ())
 
 
 def _judge_difference(guess: float, answer: float, _: float) -> Verdict:
@@ -231,6 +235,8 @@ def _judge_count(guess: float, answer: float, _: float) -> Verdict:
 def _judge_turns(guess: float, answer: float, slack: float) -> Verdict:
     if abs(guess - answer) <= slack:
         return Verdict(right=True, text="Close." if guess != answer else "Exactly.")
+    if answer <= slack < guess:
+        return Verdict(right=False, text="Too high: it has hardly moved.")
     if answer < 1 <= guess:
         return Verdict(right=False, text="Too high: it has not gone round once.")
     return _judge_factor(guess, answer, slack)

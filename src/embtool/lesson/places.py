@@ -196,7 +196,7 @@ def _hands(turning: Frequencies, settings: RopeSettings, place: int) -> Hands:
     pairs = (*(pair for pair in PAIRS_SHOWN if pair < last), last)
     places = (*(each for each in PLACES_SHOWN if each < place), place)
     angles = tuple(tuple(float(turning.angles(each)[pair]) for pair in pairs) for each in places)
-    return Hands("the hands: a row for each position", places, pairs, angles)
+    return Hands("hands of some pairs, fast to slow", places, pairs, angles)
 
 
 def _distance_only(subject: Subject, settings: RopeSettings, added: Subject) -> Question:

@@ -1,7 +1,6 @@
-"""Stand-ins for models that are too large, or too far away, to show on a page.
+"""Stand-ins for models that are too far away to show on a page: folders that embtool opens as it opens the real thing.
 
-Each is a folder that embtool opens as it opens the real thing. What is real in them and what is made up is said below,
-and in the tutorial, which shows them.
+What is real in them and what is made up is said below, and on the pages that show them.
 """
 
 import json
@@ -14,42 +13,7 @@ from safetensors.numpy import save_file
 
 from embtool.errors import InvalidArgument, LocalFailure
 from embtool.model import bundled_folder, open_model
-
-POSITIONS = 1024
-"""How far GPT-2 reads, and so how many rows its position table has."""
-
-WAVES = (1, 2, 4, 8, 16, 32, 64)
-"""How many times each wave of the made-up position table goes up and down over all positions."""
-
-
-def gpt2_like(folder: Path) -> None:
-    """The bundled rows in the layout of GPT-2: one table for both ends, and a table of positions.
-
-    GPT-2 learned its position table. This one is drawn, smooth, so that places side by side have similar rows.
-    """
-    model = open_model("mini")
-    rows, width = model.input_table.shape
-    chance = np.random.default_rng(2)
-    turns = np.outer(np.arange(POSITIONS) / POSITIONS, WAVES) * 2 * np.pi
-    waves = np.hstack([np.sin(turns), np.cos(turns)]) / np.sqrt(np.tile(WAVES, 2))
-    positions = waves @ chance.normal(size=(waves.shape[1], width)) / np.sqrt(width)
-    positions += 0.01 * chance.normal(size=positions.shape)
-    tables = {"wte.weight": model.input_table.rows(range(rows)), "wpe.weight": positions.astype(np.float32)}
-    save_file(tables, folder / "model.safetensors")
-    settings = {"model_type": "gpt2", "vocab_size": rows, "n_embd": width, "n_positions": POSITIONS}
-    write(folder / "config.json", {"architectures": ["GPT2LMHeadModel"], **settings, "n_head": 2, "n_layer": 12})
-    shutil.copy(bundled_folder() / "tokenizer.json", folder)
-
-
-def qwen36_settings(folder: Path) -> None:
-    """The settings of Qwen3.6-27B that say how it reads and where it stands, and no weights."""
-    rope = {"rope_type": "default", "rope_theta": 10_000_000, "partial_rotary_factor": 0.25}
-    settings = {"vocab_size": 248_320, "hidden_size": 5120, "max_position_embeddings": 262_144}
-    heads = {"num_attention_heads": 24, "num_key_value_heads": 4, "head_dim": 256, "num_hidden_layers": 64}
-    types = ["linear_attention", "linear_attention", "linear_attention", "full_attention"] * 16
-    text = {"model_type": "qwen3_5_text", **settings, **heads, "dtype": "bfloat16"}
-    text |= {"layer_types": types, "rope_parameters": rope}
-    write(folder / "config.json", {"model_type": "qwen3_5", "text_config": text, "tie_word_embeddings": False})
+from embtool.settings import BUNDLED_MODELS
 
 
 def tuned(folder: Path) -> None:
@@ -81,7 +45,7 @@ def write(path: Path, settings: dict[str, object]) -> None:
     path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
-MODELS = {"gpt2-like": gpt2_like, "qwen3.6-settings": qwen36_settings, "tuned": tuned}
+MODELS = {"tuned": tuned}
 
 
 def make_stand_ins(names: Sequence[str] = ()) -> list[str]:
@@ -92,6 +56,8 @@ def make_stand_ins(names: Sequence[str] = ()) -> list[str]:
         LocalFailure: the folder cannot be written.
     """
     unknown = [name for name in names if name not in MODELS]
+    if unknown and unknown[0] in BUNDLED_MODELS:
+        raise InvalidArgument(f"{unknown[0]} need not be made: it comes with embtool", hint=f"-m {unknown[0]} opens it")
     if unknown:
         raise InvalidArgument(f"there is no stand-in {unknown[0]!r}: they are {', '.join(MODELS)}")
     for name in names or MODELS:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from embtool.answers.text import abridge, brief, count
+from embtool.answers.text import abridge, count, title_of
 from embtool.dtypes import Doubles
 from embtool.errors import ConfigError, EmbtoolError, FormatError, TableNotFound
 from embtool.model import Model, open_model
@@ -199,7 +199,7 @@ class Subject:
         token = self.token(identity)
         if token is None:
             return f"row {count(identity)}"
-        return f"<{token.bytes.hex()}>" if "\ufffd" in token.text else brief(token.text)
+        return title_of(token.text, token.bytes)
 
     def of_row(self, identity: int) -> str:
         """Return a row's name in a sentence: that of its token, or its number."""
