@@ -58,8 +58,10 @@ class View:
     @property
     def about(self) -> str:
         """What is in it, and how long that took."""
-        held = f"{plural(self.tokens, 'token')}, {count(self.exact)} with exact neighbours; " if self.tokens else ""
-        return f"{held}made in {self.seconds:.1f} s"
+        held = (
+            f"{plural(self.tokens, 'token')}, {count(self.exact)} with exact neighbours" if self.tokens else "no tokens"
+        )
+        return f"{held}; made in {self.seconds:.1f} s"
 
 
 def write_view(view: View, model: Model, path: Path) -> ViewAnswer:
