@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 COG := $(BIN)/cog -P -I tools -p "from show import document, show"
 CHROMIUM := $(or $(shell command -v chromium chromium-browser google-chrome | head -1),chromium)
-NEEDS_JQ := $(if $(shell command -v jq),,docs/howto/ci.md)
+NEEDS_JQ := $(if $(shell command -v jq),,docs/howto/ci.md docs/howto/engines.md)
 PAGES := README.md $(filter-out $(NEEDS_JQ),$(wildcard docs/*.md docs/*/*.md))
 SPHINX := $(BIN)/sphinx-build -q -d build/doctrees
 
@@ -58,7 +58,7 @@ oracles: $(BIN)/.test-ready ## Install what some tests compare with or are drive
 
 families: ## Record every architecture of the newest transformers anew, and hold embtool against them (an hour)
 	$(PYTHON) -m venv .venv-families && .venv-families/bin/pip install -q -e . torch transformers pillow sentencepiece
-	PYTHONPATH=tools .venv-families/bin/python -m families record && PYTHONPATH=tools .venv-families/bin/python -m families oracle && .venv-families/bin/python -m tools.families compare
+	PYTHONPATH=tools .venv-families/bin/python -m families record && PYTHONPATH=tools .venv-families/bin/python -m families oracle && .venv-families/bin/python -m families compare
 
 oldest: ## Run the tests with the oldest versions of all dependencies that are allowed
 	$(PYTHON) -m venv .venv-oldest && .venv-oldest/bin/pip install -q uv

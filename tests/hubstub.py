@@ -12,7 +12,7 @@
 match it.
 
 Run as a program it serves a folder (FOLDER/org/name/...) and prints its endpoint: for measurements, where the server
-must not share the interpreter of what is measured.
+must not share the interpreter of what is measured. A second argument is how many seconds it thinks about each answer.
 """
 
 import contextlib
@@ -404,6 +404,8 @@ def broken(answer: Answer, fault: Fault, request: Request, hub: HubStub) -> Answ
             answer.headers = {name: value for name, value in answer.headers.items() if name not in options["names"]}
         case "silence":
             hub.closing.wait()
+        case "delay":
+            hub.closing.wait(options["seconds"])
         case "hold":
             options["until"].wait()
         case "drop":
@@ -592,6 +594,8 @@ def main() -> None:
         for model in sorted(folder.glob("*/*")):
             files = {path.relative_to(model).as_posix(): path for path in model.rglob("*") if path.is_file()}
             hub.add(model.relative_to(folder).as_posix(), files)
+        if sys.argv[2:]:
+            hub.fault("delay", times=None, seconds=float(sys.argv[2]))
         print(hub.endpoint, flush=True)  # noqa: T201 - the parent process reads it
         sys.stdin.read()
 

@@ -99,6 +99,41 @@ def write_bert(folder: Path) -> None:
     (folder / "vocab.txt").write_text("\n".join(BERT_WORDS) + "\n", encoding="utf-8")
 
 
+# --- adapters ---
+
+PEFT = "base_model.model."
+IDS = [ROWS - 1, 3]
+
+
+def factors(rows: int = ROWS, rank: int = 2) -> dict[str, Tensor]:
+    """Make LoRA's two matrices for the input table, and for a layer."""
+    module, layer = f"{PEFT}model.embed_tokens", f"{PEFT}model.layers.0.self_attn.q_proj"
+    return {
+        f"{module}.lora_embedding_A": tensor(numbers("A", rows)[:, :rank].T),
+        f"{module}.lora_embedding_B": tensor(numbers("B", WIDTH)[:, :rank]),
+        f"{layer}.lora_A.weight": tensor(numbers("layer A", rank)),
+        f"{layer}.lora_B.weight": tensor(numbers("layer B", WIDTH)[:, :rank]),
+    }
+
+
+def delta(rows: int = len(IDS)) -> dict[str, Tensor]:
+    """Make the rows of single tokens."""
+    name = f"{PEFT}model.embed_tokens.token_adapter.trainable_tokens_delta"
+    return {name: tensor(numbers("delta", max(rows, 1))[:rows])}
+
+
+def write_adapter(folder: Path, changes: dict[str, Tensor] | None = None, **settings: Any) -> None:
+    """Write a healthy adapter: LoRA on the input table and on a layer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = {"peft_type": "LORA", "base_model_name_or_path": "org/base", "r": 2, "lora_alpha": 4}
+    write_json(folder / "adapter_config.json", {**known, **settings})
+    (folder / "adapter_model.safetensors").write_bytes(safetensors(factors() if changes is None else changes))
+
+
+def adapter(changes: dict[str, Tensor] | None = None, **settings: Any) -> Callable[[Path], None]:
+    return lambda folder: write_adapter(folder, changes, **settings)
+
+
 # --- what breaks them ---
 
 
@@ -330,12 +365,42 @@ def other_template(folder: Path) -> None:
     write_json(folder / "tokenizer_config.json", {"chat_template": [{"name": "x", "template": "<|user|>"}]})
 
 
+def swap_first(tokenizer: dict[str, Any]) -> None:
+    """Exchange the ids of two tokens that llama.cpp does not look at."""
+    vocabulary = tokenizer["model"]["vocab"]
+    first, second = pieces()[:2]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+
+
+def rename_most(tokenizer: dict[str, Any]) -> None:
+    """Leave fewer tokens as they are than vLLM wants to be shared."""
+    vocabulary = tokenizer["model"]["vocab"]
+    tokenizer["model"]["vocab"] = {
+        piece if identity < 80 else f"{piece}一": identity for piece, identity in vocabulary.items()
+    }
+
+
+def head(offsets: NDArray[np.int64], marks: NDArray[np.bool_], rows: int = 40) -> Callable[[Path], None]:
+    """Make a draft head of a model: an output table of its own, and the maps into its target's vocabulary."""
+
+    def mutate(folder: Path) -> None:
+        maps: dict[str, Tensor] = {
+            "d2t": ("I64", offsets.shape, offsets.astype("<i8").tobytes()),
+            "t2d": ("BOOL", marks.shape, marks.tobytes()),
+        }
+        put_tensor(OUTPUT, tensor(numbers("output", rows)), maps)(folder)
+        edit(folder / "config.json", draft_vocab_size=rows)
+
+    return mutate
+
+
 HEALTHY: dict[str, Callable[[Path], None]] = {
     "llama": write_llama,
     "tied": write_tied,
     "gpt2": write_gpt2,
     "bert": write_bert,
     "gguf": write_gguf,
+    "adapter": write_adapter,
 }
 
 MUTATIONS: dict[str, tuple[str, Callable[[Path], None]]] = {
@@ -410,6 +475,36 @@ MUTATIONS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "context-differs": ("llama", lambda _: None),
     "tying-differs": ("llama", lambda _: None),
     "new-token-rows": ("llama", lambda _: None),
+    "adapter-rows": ("adapter", adapter(factors(ROWS + 3))),
+    "adapter-module": (
+        "adapter",
+        adapter({name.replace("model.embed_tokens", "transformer.wte"): each for name, each in factors().items()}),
+    ),
+    "adapter-ids": ("adapter", adapter(factors() | delta(), trainable_token_indices=[*IDS, 5])),
+    "adapter-names": (
+        "adapter",
+        adapter({name.replace(".weight", ".default.weight"): each for name, each in factors().items()}),
+    ),
+    "adapter-empty": (
+        "adapter",
+        adapter(factors() | {f"{PEFT}model.layers.0.self_attn.q_proj.lora_B.weight": ("F32", (0,), b"")}),
+    ),
+    "adapter-copies": (
+        "adapter",
+        adapter(
+            {
+                f"{PEFT}model.embed_tokens.{end}": tensor(numbers("input"))
+                for end in ("weight", "original_module.weight")
+            }
+        ),
+    ),
+    "adapter-tying": ("adapter", lambda _: None),
+    "adapter-base": ("adapter", adapter(base_model_name_or_path="/home/someone/model")),
+    "draft-llama-cpp": ("llama", in_file("tokenizer_config.json", add_bos_token=True)),
+    "draft-vocab-size": ("llama", in_config(vocab_size=ROWS + 64)),
+    "draft-tokens": ("llama", in_tokenizer(swap_first)),
+    "draft-intersection": ("llama", in_tokenizer(rename_most)),
+    "draft-head": ("llama", head(np.arange(40), np.arange(ROWS) < 40)),
 }
 """For every rule the healthy model it is tried on, and what is done to it."""
 
@@ -473,6 +568,19 @@ NEAR: dict[str, Callable[[Path], None]] = {
     "context-differs": lambda _: None,
     "tying-differs": lambda _: None,
     "new-token-rows": lambda _: None,
+    "adapter-rows": adapter(factors() | delta(), trainable_token_indices=IDS),
+    "adapter-module": lambda _: None,
+    "adapter-ids": adapter(factors() | delta(), trainable_token_indices={"embed_tokens": IDS, "lm_head": [1]}),
+    "adapter-names": adapter(factors(), adapter_name="default"),
+    "adapter-empty": adapter(factors() | {f"{PEFT}model.norm.bias": flat(3)}),
+    "adapter-copies": adapter({f"{PEFT}model.embed_tokens.weight": tensor(numbers("input"))}),
+    "adapter-tying": adapter(factors(), ensure_weight_tying=True),
+    "adapter-base": adapter(base_model_name_or_path="gpt2"),
+    "draft-llama-cpp": in_file("tokenizer_config.json", add_bos_token=False),
+    "draft-vocab-size": in_config(hidden_act="silu"),
+    "draft-tokens": in_tokenizer(lambda tokenizer: tokenizer.update(version="1.0")),
+    "draft-intersection": in_tokenizer(swap_first),
+    "draft-head": head(np.arange(40), np.isin(np.arange(ROWS), np.arange(0, 80, 2))),
 }
 """For a rule what is done to the same model that is near the mutation, and sound."""
 
@@ -495,6 +603,11 @@ def without_start(folder: Path) -> None:
     write_json(folder / "tokenizer.json", tokenizer_json({END_OF_TEXT: True}))
 
 
+def tied_base(folder: Path) -> Path:
+    write_tied(folder)
+    return folder
+
+
 BASES: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Path]]] = {
     "shrunk-table": (write_base(add_rows(8)), write_base(in_config(hidden_act="silu"))),
     "moved-token": (write_base(other_ids), write_base(without_start)),
@@ -508,5 +621,22 @@ BASES: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Path]]] = {
         write_base(without_start),
         write_base(together(without_start, changed(INPUT, set_row(ROWS - 1, 1.0)))),
     ),
+    "adapter-rows": (write_base(), write_base()),
+    "adapter-module": (write_base(), write_base(prefixed("base."))),
+    "adapter-tying": (tied_base, tied_base),
 }
 """For every rule about the base a base with which it finds something, and one with which it does not."""
+
+
+def write_target(folder: Path) -> Path:
+    write_llama(folder)
+    return folder
+
+
+TARGETS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Path]]] = {
+    name: (write_target, write_target) for name in MUTATIONS if name.startswith("draft-")
+}
+"""For every rule that compares with a target: the target for its mutation, and that for what is near and sound."""
+
+TOGETHER = {"draft-intersection": {"draft-tokens", "draft-llama-cpp"}}
+"""Rules that find something in a mutation of another, because they must."""

@@ -77,12 +77,12 @@ def test_any_text_survives_its_tokenizer(text: str, tokenizer: Tokenizer) -> Non
 def normed(x: NDArray[np.float64], weights: Weights, name: str) -> NDArray[np.float64]:
     centred = x - x.mean(-1, keepdims=True)
     scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
-    return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+    return np.asarray(scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"])
 
 
 def through(x: NDArray[np.float64], weights: Weights, name: str) -> NDArray[np.float64]:
     """A linear layer as GPT-2 stores it: transposed."""
-    return x @ weights[f"{name}.weight"].astype(np.float64) + weights[f"{name}.bias"]
+    return np.asarray(x @ weights[f"{name}.weight"].astype(np.float64) + weights[f"{name}.bias"])
 
 
 def loss(ids: list[int], weights: Weights, places: NDArray[np.float32], heads: int = 4) -> float:

@@ -125,3 +125,16 @@ def test_norms_refuses(run: Program, arguments: tuple[str, ...], status: int, wo
 def test_every_row_and_a_count_exclude_each_other(run: Program) -> None:
     run("norms", "small/", "--list", "-k", "2").refused(2, "leave out -k")
     assert len(run("norms", "small/", "--list").ok().cells) == 1 + 326
+
+
+def test_all_rows_is_about_the_spectrum_of_the_table(run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    for others in (("--list",), ("--token", "king"), ("--no-spectrum",)):
+        run("norms", "-m", "small/", "--all-rows", *others).refused(2, "--all-rows is about the spectrum")
+    monkeypatch.setattr("embtool.spectrum.SAMPLED_NUMBERS", 1)
+    monkeypatch.setattr("embtool.spectrum.HALF_BYTES", 1)
+    sampled = run("norms", "-m", "small/", "--json").ok().document["spectrum"]
+    every = run("norms", "-m", "small/", "--json", "--all-rows").ok().document["spectrum"]
+    assert (sampled["sample"], sampled["exact"], len(sampled["share_errors"])) == (128, False, 16)
+    assert (every["sample"], every["exact"], every["rank_error"], every["share_errors"]) == (None, True, None, None)
+    assert abs(sampled["effective_rank"] - every["effective_rank"]) < 5 * sampled["rank_error"]
+    assert b"from a sample of 128 rows" in run("norms", "-m", "small/", "-f", "table").ok().out

@@ -343,7 +343,7 @@ def test_models_with_other_layer_types(run: Program, configs: Any) -> None:
         (("--pos", "0..10000000"), 2, "not a range of 1 to"),
         (("--pos", "9" * 30), 2, f"position {'9' * 30} is beyond 2^53"),
         (("--pos", "9" * 5000), 2, "--pos is a position"),
-        (("--theta", "1e4"), 2, "--theta needs --dim"),
+        (("--theta", "0", *SMALL), 2, "--theta must be a finite number above 0"),
         (("--dim", "63"), 2, "--dim must be even"),
         (("--dim", "4", "--theta", "0"), 2, "--theta must be a finite number above 0"),
         (("--inverse", *SMALL), 2, "say where the vector stands: --pos N"),
@@ -356,7 +356,7 @@ def test_models_with_other_layer_types(run: Program, configs: Any) -> None:
         (("--length", "0", *SMALL), 2, "--length"),
         (("-m", "gpt2/"), 3, "gpt2/ has no rotary positions: it has a learned table"),
         (("-m", "gpt2/"), 3, "hint: embtool input TEXT -m gpt2/ shows what is added"),
-        (("compare", "small/", "gpt2/"), 3, "no rotary positions"),
+        (("compare", "gpt2/", "gpt2/"), 3, "no rotary positions"),
         (
             ("compare", "small/", "small/", *SMALL),
             2,

@@ -18,7 +18,7 @@ from tokenizers.processors import TemplateProcessing
 
 from embtool.cli import COMMANDS
 from embtool.cli.help import EXAMPLES, FORMS
-from embtool.model import bundled_folder
+from embtool.references import bundled_folder
 
 MINI = ("-m", "mini")
 

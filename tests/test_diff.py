@@ -32,7 +32,8 @@ from embtool.answers.terminal import shown
 from embtool.errors import Unlike
 from embtool.model import open_model
 from embtool.questions.diff import Difference
-from embtool.table_diff import NOWHERE, Alignment, Moved, align_by_id, align_by_token, compare_tables
+from embtool.table_diff import Alignment, Moved, align_by_id, align_by_token, compare_tables
+from embtool.vocabulary import NOWHERE
 
 INPUT = "model.embed_tokens.weight"
 ROWS = len(texts()) + PADDING
@@ -256,7 +257,7 @@ def test_refusals(tmp_path: Path, run: Program) -> None:
     answer = run("diff", "bare/", "small/", "--json").ok()
     assert answer.document["by"] == "id"
     assert any("matched by id" in line for line in answer.of("note"))
-    run("diff", "small/", "mini").refused(2, "rows of 16 numbers", "and of 128", "do not compare")
+    run("diff", "bare/", "mini").refused(2, "rows of 16 numbers", "and of 128", "do not compare")
     run("diff", "small/").refused(2, "name two models")
     run("diff", "small/", "only-config/").refused(3, "only-config")
 
@@ -273,7 +274,7 @@ def _unchanged(nothing: Any) -> Any:
     zeros = np.zeros(2)
     same = np.ones(2, np.bool_)
     return TableDifference(
-        Alignment(np.arange(2), nothing, nothing, nothing), same, zeros, zeros, zeros + 1, ~same, ~same
+        Alignment(np.arange(2), nothing, nothing, nothing), same, zeros, zeros, zeros + 1, ~same, ~same, zeros
     )
 
 

@@ -25,10 +25,9 @@ from embtool.arithmetic import combine
 from embtool.errors import EmbtoolError, InvalidArgument
 from embtool.metric import METRICS, Metric
 from embtool.neighbors import nearest, nearest_each, score_rows
-from embtool.scan import mean_row, norms
 from embtool.sequence import cosines
 from embtool.statistics import describe_table
-from embtool.survey import distances, survey
+from embtool.survey import distances, mean_row, norms, survey
 from embtool.table import EmbeddingTable
 from embtool.table_diff import align_by_id, compare_tables
 from embtool.undertrained import (

@@ -74,10 +74,13 @@ CASES: dict[str, dict[str, tuple[list[str], tuple[str, ...]]]] = {
         "healthy": (["check", "gpt2/"], FORMATS),
         "explained": (["check", "--explain", "zero-rows"], FORMATS),
         "rules": (["check", "--rules"], FORMATS),
+        "draft": (["check", "small/", "--draft-for", "tied/"], FORMATS),
     },
     "diff": {
         "tuned": (["diff", "tied/", "tuned/"], FORMATS),
         "shorter": (["diff", "tied/", "gpt2/", "-k", "2"], FORMATS),
+        "vocabularies": (["diff", "gpt2/", "bert/", "--vocab", "-k", "2"], FORMATS),
+        "copy": (["diff", "tied/", "tuned/", "--neighbors", "3", "--max-error", "0.5", "-k", "3"], FORMATS),
     },
     "rope": {
         "frequencies": (["rope", "-m", "small/"], FORMATS),
@@ -91,6 +94,8 @@ CASES: dict[str, dict[str, tuple[list[str], tuple[str, ...]]]] = {
         ),
         "relative": (["rope", "--relative", "7", "3", "-m", "small/"], FORMATS),
         "compare": (["rope", "compare", "small/", "tied/"], FORMATS),
+        "what-if": (["rope", "compare", "small/", "--scaling", "yarn:4"], FORMATS),
+        "decay": (["rope", "small/", "--decay", "0..8"], FORMATS),
     },
     "input": {
         "learned": (["input", " king queen", "-m", "gpt2/"], FORMATS),

@@ -32,10 +32,18 @@ WALK: dict[str, dict[str, Call]] = {
         "--questions questions.txt": lambda model, _: analogies(model),
         "--questions questions.txt --each": lambda model, _: analogies(model).each,
     },
-    "check": {"A": lambda model, _: model.check(), "A --deep": lambda model, _: model.check(deep=True)},
+    "check": {
+        "A": lambda model, _: model.check(),
+        "A --deep": lambda model, _: model.check(deep=True),
+        "A --draft-for B": lambda model, other: model.check(draft_for=other),
+    },
     "diff": {
         "A B": embtool.diff,
         "A B -k 2 --by id --rank cosine": lambda model, other: embtool.diff(model, other, k=2, by="id", rank="cosine"),
+        "A B --vocab -k 2": lambda model, other: embtool.diff(model, other, k=2, vocab=True),
+        "A B --neighbors 3 --max-error 0.5": lambda model, other: embtool.diff(
+            model, other, neighbors=3, max_error=0.5
+        ),
     },
     "info": {"A": lambda model, _: model.info()},
     "input": {

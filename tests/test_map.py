@@ -20,7 +20,7 @@ from embtool.errors import FormatError
 from embtool.picture import Box, Picture, Point, columns, place_labels
 from embtool.projection import project_on_own, project_on_table
 from embtool.questions.map_lines import draw
-from embtool.survey import Axes
+from embtool.spectrum import Axes
 
 WORDS = [f" {word}" for word in SPACED]
 SVG = "{http://www.w3.org/2000/svg}"

@@ -14,11 +14,14 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from tables import DTYPES, Doubles, on_disk, ranked, scores
 
-from embtool import scan
+from embtool import candidates, scan
+from embtool.candidates import find_candidates
 from embtool.errors import FormatError
 from embtool.metric import METRICS, Metric
 from embtool.neighbors import nearest, nearest_each, score_rows
-from embtool.scan import find_candidates, make_scorer, mean_row
+from embtool.scoring import make_scorer
+from embtool.survey import mean_row
+from embtool.survey import norms as row_lengths
 from embtool.table import EmbeddingTable
 
 WHOLE = st.integers(-3, 3).map(float)
@@ -216,7 +219,7 @@ def test_an_error_in_a_thread_ends_the_scan(
 def test_norms_and_mean(large: tuple[EmbeddingTable, Doubles]) -> None:
     table, held = large
     with table.open() as reader:
-        norms, mean = scan.norms(table, reader), mean_row(table, reader)
+        norms, mean = row_lengths(table, reader), mean_row(table, reader)
     finite = np.isfinite(held).all(axis=1)
     np.testing.assert_allclose(norms[finite], np.linalg.norm(held[finite], axis=1), rtol=1e-5)
     assert not np.isfinite(norms[~finite]).any()
@@ -363,7 +366,7 @@ def test_a_broken_row_hides_no_other(
     tmp_path: Path, metric: Metric, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row of NaN has neither score nor slack: it must not raise the floor above the others."""
-    monkeypatch.setattr(scan, "PRUNE_AT", 0)
+    monkeypatch.setattr(candidates, "PRUNE_AT", 0)
     values = np.random.default_rng(5).integers(-64, 64, (40, 30)) / 16
     values[[7, 39], 0] = np.nan
     table, held = on_disk(tmp_path, values, dtype)

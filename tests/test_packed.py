@@ -23,7 +23,7 @@ from embtool.formats.codes import E2M1, E8M0, unpack
 from embtool.formats.recipes import RECIPES
 from embtool.model import Model
 from embtool.norms import row_norms
-from embtool.scan import mean_row
+from embtool.survey import mean_row
 
 ROWS, WIDTH = 23, 256
 NAME = "model.embed_tokens"

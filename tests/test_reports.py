@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from program import Program
 
@@ -120,6 +121,166 @@ def test_a_flat_table_has_no_rows(run: Program) -> None:
     vocabulary = run("info", REPORTS / "47-fsdp-flattened/m", "--json").document["vocabulary"]
     assert vocabulary["rows"] is None
     assert vocabulary["padding_rows"] == 0
+
+
+# --- the others -----------------------------------------------------------------------------------------------------
+
+
+def test_a_table_with_rows_by_design_is_sound(run: Program) -> None:
+    """Mllama's input table has 8 rows more than its output table; that is told, and is no fault."""
+    place = REPORTS / "03-mllama-healthy/m"
+    found = run("check", place, "--deep", "--json").ok().document["findings"]
+    assert {each["severity"] for each in found} <= {"info"}
+    tables = run("info", place, "--json").ok().document["tables"]
+    assert [table["shape"][0] for table in tables] == [308, 300]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("84-old-ggml/m/model.gguf", "GGML"),
+        ("84-old-ggml/m/model.bin", "GGML"),
+        ("89-vec-is-html/m/w.vec", "HTML"),
+        ("89-vec-is-html/m/w.txt", "HTML"),
+        ("89-vec-is-html/m/model.safetensors", "HTML"),
+        ("89-vec-is-html/m/x.gguf", "HTML"),
+        ("90-vec-sparse/m/ppmi.vec", "line 2 of ppmi.vec: field 2, '1:0.5'"),
+        ("a4-h5-msgpack/m/tf", "tf_model.h5 is an HDF5 file"),
+        ("a4-h5-msgpack/m/flax", "msgpack"),
+        ("a4-h5-msgpack/m/tf/tf_model.h5", "HDF5"),
+        ("a4-h5-msgpack/m/flax/flax_model.msgpack", "msgpack"),
+        ("a4-h5-msgpack/m/x.onnx", "ONNX"),
+        ("a4-h5-msgpack/m/x.npz", "npz"),
+    ],
+)
+def test_what_is_no_model_is_refused_by_its_name(run: Program, name: str, words: str) -> None:
+    run("info", REPORTS / name).refused(6, words)
+    answer = run("check", REPORTS / name)  # a file that is broken is a finding, one of a kind that is not read none
+    assert answer.status in (1, 6)
+    assert words in answer.text + answer.errors
+    assert answer.text.count(words) <= 1
+
+
+def test_onnx_in_a_folder_is_named(run: Program) -> None:
+    place = REPORTS / "46-only-onnx-or-h5/m"
+    assert any("onnx/model.onnx is of ONNX" in line for line in run("info", place).ok().of("note"))
+    (found,) = run("check", place, "--json").document["findings"]
+    assert found["rule"] == "missing-table"
+    assert "onnx/model.onnx is of ONNX" in found["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "ways"),
+    [
+        ("53-adapter-with-tables/m/adapter", "LORA", [("input", "whole table", 303), ("output", "whole table", 303)]),
+        ("54-adapter-lora-only/m/plain", "LORA", []),
+        ("54-adapter-lora-only/m/emb", "LORA", [("input", "LoRA", 300)]),
+        ("55-trainable-tokens/m", "LORA", [("input", "rows of tokens", 3)]),
+        ("66-textual-inversion/m/a.safetensors", "textual inversion", [("input", "new rows", 1)]),
+        ("66-textual-inversion/m/b.safetensors", "textual inversion", [("input", "new rows", 2)] * 2),
+    ],
+)
+def test_an_adapter_is_told_to_be_one(run: Program, name: str, kind: str, ways: list[tuple[str, str, int]]) -> None:
+    adapter = run("info", REPORTS / name, "--json").ok().document["adapter"]
+    assert adapter["kind"] == kind
+    assert adapter["base"] == ("org/base" if kind == "LORA" else None)
+    assert [(table["role"], table["way"], table["rows"]) for table in adapter["tables"]] == ways
+    run("check", REPORTS / name).ok()
+
+
+def test_an_adapter_is_held_against_its_base(run: Program) -> None:
+    base = REPORTS / "53-adapter-with-tables/m/base"
+    found = run("check", REPORTS / "53-adapter-with-tables/m/adapter", "--base", base, "--json")
+    assert found.status == 1
+    assert {each["rule"] for each in found.document["findings"]} == {"adapter-rows"}
+    assert "303 rows" in found.document["findings"][0]["message"]
+    changed = run("diff", REPORTS / "55-trainable-tokens/m", "--base", base, "--json").ok().document
+    assert sorted(each["id"] for each in changed["differences"]) == [286, 287, 288]
+    run("row", "a", "-m", REPORTS / "53-adapter-with-tables/m/adapter").ok()
+
+
+def test_a_word_of_an_inversion_is_read(run: Program) -> None:
+    row = run("row", "<cat-toy>", "-m", REPORTS / "66-textual-inversion/m/a.safetensors", "--json").ok()
+    assert len(row.document["rows"][0]["values"]) == 16
+    place = REPORTS / "66-textual-inversion/m/b.safetensors"
+    assert len(run("row", "id:1", "-m", place, "--table", "clip_g", "--json").ok().document["rows"][0]["values"]) == 24
+
+
+def test_a_table_under_a_name_of_its_own_is_named(run: Program) -> None:
+    place = REPORTS / "56-own-names/m"
+    assert run("info", place, "--json").ok().document["candidates"] == ["tok_emb.weight", "out_head.weight"]
+    (found,) = run("check", place, "--json").document["findings"]
+    assert "--table tok_emb.weight" in found["message"]
+    assert "tok_emb.weight, 300 × 16" in run("row", "id:3", "-m", place).of("hint")[0]
+    run("row", "id:3", "-m", place, "--table", "tok_emb.weight").ok()
+    run("neighbors", "id:3", "-m", place, "--table", "tok_emb.weight", "-k", "2").ok()
+
+
+@pytest.mark.parametrize("command", ["info", "check"])
+@pytest.mark.parametrize(
+    ("name", "below"),
+    [
+        ("60-diffusers-pipeline/m", "#text_encoder"),
+        ("c5-parent-folders/m/out", "#checkpoint-500"),
+        ("c5-parent-folders/m/models--org--name", "#snapshots/"),
+    ],
+)
+def test_a_folder_of_models_names_them(run: Program, command: str, name: str, below: str) -> None:
+    run(command, REPORTS / name).refused(3, f"{REPORTS / name}{below}")
+
+
+def test_a_text_encoder_finds_its_tokenizer(run: Program) -> None:
+    for place in ("m/text_encoder", "m#text_encoder"):
+        name = f"{REPORTS}/60-diffusers-pipeline/{place}"
+        assert run("info", name, "--json").ok().document["vocabulary"]["file"] == "../tokenizer/tokenizer.json"
+        assert run("row", "cat", "-m", name, "--json").ok().document["rows"][0]["piece"] == "Ġcat"
+
+
+@pytest.mark.parametrize("name", ["69-wte-bare/m/gpt2", "69-wte-bare/m/openai"])
+def test_bare_names_open(run: Program, name: str) -> None:
+    tables = run("info", REPORTS / name, "--json").ok().document["tables"]
+    assert [table["role"] for table in tables] == ["input", "position"]
+    run("check", REPORTS / name, "--deep").ok()
+
+
+def test_bits_follow_the_shapes(run: Program) -> None:
+    place = REPORTS / "75-mlx-mixed-bits/m"
+    row = run("row", "id:3", "-m", place, "--json").ok().document["rows"][0]
+    np.testing.assert_allclose(row["values"], np.load(place / "truth_row3.npy").reshape(-1), rtol=1e-6)
+    run("check", place).ok()
+
+
+def test_a_word_that_is_not_utf8_keeps_its_bytes(run: Program) -> None:
+    place = REPORTS / "91-vec-not-utf8/m/l1.vec"
+    assert run("row", "id:2", "-m", place, "--json").ok().document["rows"][0]["bytes"] == "636166e9"
+    run("neighbors", "w3", "-m", place, "-k", "4").ok()
+
+
+def test_a_row_of_zeros_is_near_nothing(run: Program) -> None:
+    place = REPORTS / "96-neighbours-zero-query/m"
+    for command in (("neighbors", "id:270", "-k", "3"), ("similarity", "id:270", "id:3")):
+        assert "is a row of zeros" in run(*command, "-m", place).ok().of("warning")[0]
+    assert not run("neighbors", "id:270", "-k", "3", "--metric", "euclidean", "-m", place).ok().of("warning")
+
+
+@pytest.mark.parametrize("deep", [(), ("--deep",)])
+def test_the_same_numbers_in_another_dtype_are_the_same(run: Program, deep: tuple[str, ...]) -> None:
+    place = REPORTS / "a8-head-in-other-dtype/m"
+    found = run("check", place, *deep, "--json").ok().document["findings"]
+    assert {each["rule"] for each in found} == {"padding-rows", "stored-twice"}
+    assert run("info", place, "--json").ok().document["tied"]["verdict"] == "tied"
+
+
+def test_rows_are_read_beside_broken_positions(run: Program) -> None:
+    place = REPORTS / "c7-rope-broken-rows-still-read/m"
+    run("row", " cat", "-m", place).ok()
+    run("neighbors", " cat", "-m", place, "-k", "2").ok()
+
+
+def test_every_report_has_a_test() -> None:
+    names = {place.name for place in REPORTS.iterdir() if (place / "expect.txt").is_file()}
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert {name for name in names if f"{name}/" not in source} == set()
 
 
 # --- sound models -----------------------------------------------------------------------------------------------------

@@ -12,11 +12,14 @@ import pytest
 from numpy.typing import NDArray
 from tables import DTYPES, Doubles, on_disk, ranked, scores, stored
 
-from embtool import scan
+from embtool import candidates, kernels, scan, scoring
+from embtool.candidates import find_candidates
 from embtool.dtypes import DTYPES as KNOWN
+from embtool.kernels import FLUSHED, KERNELS, ROOT_ERROR, ROUNDING
 from embtool.metric import METRICS, Metric
 from embtool.neighbors import nearest
-from embtool.scan import FLUSHED, KERNELS, ROOT_ERROR, ROUNDING, Scores, find_candidates, make_scorer
+from embtool.scoring import Scores, make_scorer
+from embtool.survey import norms
 from embtool.table import EmbeddingTable, TableReader
 
 WIDTH = 24
@@ -31,6 +34,10 @@ def rows_of_every_length(random: np.random.Generator, dtype: str) -> Doubles:
         values *= np.ldexp(1.0, np.resize([0, 0, -3, -9, 6, -20 if dtype == "F16" else -60], 40))[:, None]
     values[-1] = 0
     return values
+
+
+def never_odd(row: int) -> NDArray[np.float32]:
+    pytest.fail(f"row {row} is not odd")
 
 
 def whole_bytes(data: bytes, rows: int) -> NDArray[np.uint8]:
@@ -80,14 +87,14 @@ def test_a_score_is_off_by_no_more_than_its_slack_and_the_slack_is_small(
             elif metric == "dot":
                 exact = away @ asked.T
                 bound = (lengths + shift) * per_length + WIDTH * FLUSHED + np.sqrt(WIDTH * FLUSHED) * per_length
-            elif isinstance(one, scan._StoredScorer):
+            elif isinstance(one, scoring._StoredScorer):
                 exact, bound = -distances, lost + RELATIVE * distances + np.sqrt(WIDTH * FLUSHED)
             else:
                 exact = -np.square(distances)
                 bound = 2 * (lengths + shift) * per_length
                 bound = bound + 2 * RELATIVE * (np.square(lengths + shift) + np.square(norms)) + 3 * WIDTH * FLUSHED
         usable = np.isfinite(found.values) & ((lengths > 0) | (metric != "cosine"))
-        surely = lengths[:, 0] > max(2 * scan.SHORTEST, 1e-6 * shift) if metric == "cosine" else lengths[:, 0] >= 0
+        surely = lengths[:, 0] > max(2 * kernels.SHORTEST, 1e-6 * shift) if metric == "cosine" else lengths[:, 0] >= 0
         assert usable[surely].all(), "only the others are looked at again"
         assert (np.abs(found.values - exact) <= slack)[usable].all()
         assert (slack <= bound * MARGIN)[usable].all()
@@ -100,7 +107,7 @@ def test_a_query_is_rounded_to_the_nearest_number_of_the_dtype(dtype: str) -> No
     if dtype.startswith("F8"):
         ends = stored_numbers(dtype)[np.isfinite(stored_numbers(dtype))]
         queries[0, :4] = ends.min(), ends.max(), ends.min() * 0.99, ends.max() * 0.99
-    rounded = KNOWN[dtype].to_float32(scan._round(KNOWN[dtype], queries.astype(np.float32)).view(np.uint8))
+    rounded = KNOWN[dtype].to_float32(kernels.rounded(KNOWN[dtype], queries.astype(np.float32)).view(np.uint8))
     nearest = NEAREST[dtype](queries.astype(np.float32))
     np.testing.assert_array_equal(np.abs(rounded - queries), np.abs(nearest - queries))
 
@@ -131,15 +138,15 @@ def stored_numbers(dtype: str) -> Doubles:
 
 def test_halves_are_rounded_to_the_even_bfloat16() -> None:
     halves = np.array([[0x3F80_8000, 0x3F81_8000, 0x3F80_8001, 0x3F80_7FFF]], np.uint32).view(np.float32)
-    assert scan._round(KNOWN["BF16"], halves).tolist() == [[0x3F80, 0x3F82, 0x3F81, 0x3F80]]
+    assert kernels.rounded(KNOWN["BF16"], halves).tolist() == [[0x3F80, 0x3F82, 0x3F81, 0x3F80]]
 
 
 @pytest.mark.parametrize("dtype", sorted(KERNELS))
 def test_a_row_of_the_table_is_asked_for_as_it_is_stored(dtype: str) -> None:
     _, held = stored(np.random.default_rng(2).standard_normal((5, WIDTH)), dtype)
-    for asked, kind in ((held[:1], scan._StoredScorer), (held, scan._Race)):
+    for asked, kind in ((held[:1], scoring._StoredScorer), (held, scoring._Race)):
         assert isinstance(make_scorer(KNOWN[dtype], asked, "dot"), kind)
-    encoded = scan._Stored.encode(KNOWN[dtype], held)
+    encoded = kernels.StoredQueries.encode(KNOWN[dtype], held)
     assert encoded is not None
     assert encoded.errors.tolist() == [0] * 5
     np.testing.assert_array_equal(encoded.norms, np.linalg.norm(held, axis=1))
@@ -147,10 +154,10 @@ def test_a_row_of_the_table_is_asked_for_as_it_is_stored(dtype: str) -> None:
 
 def test_a_query_that_its_dtype_holds_badly_is_scored_on_decoded_rows() -> None:
     badly = np.full((1, WIDTH), 1 + 1 / 32)  # the next numbers of E5M2 are 1 and 1.25
-    assert isinstance(make_scorer(KNOWN["F8_E5M2"], badly, "dot"), scan._DecodedScorer)
-    assert isinstance(make_scorer(KNOWN["F16"], badly * 1e6, "dot"), scan._DecodedScorer)
-    assert isinstance(make_scorer(KNOWN["BF16"], badly, "dot", np.zeros(WIDTH)), scan._DecodedScorer)
-    assert isinstance(make_scorer(KNOWN["F32"], badly, "dot"), scan._DecodedScorer)
+    assert isinstance(make_scorer(KNOWN["F8_E5M2"], badly, "dot"), scoring._DecodedScorer)
+    assert isinstance(make_scorer(KNOWN["F16"], badly * 1e6, "dot"), scoring._DecodedScorer)
+    assert isinstance(make_scorer(KNOWN["BF16"], badly, "dot", np.zeros(WIDTH)), scoring._DecodedScorer)
+    assert isinstance(make_scorer(KNOWN["F32"], badly, "dot"), scoring._DecodedScorer)
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F32"])
@@ -207,7 +214,7 @@ def test_the_fastest_way_gets_the_blocks(times: tuple[float, ...], monkeypatch: 
     clock = [100.0]
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     ways = [_Timed(clock, takes) for takes in times]
-    race = scan._Race(ways)
+    race = scoring._Race(ways)
     assert [way.prepared for way in ways] == [1, 1, 1]
     blocks = [np.zeros((size, 1), np.uint8) for size in (9, 1, 4, 2, 7, 3, 5, 8, 6, *[5] * 11)]
     answers = [race.score(block).values[0, 0] for block in blocks]
@@ -329,7 +336,7 @@ def test_norms_of_every_dtype(tmp_path: Path, dtype: str) -> None:
     values[5, 2] = np.nan
     table, held = on_disk(tmp_path, values, dtype)
     with table.open() as reader:
-        found = scan.norms(table, reader)
+        found = norms(table, reader)
     assert found.dtype == np.float64
     assert np.isnan(found[5])
     others = np.arange(len(held)) != 5
@@ -339,7 +346,7 @@ def test_norms_of_every_dtype(tmp_path: Path, dtype: str) -> None:
 def test_norms_of_rows_beyond_float32_are_infinite(tmp_path: Path) -> None:
     table, _ = on_disk(tmp_path, np.array([[3.0, 4], [1e300, 0]]), "F64")
     with table.open() as reader:
-        assert scan.norms(table, reader).tolist() == [5, np.inf]
+        assert norms(table, reader).tolist() == [5, np.inf]
 
 
 @pytest.fixture(scope="module")
@@ -363,8 +370,8 @@ def test_a_pass_finds_few_rows_more_than_are_asked_for(
     allowed = np.random.default_rng(2).random(len(held)) < 0.5 if masked else None
     scorer = make_scorer(table.tensor.dtype, held[:count], metric)
     best = [ranked(scores(held, query, metric), k, metric, allowed) for query in held[:count]]
-    for prune_at in (scan.PRUNE_AT, 0):
-        monkeypatch.setattr(scan, "PRUNE_AT", prune_at)
+    for prune_at in (candidates.PRUNE_AT, 0):
+        monkeypatch.setattr(candidates, "PRUNE_AT", prune_at)
         with table.open() as reader:
             found = find_candidates(table, reader, scorer, count, k, metric=metric, allowed=allowed, block_bytes=5000)
         for ids, expected in zip(found.ids, best, strict=True):
@@ -374,9 +381,9 @@ def test_a_pass_finds_few_rows_more_than_are_asked_for(
 
 def collect(
     k: int, batches: list[list[float]], *, allowed: NDArray[np.bool_] | None = None, slack: float = 0.25
-) -> scan._Collector:
+) -> candidates._Collector:
     """Collect scores for one query; no row may be looked at again."""
-    collector = scan._Collector(1, k, "dot", lambda row: pytest.fail(f"row {row} is not odd"), allowed, zeros=False)
+    collector = candidates._Collector(1, k, "dot", never_odd, allowed, zeros=False)
     first = 0
     for batch in batches:
         collector.add(first, Scores(np.array(batch)[:, None], slack))
@@ -418,7 +425,7 @@ def test_what_is_collected_stays_within_a_limit(
 ) -> None:
     table, held = random_table
     allowed = np.ones(len(held), np.bool_) if masked else None
-    collector = scan._Collector(1, 10, "dot", lambda row: pytest.fail(f"row {row} is not odd"), allowed, zeros=False)
+    collector = candidates._Collector(1, 10, "dot", never_odd, allowed, zeros=False)
     scorer = make_scorer(table.tensor.dtype, held[:1], "dot")
     kept: list[int] = []
     waited: list[int] = []
@@ -430,9 +437,9 @@ def test_what_is_collected_stays_within_a_limit(
 
     with table.open() as reader:
         scan.scan(reader, lambda: None, visit, block_bytes=5000)
-    assert max(waited) < scan.ROWS_WAITING
-    assert max(kept) <= scan.PRUNE_AT + 4 * 10
-    assert len(scan._merge([collector]).ids[0]) < 13
+    assert max(waited) < candidates.ROWS_WAITING
+    assert max(kept) <= candidates.PRUNE_AT + 4 * 10
+    assert len(candidates._merge([collector]).ids[0]) < 13
 
 
 def test_a_few_very_good_rows_first_leave_little_to_collect() -> None:
@@ -443,7 +450,7 @@ def test_a_few_very_good_rows_first_leave_little_to_collect() -> None:
 
 
 def test_what_is_collected_is_counted_over_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan, "PRUNE_AT", 0)
+    monkeypatch.setattr(candidates, "PRUNE_AT", 0)
     collector = collect(2, [[first, first + 0.3, first + 0.6] for first in range(50)])
     assert sum(len(ids) for ids, *_ in collector.found) <= 4 * 2
     assert collector.count == sum(len(ids) for ids, *_ in collector.found)
@@ -458,9 +465,9 @@ def test_rows_that_tie_with_the_floor_are_kept() -> None:
 def test_a_cosine_of_exactly_zero_is_not_believed() -> None:
     """A kernel also says 0 of a row whose products were too small for it: it is kept, whatever the others score."""
     rows = {0: np.ones(2, np.float32), 1: np.zeros(2, np.float32), 2: np.array([np.nan, 1], np.float32)}
-    collector = scan._Collector(1, 1, "cosine", rows.__getitem__, None, zeros=True)
+    collector = candidates._Collector(1, 1, "cosine", rows.__getitem__, None, zeros=True)
     collector.add(0, Scores(np.array([[0.0], [0.0], [np.nan], [0.9], [0.5]]), 0.1))
-    found = scan._merge([collector])
+    found = candidates._merge([collector])
     assert found.ids[0].tolist() == [0, 3]
     assert (found.zero.tolist(), found.nonfinite.tolist()) == ([1], [2])
 
@@ -469,7 +476,7 @@ def test_what_threads_found_is_put_together() -> None:
     parts = [collect(2, [[1.0, 5.0]]) for _ in range(3)]
     for place, part in enumerate(parts):
         part.zero, part.nonfinite = [20 - place, 30 - place], [10 - place]
-    found = scan._merge(parts)
+    found = candidates._merge(parts)
     assert found.zero.tolist() == [18, 19, 20, 28, 29, 30]
     assert found.nonfinite.tolist() == [8, 9, 10]
     assert found.ids[0].tolist() == [1, 1, 1]

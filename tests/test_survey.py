@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from tables import on_disk
 
 import embtool.scan
-import embtool.survey
+import embtool.spectrum
 from embtool.dtypes import Bytes
-from embtool.survey import distances, equal_rows, gram, point_up, principal_axes, probe_for, survey
+from embtool.spectrum import Axes, gram, point_up, principal_axes, probe_for, sampled_axes
+from embtool.statistics import describe_table
+from embtool.survey import distances, equal_rows, survey
 from embtool.table import EmbeddingTable
 
 Doubles = NDArray[np.float64]
@@ -89,7 +91,7 @@ def test_the_gram_matrix(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_principal_axes_are_those_of_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exact: bool) -> None:  # noqa: FBT001
-    monkeypatch.setattr(embtool.survey, "EXACT_WIDTH", 1000 if exact else 10)
+    monkeypatch.setattr(embtool.spectrum, "EXACT_WIDTH", 1000 if exact else 10)
     values = numbers(3000, 64)
     values[17, 2] = np.inf
     table, held = on_disk(tmp_path, values, "F32")
@@ -127,6 +129,82 @@ def test_axes_of_a_wide_table_are_near_those_of_numpy(tmp_path: Path, power: flo
     assert axes.square_sum == pytest.approx(np.square(variances).sum(), rel=0.05)
 
 
+def sampled(folder: Path, values: Doubles, most: int = 6) -> tuple[Axes | None, Doubles]:
+    table, held = on_disk(folder, values, "F32")
+    with table.open() as reader:
+        return sampled_axes(table, reader, survey(table, reader), most), held
+
+
+@pytest.mark.parametrize("power", [0, 300, -300])
+def test_a_sample_of_the_rows_tells_the_spectrum_within_the_error_that_it_states(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, power: int
+) -> None:
+    monkeypatch.setattr(embtool.spectrum, "HALF_ROWS", 700)
+    values = numbers(6000, 40)
+    values[::13] *= 3  # rows are not of one length
+    values = values * 2.0 ** (power // 10)
+    values[11, 3] = np.nan
+    axes, held = sampled(tmp_path, values)
+    held = held[np.isfinite(held).all(axis=1)]
+    variances = np.square(np.linalg.svd(held - held.mean(axis=0), compute_uv=False)) / len(held)
+    assert axes is not None
+    assert axes.variance_errors is not None
+    assert axes.square_error is not None
+    assert (axes.exact, axes.sample) == (False, 1400)
+    assert axes.total == pytest.approx(variances.sum(), rel=1e-6)
+    assert (np.abs(axes.variances - variances[:6]) < 4 * axes.variance_errors + 0.02 * variances[:6]).all()
+    assert (axes.variance_errors < 0.2 * axes.variances).all()
+    assert abs(axes.square_sum - np.square(variances).sum()) < 4 * axes.square_error
+    assert axes.square_error < 0.15 * axes.square_sum
+
+
+def test_the_error_of_a_sample_is_as_large_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over many samples the estimates scatter about the truth as widely as they say, and lean to neither side."""
+    monkeypatch.setattr(embtool.spectrum, "HALF_ROWS", 200)
+    values = numbers(3000, 20)
+    found = []
+    for seed in range(60):
+        monkeypatch.setattr(embtool.spectrum, "SEED", seed)
+        axes, held = sampled(tmp_path, values, 1)
+        assert axes is not None
+        found.append((axes.square_sum, axes.square_error, axes.variances[0], axes.variance_errors[0]))
+    variances = np.square(np.linalg.svd(held - held.mean(axis=0), compute_uv=False)) / len(held)
+    squares, square_errors, first, first_errors = np.array(found).T
+    for estimates, errors, truth in (
+        (squares, square_errors, np.square(variances).sum()),
+        (first, first_errors, variances[0]),
+    ):
+        assert estimates.std() == pytest.approx(errors.mean(), rel=0.35)
+        assert abs(estimates.mean() - truth) < 4 * estimates.std() / np.sqrt(len(estimates)) + 0.01 * truth
+
+
+def test_a_sample_finds_no_axes_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embtool.spectrum, "HALF_ROWS", 64)
+    assert sampled(tmp_path, np.ones((300, 4)))[0] is None
+    broken = numbers(300, 4)
+    broken[30:] = np.nan
+    assert sampled(tmp_path, broken)[0] is None
+
+
+def test_all_axes_of_a_wide_table_are_computed_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embtool.spectrum, "EXACT_WIDTH", 10)
+    monkeypatch.setattr(embtool.spectrum, "SAMPLED_NUMBERS", 100)
+    monkeypatch.setattr(embtool.spectrum, "HALF_ROWS", 64)
+    table, held = on_disk(tmp_path, numbers(3000, 64), "F32")
+    variances = np.square(np.linalg.svd(held - held.mean(axis=0), compute_uv=False)) / len(held)
+    with table.open() as reader:
+        exact, guessed = (describe_table(table, reader, all_rows=all_rows).axes for all_rows in (True, False))
+    assert exact is not None
+    assert exact.exact
+    assert exact.sample is None
+    np.testing.assert_allclose(exact.variances, variances[:16], rtol=1e-4)
+    assert exact.square_sum == pytest.approx(np.square(variances).sum(), rel=1e-4)
+    assert guessed is not None
+    assert guessed.sample == 128
+
+
 def test_there_are_no_axes_where_nothing_varies(tmp_path: Path) -> None:
     table, _ = on_disk(tmp_path, np.ones((9, 4)), "F32")
     with table.open() as reader:
@@ -142,16 +220,14 @@ def test_rows_at_the_end_of_float32_have_axes(tmp_path: Path) -> None:
     np.testing.assert_allclose(axes.variances, 4 * held[:, 0].var(), rtol=1e-6)
 
 
-def test_distances_with_and_without_an_axis(tmp_path: Path) -> None:
+def test_distances_to_a_point(tmp_path: Path) -> None:
     table, held = odd(tmp_path)
-    point, axis = held[3], np.linalg.qr(held[:2].T)[0][:, 0]
+    point = held[3]
     with table.open() as reader:
-        near, apart = distances(table, reader, point), distances(table, reader, point, axis)
+        near = distances(table, reader, point)
     with np.errstate(invalid="ignore"):
         away = np.where(np.asarray(np.isfinite(held).all(axis=1))[:, None], held, np.nan) - point
-        np.testing.assert_allclose(near, np.linalg.norm(away, axis=1), rtol=1e-5, atol=1e-5)
-        flat = away - (away @ axis)[:, None] * axis
-        np.testing.assert_allclose(apart, np.linalg.norm(flat, axis=1), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(near, np.linalg.norm(away, axis=1), rtol=1e-12)
     assert np.isnan(near[[6, 650]]).all()
 
 

@@ -51,26 +51,25 @@ FOUND: dict[str, tuple[dict[str, Tensor], dict[str, Any] | None, dict[str, str]]
     "multi-token prediction beside it": (
         {"mtp.layers.0.embed_tokens.weight": tensor(), "model.embed_tokens.weight": tensor()},
         LLAMA,
-        {"input": "model.embed_tokens.weight"},
+        {"input": "model.embed_tokens.weight", "mtp_input": "mtp.layers.0.embed_tokens.weight"},
     ),
     "a vision tower first": (
         {
             "model.visual.embed_tokens.weight": tensor(),
-            "vision_tower.token_embedding.weight": tensor(),
             "wte.weight": tensor(),
         },
         None,
-        {"input": "wte.weight"},
+        {"input": "wte.weight", "vision_input": "model.visual.embed_tokens.weight"},
     ),
     "the shortest path wins": (
         {"a.b.c.embed_tokens.weight": tensor(), "model.embed_tokens.weight": tensor()},
         LLAMA,
-        {"input": "model.embed_tokens.weight"},
+        {"input": "model.embed_tokens.weight", "other_input": "a.b.c.embed_tokens.weight"},
     ),
     "the size of the config wins": (
         {"embed_tokens.weight": tensor(500), "model.text.embed_tokens.weight": tensor(21)},
         LLAMA,
-        {"input": "model.text.embed_tokens.weight"},
+        {"input": "model.text.embed_tokens.weight", "other_input": "embed_tokens.weight"},
     ),
     "the tensor wins where no size fits": (
         {"model.embed_tokens.weight": tensor(50)},

@@ -55,10 +55,10 @@ class Area:
 
 
 AREAS = {
-    "rope": Area(("rope.py",), ("rope", "positions", "sequence", "cli_rope")),
+    "rope": Area(("rope/*.py",), ("rope", "positions", "sequence", "cli_rope")),
     "config": Area(("config.py",), ("config", "positions", "model", "cli_info", "cli_position")),
     "scan": Area(
-        ("scan.py",),
+        ("scan.py", "kernels.py", "scoring.py", "candidates.py"),
         ("scan", "neighbors", "vectors", "norms", "survey", "arithmetic", "undertrained", "diff", "cli_neighbors"),
     ),
     "formats": Area(

@@ -2,7 +2,8 @@
 
 `open_model` gives a `Model`; its `input_table` and `output_table` are `EmbeddingTable`s, which give rows by token id;
 its `vocabulary` turns text into `Token`s and back; `nearest` ranks the rows of a table. Whatever a user can cause is an
-`EmbtoolError`. Every command is a method of `Model`, or `diff` and `compare_rope` for two; its `Answer` is a sequence
+`EmbtoolError`. Every command is a method of `Model`, or a function: `diff` and `compare_rope` for two, `rope_golden`,
+`judge_rope` and `rope_decay` for positions; its `Answer` is a sequence
 of records or a card, prints as a table, and turns into what `--json` prints by `to_dict`. Nothing here prints or exits.
 docs/reference/python.md shows each at work.
 """
@@ -14,13 +15,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from embtool.answers import Answer
     from embtool.errors import EmbtoolError
+    from embtool.graph import NearestGraph, merge_graphs, nearest_graph
+    from embtool.hub.limit import RequestLimit
     from embtool.model import Model, open_model
-    from embtool.neighbors import Neighbors, nearest
+    from embtool.neighbors import Neighbors, merge_neighbors, nearest, nearest_each
+    from embtool.positions import RopeOverride
     from embtool.questions.diff import diff
     from embtool.questions.neighbors import Filters
     from embtool.questions.rope_compare import compare_rope
+    from embtool.questions.rope_decay import rope_decay
+    from embtool.questions.rope_golden import rope_golden
+    from embtool.questions.rope_judge import judge_rope
     from embtool.questions.vocab import Search
+    from embtool.sweep import Sweep
     from embtool.table import EmbeddingTable
+    from embtool.vector_files import read_vectors
     from embtool.vocabulary import Token, Vocabulary
 
 __all__ = [
@@ -29,14 +38,26 @@ __all__ = [
     "EmbtoolError",
     "Filters",
     "Model",
+    "NearestGraph",
     "Neighbors",
+    "RequestLimit",
+    "RopeOverride",
     "Search",
+    "Sweep",
     "Token",
     "Vocabulary",
     "compare_rope",
     "diff",
+    "judge_rope",
+    "merge_graphs",
+    "merge_neighbors",
     "nearest",
+    "nearest_each",
+    "nearest_graph",
     "open_model",
+    "read_vectors",
+    "rope_decay",
+    "rope_golden",
 ]
 
 _HOMES = {
@@ -45,14 +66,26 @@ _HOMES = {
     "EmbtoolError": "embtool.errors",
     "Filters": "embtool.questions.neighbors",
     "Model": "embtool.model",
+    "NearestGraph": "embtool.graph",
     "Neighbors": "embtool.neighbors",
+    "RequestLimit": "embtool.hub.limit",
+    "RopeOverride": "embtool.positions",
     "Search": "embtool.questions.vocab",
+    "Sweep": "embtool.sweep",
     "Token": "embtool.vocabulary",
     "Vocabulary": "embtool.vocabulary",
     "compare_rope": "embtool.questions.rope_compare",
     "diff": "embtool.questions.diff",
+    "judge_rope": "embtool.questions.rope_judge",
+    "merge_graphs": "embtool.graph",
+    "merge_neighbors": "embtool.neighbors",
     "nearest": "embtool.neighbors",
+    "nearest_each": "embtool.neighbors",
+    "nearest_graph": "embtool.graph",
     "open_model": "embtool.model",
+    "read_vectors": "embtool.vector_files",
+    "rope_decay": "embtool.questions.rope_decay",
+    "rope_golden": "embtool.questions.rope_golden",
 }
 """Where each public name lives; it is imported when first used, so that `embtool --version` does not load numpy."""
 

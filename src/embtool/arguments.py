@@ -59,6 +59,10 @@ KINDS = {
     "Path": Kind("a path", lambda value: isinstance(value, os.PathLike)),
     "Mapping": Kind("a mapping", lambda value: isinstance(value, Mapping)),
     "None": Kind("None", lambda value: value is None),
+    "Limit": Kind(
+        "what has turn() and hold(seconds)",
+        lambda value: all(callable(getattr(value, n, None)) for n in ("turn", "hold")),
+    ),
     **dict.fromkeys(("Basis", "Layout", "Precision"), TEXT),
     **dict.fromkeys(("Callable", "Progress", "Confirm"), CALLABLE),
     **dict.fromkeys(("Any", "object", "ndarray", "ArrayLike", "Doubles", "Floats", "Mask", "Place", "Union"), ANYTHING),
@@ -157,6 +161,9 @@ def _read(node: ast.expr) -> Kind:
         case ast.Subscript(value=ast.Name(id="Literal") | ast.Attribute(attr="Literal"), slice=inner):
             choices = ast.literal_eval(inner)
             return Kind(f"one of {', '.join(choices)}", lambda value: isinstance(value, str) and value in choices)
+        case ast.Subscript(value=ast.Name(id="Optional") | ast.Attribute(attr="Optional"), slice=inner):
+            kind = _read(inner)  # what Python makes of `Literal[...] | None`
+            return Kind(kind.words, lambda value: value is None or kind.fits(value))
         case ast.Subscript(value=outer):
             return _read(outer)
         case ast.Constant(value=value):

@@ -180,10 +180,10 @@ def _rare_letters(vocabulary: Vocabulary) -> list[str]:
     """Find letters that are tokens by themselves, that the tokenizer does not fold, and that begin few other pieces."""
     beginnings: dict[str, int] = {}
     alone: set[str] = set()
-    for token in vocabulary:
-        head = token.text[:1]
+    for text in vocabulary.texts():
+        head = text[:1]
         beginnings[head] = beginnings.get(head, 0) + 1
-        if len(token.text) == 1 and unicodedata.category(head) in CASED:
+        if len(text) == 1 and unicodedata.category(head) in CASED:
             alone.add(head)
     ranked = sorted(alone, key=lambda letter: (beginnings[letter], letter))[:TRIED_LETTERS]
     kept = [letter for letter in ranked if "".join(token.text for token in vocabulary.encode(letter)).strip() == letter]

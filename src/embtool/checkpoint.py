@@ -8,15 +8,17 @@ model costs one header.
 import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embtool.dtypes import Bytes, DType
 from embtool.errors import FormatError, UnsupportedDType
+from embtool.mapped import Mappings
 from embtool.source import LocalRange, RangeReader, Source, TensorDescription
 
 Span = tuple[str, int, int]
@@ -81,13 +83,24 @@ class Part:
 
     `rows_each` rows of the table share one row of the tensor: 128 for a scale per block of 128 × 128 numbers, all of
     them for one scale of the whole table. `offset` is the first row of the table that the tensor holds. `through` says
-    for each row of the table which row of the tensor it is, where many share one without order.
+    for each row of the table which row of the tensor it is, where many share one without order. `columns` are the first
+    byte of a stored row that belongs to the table, and the one after the last, where not all do.
     """
 
     tensor: TensorInfo
     rows_each: int = 1
     offset: int = 0
     through: "RowMap | None" = None
+    columns: tuple[int, int] | None = None
+
+    @property
+    def width(self) -> int:
+        """Bytes of a stored row that belong to the table."""
+        return self.tensor.stride if self.columns is None else self.columns[1] - self.columns[0]
+
+    def cut(self, rows: Bytes) -> Bytes:
+        """Return of stored rows, (n, stride), the bytes that belong to the table: (n, width)."""
+        return rows if self.columns is None else rows[:, slice(*self.columns)]
 
     def row(self, table_row: int) -> int:
         """Return which row of the tensor belongs to a row of the table."""
@@ -115,8 +128,16 @@ class Checkpoint(ABC):
     format: str
     """The format's name, as `info` shows it."""
 
+    roles: Mapping[str, str] = MappingProxyType({})
+    """What tensors are for whose names do not say it, by their names."""
+
     def __repr__(self) -> str:
         return f"<{self.format} checkpoint of {self.source.name!r}: {len(self.names):,} tensors>"
+
+    @cached_property
+    def mappings(self) -> Mappings:
+        """What of its files is mapped into memory, for as long as it is open."""
+        return Mappings()
 
     @property
     @abstractmethod
@@ -147,7 +168,7 @@ class Checkpoint(ABC):
         rows = np.empty((len(ids), size), np.uint8)
         column = 0
         for part in parts_of(tensor):
-            width = part.tensor.stride
+            width = part.width
             target = rows if tensor.stacked else rows[:, column : column + width]
             _place(target, part, ids, have)
             column += width
@@ -175,7 +196,7 @@ class Checkpoint(ABC):
         with contextlib.ExitStack() as stack:
             if not tensor.parts:
                 place = self.local_range(tensor)
-                yield stack.enter_context(place.open()), place.start
+                yield stack.enter_context(place.open(self.mappings)), place.start
                 return
             opened = []
             for part in tensor.parts:
@@ -200,6 +221,7 @@ class _OpenPart:
         own_first, own_last = self.part.row(first), self.part.row(first + count - 1)
         own = np.empty((own_last - own_first + 1, width), np.uint8)
         self.reader.read_into(self.start + own_first * width, own.reshape(-1).data)
+        own = self.part.cut(own)
         if self.part.rows_each == 1:
             return own
         return own[(np.arange(first, first + count) - self.part.offset) // self.part.rows_each - own_first]
@@ -228,7 +250,7 @@ class _Joined:
             return
         column = 0
         for part in self.parts:
-            width = part.part.tensor.stride
+            width = part.part.width
             rows[:, column : column + width] = part.read(first, len(rows))
             column += width
 
@@ -266,7 +288,7 @@ def _place(rows: Bytes, part: Part, ids: Sequence[int], have: dict[Span, bytes])
     for span in _spans(part, ids):
         first = (span[1] - start) // max(1, width)
         block = np.frombuffer(have[span], np.uint8).reshape(-1, width)
-        stored.update({first + place: row for place, row in enumerate(block)})
+        stored.update({first + place: row for place, row in enumerate(part.cut(block))})
     for place, own in _held(part, ids):
         rows[place] = stored[own]
 

@@ -109,6 +109,15 @@ class Line(Shape):
 
 
 @dataclass(frozen=True)
+class Curve(Shape):
+    """Straight lines from spot to spot."""
+
+    spots: Sequence[Spot]
+    ink: Ink
+    width: float = 1.0
+
+
+@dataclass(frozen=True)
 class Disc(Shape):
     """A circle, filled, outlined, or both."""
 
@@ -220,6 +229,11 @@ def _line(shape: Line) -> _Element:
     return "line", {**_inks(None, shape.ink), **ends, "stroke-width": shape.width, "stroke-linecap": "round"}, ""
 
 
+def _curve(shape: Curve) -> _Element:
+    spots = " ".join(f"{_number(x)},{_number(y)}" for x, y in shape.spots)
+    return "polyline", {**_inks(None, shape.ink), "points": spots, "stroke-width": shape.width}, ""
+
+
 def _disc(shape: Disc) -> _Element:
     x, y = shape.centre
     dashes = {"stroke-dasharray": " ".join(map(_number, DASHES))} if shape.dashed else {}
@@ -261,6 +275,7 @@ def _inks(fill: Ink | None, edge: Ink | None) -> dict[str, Any]:
 
 _ELEMENTS: Mapping[type[Shape], Callable[[Any], _Element]] = {
     Line: _line,
+    Curve: _curve,
     Disc: _disc,
     Sector: _sector,
     Rectangle: _rectangle,

@@ -6,24 +6,29 @@ name only when it is whole. The names of rows come from the caller, one `RowName
 To add a format: write one function and name it in `WRITERS`.
 """
 
+import contextlib
 import csv
 import io
 import json
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
 from embtool.checkpoint import runs
-from embtool.dtypes import DTYPES, Bytes, Floats
+from embtool.dtypes import DTYPES, Bytes, Doubles, Floats
 from embtool.errors import LocalFailure, MissingExtra
 from embtool.replacing import whole
+from embtool.scan import Ids
 from embtool.survey import Opener
 from embtool.table import EmbeddingTable, TableReader
+
+Item = TypeVar("Item")
 
 CHUNK_BYTES = 4 << 20
 """Bytes of rows, as float32, in hand at a time."""
@@ -47,12 +52,16 @@ class RowName:
     category: str
 
 
+Nearest = Callable[[Sequence[int]], tuple[Ids, Doubles]]
+"""Finds for rows, by id, the places in the file of those nearest to each, int64 (n, k), and how far, float64 (n, k)."""
+
+
 @dataclass(frozen=True)
 class Export:
     """What is written: these rows of a table, in this order, by these names.
 
     `label` makes of a text one that stands on one line, without tabs; `model` is named in files that have a place for
-    it.
+    it; `nearest` finds the neighbors of rows, where they are to be written too.
     """
 
     table: EmbeddingTable
@@ -61,6 +70,7 @@ class Export:
     label: Callable[[str], str]
     model: str
     opener: Opener = EmbeddingTable.open
+    nearest: Nearest | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -77,8 +87,17 @@ class Export:
 
     def chunks(self) -> Iterator[tuple[Sequence[int], Floats]]:
         """Yield ids with their rows, float32 (n, width), some at a time."""
-        for part, rows in self.stored():
-            yield part, self.table.tensor.dtype.to_float32(rows)
+        decode = self.table.tensor.dtype.to_float32
+        yield from _ahead((part, decode(rows)) for part, rows in self.stored())
+
+
+def _ahead(items: Generator[Item, None, None]) -> Iterator[Item]:
+    """Yield items, the next of which is made in another thread while one is in use."""
+    with contextlib.closing(items), ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
 
 
 def _read(reader: TableReader, ids: Sequence[int]) -> Bytes:
@@ -104,7 +123,7 @@ def write_npy(export: Export, path: Path) -> list[Path]:
 def _write_array(file: IO[bytes], export: Export) -> None:
     np.lib.format.write_array_header_2_0(file, _header("<f4", export.shape))
     for _, rows in export.chunks():
-        file.write(np.ascontiguousarray(rows, "<f4").tobytes())
+        file.write(np.ascontiguousarray(rows, "<f4").data)
 
 
 def _header(kind: str, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -160,7 +179,7 @@ def write_safetensors(export: Export, path: Path) -> list[Path]:
     with whole(path) as file:
         file.write(struct.pack("<Q", len(header)) + header)
         for _, part in export.stored() if plain else export.chunks():
-            file.write(part.tobytes())
+            file.write(np.ascontiguousarray(part).data)
     return [path]
 
 
@@ -253,6 +272,9 @@ def _shown(text: str) -> str:
 def write_parquet(export: Export, path: Path) -> list[Path]:
     """Write Parquet: id, piece, token, bytes, category, norm, vector (a list of float32 of fixed length).
 
+    Where neighbors are asked for, they stand in `neighbors` as embedding-atlas has them: places in this file, from 0,
+    as `ids`, and `distances`.
+
     Raises:
         MissingExtra: pyarrow is not installed.
     """
@@ -262,6 +284,7 @@ def write_parquet(export: Export, path: Path) -> list[Path]:
     except ImportError as error:
         raise MissingExtra.of("pyarrow", "Parquet needs") from error
     width = export.shape[1]
+    near = pa.struct([("ids", pa.list_(pa.int64())), ("distances", pa.list_(pa.float32()))])
     schema = pa.schema(
         [
             pa.field("id", pa.int64(), nullable=False),
@@ -271,6 +294,7 @@ def write_parquet(export: Export, path: Path) -> list[Path]:
             pa.field("category", pa.string(), nullable=False),
             pa.field("norm", pa.float32(), nullable=False),
             pa.field("vector", pa.list_(pa.float32(), width), nullable=False),
+            *([] if export.nearest is None else [pa.field("neighbors", near)]),
         ],
         metadata={"model": export.model.encode("utf-8", "backslashreplace"), "table": export.table.role},
     )
@@ -286,6 +310,10 @@ def write_parquet(export: Export, path: Path) -> list[Path]:
                 pa.array(np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)).astype(np.float32)),
                 pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), width),
             ]
+            if export.nearest is not None:
+                places, distances = export.nearest(ids)
+                found = [{"ids": a, "distances": b} for a, b in zip(places.tolist(), distances.tolist(), strict=True)]
+                columns.append(pa.array(found, near))
             writer.write_batch(pa.record_batch(columns, schema=schema))
     return [path]
 

@@ -6,20 +6,18 @@ model without one part still answers what the others can.
 """
 
 import functools
-import os
-import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from html import escape
 from importlib import import_module
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from embtool.adapters import Adapter, Draft, adapt, read_adapter, read_draft
 from embtool.arguments import checked
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config, parse_config_text
@@ -30,30 +28,30 @@ from embtool.errors import (
     EmbtoolError,
     FileNotInModel,
     FormatError,
-    LocalFailure,
     MissingExtra,
-    ModelNotFound,
     NoVocabulary,
     TableNotFound,
     told_of,
 )
+from embtool.final_norm import FinalNorm, find_final_norm
 from embtool.formats import (
     OPENERS,
-    PICKLES,
     SelfDescribing,
-    check_named_file,
     open_checkpoint,
     open_file,
     whole_tables,
 )
-from embtool.formats.folders import hint_of_folders
+from embtool.further_tables import of_tokens
+from embtool.hub.limit import Limit
 from embtool.impostors import LONGEST_MAGIC, seems
 from embtool.metric import Metric
+from embtool.opening import Opening, Reach
 from embtool.params import PARAMS, parse_params
-from embtool.places import is_folder, is_there
-from embtool.positions import Positions, Rope, UnknownPositions, read_positions
-from embtool.settings import BUNDLED, BUNDLED_MODELS
-from embtool.source import CONFIG_LIMIT, Below, Confirm, Folder, Progress, Source, check_file_name
+from embtool.places import expand, is_folder, is_there
+from embtool.positions import Positions, Rope, RopeOverride, UnknownPositions, read_positions
+from embtool.references import base_reference, find_source, tokenizer_beside
+from embtool.settings import BUNDLED
+from embtool.source import CONFIG_LIMIT, Confirm, Folder, Progress, Source
 from embtool.table import EmbeddingTable, TableReader, Tables, find_tables
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Vocabulary, read_vocabulary, read_vocabulary_file
@@ -81,6 +79,7 @@ if TYPE_CHECKING:
     from embtool.questions.similarity import SimilarityAnswer
     from embtool.questions.tokens import TokensAnswer
     from embtool.questions.undertrained import UndertrainedAnswer
+    from embtool.questions.usage import UsageAnswer
     from embtool.questions.vocab import Search, VocabAnswer
     from embtool.rope import Layout, Precision
     from embtool.view import ViewAnswer
@@ -89,15 +88,6 @@ CONFIG = "config.json"
 
 TOKENIZERS = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", *MODEL_FILES)
 """Files of tokenizers, in which something else may be found."""
-
-NOT_OF_TOKENS = ("position", "token_type", "relative")
-"""The roles of tables whose rows are something else than tokens."""
-
-PATH_LIKE = re.compile(r"^(\.{0,2}[/\\]|~|\.{1,2}$|[A-Za-z]:[/\\])|[/\\]$|\\|^[^/]*/[^/]*/")
-"""References that can only mean a local path: they are never sent to the hub."""
-
-FILE_LIKE = (*OPENERS, ".index.json", *PICKLES)
-"""Ends of references that name a file, which no repository's name has."""
 
 
 @checked
@@ -109,6 +99,7 @@ class Model:
 
     Attributes:
         source: where its bytes are; `source.cost` counts the requests and bytes that reading has cost so far.
+        open_base: opens the base that an adapter names, given its reference and revision.
     """
 
     def __init__(
@@ -118,8 +109,15 @@ class Model:
         *,
         progress: Progress | None = None,
         words: Callable[[], Vocabulary] | None = None,
+        base: "Model | None" = None,
+        alone: bool = False,
+        opening: Opening | None = None,
     ) -> None:
         self.source = source
+        self._opening = opening
+        self.open_base: Callable[[str, str | None], Model] = _open_base(Reach())
+        self._base = base
+        self._alone = alone
         self._file = file
         self._words = words
         self._progress = progress
@@ -131,10 +129,19 @@ class Model:
         self.close()
 
     def close(self) -> None:
-        """Close its connections, if it has any; of a local model nothing is left open."""
+        """Close its connections, if it has any, and take its tables out of memory."""
+        checkpoint = self.__dict__.get("checkpoint")
+        if checkpoint is not None:
+            checkpoint.mappings.close()
         close = getattr(self.source, "close", None)
         if close is not None:
             close()
+
+    def __reduce__(self) -> tuple[Callable[[Opening], "Model"], tuple[Opening]]:
+        """Return how it is opened again where a pickle of it arrives: see `embtool.opening`."""
+        if self._opening is None:
+            raise TypeError(f"{self!r} was not opened by open_model: it cannot be opened again elsewhere")
+        return _reopen, (self._opening.of(self.source),)
 
     def __repr__(self) -> str:
         return f"<model {self.name!r}>"
@@ -152,12 +159,80 @@ class Model:
         return self.source.name
 
     @cached_property
+    def adapter(self) -> Adapter | None:
+        """What its tensors change in another model, its base; None where it is a model of its own.
+
+        Raises:
+            FormatError: its adapter_config.json cannot be read.
+        """
+        if self._alone:
+            return None
+        try:
+            checkpoint = self.checkpoint
+        except (TableNotFound, FormatError):
+            return None
+        with told_of(self.name):
+            return read_adapter(self.source, checkpoint)
+
+    @cached_property
+    def draft(self) -> Draft | None:
+        """What it is where it only guesses ahead for another model; None where it is a model of its own."""
+        try:
+            return read_draft(self.checkpoint)
+        except (TableNotFound, FormatError):
+            return None
+
+    @cached_property
+    def alone(self) -> "Model":
+        """Itself, or of an adapter its own files, without the base."""
+        with suppress(ConfigError, FormatError):
+            if self.adapter is None:
+                return self
+        return Model(self.source, self._file, progress=self._progress, words=self._words, alone=True)
+
+    @cached_property
+    def base(self) -> "Model | None":
+        """The model that it is an adapter of: the one given, or, where rows are not known without, the one it names.
+
+        Raises:
+            BadReference: it names none, or one that is an adapter too.
+        """
+        adapter = self.adapter
+        if adapter is None and self._base is not None:
+            raise BadReference(f"{self.name} is no adapter: it has no base", hint=f"leave out {self._base.name}")
+        if adapter is None or (self._base is None and not adapter.needs_base):
+            return None
+        found = self._base
+        if found is None:
+            if adapter.base is None:
+                raise BadReference(f"{self.name} is an adapter, and names no base", hint="name one: --base MODEL")
+            found = self.open_base(base_reference(adapter.base, self.source), adapter.revision)
+        try:
+            chained = found.adapter is not None
+        except EmbtoolError as error:
+            whose = f"{found.name} is the base of {self.name}; --base MODEL names another place for it"
+            error.hint = f"{whose}; {error.hint}" if error.hint else whose
+            raise
+        if chained:
+            raise BadReference(f"{found.name}, the base of {self.name}, is an adapter itself")
+        return found
+
+    @cached_property
     def config(self) -> Config | None:
         """Its config.json, or what its weights say of themselves; None where there is neither.
+
+        An adapter has its base's, with as many rows as the table that it brings.
 
         Raises:
             ConfigError: the file is there but cannot be read.
         """
+        if self._own_config is not None or self.adapter is None or self.base is None:
+            return self._own_config
+        config, rows = self.base.config, self.adapter.rows
+        return config if config is None or rows is None else replace(config, vocab_size=rows)
+
+    @cached_property
+    def _own_config(self) -> Config | None:
         with told_of(self.name):
             if self._file is not None and self._described is not None:
                 return self._described.read_config()
@@ -202,6 +277,13 @@ class Model:
         if self._words is not None:
             return self._words()
         with told_of(self.name):
+            if (
+                self._base is not None
+                and self.base is not None
+                and self.adapter is not None
+                and self.adapter.stands_alone
+            ):
+                return self.base.vocabulary
             if self._file is not None and self._described is not None:
                 own = self._described.read_vocabulary()
                 if own is not None:
@@ -212,6 +294,11 @@ class Model:
                 raise self._named(error) from error
             except (NoVocabulary, MissingExtra):
                 own = self._described.read_vocabulary() if self._described is not None else None
+                if own is None and (beside := tokenizer_beside(self.source)) is not None:
+                    own = read_vocabulary(beside[0], self._raw_config)
+                    own.file = f"../{beside[1]}/{own.file}"
+                if own is None and self.base is not None:
+                    return self.base.vocabulary
                 if own is None:
                     raise
                 return own
@@ -227,7 +314,7 @@ class Model:
     def _raw_config(self) -> Mapping[str, Any]:
         """Return its config.json as it stands; empty where there is none that can be read."""
         try:
-            return self.config.raw if self.config is not None else {}
+            return self._own_config.raw if self._own_config is not None else {}
         except ConfigError:
             return {}
 
@@ -241,7 +328,10 @@ class Model:
 
     def vocabulary_of(self, table: EmbeddingTable) -> Vocabulary | None:
         """Its tokens if they name the rows of this table, or None: the rows of a position table are no tokens."""
-        return None if table.role in NOT_OF_TOKENS else self.vocabulary_if_any
+        words = self.vocabulary_if_any if of_tokens(table.role) else None
+        if words is None or table.role != "output" or self.draft is None or self.draft.mapping is None:
+            return words
+        return words.chosen(self.draft.token_ids().tolist())
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -263,6 +353,8 @@ class Model:
             TableNotFound: it has no weights.
         """
         with told_of(self.name):
+            if self.base is not None and self.adapter is not None:
+                return find_tables(adapt(self.adapter, self.name, self.base.tables), self.config)
             return find_tables(whole_tables(self.checkpoint, self.config), self.config)
 
     @property
@@ -282,6 +374,17 @@ class Model:
             TableNotFound: it has none.
         """
         return self.tables.find("output")
+
+    @cached_property
+    def final_norm(self) -> FinalNorm:
+        """The norm between its last block and its output table; `final_norm.apply(vectors)` gives float64.
+
+        Raises:
+            ConfigError: it is not known what the norm of such a model does.
+            TableNotFound: the norm is not among its weights.
+        """
+        with told_of(self.name):
+            return find_final_norm(self.checkpoint, self.config, self.name)
 
     def open_table(self, table: EmbeddingTable) -> AbstractContextManager[TableReader]:
         """Open a table for a pass, as `EmbeddingTable.open`; who was to be told how far it is will be."""
@@ -350,18 +453,27 @@ class Model:
         self,
         base: "Model | None" = None,
         *,
+        draft_for: "Model | None" = None,
         deep: bool = False,
         select: "Sequence[str]" = (),
         ignore: "Sequence[str]" = (),
     ) -> "CheckAnswer":
         """Check that its table is healthy and fits its tokenizer and config; see `embtool.questions.check`.
 
+        Args:
+            base: the model it was made from.
+            draft_for: the model that it is to draft for in speculative decoding: only that is looked at.
+            deep: read the tables too.
+            select: the rules to look at.
+            ignore: rules to leave out.
+
         Raises:
             InvalidArgument: there is no such rule.
+            NoVocabulary: whether a draft fits cannot be told.
         """
         from embtool.questions.check import ask_check  # noqa: PLC0415 - as above
 
-        return ask_check(self, base=base, deep=deep, select=select, ignore=ignore)
+        return ask_check(self, base=base, draft_for=draft_for, deep=deep, select=select, ignore=ignore)
 
     def compare_inputs(self, text: str, other: str, *, start: int = 0, special: bool = False) -> "InputComparison":
         """Set what the first block reads of two texts side by side: the same tokens at other positions.
@@ -380,6 +492,36 @@ class Model:
 
         return compare_inputs(self, text, other, start=start, special=special)
 
+    def count(
+        self,
+        *files: str | Path,
+        texts: "Iterable[str]" = (),
+        lines: bool = False,
+        search: "Search | None" = None,
+        k: int | None = None,
+    ) -> "UsageAnswer":
+        """Count how often a corpus uses each row, zeros included; see `embtool.questions.usage`.
+
+        Args:
+            files: each is one text, split as a whole, of any size.
+            texts: more texts.
+            lines: each line of a file is a text of its own, without its end.
+            search: only rows that match.
+            k: only so many, the most used.
+
+        Raises:
+            NoVocabulary: the model has no tokenizer.
+            NoSuchFile: a file is not there.
+            FormatError: there is nothing to count, or a file is no text.
+        """
+        from embtool.questions.usage import ask_usage  # noqa: PLC0415 - as above
+
+        try:
+            table = self.input_table
+        except EmbtoolError:  # a tokenizer alone has something to count, too
+            table = None
+        return ask_usage(self.name, self.vocabulary, table, files, texts=texts, lines=lines, search=search, k=k)
+
     def export(
         self,
         path: str | Path,
@@ -388,9 +530,12 @@ class Model:
         tokens: "Sequence[str]" = (),
         filters: "Filters | None" = None,
         sample: int | None = None,
+        neighbors: int | None = None,
         table: str = "input",
     ) -> "ExportAnswer":
         """Write a table for other tools; see `embtool.questions.export`. A file that is there is replaced.
+
+        With `neighbors`, Parquet holds so many nearest rows of each row, in the column that embedding-atlas reads.
 
         Raises:
             InvalidArgument: there is no such format, or no row is left.
@@ -401,7 +546,7 @@ class Model:
         asked, place = self.token_table(table), Path(path)
         kind = choose_format(format, place)
         ids = choose_rows(asked, kind, tokens=tokens, filters=filters, sample=sample)
-        return write_export(asked, ids, kind, place)
+        return write_export(asked, ids, kind, place, neighbors=neighbors)
 
     def info(self) -> "InfoAnswer":
         """Put together what is known of the model, from config.json and headers; see `embtool.questions.info`.
@@ -459,13 +604,17 @@ class Model:
         *,
         table: str = "input",
         against: str | None = None,
-        metric: Metric = "cosine",
+        metric: Metric | None = None,
         center: bool = False,
+        through_norm: bool = False,
         filters: "Filters | None" = None,
         exact: bool = False,
         pool: str | None = None,
     ) -> "NeighborsAnswer":
         """Rank the rows nearest to a token's row or to a vector, exactly; see `embtool.questions.neighbors`.
+
+        With `through_norm` the vector passes the model's final norm, and the output table is ranked by the dot product,
+        unless `against` and `metric` say otherwise: the raw logit lens. Else the metric is the cosine.
 
         Raises:
             UnknownToken: it is no token, or several without `pool`.
@@ -473,22 +622,31 @@ class Model:
         """
         from embtool.questions.neighbors import ask_neighbors, open_ranking  # noqa: PLC0415 - as above
 
+        through = self.final_norm if through_norm else None
         asked = self.token_table(table)
-        ranked = asked if against is None else self.token_table(against)
+        ranked = self.token_table(against or "output") if against or through else asked
         reading = Reading(exact=exact, pool=pool)
         with open_ranking(
-            asked, ranked, k=k, metric=metric, center=center, reading=reading, filters=filters
+            asked, ranked, k=k, metric=metric, center=center, reading=reading, filters=filters, through=through
         ) as ranking:
             return ask_neighbors(ranking, query)
 
-    def norms(self, *, k: int = 10, spectrum: bool = True, table: str = "input") -> "NormsAnswer":
-        """Describe a table in numbers; see `embtool.questions.norms`.
+    def norms(
+        self,
+        *,
+        k: int = 10,
+        spectrum: bool = True,
+        all_rows: bool = False,
+        table: str = "input",
+        search: "Search | None" = None,
+    ) -> "NormsAnswer":
+        """Describe a table in numbers, and its shortest and longest rows that match; see `embtool.questions.norms`.
 
         `norms().statistics.norms` holds the length of every row: float64 (rows,).
         """
         from embtool.questions.norms import ask_norms  # noqa: PLC0415 - as above
 
-        return ask_norms(self.token_table(table), k=k, spectrum=spectrum)
+        return ask_norms(self.token_table(table), k=k, spectrum=spectrum, all_rows=all_rows, search=search)
 
     def rope_relative(
         self,
@@ -534,6 +692,7 @@ class Model:
         vector: "npt.ArrayLike | None" = None,
         inverse: bool = False,
         layout: "Layout | None" = None,
+        override: "RopeOverride | None" = None,
         length: int | None = None,
         precision: "Precision" = "float64",
         exact: bool = False,
@@ -548,6 +707,7 @@ class Model:
             vector: turn these numbers, (width,) or (vectors, width), or "ones".
             inverse: turn back.
             layout: which two channels make a pair, where the family is not known.
+            override: settings that take the place of its own: what if it were stretched?
             length: tokens of the sequence, on which some types depend; by default as many as the positions need.
             precision: the arithmetic: float64 is exact, float32 repeats the rounding of transformers.
             exact: take tokens as typed.
@@ -562,7 +722,9 @@ class Model:
         from embtool.questions.rotation import Manner, rotary_of, vectors_of  # noqa: PLC0415 - as above
 
         vectors = vectors_of(self, tokens, vector, Reading(exact=exact, pool=pool))
-        return ask_rope(rotary_of(self, layout), positions, vectors, Manner(length, precision, inverse))
+        return ask_rope(
+            rotary_of(self, layout, override, length), positions, vectors, Manner(length, precision, inverse)
+        )
 
     def row(
         self, token: str | int, *, table: str = "input", exact: bool = False, pool: str | None = None
@@ -643,7 +805,7 @@ class Model:
         *,
         indicator: str | None = None,
         reference: "Sequence[str]" = ("auto",),
-        percent: float = 2.0,
+        percent: float | None = None,
         normal: bool = True,
         padding: bool = False,
         table: str = "input",
@@ -747,12 +909,14 @@ def open_model(
     *,
     revision: str | None = None,
     tokenizer: str | Path | None = None,
+    base: "Model | str | Path | None" = None,
     offline: bool = False,
     token: str | None = None,
     max_bytes: int | None = None,
     progress: Progress | None = None,
     confirm: Confirm | None = None,
     plan_only: bool = False,
+    limit: Limit | None = None,
 ) -> Model:
     """Open a model by the name a user gives it; of a local model nothing is read yet, and nothing of it is ever run.
 
@@ -761,120 +925,51 @@ def open_model(
             `#` and a folder of it after a folder or a repository, such as `org/name#text_encoder`.
         revision: a branch, tag or commit of a repository.
         tokenizer: where its vocabulary is instead of in the model: a folder, a tokenizer's file, or another model.
+        base: of an adapter, the model that it changes, in the place of the one that it names.
         offline: answer from what is cached, ask nobody.
         token: who asks; by default huggingface_hub's, as `HF_TOKEN` or `hf auth login` set it.
         max_bytes: the most bytes that one question may fetch, unless `confirm` allows more; by default 4 GB.
         progress: told how far a long fetch is.
         confirm: asked before more than `max_bytes` are fetched.
         plan_only: read small files and headers, but do not fetch rows and tables; `source.plan` says what would be.
+        limit: what requests to the hub wait for, shared with others: an `embtool.hub.limit.RequestLimit`, or its like.
 
     Raises:
         BadReference: it cannot be the name of a model, or the revision not that of a revision.
         ModelNotFound: there is no such file or folder. Whether there is a repository is seen when it is first read.
         UnsupportedFormat: the file named is of a kind that embtool does not read.
     """
-    reach = Reach(revision, offline, token, max_bytes, progress, confirm, plan_only)
+    reach = Reach(revision, offline, token, max_bytes, progress, confirm, plan_only, limit)
     words = None if tokenizer is None else functools.partial(_vocabulary_of, tokenizer, replace(reach, revision=None))
-    source, file = _find(reference, reach)
-    return Model(source, file, progress=progress, words=words)
+    source, file = find_source(reference, reach)
+    opener = _open_base(replace(reach, revision=None))
+    below = opener(str(base), None) if isinstance(base, str | Path) else base
+    opening = Opening(reference, tokenizer, reach, base=base)
+    model = Model(source, file, progress=progress, words=words, base=below, opening=opening)
+    model.open_base = opener
+    return model
 
 
-def is_model(path: Path) -> bool:
-    """Return whether something local can be opened as a model: a file of a kind that is, or a folder with its files."""
-    try:
-        source, file = _find(path, Reach())
-        names = source.files() if file is None else (file,)
-    except EmbtoolError:
-        return False
-    return any(name in (CONFIG, "tokenizer.json") or name.endswith(tuple(OPENERS)) for name in names)
+def _reopen(opening: Opening) -> Model:
+    """Open a model again, where a pickle of it has arrived."""
+    model = open_model(opening.reference, tokenizer=opening.tokenizer, base=opening.base, **vars(opening.reach))
+    opening.settle(model.source)
+    return model
 
 
-@dataclass(frozen=True)
-class Reach:
-    """How a model is reached, where it is not on this machine; `open_model` says what each is."""
+def _open_base(reach: Reach) -> Callable[[str, str | None], Model]:
+    """Make what opens the base of an adapter, reached as the adapter is."""
 
-    revision: str | None = None
-    offline: bool = False
-    token: str | None = None
-    max_bytes: int | None = None
-    progress: Progress | None = None
-    confirm: Confirm | None = None
-    plan_only: bool = False
+    def opened(reference: str, revision: str | None) -> Model:
+        return Model(*find_source(reference, replace(reach, revision=revision)), progress=reach.progress)
 
-
-def _find(reference: str | Path, reach: Reach) -> tuple[Source, str | None]:
-    """Find where a model is, and which file of that it is, if it is one."""
-    text = str(reference)
-    if not text:
-        raise BadReference("the name of a model is empty")
-    if text in BUNDLED_MODELS and not isinstance(reference, Path):
-        return Folder(bundled_folder(text), text), None
-    is_hub = text.startswith("hf://") and not isinstance(reference, Path)
-    if "#" in text and not isinstance(reference, Path) and (is_hub or not _is_there(_expand(text), is_path=False)):
-        return _find_below(text, reach), None
-    is_path = isinstance(reference, Path) or (not is_hub and (PATH_LIKE.search(text) or text.endswith(FILE_LIKE)))
-    if not is_hub and _is_there(path := _expand(text), is_path=bool(is_path)):
-        if is_folder(path):
-            return Folder(path, text), None
-        source: Source = Folder(path.parent, text, named=path.name)
-        return source, check_named_file(source, path.name)
-    if is_path:
-        raise ModelNotFound(f"no such file or folder: {text}")
-    from embtool.hub import HubSource  # noqa: PLC0415 - the network stack is loaded only where a hub model is named
-
-    source = HubSource(text, **vars(reach))
-    return source, None if source.file is None else check_named_file(source, source.file)
-
-
-def _find_below(text: str, reach: Reach) -> Source:
-    """Find a folder of a model, `MODEL#FOLDER`.
-
-    Raises:
-        BadReference: it cannot be the name of a folder, or what is before it is a file.
-        ModelNotFound: the model is on this machine and has no such folder.
-    """
-    name, _, folder = text.partition("#")
-    folder = folder.strip("/")
-    try:
-        check_file_name(folder, said_by="the reference")
-    except FormatError as error:
-        raise BadReference(f"not the name of a folder of {name}: {folder!r}") from error
-    whole, file = _find(name, reach)
-    if file is not None:
-        raise BadReference(f"{name} is a file: it has no folders")
-    found = Below(whole, folder, text)
-    if whole.local and not found.files():
-        raise ModelNotFound(f"{name} has no folder {folder}", hint=hint_of_folders(whole))
-    return found
+    return opened
 
 
 def _vocabulary_of(reference: str | Path, reach: Reach) -> Vocabulary:
     """Read the tokenizer that is named beside a model: a file of one, or that of a folder or of another model."""
-    path = _expand(str(reference))
+    path = expand(str(reference))
     if is_there(path) and not is_folder(path) and not path.name.endswith(tuple(OPENERS)):
         return read_vocabulary_file(Folder(path.parent, str(reference), named=path.name), path.name)
-    source, file = _find(reference, reach)
+    source, file = find_source(reference, reach)
     return Model(source, file).vocabulary
-
-
-def bundled_folder(name: str = BUNDLED) -> Path:
-    """Return where a bundled model is."""
-    return Path(str(files("embtool") / "bundled" / name))
-
-
-def _expand(text: str) -> Path:
-    """Replace a leading `~`; that of a user who does not exist stays, and no such file is found."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        return Path(text)
-
-
-def _is_there(path: Path, *, is_path: bool) -> bool:
-    """Tell whether something is at a place; in a working folder that is closed, a name that can be a hub's is one."""
-    try:
-        return is_there(path)
-    except LocalFailure:
-        if is_path or os.access(os.curdir, os.X_OK):
-            raise
-        return False

@@ -5,16 +5,18 @@ themselves, so that the order does not depend on a kernel, a block size or a thr
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from embtool.arguments import check_count, check_numbers, checked, quoted
+from embtool.candidates import Candidates, find_candidates
 from embtool.counts import plural
 from embtool.dtypes import Doubles, Floats
 from embtool.errors import FormatError, InvalidArgument
 from embtool.metric import Metric, check_metric
-from embtool.scan import Candidates, Ids, Mask, find_candidates, in_parts, make_scorer, read_rows
+from embtool.scan import Ids, Mask, in_parts, read_rows
+from embtool.scoring import make_scorer
 from embtool.table import EmbeddingTable, TableReader
 
 RESCORED_BYTES = 64 << 20
@@ -35,12 +37,22 @@ class Neighbors:
         scores: by the metric, float64 (n,).
         nonfinite: how many rows of the table hold NaN or infinity.
         zero: how many are all zero, where the metric has no score for them.
+        zero_last: how many rows of zeros are among the answered: they stand before those that are not finite.
     """
 
     ids: Ids
     scores: Doubles
     nonfinite: int = 0
     zero: int = 0
+    zero_last: int = 0
+
+    @property
+    def classes(self) -> Ids:
+        """What comes before what, int64 (n,): rows with a score are 0, rows of zeros 1, those not finite 2."""
+        found = np.isnan(self.scores).astype(np.int64) * 2
+        scored = len(found) - int(np.count_nonzero(found))
+        found[scored : scored + self.zero_last] = 1
+        return found
 
 
 @checked
@@ -54,6 +66,7 @@ def nearest(
     exclude: Sequence[int] = (),
     mean: Doubles | None = None,
     reader: TableReader | None = None,
+    ids: range | None = None,
 ) -> Neighbors:
     """Rank the k rows of a table nearest to a vector, (width,) or (1, width), exactly.
 
@@ -69,18 +82,20 @@ def nearest(
         exclude: ids never answered, such as the query's own.
         mean: float64 (width,), removed from the query and from every row before they are compared.
         reader: the table, if it is open already.
+        ids: the rows that are looked at, where not all are: a part of the answer, for `merge_neighbors`.
 
     Returns:
         k rows, or as many as there are and are allowed.
 
     Raises:
         FormatError: the vector is not finite or not as wide as the table.
-        InvalidArgument: `k` or `metric` cannot be meant.
+        InvalidArgument: `k`, `metric` or `ids` cannot be meant.
     """
     queries = check_vector(vector, table)[None]
-    return nearest_each(table, queries, k, metric=metric, allowed=allowed, exclude=[exclude], mean=mean, reader=reader)[
-        0
-    ]
+    (found,) = nearest_each(
+        table, queries, k, metric=metric, allowed=allowed, exclude=[exclude], mean=mean, reader=reader, ids=ids
+    )
+    return found
 
 
 @checked
@@ -94,6 +109,7 @@ def nearest_each(
     exclude: Sequence[Sequence[int]] | None = None,
     mean: Doubles | None = None,
     reader: TableReader | None = None,
+    ids: range | None = None,
 ) -> list[Neighbors]:
     """Rank the k rows nearest to each of several vectors, (n, width), as `nearest` does for one, in few passes.
 
@@ -101,14 +117,15 @@ def nearest_each(
 
     Raises:
         FormatError: a vector is not finite or not as wide as the table.
-        InvalidArgument: `k`, `metric` or `exclude` cannot be meant.
+        InvalidArgument: `k`, `metric`, `exclude` or `ids` cannot be meant.
     """
     check_metric(metric)
     check_count(k, "k")
+    check_part(ids, table)
     if reader is None:
         with table.open() as opened:
             return nearest_each(
-                table, vectors, k, metric=metric, allowed=allowed, exclude=exclude, mean=mean, reader=opened
+                table, vectors, k, metric=metric, allowed=allowed, exclude=exclude, mean=mean, reader=opened, ids=ids
             )
     queries = np.stack([check_vector(vector, table) for vector in vectors]) if len(vectors) else np.empty((0, 0))
     if mean is not None:
@@ -120,11 +137,60 @@ def nearest_each(
     if len(excluded) != len(queries):
         wanted = plural(len(queries), "vector")
         raise InvalidArgument(f"exclude lists the ids for each of {wanted}, not for {len(excluded)}")
-    ranking = _Ranking(table, reader, min(k, reader.row_count), metric, allowed, mean)
+    first, ranking = 0, _Ranking(table, reader, min(k, reader.row_count), metric, allowed, mean)
+    if ids is not None:
+        if not len(ids):
+            return [Neighbors(np.empty(0, np.int64), np.empty(0)) for _ in queries]
+        first, ranking = min(ids), ranking.of_part(ids)
+        excluded = [[row - first for row in own] for own in excluded]
     found: list[Neighbors] = []
-    for first in range(0, len(queries), MOST_QUERIES):
-        found += ranking.answer(queries[first : first + MOST_QUERIES], excluded[first : first + MOST_QUERIES])
-    return found
+    for place in range(0, len(queries), MOST_QUERIES):
+        found += ranking.answer(queries[place : place + MOST_QUERIES], excluded[place : place + MOST_QUERIES])
+    return found if not first else [replace(each, ids=each.ids + first) for each in found]
+
+
+def merge_neighbors(parts: Sequence[Neighbors], k: int = 10, *, metric: Metric = "cosine") -> Neighbors:
+    """Merge what was found for one vector in several parts of a table: to the last tie what one pass finds.
+
+    Args:
+        parts: the answers, each by `nearest` with other `ids`, the same `metric`, and a `k` no smaller than this one.
+        k: how many rows.
+        metric: the metric by which they were ranked.
+
+    Raises:
+        InvalidArgument: parts overlap, or `k` or `metric` cannot be meant.
+    """
+    check_metric(metric)
+    check_count(k, "k")
+    ids, scores, classes = (
+        np.concatenate([np.empty(0, kind), *(getattr(part, name) for part in parts)])
+        for name, kind in (("ids", np.int64), ("scores", np.float64), ("classes", np.int64))
+    )
+    if len(np.unique(ids)) < len(ids):
+        raise InvalidArgument("the parts overlap: each row is looked at in one of them")
+    order = rank(ids, scores, classes, metric)[:k]
+    return Neighbors(
+        ids[order],
+        scores[order],
+        nonfinite=sum(part.nonfinite for part in parts),
+        zero=sum(part.zero for part in parts),
+        zero_last=int((classes[order] == 1).sum()),
+    )
+
+
+def rank(ids: Ids, scores: Doubles, classes: Ids, metric: Metric) -> Ids:
+    """Return in which order rows are answered, along the last axis: by class, score, then id."""
+    with np.errstate(invalid="ignore"):
+        nearness = np.where(classes == 0, scores if metric == "euclidean" else -scores, 0.0)
+    order: Ids = np.lexsort((ids, nearness, classes), axis=-1)
+    return order
+
+
+def check_part(ids: range | None, table: EmbeddingTable) -> None:
+    """Raise InvalidArgument unless a range is one of rows of the table."""
+    rows = table.shape[0]
+    if ids is not None and len(ids) and not (min(ids) >= 0 and max(ids) < rows):
+        raise InvalidArgument(f"ids is a range of rows 0 to {rows - 1:,} of {table.tensor.name}, not {ids}")
 
 
 def _is_mask(allowed: object, rows: int) -> bool:
@@ -180,6 +246,16 @@ class _Ranking:
     allowed: Mask | None
     mean: Doubles | None
 
+    def of_part(self, ids: range) -> "_Ranking":
+        """Return a ranking of these rows alone, counted from the first of them."""
+        first, stop = min(ids), max(ids) + 1
+        allowed = None if self.allowed is None else self.allowed[first:stop]
+        if len(ids) < stop - first:
+            chosen = np.zeros(stop - first, np.bool_)
+            chosen[:: abs(ids.step)] = True
+            allowed = chosen if allowed is None else chosen & allowed
+        return replace(self, reader=self.reader.part(first, stop), k=min(self.k, len(ids)), allowed=allowed)
+
     def answer(self, queries: Doubles, exclude: Sequence[Sequence[int]]) -> list[Neighbors]:
         """Answer queries, (q, width), in one pass; under cosine a query of zeros has an angle to nothing."""
         has_angle = queries.any(axis=1) if self.metric == "cosine" else np.ones(len(queries), np.bool_)
@@ -214,6 +290,7 @@ class _Ranking:
             np.concatenate([scores[best], np.full(len(last), np.nan)]),
             nonfinite=len(found.nonfinite),
             zero=len(found.zero),
+            zero_last=int(np.isin(last, found.zero).sum()),
         )
 
     def _score(self, ids: Ids, query: Doubles) -> Doubles:
@@ -229,4 +306,4 @@ class _Ranking:
         """List rows without scores, by id."""
         ids = np.arange(self.reader.row_count) if self.allowed is None else np.flatnonzero(self.allowed)
         ids = ids[~np.isin(ids, exclude)][: self.k].astype(np.int64)
-        return Neighbors(ids, np.full(len(ids), np.nan))
+        return Neighbors(ids, np.full(len(ids), np.nan), zero_last=len(ids))

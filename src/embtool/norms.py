@@ -17,7 +17,7 @@ import numpy as np
 from embtool.cache import derived
 from embtool.dtypes import Doubles
 from embtool.kept import put_sealed, read_sealed
-from embtool.scan import norms
+from embtool.survey import norms
 from embtool.table import EmbeddingTable
 
 KEPT_BYTES = 32 << 20

@@ -6,7 +6,7 @@ import numpy as np
 
 from embtool.dtypes import Doubles, Floats
 from embtool.errors import FormatError
-from embtool.survey import Axes, point_up
+from embtool.spectrum import Axes, point_up
 
 DIMENSIONS = 2
 

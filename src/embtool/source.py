@@ -9,15 +9,18 @@ To add a place where models can be: subclass `Source` and name it in `embtool.mo
 
 import contextlib
 import os
+import re
 import stat
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Protocol
 
 from embtool.errors import FileNotInModel, FormatError, LocalFailure, ModelNotFound
+from embtool.mapped import Leased, Mappings
 from embtool.places import is_folder, is_there
 
 SMALL_FILE_LIMIT = 64 << 20
@@ -28,6 +31,9 @@ CONFIG_LIMIT = 16 << 20
 
 MOST_VALUES = 1 << 22
 """Values of a JSON file; a real tokenizer.json reaches 1.8 million. Python needs 60 to 130 bytes for each."""
+
+UNSAFE = re.compile(r'[\\:*?"<>|%#]')
+"""What stands in no name: a drive, a stream, a pattern, or a part of a URL."""
 
 WINDOWS_DEVICES = frozenset(
     {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
@@ -47,6 +53,22 @@ class RangeReader(Protocol):
 
     def read_into(self, start: int, buffer: memoryview) -> None:
         """Fill the buffer from byte `start` of the file, or raise."""
+
+
+class Lender(ABC):
+    """An open local file that may lend bytes instead of copying them, while a pass lasts."""
+
+    @abstractmethod
+    def read_into(self, start: int, buffer: memoryview) -> None:
+        """Fill the buffer from byte `start` of the file, or raise."""
+
+    @abstractmethod
+    def passing(self) -> AbstractContextManager[None]:
+        """Enter a pass over the file: what is lent is lent within one."""
+
+    @abstractmethod
+    def lend(self, start: int, stop: int) -> AbstractContextManager[memoryview | None]:
+        """Lend bytes start..stop of the file, only to be read, until the context ends; None where they must be read."""
 
 
 class Progress(Protocol):
@@ -76,12 +98,18 @@ class LocalRange:
     stop: int
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[RangeReader]:
-        """Open the file; on leaving, fail if it changed meanwhile (never a crash, as a memory map would)."""
+    def open(self, mappings: Mappings | None = None) -> Iterator[RangeReader]:
+        """Open the file; on leaving, fail if it changed meanwhile.
+
+        With `mappings` its bytes are lent without a copy while nobody can cut the file, and mapped for the next time.
+        """
         descriptor = open_regular(self.path)
         try:
             before = os.fstat(descriptor)
-            yield _Descriptor(descriptor, self.path)
+            if mappings is None:
+                yield _Descriptor(descriptor, self.path)
+            else:
+                yield _Lending(descriptor, self.path, leased=Leased(descriptor, self.start, self.stop, mappings))
             after = os.fstat(descriptor)
             if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
                 raise FormatError(f"{self.path} changed while it was being read")
@@ -182,10 +210,9 @@ def check_file_name(name: str, *, said_by: str) -> str:
     if (
         not name
         or any(part in ("", ".", "..") for part in parts)
-        or any(character in '\\:*?"<>|%#' or not character.isprintable() for character in name)
+        or UNSAFE.search(name)
+        or not name.isprintable()
         or any(part.split(".")[0].upper() in WINDOWS_DEVICES or part.endswith((" ", ".")) for part in parts)
-        or PurePosixPath(name).is_absolute()
-        or PureWindowsPath(name).is_absolute()
     ):
         raise FormatError(f"{said_by} names a file outside the model or with an unsafe name: {name!r}")
     return name
@@ -238,6 +265,21 @@ class _Descriptor:
             data = os.read(self.descriptor, len(buffer))
         buffer[: len(data)] = data
         return len(data)
+
+
+@dataclass
+class _Lending(_Descriptor, Lender):
+    """A descriptor whose bytes are lent as long as there is a lease."""
+
+    leased: Leased = field(kw_only=True)
+
+    def passing(self) -> AbstractContextManager[None]:
+        """Enter a pass."""
+        return self.leased.passing()
+
+    def lend(self, start: int, stop: int) -> AbstractContextManager[memoryview | None]:
+        """Lend bytes as long as there is a lease."""
+        return self.leased.lend(start, stop)
 
 
 class Folder(Source):
@@ -336,6 +378,7 @@ class Below(Source):
         self.local = whole.local
         self.header_limit = whole.header_limit
         self.cost = whole.cost
+        self.folder = folder
         self._start = f"{folder}/"
 
     @property

@@ -6,7 +6,8 @@ import numpy as np
 
 from embtool.dtypes import Doubles
 from embtool.scan import Ids
-from embtool.survey import Axes, Survey, equal_rows, principal_axes, probe_for, survey
+from embtool.spectrum import Axes, is_sampled, principal_axes, probe_for, sampled_axes
+from embtool.survey import Survey, equal_rows, survey
 from embtool.table import EmbeddingTable, TableReader
 
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
@@ -69,14 +70,39 @@ class TableStatistics:
         return None if self.axes is None else self.axes.total**2 / self.axes.square_sum
 
     @property
+    def rank_error(self) -> float | None:
+        """The standard error of the effective rank, where it is that of a sample."""
+        if self.axes is None or self.axes.square_error is None or self.effective_rank is None:
+            return None
+        return self.effective_rank * self.axes.square_error / self.axes.square_sum
+
+    @property
+    def share_errors(self) -> Doubles | None:
+        """The standard errors of the leading shares, float64 (n,), where they are those of a sample."""
+        errors = None if self.axes is None else self.axes.variance_errors
+        return None if errors is None or self.axes is None else errors / self.axes.total
+
+    @property
     def leading_shares(self) -> Doubles:
         """The share of the variance along each leading axis: float64 (n,)."""
         return np.empty(0) if self.axes is None else self.axes.variances / self.axes.total
 
 
-def describe_table(table: EmbeddingTable, reader: TableReader, *, spectrum: bool = True) -> TableStatistics:
-    """Describe an open table, in one pass; the `spectrum` of its variance takes one more, or two for a wide table."""
-    found = survey(table, reader, probe_for(table) if spectrum else None)
+def describe_table(
+    table: EmbeddingTable, reader: TableReader, *, spectrum: bool = True, all_rows: bool = False
+) -> TableStatistics:
+    """Describe an open table, in one pass.
+
+    The `spectrum` of its variance is found from a sample of a large table's rows; `all_rows` finds it from all. That
+    takes one pass more, or of a small table that is wide two.
+    """
+    sampled = spectrum and is_sampled(table) and not all_rows
+    found = survey(table, reader, probe_for(table) if spectrum and not sampled and not all_rows else None)
+    axes = None
+    if sampled:
+        axes = sampled_axes(table, reader, found, LEADING)
+    elif spectrum and found.finite:
+        axes = principal_axes(table, reader, found, LEADING, exact=all_rows)
     distinct = np.ones(len(found.norms), np.bool_)
     distinct[found.zero] = False
     return TableStatistics(
@@ -88,7 +114,7 @@ def describe_table(table: EmbeddingTable, reader: TableReader, *, spectrum: bool
         zero=found.zero,
         nonfinite=found.nonfinite,
         duplicates=equal_rows(reader, found.keys, distinct),
-        axes=principal_axes(table, reader, found, LEADING) if spectrum and found.finite else None,
+        axes=axes,
     )
 
 

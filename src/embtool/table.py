@@ -9,9 +9,11 @@ To teach embtool a table's name: add a row to `TABLE_NAMES`.
 
 import contextlib
 import itertools
+import math
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +25,9 @@ from embtool.checkpoint import Checkpoint, TensorInfo
 from embtool.config import WHATEVER, Config
 from embtool.dtypes import Bytes, Floats
 from embtool.errors import FormatError, InvalidArgument, TableNotFound, TokenIdOutOfRange
-from embtool.source import Progress, RangeReader
+from embtool.further_tables import OF_TOKENS, as_rows, further_tables, one_layer
+from embtool.source import Lender, Progress, RangeReader
+from embtool.unknown_tables import find_candidates, hint_of_candidates
 
 TABLE_NAMES: dict[str, tuple[str, ...]] = {
     "input": (
@@ -39,6 +43,12 @@ TABLE_NAMES: dict[str, tuple[str, ...]] = {
         "embeddings.weight",
         "in_out_embed",
         "wte.embedding",
+        "tokens_embed.weight",  # GPT-1
+        "shared.embedding",  # Flax
+        "embed_tokens.embedding",
+        "word_embeddings.embedding",
+        "shared.embeddings",  # TensorFlow
+        "wte",  # GPT-2 as it was published
         "transformer.w.weight",  # CTRL
         "token_embedding.weight",
         "tok_embedding.weight",
@@ -73,8 +83,19 @@ TABLE_NAMES: dict[str, tuple[str, ...]] = {
         "embed_positions.weight",
         "position_embedding.weight",
         "position_embd.weight",
+        "positions_embed.weight",  # GPT-1
+        "position_embeddings.embedding",  # Flax
+        "wpe.embedding",
+        "position_embeddings.embeddings",  # TensorFlow
+        "wpe.embeddings",
+        "wpe",
     ),
-    "token_type": ("token_type_embeddings.weight", "token_types.weight"),
+    "token_type": (
+        "token_type_embeddings.weight",
+        "token_types.weight",
+        "token_type_embeddings.embedding",
+        "token_type_embeddings.embeddings",
+    ),
     "task_type": ("task_type_embeddings.weight",),
     "per_layer": ("embed_tokens_per_layer.weight", "per_layer_token_embd.weight"),
     "relative": ("relative_attention_bias.weight", "attn_rel_b.weight"),
@@ -130,8 +151,9 @@ class EmbeddingTable:
     """A matrix of a model, (rows, width), of which nothing is read until rows are asked for.
 
     Attributes:
-        role: what it is for: input, output, position, token_type, per_layer, relative, or projection; `tensor` where it
-            was found by the name of its tensor.
+        role: what it is for: input, output, position, token_type, per_layer, relative, or projection; one that
+            `embtool.further_tables` tells, such as mtp_input or vision_position; `tensor` where it was found by its
+            tensor's name.
         tensor: its name in the checkpoint, its dtype, its shape, and the file it is in.
         checkpoint: the checkpoint it belongs to.
     """
@@ -283,13 +305,45 @@ class TableReader:
     row_cost: int = 0
     """Bytes in hand while a row is scanned, if more than its own."""
 
+    def part(self, first: int, stop: int) -> "TableReader":
+        """Return a reader of the rows from `first` to `stop`, exclusive, alone."""
+        start = self.start + first * self.row_bytes
+        return TableReader(self.reader, start, self.row_bytes, stop - first, self.row_cost)
+
     def read(self, first: int, buffer: Bytes) -> None:
         """Fill `buffer`, uint8 (n, row_bytes), with the stored rows from `first` on."""
         self.reader.read_into(self.start + first * self.row_bytes, buffer.reshape(-1).data)
 
+    @property
+    def lender(self) -> Lender | None:
+        """What lends rows, if anything does: where numbers do not stand at multiples of their size, they are read."""
+        aligned = self.start % math.gcd(self.row_bytes, 8) == 0
+        return self.reader if aligned and isinstance(self.reader, Lender) else None
+
+    def passing(self) -> AbstractContextManager[None]:
+        """Enter a pass, in which rows may be lent."""
+        lender = self.lender
+        return contextlib.nullcontext() if lender is None else lender.passing()
+
+    @contextlib.contextmanager
+    def rows(self, first: int, buffer: Bytes) -> Iterator[Bytes]:
+        """Give the stored rows from `first` on, uint8 (n, row_bytes), only to be read, until the context ends.
+
+        They are lent without a copy where that is possible, otherwise read into `buffer`, which says how many.
+        """
+        lender = self.lender
+        if lender is not None:
+            start = self.start + first * self.row_bytes
+            with lender.lend(start, start + buffer.nbytes) as lent:
+                if lent is not None:
+                    yield np.frombuffer(lent, np.uint8).reshape(buffer.shape)
+                    return
+        self.read(first, buffer)
+        yield buffer
+
 
 @dataclass
-class _Watched:
+class _Watched(Lender):
     """Reads like the reader it stands for, and tells what has been read."""
 
     reader: RangeReader
@@ -303,8 +357,26 @@ class _Watched:
     def read_into(self, start: int, buffer: memoryview) -> None:
         """Fill the buffer."""
         self.reader.read_into(start, buffer)
+        self._tell(len(buffer))
+
+    def passing(self) -> AbstractContextManager[None]:
+        """Enter a pass."""
+        return self.reader.passing() if isinstance(self.reader, Lender) else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def lend(self, start: int, stop: int) -> Iterator[memoryview | None]:
+        """Lend bytes, and tell it once they are given back: what is shown may wait for a terminal."""
+        if not isinstance(self.reader, Lender):
+            yield None
+            return
+        with self.reader.lend(start, stop) as lent:
+            yield lent
+        if lent is not None:
+            self._tell(stop - start)
+
+    def _tell(self, count: int) -> None:
         with self.lock:
-            self.done += len(buffer)
+            self.done += count
             if self.done - self.told < TOLD_BYTES:
                 return
             self.told = self.done
@@ -365,12 +437,16 @@ class Tables:
         stored: every table that the checkpoint holds, the input table first.
         tying: whether input and output table are one.
         checkpoint: the checkpoint they are in.
+        layers: how many layers a table per layer is of, by the config.
+        sizes: how many tokens there are, as the config has it.
     """
 
     source_name: str
     stored: tuple[EmbeddingTable, ...]
     tying: Tying
     checkpoint: Checkpoint
+    layers: int | None = None
+    sizes: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         return f"<tables of {self.source_name!r}: {', '.join(table.role for table in self.stored) or 'none'}>"
@@ -379,7 +455,7 @@ class Tables:
         """Find the table of a role or of a tensor's name; a tied output table is the input table in another role.
 
         Any tensor of the checkpoint is found by its whole name, with the role `tensor`; whether it has rows is seen
-        when one is asked for.
+        when one is asked for. `per_layer:7` is what layer 7 reads of a table per layer.
 
         Raises:
             TableNotFound: there is none.
@@ -387,15 +463,33 @@ class Tables:
         for table in self.stored:
             if role in (table.role, table.tensor.name):
                 return table
+        per_layer, _, layer = role.partition(":")
+        if per_layer == "per_layer" and layer.isascii() and layer.isdigit():
+            whole = self.find(per_layer)
+            return EmbeddingTable(role, one_layer(whole.tensor, int(layer), self.layers), whole.checkpoint)
         twin = {"output": "input", "input": "output"}.get(role)
         if twin is not None and self.tying.verdict == "tied":
             for table in self.stored:
                 if table.role == twin:
                     return EmbeddingTable(role, table.tensor, table.checkpoint)
         with contextlib.suppress(TableNotFound):
-            return EmbeddingTable("tensor", self.checkpoint.tensor(role), self.checkpoint)
-        names = ", ".join(f"{table.role} ({table.tensor.name})" for table in self.stored) or "none"
-        raise TableNotFound(f"{self.source_name} has no {role} table", hint=f"its tables: {names}")
+            return EmbeddingTable("tensor", as_rows(self.checkpoint.tensor(role)), self.checkpoint)
+        names = ", ".join(f"{table.role} ({table.tensor.name})" for table in self.stored)
+        hint = f"its tables: {names}" if names else hint_of_candidates(self.candidates()) or "its tables: none"
+        raise TableNotFound(f"{self.source_name} has no {role} table", hint=hint)
+
+    def candidates(self, *sizes: int) -> list[TensorInfo]:
+        """List tensors that look like a table of tokens; `sizes` is how many tokens there are, where more is known."""
+        return find_candidates(self.checkpoint, (*self.sizes, *sizes))
+
+    def repeated(self, table: EmbeddingTable) -> str | None:
+        """Return the role of the table that a further one repeats, as a draft head may repeat the input table.
+
+        None where it repeats none, and where the files are not on this machine.
+        """
+        if not table.role.endswith(("_input", "_output")) or not self.checkpoint.source.local:
+            return None
+        return next((each.role for each in self.stored if each.role in OF_TOKENS and _same(each, table)), None)
 
 
 def has_too_many_rows(table: EmbeddingTable | None) -> bool:
@@ -408,7 +502,10 @@ def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
     vocab_size = config.vocab_size if config is not None else None
     names = [name for name in checkpoint.names if not ENDS.isdisjoint(_ends(name))]
     found: list[EmbeddingTable] = []
-    for role in ("input", "output"):
+    found += [EmbeddingTable(role, checkpoint.tensor(name), checkpoint) for name, role in checkpoint.roles.items()]
+    for role in ("input", "output") if not found else ():
+        if role == "output":
+            vocab_size = _predicted(config)
         tensor = _recorded(checkpoint, config, role)
         if role == "output" and tensor is not None and EMBEDS.search(tensor.name):  # a decoder's input table, when tied
             tensor = _best(checkpoint, names, role, vocab_size) or tensor
@@ -424,7 +521,18 @@ def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
         found += [EmbeddingTable(role, tensor, checkpoint) for tensor in others]
     order = list(TABLE_NAMES)
     found.sort(key=lambda table: order.index(table.role))
-    return Tables(checkpoint.source.name, tuple(found), decide_tying(found, config), checkpoint)
+    tying, layers = decide_tying(found, config), config.num_hidden_layers if config is not None else None
+    taken = {table.tensor.name for table in found}
+    if any(table.role in OF_TOKENS for table in found):  # else what it would list may be the table itself
+        found += [EmbeddingTable(role, each, checkpoint) for role, each in further_tables(checkpoint, taken, layers)]
+    sizes = () if config is None or config.vocab_size is None else (config.vocab_size,)
+    return Tables(checkpoint.source.name, tuple(found), tying, checkpoint, layers, sizes)
+
+
+def _predicted(config: Config | None) -> int | None:
+    """Return how many tokens a model predicts, by its config: a draft head a part of those that it reads."""
+    drafted = None if config is None else config.raw.get("draft_vocab_size")
+    return drafted if type(drafted) is int else None if config is None else config.vocab_size
 
 
 def _recorded(checkpoint: Checkpoint, config: Config | None, role: str) -> TensorInfo | None:
@@ -492,19 +600,34 @@ def _candidates(names: Sequence[str], role: str, *, towers: bool = False) -> lis
     """Rank the tensors whose name ends as a table of this role does; `towers` keeps those of single blocks."""
     ranked = []
     for name in names:
-        if not towers and OTHER_TOWERS.search(name):
+        if not towers and OTHER_TOWERS.search(plain_path(name)):
             continue
+        path = plain_path(name)
         for rank, end in enumerate(TABLE_NAMES[role]):
-            if name == end or name.endswith("." + end):
-                ranked.append((rank, "encoder" in name, name.count("."), name))
+            if path == end or path.endswith("." + end):
+                ranked.append((rank, "encoder" in path, path.count("."), name))
                 break
     return [name for *_, name in sorted(ranked)]
 
 
+def plain_path(name: str) -> str:
+    """Return a tensor's name with dots between its parts: TensorFlow's are `bert/embeddings/weight:0`."""
+    return name.partition(":")[0].replace("/", ".") if "/" in name or ":" in name else name
+
+
 def _ends(name: str) -> tuple[str, str]:
     """Return the last part of a tensor's name, and the last two."""
-    parts = name.rsplit(".", 2)
+    parts = plain_path(name).rsplit(".", 2)
     return parts[-1], ".".join(parts[-2:])
+
+
+def role_of(name: str) -> str | None:
+    """Return the role of the table that a tensor's name is usual for; None for other names and for other towers'."""
+    name = plain_path(name)
+    if OTHER_TOWERS.search(name):
+        return None
+    fits = ((role, end) for role, ends in TABLE_NAMES.items() for end in ends)
+    return next((role for role, end in fits if name == end or name.endswith(f".{end}")), None)
 
 
 ENDS = frozenset(_ends(end)["." in end] for ends in TABLE_NAMES.values() for end in ends)
@@ -539,11 +662,13 @@ def _predicts(config: Config) -> bool | None:
 
 
 def _same(one: EmbeddingTable, other: EmbeddingTable) -> bool:
-    """Compare two stored tables by shape, dtype, place, and the bytes of a few rows."""
-    if (one.tensor.shape, one.tensor.dtype.name) != (other.tensor.shape, other.tensor.dtype.name):
+    """Compare two stored tables by shape and by a few rows: their bytes, or of two dtypes their numbers."""
+    if one.tensor.shape != other.tensor.shape or other.tensor.dtype.decode is None:
         return False
     rows = one.tensor.shape[0] if len(one.tensor.shape) == 2 else 0  # noqa: PLR2004 - a table has rows and columns
     if rows == 0 or one.tensor.dtype.decode is None:
         return False
     sample = sorted({round(row) for row in np.linspace(0, rows - 1, SAMPLED_ROWS)})
+    if one.tensor.dtype.name != other.tensor.dtype.name:
+        return bool(np.array_equal(one.rows(sample), other.rows(sample), equal_nan=True))
     return bool((one.stored_rows(sample) == other.stored_rows(sample)).all())

@@ -8,18 +8,24 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from embtool.dtypes import Bytes, Doubles, Floats
+from embtool.dtypes import Bytes, Doubles
 from embtool.errors import Unlike
-from embtool.scan import BLOCK_BYTES, Ids, Mask, scan
+from embtool.pairs import PAIR_KERNELS, Compared, PairSums, compare_rows, slack_of
+from embtool.scan import Ids, Mask, in_parts, scan
 from embtool.survey import Opener
 from embtool.table import EmbeddingTable, TableReader
-from embtool.vocabulary import Token, Vocabulary
+from embtool.vocabulary import NOWHERE, TokenMatch, Vocabulary, match_tokens
 
-NOWHERE = -1
-"""The counterpart of a row that has none."""
+COMPARED_BYTES = 2 << 20
+"""Bytes of A's rows that a thread compares at a time: few calls, and with B's they are still in a cache."""
+
+REPEATED_ROWS = 1024
+"""Rows in hand while they are compared anew."""
 
 SPREAD = 1.4826
 """A median absolute deviation times this is a standard deviation, where numbers are normally distributed."""
@@ -57,37 +63,22 @@ def align_by_id(rows_a: int, rows_b: int) -> Alignment:
 
 
 def align_by_token(a: Vocabulary, rows_a: int, b: Vocabulary, rows_b: int) -> Alignment:
-    """Match rows whose tokens stand for the same bytes, whatever their spelling; rows without a token by their ids.
+    """Match rows whose tokens stand for the same bytes, whatever their spelling; rows without a token by their ids."""
+    return align_tokens(match_tokens(a, b), rows_a, rows_b)
 
-    Where several tokens have the same bytes, as `<0x41>` and `A` do, those with the same piece belong together.
-    """
-    of_a = {token.id: token for token in a if token.id < rows_a}
-    of_b = {token.id: token for token in b if token.id < rows_b}
+
+def align_tokens(match: TokenMatch, rows_a: int, rows_b: int) -> Alignment:
+    """Match rows whose tokens are matched; rows without a token by their ids."""
     counterpart = np.full(rows_a, NOWHERE, np.int64)
-    taken: set[int] = set()
-    for key in (lambda token: (token.piece, token.bytes), lambda token: token.bytes):
-        _match(counterpart, taken, of_a, of_b, key)
-    for row in range(min(rows_a, rows_b)):
-        if row not in of_a and row not in of_b:
-            counterpart[row] = row
-    both = [row for row in of_a.keys() & of_b.keys() if of_a[row].bytes != of_b[row].bytes]
-    return _alignment(counterpart, rows_b, np.array(sorted(both), np.int64))
-
-
-def _match(
-    counterpart: Ids, taken: set[int], of_a: dict[int, Token], of_b: dict[int, Token], key: Callable[[Token], object]
-) -> None:
-    """Match the tokens that are still alone and share a key, the smaller ids first."""
-    waiting: dict[object, list[int]] = {}
-    for row in sorted(of_b, reverse=True):
-        if row not in taken:
-            waiting.setdefault(key(of_b[row]), []).append(row)
-    for row in sorted(of_a):
-        if counterpart[row] == NOWHERE:
-            found = waiting.get(key(of_a[row]))
-            if found:
-                counterpart[row] = found.pop()
-                taken.add(int(counterpart[row]))
+    have_rows = (match.ids < rows_a) & (match.counterpart < rows_b)
+    counterpart[match.ids[have_rows]] = match.counterpart[have_rows]
+    shared = min(rows_a, rows_b)
+    padding = np.ones(shared, np.bool_)
+    for ids in (match.ids, match.ids_b):
+        padding[ids[ids < shared]] = False
+    rows = np.flatnonzero(padding)
+    counterpart[rows] = rows
+    return _alignment(counterpart, rows_b, match.reassigned[match.reassigned < shared])
 
 
 def _alignment(counterpart: Ids, rows_b: int, reassigned: Ids) -> Alignment:
@@ -113,6 +104,8 @@ class TableDifference:
         cosine: The cosine of the two.
         broken_a: Whether A's row holds NaN or infinity, where the two differ.
         broken_b: Whether B's does.
+        slack: How far the cosine can be off: 0 where it was computed in float64.
+        share: How far the distances of the other rows can be off, as a share of themselves.
     """
 
     alignment: Alignment
@@ -122,6 +115,8 @@ class TableDifference:
     cosine: Doubles
     broken_a: Mask
     broken_b: Mask
+    slack: Doubles
+    share: float = 0.0
 
     @property
     def changed(self) -> Ids:
@@ -153,6 +148,18 @@ class TableDifference:
         spread = SPREAD * np.median(np.abs(moved - middle)) if len(moved) else 0.0
         return (self.measure(by) - middle) / (spread if spread > 0 else np.nan)
 
+    def near(self, by: Moved, count: int) -> Ids:
+        """List the ids, sorted, that can be among the `count` farthest when every figure is off by its slack."""
+        ids = self.changed
+        score = self.measure(by)[ids]
+        ids, score = ids[np.isfinite(score)], score[np.isfinite(score)]
+        off = self.slack[ids] if by is Moved.COSINE else np.where(self.slack[ids] > 0, score * self.share, 0.0)
+        if not 0 < count < len(ids):
+            return ids[: max(count, 0)]
+        least = np.partition(score - off, -count)[-count]
+        near: Ids = ids[score + off >= least]
+        return near
+
     def farthest(self, by: Moved, count: int) -> Ids:
         """List ids of A, the worst first: rows with NaN or infinity, then those that moved farthest; ties by id.
 
@@ -175,10 +182,15 @@ def compare_tables(
     b: EmbeddingTable,
     alignment: Alignment,
     *,
+    roughly: bool = True,
+    exact: Callable[[TableDifference], Ids] = lambda found: found.changed[:0],
     opener: Opener = EmbeddingTable.open,
-    block_bytes: int = BLOCK_BYTES,
+    block_bytes: int = COMPARED_BYTES,
 ) -> TableDifference:
     """Compare two tables in one pass over both; `opener` opens A, so that somebody can watch.
+
+    Rows of one dtype are compared as they are stored, roughly: `slack` says how far their figures can be off. Those
+    that `exact` names of what was found are then compared anew in float64; without `roughly` all are at once.
 
     Raises:
         Unlike: their rows are not of one width.
@@ -188,57 +200,113 @@ def compare_tables(
             f"rows of {a.shape[1]:,} numbers ({a.tensor.name}) and of {b.shape[1]:,} ({b.tensor.name}) do not compare",
             hint="compare a model with one that was made from it: their rows are equally long",
         )
-    rows = a.shape[0]
-    same = np.zeros(rows, np.bool_)
-    distance, relative, cosine = (np.full(rows, np.nan) for _ in range(3))
-    broken_a, broken_b = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
-    alike = a.tensor.dtype.name == b.tensor.dtype.name
-
     with opener(a) as reader_a, b.open() as reader_b:
+        pass_over = _Pass(a, b, reader_a, reader_b, alignment.counterpart, roughly=roughly)
+        with reader_b.passing():
+            scan(reader_a, list, pass_over.visit, block_bytes=block_bytes)
+        pass_over.finish()
+        found = TableDifference(
+            alignment,
+            *(pass_over.same, pass_over.distance, pass_over.relative, pass_over.cosine),
+            *(pass_over.broken_a, pass_over.broken_b),
+            slack=pass_over.slack,
+            share=slack_of(a.shape[1]),
+        )
+        ids = exact(found)
+        pass_over.compare_again(ids[found.slack[ids] > 0])
+    return found
 
-        def visit(_: None, first: int, stored: Bytes) -> None:
-            targets = alignment.counterpart[first : first + len(stored)]
-            here = np.flatnonzero(targets != NOWHERE)
-            if not len(here):
+
+class _Pass:
+    """One pass over two tables: the figures of every row of A, filled in block by block, by several threads."""
+
+    def __init__(
+        self,
+        a: EmbeddingTable,
+        b: EmbeddingTable,
+        reader_a: TableReader,
+        reader_b: TableReader,
+        counterpart: Ids,
+        *,
+        roughly: bool,
+    ) -> None:
+        self.dtype_a, self.dtype_b, self.counterpart = a.tensor.dtype, b.tensor.dtype, counterpart
+        self.reader_a, self.reader_b = reader_a, reader_b
+        rows = len(counterpart)
+        self.distance, self.relative, self.cosine = (np.full(rows, np.nan) for _ in range(3))
+        self.slack = np.zeros(rows)
+        self.same, self.broken_a, self.broken_b = (np.zeros(rows, np.bool_) for _ in range(3))
+        self.is_alike = self.dtype_a.name == self.dtype_b.name
+        by_kernel = roughly and self.is_alike and self.dtype_a.name in PAIR_KERNELS
+        self.sums = PairSums(self.dtype_a, a.shape[1], rows) if by_kernel else None
+
+    def visit(self, held: list[Bytes], first: int, stored: Bytes) -> None:
+        """Compare a block of A's rows with their counterparts; what is not lent is read into a buffer it `held`."""
+        targets = self.counterpart[first : first + len(stored)]
+        here = np.flatnonzero(targets != NOWHERE)
+        if not held:
+            held.append(np.empty((len(stored), self.reader_b.row_bytes), np.uint8))
+        ours = stored if len(here) == len(stored) else stored[here]
+        buffer = held[0][: len(here)]
+        if len(here) and len(list(_runs(targets[here]))) == 1:
+            with self.reader_b.rows(int(targets[here[0]]), buffer) as theirs:
+                self._hold(here + first, ours, theirs)
+        else:
+            self._hold(here + first, ours, _read(self.reader_b, targets[here], buffer))
+
+    def _hold(self, ids: Ids, ours: Bytes, theirs: Bytes) -> None:
+        """Hold rows of A, as they are stored, against their counterparts."""
+        if self.sums is not None:
+            for start, stop in _runs(ids):
+                self.sums.add(int(ids[start]), ours[start:stop], theirs[start:stop])
+            left = self.sums.away[ids] == 0
+            if not left.any():
                 return
-            ours, theirs = stored[here], _read(reader_b, targets[here])
-            ids = here + first
-            if alike:
-                equal = (ours == theirs).all(axis=1)
-                same[ids[equal]] = True
-                distance[ids[equal]] = relative[ids[equal]] = 0.0
-                cosine[ids[equal]] = 1.0
-                ids, ours, theirs = ids[~equal], ours[~equal], theirs[~equal]
-            if len(ids):
-                left, right = a.tensor.dtype.to_float32(ours), b.tensor.dtype.to_float32(theirs)
-                same[ids] = ((left == right) | (np.isnan(left) & np.isnan(right))).all(axis=1)
-                broken_a[ids], broken_b[ids] = (~np.isfinite(side).all(axis=1) for side in (left, right))
-                distance[ids], relative[ids], cosine[ids] = _apart(left, right)
+            ids, ours, theirs = ids[left], ours[left], theirs[left]
+        if self.is_alike:
+            equal = (_words(ours) == _words(theirs)).all(axis=1)
+            self.same[ids[equal]] = True
+            self.distance[ids[equal]] = self.relative[ids[equal]] = 0.0
+            self.cosine[ids[equal]] = 1.0
+            ids, ours, theirs = ids[~equal], ours[~equal], theirs[~equal]
+        if len(ids):
+            self._compare(ids, ours, theirs)
 
-        scan(reader_a, lambda: None, visit, block_bytes=block_bytes)
-    return TableDifference(alignment, same, distance, relative, cosine, broken_a, broken_b)
+    def finish(self) -> None:
+        """Take over what the kernels found; where that does not hold, read the rows again."""
+        if self.sums is None:
+            return
+        figures, holds = self.sums.figures()
+        self._put(np.flatnonzero(holds), figures, holds)
+        lost = ~holds & ~self.same & (self.counterpart != NOWHERE)
+        self.compare_again(np.flatnonzero(lost & (self.sums.away != 0)))
+
+    def compare_again(self, ids: Ids) -> None:
+        """Read rows once more, and compare them in float64."""
+        for part in in_parts(ids, REPEATED_ROWS):
+            self._compare(part, _read(self.reader_a, part), _read(self.reader_b, self.counterpart[part]))
+
+    def _compare(self, ids: Ids, ours: Bytes, theirs: Bytes) -> None:
+        """Compare rows in float64."""
+        left, right = self.dtype_a.to_float32(ours), self.dtype_b.to_float32(theirs)
+        self.same[ids] = ((left == right) | (np.isnan(left) & np.isnan(right))).all(axis=1)
+        self.broken_a[ids], self.broken_b[ids] = (~np.isfinite(side).all(axis=1) for side in (left, right))
+        self._put(ids, compare_rows(left, right), slice(None))
+
+    def _put(self, ids: Ids, figures: Compared, which: Mask | slice) -> None:
+        self.distance[ids], self.relative[ids] = figures.distance[which], figures.relative[which]
+        self.cosine[ids], self.slack[ids] = figures.cosine[which], figures.slack[which]
 
 
-def _apart(left: Floats, right: Floats) -> tuple[Doubles, Doubles, Doubles]:
-    """Compute distance, relative distance and cosine of rows, (n, width)."""
-
-    def dots(one: Floats | Doubles, other: Floats | Doubles) -> Doubles:
-        found: Doubles = np.einsum("ij,ij->i", one, other, dtype=np.float64)
-        return found
-
-    with np.errstate(all="ignore"):  # rows that are zero, or not finite
-        away = left.astype(np.float64) - right  # in float32 two finite rows can be infinitely far apart
-        distance = np.sqrt(dots(away, away))
-        length, other = np.sqrt(dots(left, left)), np.sqrt(dots(right, right))
-        distance = np.where(np.isfinite(distance), distance, np.nan)
-        relative = np.where(length > 0, distance / length, np.nan)
-        cosine = np.where(length * other > 0, dots(left, right) / (length * other), np.nan)
-    return distance, relative, np.clip(cosine, -1.0, 1.0)
+def _words(rows: Bytes) -> NDArray[Any]:
+    """Show rows, uint8 (n, row_bytes), as words as long as they are made of, which are compared faster."""
+    word = next(size for size in (8, 4, 2, 1) if rows.shape[1] % size == 0)
+    return np.ascontiguousarray(rows).view(f"u{word}")
 
 
-def _read(reader: TableReader, ids: Ids) -> Bytes:
-    """Read rows by id, neighbours together: uint8 (n, row_bytes)."""
-    rows = np.empty((len(ids), reader.row_bytes), np.uint8)
+def _read(reader: TableReader, ids: Ids, rows: Bytes | None = None) -> Bytes:
+    """Read rows by id, neighbours together: uint8 (n, row_bytes), into `rows` if they are given."""
+    rows = np.empty((len(ids), reader.row_bytes), np.uint8) if rows is None else rows
     for start, stop in _runs(ids):
         reader.read(int(ids[start]), rows[start:stop])
     return rows

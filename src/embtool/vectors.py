@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from embtool.counts import plural
 from embtool.dtypes import Doubles
@@ -59,8 +60,38 @@ def parse_vectors(data: bytes, *, file: str, unescape: Callable[[str], str] = st
     return vectors
 
 
+def rows_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of an array as rows: one vector is one row, and a batch of one is what is in it.
+
+    >>> rows_shape((4,)), rows_shape((2, 4)), rows_shape((1, 2, 4)), rows_shape((3, 2, 4))
+    ((1, 4), (2, 4), (2, 4), (3, 2, 4))
+    """
+    if len(shape) == 1:
+        return (1, *shape)
+    while len(shape) > 2 and shape[0] == 1:  # noqa: PLR2004 - rows and width
+        shape = shape[1:]
+    return shape
+
+
 def _from_npy(data: bytes, file: str) -> list[NamedVector]:
-    """Parse an npy file of one vector or of rows; an array of objects would be a pickle and is refused."""
+    """Parse an npy file of one vector or of rows."""
+    array = read_npy(data, file)
+    shape = rows_shape(array.shape)
+    if array.dtype.kind in "fiu" and len(shape) == 2 and 0 in shape:  # noqa: PLR2004 - rows and width
+        raise FormatError(f"{file} holds no vector: its shape is {_cut(str(shape))}")
+    if array.dtype.kind not in "fiu" or len(shape) != 2:  # noqa: PLR2004 - as above
+        raise FormatError(f"{file} holds {_cut(str(array.dtype))} of shape {_cut(str(shape))}, not vectors of numbers")
+    with np.errstate(all="ignore"):  # what float64 cannot hold is infinite or NaN in it, which is refused
+        rows = array.reshape(shape).astype(np.float64)
+    return [NamedVector(None, row) for row in rows]
+
+
+def read_npy(data: bytes, file: str) -> npt.NDArray[Any]:
+    """Read the array of an npy file; one of objects would be a pickle and is refused.
+
+    Raises:
+        FormatError: it is no such file, or holds less than its header says.
+    """
     stream = io.BytesIO(data)
     try:
         with warnings.catch_warnings():
@@ -71,17 +102,13 @@ def _from_npy(data: bytes, file: str) -> list[NamedVector]:
         raise FormatError(f"{file} is not a readable npy file: {_cut(str(error))}") from error
     if dtype.hasobject:
         raise FormatError(f"{file} is an npy file with a pickle inside: embtool never loads a pickle, only numbers")
-    if dtype.kind in "fiu" and len(shape) in (1, 2) and 0 in shape:
-        raise FormatError(f"{file} holds no vector: its shape is {_cut(str(shape))}")
-    if dtype.kind not in "fiu" or len(shape) not in (1, 2) or min(shape) < 0:
+    if min(shape, default=0) < 0 or not dtype.itemsize:
         raise FormatError(f"{file} holds {_cut(str(dtype))} of shape {_cut(str(shape))}, not vectors of numbers")
     count, start = math.prod(shape), stream.tell()
     if count * dtype.itemsize > len(data) - start:
         raise FormatError(f"{file} is a truncated npy file: its header says {_cut(str(shape))} numbers")
-    array = np.frombuffer(data, dtype, count, start).reshape(shape, order="F" if is_transposed else "C")
-    with np.errstate(all="ignore"):  # what float64 cannot hold is infinite or NaN in it, which is refused
-        rows = np.atleast_2d(array.astype(np.float64))
-    return [NamedVector(None, row) for row in rows]
+    array = np.frombuffer(data, dtype, count, start)
+    return array.reshape(shape, order="F" if is_transposed else "C")
 
 
 def _cut(text: str) -> str:

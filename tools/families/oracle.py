@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from families import observe, tiny
@@ -16,6 +17,9 @@ TABLES = re.compile(
     r"embed|emb\.|wte|wpe|tok|head|output|shared|decoder|proj|cls|predict|vocab|lm_|\.w\.|position", re.IGNORECASE
 )
 """Names that could be those of tables: embtool must choose among all of them."""
+
+LATER = re.compile(r"\.[1-9]\d*\.")
+"""Names of what is the same in the first of several: layers, codebooks."""
 
 FEW = 4
 """Pairs whose frequency is kept: the first two, one in the middle, the last."""
@@ -42,16 +46,27 @@ def slim(raw: Any, *, silent: bool) -> Any:
     return {key: slim(value, silent=silent) for key, value in raw.items() if key not in gone}
 
 
+def further(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return every saved table that a model looks rows up in, those of positions that are 1 × n × width too."""
+    tables = [each.weight for each in model.modules() if isinstance(each, nn.Embedding)]
+    tables += [
+        each for name, each in model.named_parameters() if each.ndim == 3 and each.shape[0] == 1 and "pos" in name
+    ]
+    names = {name for table in tables for name in observe.named(tensors, table)}
+    return sorted(name for name in names if not LATER.search(name))
+
+
 def expected(
     model: PreTrainedModel, seen: observe.Run, raw: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
 ) -> dict[str, Any]:
     """Return a model's config, the shapes of its tables, and what it was seen to do."""
+    looked_up = further(model, tensors)
     shapes = {
         name: list(value.shape)
         for name, value in tensors.items()
-        if value.ndim > 1 and TABLES.search(name) and not re.search(r"\.[1-9]\d*\.", name)
+        if value.ndim > 1 and (TABLES.search(name) or name in looked_up) and not LATER.search(name)
     }
-    found: dict[str, Any] = {"config": raw, "tensors": shapes}
+    found: dict[str, Any] = {"config": raw, "tensors": shapes, "embeddings": looked_up}
     embedding = observe.input_embedding(model, seen)
     if embedding is not None:
         found["input"] = observe.named(dict(tensors), embedding[1])

@@ -31,9 +31,6 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """What other classes call the fields of a config."""
 
-MOST_CLASSES = 3
-"""Classes of a type that are built with their heads, besides the bare one; the names of the others tell enough."""
-
 STATED = (
     "embedding_size",
     "type_vocab_size",
@@ -119,7 +116,7 @@ def tables(
 ) -> dict[str, Any]:
     """Return the names of the tables in saved files of each class, and which classes predict tokens."""
     found: dict[str, Any] = {"input": [], "output": [], "heads": {}}
-    for each in dict.fromkeys((kinds[0], *filter(None, [tiny.bare(kind)]), *kinds[1:MOST_CLASSES])):
+    for each in dict.fromkeys((kinds[0], *filter(None, [tiny.bare(kind)]), *kinds[1:])):
         if each is not kinds[0]:
             try:
                 model = tiny.build(each, tiny.tiny(kind))

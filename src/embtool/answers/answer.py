@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from embtool.answers.fields import Column, Records, columns_of, plain, record_of, specs
-from embtool.errors import EmbtoolError
+from embtool.errors import EmbtoolError, InvalidArgument
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -57,14 +57,56 @@ class Answer:
     warnings: tuple[str, ...] = ()
     """The same, where it bears on what the answer is worth."""
 
+    record_kind: ClassVar[type | None] = None
+    """The dataclass of what `to_record` returns, where that is neither the answer itself nor told by `paths`."""
+
     def to_dict(self) -> dict[str, Any]:
         """Return the document that `--json` prints: Python's own types only, NaN and infinity as None."""
         found: dict[str, Any] = document([self], many=False)
         return found
 
     def to_records(self) -> list[dict[str, Any]]:
-        """Return the records that `--jsonl` prints, a line each: with every key needed to use the line alone."""
+        """Return its flat records, each with every key needed to use it alone: scalars and lists of scalars.
+
+        They are the lines that `--jsonl` prints; of an answer that is one thing, whose line there is its whole
+        document, the one record of `to_record`.
+        """
         return list(self.each_record())
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the one flat record that is the answer, or sums it up: of `info`, `norms` and `check`.
+
+        Raises:
+            InvalidArgument: nothing sums up an answer of this kind.
+        """
+        raise InvalidArgument(f"{type(self).__name__} has many records, and none that sums it up: see to_records")
+
+    def outcome(self) -> dict[str, Any]:
+        """Return what is wrong with it in the fields of an error's record: nothing, unless a part cannot be read."""
+        return {"error": None, "hint": None, "status": 0}
+
+    def to_arrow(self, *, summary: bool = False) -> Any:
+        """Return its flat records as a `pyarrow.Table`, or with `summary` the one of `to_record`.
+
+        Raises:
+            MissingExtra: pyarrow is not installed.
+            InvalidArgument: nothing sums up an answer of this kind.
+        """
+        from embtool.answers.arrow import to_arrow  # noqa: PLC0415 - loads an extra
+
+        return to_arrow(self, summary=summary)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds: all but what is as large as a table."""
+        stays = {name for name, spec in specs(type(self)) if not spec.travels}
+        return {name: held for name, held in vars(self).items() if name not in stays}
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            stayed = any(name == each and not spec.travels for each, spec in specs(type(self)))
+            why = "is as large as a table, and stayed where it was pickled" if stayed else "does not exist"
+            raise AttributeError(f"{name} of {type(self).__name__} {why}", name=name, obj=self)
 
     def each_record(self) -> Iterator[dict[str, Any]]:
         """Yield the same, each as it is made: there can be very many."""
@@ -96,6 +138,9 @@ class Listing(Answer, Generic[Record]):
 
     line_keys: ClassVar[tuple[str, ...]] = ()
     """Fields that are no context and stand on every JSON line all the same."""
+
+    line_types: ClassVar[Mapping[str, Any]] = {}
+    """The types of what `line` adds to every JSON line, and of fields that do not say theirs."""
 
     line_columns: ClassVar[tuple[Column, ...]] = ()
     """Columns of TSV and CSV for what `line` says, before those of the records."""
@@ -185,6 +230,10 @@ class Card(Answer):
         """Return it as one flat record: the line of TSV and CSV."""
         whole = plain(self)
         return {key: find(whole, path) for key, path in self.paths.items()} if self.paths else whole
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Return the one flat record."""
+        return [self.to_record()]
 
     def each_record(self) -> Iterator[dict[str, Any]]:
         """Yield the line that `--jsonl` prints: the whole document."""

@@ -70,12 +70,14 @@ class Spec:
         meaning: what it is, for the schema and the reference.
         columns: how it is shown in a table; more than one where a picture of it stands beside it.
         optional: left out of JSON where it is None.
+        travels: whether it is in a pickle; what is as large as a table is not.
     """
 
     role: str = "value"
     meaning: str = ""
     columns: tuple[Column, ...] = ()
     optional: bool = False
+    travels: bool = True
 
 
 def _field(spec: Spec, default: Any) -> Any:
@@ -121,9 +123,9 @@ def inline(*, default: Any = ...) -> Any:
     return _field(Spec("inline"), default)
 
 
-def python(*, default: Any = ...) -> Any:
-    """Describe what only Python has: no format prints it."""
-    return _field(Spec("python"), default)
+def python(*, travels: bool = True, default: Any = ...) -> Any:
+    """Describe what only Python has: no format prints it, and what does not travel is in no pickle."""
+    return _field(Spec("python", travels=travels), default)
 
 
 def token_column(*shows: str, default: Any = ...) -> Any:
@@ -187,12 +189,14 @@ def record_of(entry: Any) -> dict[str, Any]:
     """Return a record's keys and values, as they are."""
     found: dict[str, Any] = {}
     for name, spec in specs(type(entry)):
+        if spec.role in ("python", "lines"):
+            continue
         held = getattr(entry, name)
         if spec.role == "token":
             found |= token_fields(held)
         elif spec.role == "inline":
             found |= held if isinstance(held, Mapping) else record_of(held) if held is not None else {}
-        elif spec.role not in ("python", "lines") and not (spec.optional and held is None):
+        elif not (spec.optional and held is None):
             found[name] = held
     return found
 

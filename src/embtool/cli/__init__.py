@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "calc": ("Ask", "The nearest rows to an expression: king - man + woman; analogy tests."),
     "map": ("Ask", "A two-dimensional shadow of rows, in the terminal or in a file."),
     "check": ("Table", "Is the table healthy, and does it fit its tokenizer? For CI."),
-    "diff": ("Table", "Which rows moved between two models."),
+    "diff": ("Table", "Which tokens two models share, and which rows moved; is a copy good enough?"),
     "norms": ("Table", "How long the rows are, and what they have in common."),
     "undertrained": ("Table", "Tokens that training hardly touched, without running the model."),
     "export": ("Table", "The table for other tools: numpy, safetensors, Parquet, CSV, projector, word2vec."),

@@ -17,8 +17,8 @@ from embtool.cli.messages import report
 from embtool.cli.options import (
     ExplainOptions,
     Metric,
-    ModelOptions,
     OutputOptions,
+    RowOptions,
     TableName,
     TokenOptions,
     Top,
@@ -89,7 +89,7 @@ def run(
         bool, typer.Option("--each", help="List every question with its answer instead.", rich_help_panel=TEST)
     ] = False,
     token: TokenOptions,
-    model: ModelOptions,
+    model: RowOptions,
     output: OutputOptions,
     explain: ExplainOptions,
 ) -> None:

@@ -34,6 +34,14 @@ def run(
             help="The model it was made from: rows, ids and positions must be kept.",
         ),
     ] = None,
+    draft_for: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            autocompletion=completion.models,
+            help="Does it fit this model as its draft for speculative decoding? Looks at that alone.",
+        ),
+    ] = None,
     select: Annotated[
         Names,
         typer.Option(
@@ -71,6 +79,9 @@ def run(
 
     Headers and small files are read; with --deep the tables too. The exit status is 1 if a rule found something at or
     above --level, 0 if not. `embtool check --rules` lists the rules, --explain tells of one why it matters.
+
+    With --draft-for: does it fit another model as its draft, by the rules of llama.cpp, vLLM, SGLang and transformers,
+    by the tokens that both have, or by an EAGLE head's map? Only the rules about that are looked at.
     """
     if explain is not None:
         output.emit(explain_rule(explain))
@@ -79,8 +90,9 @@ def run(
         output.emit(list_rules())
         return
     before = None if base is None else model.open_named(base)
+    target = None if draft_for is None else model.open_named(draft_for)
     opened = model.open(named)
-    report = ask_check(opened, base=before, deep=deep, select=_split(select), ignore=_split(ignore))
+    report = ask_check(opened, base=before, draft_for=target, deep=deep, select=_split(select), ignore=_split(ignore))
     output.emit(report)
     if sarif is not None:
         with whole(sarif) as file:

@@ -10,6 +10,7 @@ import difflib
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +22,9 @@ from embtool.answers import Format, Listing, column, emit, records
 from embtool.answers.text import count, plural, safe, size
 from embtool.cli.messages import is_hushed, note
 from embtool.errors import EmbtoolError, SourceError
-from embtool.model import is_model
+from embtool.hub.limit import RequestLimit
 from embtool.places import is_there
+from embtool.references import is_model
 from embtool.settings import BUNDLED_MODELS
 from embtool.source import Below, NotFetched, Source
 
@@ -63,16 +65,42 @@ class PlanAnswer(Listing[PlannedRange]):
 
 
 @dataclass
+class Spent:
+    """What sources have to say, and what they have cost.
+
+    Attributes:
+        weights: the bytes of their weights; None where it is not known of one.
+    """
+
+    notes: dict[str, None] = field(default_factory=dict)
+    requests: int = 0
+    bytes: int = 0
+    weights: int | None = 0
+
+    def add(self, source: "HubSource") -> None:
+        """Count a source in."""
+        self.notes |= dict.fromkeys(source.notes)
+        self.requests += source.cost.requests
+        self.bytes += source.cost.bytes
+        weights = source.weights_size()
+        self.weights = None if self.weights is None or not weights else self.weights + weights
+
+
+@dataclass
 class CommandRun:
     """What one run of a command has to do with hubs and files.
 
     Attributes:
         dry_run: whether nothing large is fetched and nothing written.
-        sources: the sources of hubs that the command has opened.
+        sources: the sources of hubs that the command has opened, and not let go.
+        limit: what their requests wait for: one that is told to leave a hub alone holds them all.
     """
 
     dry_run: bool = False
     sources: list["HubSource"] = field(default_factory=list)
+    limit: RequestLimit = field(default_factory=lambda: RequestLimit(None))
+    _spent: Spent = field(default_factory=Spent)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _bar: "Bar | None" = None
 
     def add(self, source: Source) -> None:
@@ -82,6 +110,15 @@ class CommandRun:
         source = source.whole if isinstance(source, Below) else source
         assert isinstance(source, HubSource)
         self.sources.append(source)
+
+    def let_go(self, source: Source) -> None:
+        """Close a source that has answered, and keep only what is told of it at the end: of many, each holds files."""
+        whole = source.whole if isinstance(source, Below) else source
+        with self._lock:
+            for each in [each for each in self.sources if each is whole and not self.dry_run]:
+                each.close()
+                self._spent.add(each)
+                self.sources.remove(each)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Show how far something long is, on a terminal only; the bar goes when it is done."""
@@ -128,14 +165,14 @@ class CommandRun:
 
     def report(self) -> None:
         """Say what the sources have to say, and what they have cost."""
-        for text in dict.fromkeys(text for source in self.sources for text in source.notes):
+        for source in list(self.sources):
+            self._spent.add(source)
+        spent = self._spent
+        for text in spent.notes:
             note(text)
-        requests = sum(source.cost.requests for source in self.sources)
-        if requests:
-            sizes = [source.weights_size() or 0 for source in self.sources]
-            whole = f" of {size(sum(sizes))}" if all(sizes) else ""
-            received = size(sum(source.cost.bytes for source in self.sources))
-            note(f"{plural(requests, 'request')}, {received}{whole}")
+        if spent.requests:
+            whole = f" of {size(spent.weights)}" if spent.weights is not None else ""
+            note(f"{plural(spent.requests, 'request')}, {size(spent.bytes)}{whole}")
 
     def plan(self) -> PlanAnswer:
         """Return what would be fetched."""

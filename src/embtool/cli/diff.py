@@ -1,4 +1,4 @@
-"""`embtool diff`: which rows moved between two models."""
+"""`embtool diff`: which tokens two models share, and which of their rows moved."""
 
 from typing import Annotated
 
@@ -6,8 +6,11 @@ import typer
 
 from embtool.cli import completion
 from embtool.cli.explanations import About, explain_diff
-from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, TableName, Top, find_table
-from embtool.questions.diff import Matching, ask_diff
+from embtool.cli.options import ExplainOptions, OutputOptions, RowOptions, TableName, Top, find_table
+from embtool.questions.diff import DiffAnswer, ask_diff, ask_vocabularies
+from embtool.questions.diff_both import Both, Matching
+from embtool.questions.diff_copy import MOST_ERROR, SAMPLE, CopyAnswer, ask_copy
+from embtool.questions.diff_vocabulary import VocabularyAnswer
 from embtool.table_diff import Moved
 
 FOUND = 1
@@ -26,25 +29,79 @@ def run(
         Moved, typer.Option(help="How far a row moved: relative to its length, distance, or cosine.")
     ] = Moved.RELATIVE,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="End with status 1 if there is any difference, as git does.")
+        bool,
+        typer.Option(
+            "--exit-code",
+            help="End with status 1 if there is any difference, as git does; with --max-error, if a row is over.",
+        ),
     ] = False,
+    vocab: Annotated[
+        bool,
+        typer.Option("--vocab", help="Compare the vocabularies alone: no weights are read, and none need be there."),
+    ] = False,
+    neighbors: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="K",
+            help="Judge B as a copy of A: how many of each row's K nearest rows it kept.",
+            rich_help_panel="A copy",
+        ),
+    ] = None,
+    max_error: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=MOST_ERROR,
+            metavar="X",
+            help="Judge B as a copy of A: the most that 1 - cosine of any row to its original may be.",
+            rich_help_panel="A copy",
+        ),
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help=f"Compare the neighbours of so many rows, the same ones every time. Default: {SAMPLE:,}.",
+            rich_help_panel="A copy",
+        ),
+    ] = None,
     table: TableName = "input",
-    model: ModelOptions,
+    model: RowOptions,
     output: OutputOptions,
     explain: ExplainOptions,
 ) -> None:
-    """Compare the tables of two models, row by row: a base and its fine-tune, or an original and a quantised copy.
+    """Compare two models: their vocabularies, then their tables row by row.
 
-    Rows are matched by their tokens. First what is the same, changed, only here, only there, and which ids have another
-    token; then the worst rows: those that hold NaN or infinity, then those that moved farthest, and how far that is
-    beyond the median of all that changed, in robust standard deviations (sd). -k limits each kind.
+    Tokens are matched by their bytes, whatever their spelling and their ids, and rows by their tokens. First how the
+    vocabularies stand to each other; then, where the rows are of one width, which are the same, changed, only here,
+    only there; then the worst rows: those that hold NaN or infinity, then those that moved farthest, and how far that
+    is beyond the median of all that changed, in robust standard deviations (sd). -k limits each kind; of vocabularies,
+    TSV, CSV and JSON Lines have every pair of tokens.
+
+    With --neighbors or --max-error, B is judged as a quantised or merged copy of A: each row's cosine to its original,
+    the worst rows, and the worst of each kind of token. TSV, CSV and JSON Lines have every row, the worst first.
     """
+    is_copy = neighbors is not None or max_error is not None
+    if vocab and is_copy:
+        raise typer.BadParameter("--vocab reads no rows: leave out --neighbors and --max-error")
+    if sample is not None and neighbors is None:
+        raise typer.BadParameter("--sample counts rows whose neighbours are compared: add --neighbors K")
     first, second = model.two(typed, "embtool diff A B")
-    ours, theirs = find_table(first, table), find_table(second, table)
-    found = ask_diff(ours, theirs, k=top, by=by, rank=rank)
+    if vocab:
+        found: DiffAnswer | VocabularyAnswer | CopyAnswer = ask_vocabularies(first, second, k=top)
+    else:
+        both = Both(first, second, find_table(first, table), find_table(second, table))
+        found = (
+            ask_copy(both, k=top, by=by, neighbors=neighbors, max_error=max_error, sample=sample or SAMPLE)
+            if is_copy
+            else ask_diff(both, k=top, by=by, rank=rank)
+        )
     output.emit(found)
     if explain.explain:
-        one, other = (About(each, model.reached, asked.table) for each, asked in ((first, ours), (second, theirs)))
+        tables = (None, None) if vocab else (both.ours.table, both.theirs.table)
+        one, other = (About(each, model.reached, asked) for each, asked in zip((first, second), tables, strict=True))
         explain_diff(one, other, found).show(output.format)
-    if exit_code and found.comparison.differs:
+    if exit_code and found.differs:
         raise typer.Exit(FOUND)

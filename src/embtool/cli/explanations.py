@@ -5,25 +5,28 @@ stdout holds the result and nothing else. What is tried next is an ordinary comm
 was asked for, the same token; it runs as it is shown.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from embtool.answers import Format
-from embtool.answers.terminal import Page
 from embtool.answers.text import count, plural, shell
 from embtool.cli.messages import note
 from embtool.errors import EmbtoolError
-from embtool.model import Model
 from embtool.positions import Rope
-from embtool.questions.calc import CalcAnswer
-from embtool.questions.diff import DiffAnswer
-from embtool.questions.map import MapAnswer
-from embtool.questions.similarity import SimilarityAnswer
-from embtool.sequence import InputSequence
-from embtool.table import EmbeddingTable
-from embtool.vocabulary import Query
+
+if TYPE_CHECKING:  # a command loads the answers of its own question only
+    from embtool.model import Model
+    from embtool.questions.calc import CalcAnswer
+    from embtool.questions.diff import DiffAnswer
+    from embtool.questions.diff_copy import CopyAnswer
+    from embtool.questions.diff_vocabulary import VocabularyAnswer
+    from embtool.questions.map import MapAnswer
+    from embtool.questions.similarity import SimilarityAnswer
+    from embtool.sequence import InputSequence
+    from embtool.table import EmbeddingTable
+    from embtool.vocabulary import Query
 
 FAR = 1000
 """A position to try: far enough for slow pairs to have moved."""
@@ -51,6 +54,8 @@ class Explanation:
             note(f"formula: {self.formula}")
             note(f"try next: {shell(self.follow)} ({self.why})")
             return
+        from embtool.answers.terminal import Page  # noqa: PLC0415 - draws with rich
+
         page = Page()
         for title, text in (("what was computed", self.computed), ("formula", self.formula)):
             page.gap()
@@ -66,10 +71,10 @@ class Explanation:
 class About:
     """What an explanation is about: a model and the options that reach it, a table, and the first query if any."""
 
-    model: Model
+    model: "Model"
     reached: Sequence[str]
-    table: EmbeddingTable | None = None
-    query: Query | None = None
+    table: "EmbeddingTable | None" = None
+    query: "Query | None" = None
 
     def command(self, name: str, *arguments: str) -> tuple[str, ...]:
         """Write a command line about this model and table."""
@@ -93,13 +98,19 @@ class About:
         return self.query.text if len(self.query.ids) == 1 and repeatable else f"id:{self.query.ids[0]}"
 
     @property
+    def passed(self) -> str:
+        """How a pass went through the table, as a sentence more; none for one that is gone through in no time."""
+        told = None if self.table is None else self.table.checkpoint.mappings.told
+        return "" if told is None else f" The table was {told}."
+
+    @property
     def finite(self) -> bool:
         """Whether the row of the first query can be compared."""
         ids = [self.query.ids[0]] if self.query is not None else [0]
-        return self.table is not None and bool(np.isfinite(self.table.rows(ids)).all())
+        return self.table is not None and all(map(math.isfinite, self.table.rows(ids)[0].tolist()))
 
 
-def explain_info(model: Model, reached: Sequence[str]) -> Explanation:
+def explain_info(model: "Model", reached: Sequence[str]) -> Explanation:
     """Explain `embtool info`."""
     about = About(model, reached)
     follow, why = _after_info(about)
@@ -123,11 +134,11 @@ def _after_info(about: About) -> tuple[tuple[str, ...], str]:
     return ("info", "mini"), "the same of the bundled model, which has every part"
 
 
-def _has_table(model: Model) -> bool:
+def _has_table(model: "Model") -> bool:
     return any(table.role == "input" for table in _stored(model))
 
 
-def _stored(model: Model) -> tuple[EmbeddingTable, ...]:
+def _stored(model: "Model") -> "tuple[EmbeddingTable, ...]":
     try:
         return model.tables.stored
     except EmbtoolError:
@@ -161,8 +172,8 @@ METRICS = {
 }
 
 
-def explain_neighbors(about: About, metric: str, *, centered: bool) -> Explanation:
-    """Explain `embtool neighbors`."""
+def explain_neighbors(about: About, metric: str, *, centered: bool, through: str | None = None) -> Explanation:
+    """Explain `embtool neighbors`; `through` is the norm that the query passed."""
     assert about.table is not None
     computed = (
         f"The query was held against every one of {plural(about.table.shape[0], 'row')}, and the scores sorted; ties "
@@ -170,6 +181,12 @@ def explain_neighbors(about: About, metric: str, *, centered: bool) -> Explanati
     )
     if centered:
         computed += " The mean of all rows was taken from the query and from each row first."
+    if through is not None:
+        computed += (
+            f" It passed {through} first, as the last block's vectors do: the raw logit lens. No block was run, and a "
+            "vector that steers a model may name no tokens here."
+        )
+    computed += about.passed
     if about.query is None:
         return Explanation(computed, METRICS[metric], about.command("norms"), "what these rows have in common")
     if centered:
@@ -199,7 +216,7 @@ def explain_rope(typed: Sequence[str], *, placed: bool, relative: bool, layout_k
     return Explanation(computed, formula, follow, f"how far each pair has turned at position {count(FAR)}")
 
 
-def explain_input(about: About, sequence: InputSequence, text: str, *, against: bool) -> Explanation:
+def explain_input(about: About, sequence: "InputSequence", text: str, *, against: bool) -> Explanation:
     """Explain `embtool input`."""
     factor = "" if sequence.scale == 1 else f"{sequence.scale:g} × "
     kinds = {"learned": "positions[p]", "sinusoidal": "waves(p)"}
@@ -243,12 +260,13 @@ INDICATORS = {
 def explain_undertrained(about: About, indicator: str, first: int | None) -> Explanation:
     """Explain `embtool undertrained`."""
     computed, formula = INDICATORS[indicator]
+    computed += about.passed
     if first is None:
         return Explanation(computed, formula, about.command("norms"), "the shortest and longest rows by name")
     return Explanation(computed, formula, about.command("row", f"id:{first}"), "the first of them, number by number")
 
 
-def explain_similarity(about: About, found: SimilarityAnswer) -> Explanation:
+def explain_similarity(about: About, found: "SimilarityAnswer") -> Explanation:
     """Explain `embtool similarity`."""
     computed = (
         "Two rows at a time were multiplied number by number and summed up, in float64: for the cosine divided by both "
@@ -276,7 +294,7 @@ def explain_direction(about: About) -> Explanation:
     return Explanation(computed, formula, about.command("neighbors", about.token), "what is near the first of them")
 
 
-def explain_calc(about: About, found: CalcAnswer | None) -> Explanation:
+def explain_calc(about: About, found: "CalcAnswer | None") -> Explanation:
     """Explain `embtool calc`; of an expression the answer is found, of lines of stdin none is."""
     at_length = found is None or found.normalized
     scaled = "scaled to length 1, then " if at_length else ""
@@ -285,6 +303,7 @@ def explain_calc(about: About, found: CalcAnswer | None) -> Explanation:
         "The expression's own tokens are left out, for one of them is nearly always the nearest: a habit of such tests "
         "that flatters them."
     )
+    computed += about.passed
     formula = "v = ±row₁/‖row₁‖ ±row₂/‖row₂‖ …" if at_length else "v = ±row₁ ±row₂ …"
     formula += f";  {METRICS[found.metric if found is not None else 'cosine']}, of v and each row"
     terms = [] if found is None else sorted(found.terms, key=lambda term: -term.sign)
@@ -312,13 +331,14 @@ def explain_analogies(about: About, file: str, *, each: bool) -> Explanation:
     return Explanation(computed, formula, follow, "every question with what was answered")
 
 
-def explain_map(about: About, found: MapAnswer) -> Explanation:
+def explain_map(about: About, found: "MapAnswer") -> Explanation:
     """Explain `embtool map`."""
     whose = "these rows" if found.basis == "tokens" else "the whole table"
     computed = (
         f"The mean was taken away, and each row laid on the two axes along which {whose} spread most (PCA). Such a "
         f"shadow leaves out the rest: it keeps {found.kept:.1%} of the variance: what is near here may be far away."
     )
+    computed += about.passed
     formula = "x = (row - mean)·axis₁, y = (row - mean)·axis₂;  keeps = (x² + y² of all) / ‖row - mean‖² of all"
     ids = dict.fromkeys(point.id for point in found.points if point.rank is None and point.id is not None)
     if len(ids) > 1:
@@ -333,6 +353,7 @@ def explain_norms(about: About) -> Explanation:
         "One pass over the whole table: the length of every row, the mean of all rows, and how the variance spreads "
         "over directions. The model was not run."
     )
+    computed += about.passed
     formula = (
         "norm = ‖row‖;  the mean row's share = rows × ‖mean‖² / sum of ‖row‖²;  effective rank = (sum of variances)² / "
         "sum of variances², of the principal axes"
@@ -343,8 +364,15 @@ def explain_norms(about: About) -> Explanation:
     return Explanation(computed, formula, follow, "neighbours without the mean that all rows have in common")
 
 
-def explain_diff(ours: About, theirs: About, found: DiffAnswer) -> Explanation:
+def explain_diff(ours: About, theirs: About, found: "DiffAnswer | VocabularyAnswer | CopyAnswer") -> Explanation:
     """Explain `embtool diff`."""
+    from embtool.questions.diff_copy import CopyAnswer  # noqa: PLC0415 - as above
+    from embtool.questions.diff_vocabulary import VocabularyAnswer  # noqa: PLC0415
+
+    if isinstance(found, VocabularyAnswer):
+        return _explain_vocabularies(ours, theirs)
+    if isinstance(found, CopyAnswer):
+        return _explain_copy(theirs, found)
     computed = (
         f"Rows of the same {found.by} were read from both tables and compared as numbers, in float64, whatever dtype "
         "each is stored in. Those that hold NaN or infinity come first, then those that moved farthest."
@@ -361,7 +389,33 @@ def explain_diff(ours: About, theirs: About, found: DiffAnswer) -> Explanation:
     return Explanation(computed, formula, follow, "where the row that moved farthest stands now")
 
 
-def explain_tokens(model: Model, reached: Sequence[str], first: int | None) -> Explanation:
+def _explain_copy(copy: About, found: "CopyAnswer") -> Explanation:
+    computed = (
+        "Each row of A was held against its copy in B as numbers, in float64, whatever dtype each is stored in. Rows "
+        "without a token are not judged; a row that the copy lacks, or that has no cosine, is beyond every line."
+    )
+    if found.kept is not None:
+        computed += (
+            f" For {plural(found.kept.sampled, 'row')} the {found.kept.neighbors} nearest rows were looked up in both."
+        )
+    formula = "error = 1 - a·b / (‖a‖ ‖b‖);  relative = ‖b - a‖ / ‖a‖;  kept = shared nearest rows / nearest rows"
+    worst = next((each.id_b for each in found.worst if each.cosine is not None), None)
+    if worst is None:
+        return Explanation(computed, formula, copy.of("info"), "which tables there are")
+    return Explanation(computed, formula, copy.command("neighbors", f"id:{worst}"), "where the worst copy stands")
+
+
+def _explain_vocabularies(ours: About, theirs: About) -> Explanation:
+    computed = (
+        "Every token was turned into the bytes that it stands for, and each of A matched with one of B that has the "
+        "same: under the same id if there is one, else under another. No weights were read."
+    )
+    formula = "shared = (same + moved) / tokens, of each vocabulary;  moved: the same bytes under another id"
+    follow = ("check", ours.model.name, "--draft-for", theirs.model.name, *ours.reached)
+    return Explanation(computed, formula, follow, "whether the first can draft for the second")
+
+
+def explain_tokens(model: "Model", reached: Sequence[str], first: int | None) -> Explanation:
     """Explain `embtool tokens`; `first` is the id of the first token, if there is one."""
     about = About(model, reached)
     computed = (

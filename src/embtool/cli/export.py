@@ -7,7 +7,7 @@ import typer
 
 from embtool.cli import completion
 from embtool.cli.messages import note
-from embtool.cli.options import ModelName, ModelOptions, Quiet, TableName, find_table
+from embtool.cli.options import ModelName, Quiet, RowOptions, TableName, find_table
 from embtool.cli.writing import Force, check_free
 from embtool.export import WRITERS
 from embtool.questions.export import choose_format, choose_rows, write_export
@@ -44,10 +44,16 @@ def run(
     sample: Annotated[
         int | None, typer.Option(min=1, help="Only so many, chosen at random, the same every time.")
     ] = None,
+    neighbors: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="K", help="Parquet: with the K nearest of each row by cosine, as embedding-atlas reads them."
+        ),
+    ] = None,
     quiet: Quiet = False,
     force: Force = False,
     table: TableName = "input",
-    model: ModelOptions,
+    model: RowOptions,
 ) -> None:
     """Write a table for other tools: numpy, safetensors, Parquet, CSV, TensorFlow's projector, word2vec text.
 
@@ -65,5 +71,5 @@ def run(
     if model.run.dry_run:
         with asked.open():
             return
-    for text in write_export(asked, ids, used, out).notes:
+    for text in write_export(asked, ids, used, out, neighbors=neighbors).notes:
         note(text)

@@ -78,7 +78,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "diff": (
         Example("a model to try it on: mini after a careless fine-tuning", "embtool learn --stand-ins tuned"),
         Example("what that did to which rows", "embtool diff mini tuned"),
-        Example("those that turned most, whatever their length", "embtool diff mini tuned -k 5 --rank cosine"),
+        Example("is it good enough as a copy?", "embtool diff mini tuned -k 3 --neighbors 10 --max-error 0.05"),
     ),
     "norms": (
         Example("how long the rows are, and what they have in common", "embtool norms -k 1"),
@@ -109,6 +109,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example(
             "settings side by side; embtool learn --stand-ins tuned makes the second", "embtool rope compare mini tuned"
         ),
+        Example("one model, as it is and stretched", "embtool rope compare mini --scaling yarn:4"),
         Example("the same for a program", "embtool rope compare mini tuned --json"),
     ),
     "input": (
@@ -171,7 +172,7 @@ FORMS = {
     "rope compare": Form(
         "A B",
         "Set the rotary positions of two models side by side: each setting, and where their frequencies part.",
-        ("length", "precision"),
+        ("scaling", "theta", "partial", "length", "precision"),
     )
 }
 """Those that are no command of their own, by their names."""

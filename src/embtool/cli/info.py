@@ -1,6 +1,6 @@
 """`embtool info`: what a model's tables are, from its headers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -9,9 +9,10 @@ from embtool.answers import Answer, Failure
 from embtool.cli import completion
 from embtool.cli.command_run import hint_mistyped_path
 from embtool.cli.explanations import explain_info
-from embtool.cli.lines import read_lines
+from embtool.cli.lines import Line, checked, read_entries
 from embtool.cli.messages import report
-from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions
+from embtool.cli.options import ExplainOptions, ModelOptions
+from embtool.cli.output_file import FileOutputOptions
 from embtool.errors import EmbtoolError
 from embtool.hub.crew import in_order
 from embtool.model import Model
@@ -30,7 +31,7 @@ def run(
     ] = None,
     *,
     model: ModelOptions,
-    output: OutputOptions,
+    output: FileOutputOptions,
     explain: ExplainOptions,
 ) -> None:
     """Tell what a model's embedding tables are, from config.json and headers; the weights are never read.
@@ -39,22 +40,23 @@ def run(
     positions work; the context length. A part that cannot be read is told, and the others are shown: the exit status is
     then that part's.
     """
-    asked = [*(typed or ()), *(model.models or ())]
-    names = list(read_lines()) if asked == ["-"] else asked
-    default = None if names else model.open()
-    if default is not None:
-        names = [default.name]
-    failed: list[str] = []
+    output.check()
+    names, default = _asked([*(typed or ()), *(model.models or ())], model)
+    many = len(names) > 1
+    failed: list[Line] = []
     statuses: list[int] = []
-    opened: dict[str, Model] = {}
 
-    def look(name: str) -> InfoAnswer | EmbtoolError:
+    def look(name: Line) -> InfoAnswer | EmbtoolError:
+        opened = default
         try:
-            opened[name] = default or model.open_named(name)
-            return ask_info(opened[name])
+            opened = opened or model.open_named(checked(name))
+            return ask_info(opened)
         except EmbtoolError as error:
-            hint_mistyped_path(error, getattr(opened.get(name), "source", None))
+            hint_mistyped_path(error, getattr(opened, "source", None))
             return error
+        finally:
+            if many and opened is not None:
+                model.run.let_go(opened.source)
 
     def answers() -> Iterator[Answer | Failure]:
         for name, found in zip(names, in_order(names, look, SIDE_BY_SIDE), strict=True):
@@ -62,16 +64,44 @@ def run(
                 statuses.append(found.status)
                 yield found
                 continue
-            if len(names) == 1:
+            if not many:
                 raise found
-            report(found, about=name)
+            known = name if isinstance(name, str) else None
+            report(found, about=known)
             failed.append(name)
-            yield Failure("model", name, found)
+            yield Failure("model", known, found)
 
-    alone = None if len(names) > 1 else next(answers())
-    output.emit(alone if isinstance(alone, Answer) else answers(), blank=InfoAnswer)
+    alone = None if many else next(answers())
+    output.write(alone if isinstance(alone, Answer) else answers(), InfoAnswer, is_dry=model.dry_run)
     if explain.explain:
-        explain_info(next(opened[name] for name in names if name not in failed), model.reached).show(output.format)
+        first = next(name for name in names if isinstance(name, str) and name not in failed)
+        explain_info(default or model.open_named(first), model.reached).show(output.format)
     status = NOT_FOUND if failed else max(statuses, default=0)
     if status:
         raise typer.Exit(status)
+
+
+def _asked(typed: list[str], model: ModelOptions) -> tuple[Sequence[Line], Model | None]:
+    """Return the models that are named, on the command line or by stdin; where none is, the default one, opened."""
+    if typed == ["-"]:
+        return list(_listed()), None
+    if typed:
+        return typed, None
+    default = model.open()
+    return [default.name], default
+
+
+def _listed() -> Iterator[Line]:
+    """Yield the models that stdin names, a line each, and an error for a line that is too long.
+
+    Raises:
+        BadParameter: nothing is piped in, or no line names anything.
+    """
+    empty = True
+    for line in read_entries():
+        name = line.strip() if isinstance(line, str) else line
+        if name:
+            empty = False
+            yield name
+    if empty:
+        raise typer.BadParameter("no MODEL given, and stdin names none")

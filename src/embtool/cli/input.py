@@ -9,7 +9,7 @@ from embtool.answers import Format
 from embtool.cli.explanations import About, explain_input
 from embtool.cli.lines import read_text
 from embtool.cli.messages import note
-from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions
+from embtool.cli.options import ExplainOptions, OutputOptions, RowOptions
 from embtool.cli.writing import Force, check_free, write_rows
 from embtool.questions.input import InputAnswer, InputComparison
 
@@ -34,7 +34,7 @@ def run(
         ),
     ] = None,
     force: Force = False,
-    model: ModelOptions,
+    model: RowOptions,
     output: OutputOptions,
     explain: ExplainOptions,
 ) -> None:

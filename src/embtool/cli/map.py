@@ -14,8 +14,8 @@ from embtool.cli.messages import note
 from embtool.cli.options import (
     ExplainOptions,
     Metric,
-    ModelOptions,
     OutputOptions,
+    RowOptions,
     TableName,
     Texts,
     TokenOptions,
@@ -56,7 +56,7 @@ def run(
     metric: Annotated[Metric, typer.Option(help="How nearness of neighbours is measured.")] = Metric.COSINE,
     table: TableName = "input",
     token: TokenOptions,
-    model: ModelOptions,
+    model: RowOptions,
     output: OutputOptions,
     explain: ExplainOptions,
 ) -> None:

@@ -14,8 +14,8 @@ from embtool.cli.explanations import About, explain_neighbors
 from embtool.cli.options import (
     ExplainOptions,
     Metric,
-    ModelOptions,
     OutputOptions,
+    RowOptions,
     TableName,
     Texts,
     TokenOptions,
@@ -74,7 +74,9 @@ def run(
     tokens: Texts = None,
     *,
     top: Top = 10,
-    metric: Annotated[Metric, typer.Option(help="How nearness is measured.")] = Metric.COSINE,
+    metric: Annotated[
+        Metric | None, typer.Option(help="How nearness is measured; cosine unless said, dot behind a norm.")
+    ] = None,
     table: TableName = "input",
     against: Annotated[
         str | None,
@@ -96,12 +98,19 @@ def run(
             readable=False,
         ),
     ] = None,
+    through_norm: Annotated[
+        bool,
+        typer.Option(
+            "--through-norm",
+            help="The model's final norm first, then its output table: the raw logit lens of a vector.",
+        ),
+    ] = False,
     center: Annotated[
         bool, typer.Option("--center", help="Remove the table's mean row from query and rows first.")
     ] = False,
     filtering: FilterOptions,
     token: TokenOptions,
-    model: ModelOptions,
+    model: RowOptions,
     output: OutputOptions,
     explain: ExplainOptions,
 ) -> None:
@@ -112,7 +121,8 @@ def run(
     """
     opened = model.open()
     asked = find_table(opened, table)
-    ranked = asked if against is None else find_table(opened, against)
+    through = opened.final_norm if through_norm else None
+    ranked = find_table(opened, against or "output") if against or through else asked
     if vector is not None and (tokens or every):
         raise typer.BadParameter("--vector is the query: name no tokens beside it")
     if every and tokens:
@@ -120,7 +130,14 @@ def run(
     typed = [f"id:0..{asked.table.shape[0] - 1}"] if every else tokens
     batch = None if vector is not None else Batch(typed, token, asked)
     with open_ranking(
-        asked, ranked, k=top, metric=metric.value, center=center, reading=token.reading, filters=filtering.filters
+        asked,
+        ranked,
+        k=top,
+        metric=None if metric is None else metric.value,
+        center=center,
+        reading=token.reading,
+        filters=filtering.filters,
+        through=through,
     ) as ranking:
         answers: Iterable[Answer | Failure] = batch.answers(ranking.answer) if batch is not None else ()
         if vector is not None:
@@ -128,6 +145,8 @@ def run(
         output.emit(answers, blank=ranking.blank)
     if explain.explain:
         about = About(opened, model.reached, asked.table, None if batch is None else batch.first)
-        explain_neighbors(about, metric.value, centered=center).show(output.format)
+        explain_neighbors(
+            about, ranking.metric, centered=center, through=None if through is None else through.name
+        ).show(output.format)
     if batch is not None:
         batch.finish()

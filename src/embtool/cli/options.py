@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from enum import StrEnum
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
 
@@ -149,30 +149,33 @@ class OutputOptions:
         *,
         blank: Answer | type[Answer] | None = None,
         only_notes: bool = False,
+        stream: TextIO | None = None,
     ) -> None:
         """Print an answer, or several as they come, and on stderr what they have to say, each thing once.
 
         With `only_notes` nothing is printed on stdout: the answer went into a file.
         """
-        told: set[str] = set()
-
-        def with_notes() -> Iterator[Answer | Failure]:
-            for answer in [answers] if isinstance(answers, Answer) else answers:
-                if isinstance(answer, Answer):
-                    for say, texts in ((note, answer.notes), (warn, answer.warnings)):
-                        for text in texts:
-                            if text not in told:
-                                told.add(text)
-                                say(text)
-                yield answer
-
         if isinstance(answers, Answer):
-            for _ in with_notes():  # all there is to say
+            for _ in self.with_notes([answers]):  # all there is to say
                 pass
             if not only_notes:
-                emit(answers, self.format, header=not self.no_header, whole=self.no_truncate)
+                emit(answers, self.format, header=not self.no_header, whole=self.no_truncate, stream=stream)
         else:
-            emit(with_notes(), self.format, header=not self.no_header, blank=blank, whole=self.no_truncate)
+            told = self.with_notes(answers)
+            emit(told, self.format, header=not self.no_header, blank=blank, whole=self.no_truncate, stream=stream)
+
+    @staticmethod
+    def with_notes(answers: Iterable[Answer | Failure]) -> Iterator[Answer | Failure]:
+        """Give answers as they come, and say on stderr what each has to say before it, each thing once."""
+        told: set[str] = set()
+        for answer in answers:
+            if isinstance(answer, Answer):
+                for say, texts in ((note, answer.notes), (warn, answer.warnings)):
+                    for text in texts:
+                        if text not in told:
+                            told.add(text)
+                            say(text)
+            yield answer
 
 
 @dataclass(frozen=True)
@@ -238,18 +241,25 @@ class SourceOptions:
         ),
     ] = None
 
-    def open_named(self, reference: str) -> Model:
-        """Open a model by name."""
+    def open_named(self, reference: str, base: Model | None = None) -> Model:
+        """Open a model by name; `base` is that of an adapter, where it was named."""
+        model = self._open(self.run.meant(reference), self.tokenizer, self.revision, base)
+        model.open_base = lambda named, revision: self._open(named, None, revision)
+        return model
+
+    def _open(self, reference: str, tokenizer: str | None, revision: str | None, base: Model | None = None) -> Model:
         model = open_model(
-            self.run.meant(reference),
-            tokenizer=self.tokenizer,
-            revision=self.revision,
+            reference,
+            tokenizer=tokenizer,
+            base=base,
+            revision=revision,
             offline=self.offline,
             token=self.hub_token,
             max_bytes=read_limit(self.max_bytes),
             progress=self.run.progress,
             confirm=self.run.confirm,
             plan_only=self.dry_run,
+            limit=self.run.limit,
         )
         if not model.source.local:
             self.run.add(model.source)
@@ -303,6 +313,40 @@ class ModelOptions(SourceOptions):
             if why == SAVED:
                 error.hint = f"{reference} is the default that was saved: `embtool use --clear` forgets it"
             raise
+
+
+@dataclass(frozen=True)
+class RowOptions(ModelOptions):
+    """Which model is asked for rows: where it is an adapter, on top of which base."""
+
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            autocompletion=completion.models,
+            help="Of an adapter: the model that it changes, if not the one that it names.",
+            rich_help_panel="Model",
+        ),
+    ] = None
+
+    def open_named(self, reference: str, base: Model | None = None) -> Model:
+        """Open a model by name, an adapter on top of its base."""
+        below = super().open_named(self.base) if base is None and self.base is not None else base
+        return super().open_named(reference, below)
+
+    def two(self, named: Sequence[str] | None, usage: str) -> tuple[Model, Model]:
+        """Open two models, or a base and the adapter that is named alone with it.
+
+        Raises:
+            BadParameter: there are not two.
+        """
+        names = [*(named or ()), *(self.models or ())]
+        if self.base is None:
+            return super().two(named, usage)
+        if len(names) != 1:
+            raise typer.BadParameter("with --base one adapter is named, which is compared with it")
+        base = super().open_named(self.base)
+        return base, super().open_named(names[0], base)
 
 
 @dataclass(frozen=True)
@@ -391,6 +435,8 @@ Texts = Annotated[
 def find_table(model: Model, name: str) -> TokenTable:
     """Find a table by its role or its tensor's name; say so where a tied output table is the input table."""
     asked = model.token_table(name)
+    if model.base is not None:
+        note(f"{model.name} is an adapter: these are the rows of {model.base.name} as it changes them")
     if model.has_other_tokenizer and asked.vocabulary is not None and len(asked.vocabulary) != len(asked.table):
         counts = f"{len(asked.vocabulary):,} tokens, and the table {len(asked.table):,} rows"
         warn(f"{asked.vocabulary.file} has {counts}: is it the tokenizer of this model?")

@@ -12,8 +12,8 @@ from embtool.cli.batch import Batch
 from embtool.cli.explanations import About, explain_row
 from embtool.cli.options import (
     ExplainOptions,
-    ModelOptions,
     OutputOptions,
+    RowOptions,
     TableName,
     Texts,
     TokenOptions,
@@ -41,7 +41,7 @@ def run(
     force: Force = False,
     table: TableName = "input",
     token: TokenOptions,
-    model: ModelOptions,
+    model: RowOptions,
     output: OutputOptions,
     explain: ExplainOptions,
 ) -> None:

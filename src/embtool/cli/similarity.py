@@ -10,8 +10,8 @@ from embtool.cli.explanations import About, explain_direction, explain_similarit
 from embtool.cli.options import (
     ExplainOptions,
     Metric,
-    ModelOptions,
     OutputOptions,
+    RowOptions,
     TableName,
     Texts,
     TokenOptions,
@@ -41,7 +41,7 @@ def run(
     ] = None,
     table: TableName = "input",
     token: TokenOptions,
-    model: ModelOptions,
+    model: RowOptions,
     output: OutputOptions,
     explain: ExplainOptions,
 ) -> None:

@@ -7,9 +7,9 @@ import typer
 from embtool.answers import Format
 from embtool.cli.explanations import About, explain_undertrained
 from embtool.cli.messages import note
-from embtool.cli.options import ExplainOptions, ModelName, ModelOptions, OutputOptions, TableName, Top, find_table
+from embtool.cli.options import ExplainOptions, ModelName, OutputOptions, RowOptions, TableName, Top, find_table
 from embtool.questions.undertrained import CAUTION, ask_undertrained
-from embtool.undertrained import CANDIDATE_PERCENT, Indicator
+from embtool.undertrained import Indicator
 
 
 def run(
@@ -27,8 +27,13 @@ def run(
         ),
     ] = None,
     percent: Annotated[
-        float, typer.Option(min=0, max=100, help="List no row beyond this share of the table, in percent.")
-    ] = CANDIDATE_PERCENT,
+        float | None,
+        typer.Option(
+            min=0,
+            max=100,
+            help="List no row beyond this share of the table, in percent; 2 unless said, of a tiny table -k rows.",
+        ),
+    ] = None,
     normal: Annotated[
         bool,
         typer.Option(
@@ -37,7 +42,7 @@ def run(
     ] = True,
     padding: Annotated[bool, typer.Option("--padding", help="List rows that no token has, too.")] = False,
     table: TableName = "input",
-    model: ModelOptions,
+    model: RowOptions,
     output: OutputOptions,
     explain: ExplainOptions,
 ) -> None:

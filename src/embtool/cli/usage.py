@@ -14,8 +14,9 @@ from embtool.answers.text import shell
 from embtool.cli import COMMANDS
 from embtool.cli.typer_internals import bounds, rejected_value, value_type
 from embtool.errors import AccessDenied, EmbtoolError, ModelNotFound, UnknownToken, Unreachable
-from embtool.model import is_model, open_model
+from embtool.model import open_model
 from embtool.places import is_file
+from embtool.references import is_model
 from embtool.settings import BUNDLED_MODELS, choose_model
 
 MODEL_FIRST = ("info", "check", "diff", "export", "norms", "undertrained", "rope", "learn", "use")

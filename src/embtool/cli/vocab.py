@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,8 +19,12 @@ SHOWN = 50
 
 
 def run(
-    pattern: Annotated[
-        str | None, typer.Argument(metavar="[PATTERN]", help="A regular expression that the token's text must match.")
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATTERN]",
+            help="A regular expression that the token's text must match; with --count, more files.",
+        ),
     ] = None,
     *,
     piece: Annotated[
@@ -45,6 +50,18 @@ def run(
         bool, typer.Option("--duplicates", help="Only tokens whose text another token has too.")
     ] = False,
     counts: Annotated[bool, typer.Option("--counts", help="Count what matches by category instead.")] = False,
+    corpus: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--count",
+            metavar="FILE...",
+            help="Count how often these texts use each row instead, the most used first; - is stdin.",
+            readable=False,
+        ),
+    ] = None,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="With --count: each line is a text of its own, without its end.")
+    ] = False,
     top: Annotated[int | None, typer.Option("-k", "--top", min=1, help="How many at most.")] = None,
     model: ModelOptions,
     output: OutputOptions,
@@ -53,13 +70,31 @@ def run(
 
     Without a PATTERN everything matches. A token is unreachable if its text, decoded and encoded again, becomes other
     tokens; padding rows have no token at all. A table on a terminal shows the first 50 matches, the other formats all.
+
+    With --count, how often a corpus uses each row, zeros included: each FILE is one text, of any size, split as the
+    tokenizer splits it whole, with nothing put around it.
     """
+    if lines and not corpus:
+        raise typer.BadParameter("--lines says how the files of --count are read: name --count too")
+    if counts and corpus:
+        raise typer.BadParameter("--counts counts the vocabulary, --count a corpus: one of them")
+    if words and len(words) > 1 and not corpus:
+        raise typer.BadParameter(f"one PATTERN, not {len(words)}: a|b matches either; files to count follow --count")
+    pattern = words[0] if words and not corpus else None
     search = Search(pattern, piece, ignore_case, frozenset(category or ()), identity, variants, duplicates)
     opened = model.open()
+    is_shown = output.format in (Format.TABLE, Format.MARKDOWN)
+    if corpus:
+        most = SHOWN if is_shown and top is None else top
+        used = opened.count(*corpus, *(words or ()), lines=lines, search=search, k=most)
+        for line in () if is_shown else used.summary:
+            note(line)
+        output.emit(used)
+        return
     name, vocabulary, padding = opened.name, opened.vocabulary, opened.padding_rows()
     if counts:
         output.emit(count_categories(name, vocabulary, search, padding=padding))
-    elif output.format in (Format.TABLE, Format.MARKDOWN):
+    elif is_shown:
         output.emit(ask_vocab(name, vocabulary, search, padding=padding, k=SHOWN if top is None else top))
     else:
         categorizer = Categorizer(vocabulary)

@@ -14,6 +14,7 @@ from embtool.checkpoint import Checkpoint
 from embtool.config import Config
 from embtool.errors import TableNotFound, UnsupportedFormat
 from embtool.formats.folders import hint_of_folders
+from embtool.formats.inversion import as_inversion
 from embtool.formats.records import LOOKED_AT, recognise
 from embtool.impostors import AGAIN, LONGEST_MAGIC, PICKLE_HINT, impostor
 from embtool.source import Source
@@ -78,7 +79,7 @@ def open_checkpoint(source: Source) -> Checkpoint:
     for name in FORMATS:
         checkpoint: Checkpoint | None = _module(name).open_checkpoint(source)
         if checkpoint is not None:
-            return checkpoint
+            return as_inversion(checkpoint)
     raise missing(source)
 
 
@@ -139,7 +140,7 @@ def open_file(source: Source, file: str) -> Checkpoint:
     opener = _sniff(source, file) if place is None else _opener(place)
     if opener is None:
         raise UnsupportedFormat(f"{file} is not a model")
-    return opener(source, file)
+    return as_inversion(opener(source, file))
 
 
 def whole_tables(checkpoint: Checkpoint, config: Config | None) -> Checkpoint:
@@ -165,14 +166,15 @@ def missing(source: Source) -> UnsupportedFormat | TableNotFound:
             return refused
     return TableNotFound(
         f"{source.name} has no *.safetensors: no tables to read",
-        hint=hint_of_folders(source) or f"name a folder that holds the model's weights{_foreign_below(source)}",
+        hint=hint_of_folders(source)
+        or "; ".join(filter(None, ("name a folder that holds the model's weights", foreign_below(source)))),
     )
 
 
-def _foreign_below(source: Source) -> str:
-    """Name a file of a format that is not read in a folder of this one, as the end of a hint."""
+def foreign_below(source: Source) -> str | None:
+    """Name a file of a format that is not read, in a folder of this one or below; None where there is none."""
     file = next((file for file in source.files() if file.endswith(tuple(FOREIGN))), None)
-    return "" if file is None else f"; {file} is of {_named(file)}, which embtool does not read"
+    return None if file is None else f"{file} is of {_named(file)}, which embtool does not read"
 
 
 def _named(file: str) -> str:

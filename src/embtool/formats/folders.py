@@ -27,9 +27,11 @@ def models_below(source: Source) -> list[str]:
     """
     with_weights, with_signs = set[str](), set[str]()
     for file in source.files():
+        if "/" not in file:
+            continue
         path = PurePosixPath(file)
         folder = path.parent.as_posix()
-        if folder == "." or not NOT_MODELS.isdisjoint(path.parts):
+        if not NOT_MODELS.isdisjoint(path.parts):
             continue
         if file.endswith(WEIGHTS):
             with_weights.add(folder)

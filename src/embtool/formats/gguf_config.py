@@ -115,6 +115,8 @@ SIZES: Mapping[str, str] = MappingProxyType(
         "embedding_length": "hidden_size",
         "block_count": "num_hidden_layers",
         "context_length": "max_position_embeddings",
+        "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+        "attention.layer_norm_epsilon": "layer_norm_eps",
         "attention.head_count_kv": "num_key_value_heads",
         "attention.key_length": "head_dim",
         "attention.sliding_window": "sliding_window",

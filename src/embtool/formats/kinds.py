@@ -71,7 +71,19 @@ KINDS = (
         "models in folders of a folder",
         "`DIR#text_encoder`, `hf://org/name#text_encoder`",
         "as the folder's own",
-        "the folder's own, or `--tokenizer DIR#tokenizer`",
+        "the folder's own, that of a pipeline beside it, or `--tokenizer DIR#tokenizer`",
+    ),
+    Kind(
+        "an adapter of PEFT, on top of its base",
+        "its folder, file or repository; `--base MODEL` where it names none",
+        "whole tables, LoRA (also rsLoRA and DoRA), rows of single tokens, vLLM's new rows",
+        "its own, or the base's",
+    ),
+    Kind(
+        "textual inversions",
+        "`learned_embeds.safetensors`, or a file with `clip_l`, `clip_g`, `emb_params`",
+        "the vectors of each word; with `--base` below those of a text encoder",
+        "the words, where they are in the file",
     ),
 )
 """To add one: a row here, then `make examples`."""

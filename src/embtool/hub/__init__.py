@@ -11,6 +11,7 @@ The floors inside, lowest first; each module's docstring says what it promises:
     lock         who fetches, while the others wait
     journal      a partial file that survives any death
     crew         several jobs side by side, and an end that does not hang
+    limit        how many requests all that share it may send
     transport    one byte range over HTTP: checked, resumed, never believed
     table        one long range -> one finished table
     shared       one repository in the cache that all Hugging Face tools share

@@ -32,6 +32,7 @@ from embtool.hub import table
 from embtool.hub.crew import Crew, Job, Stop
 from embtool.hub.endpoint import Credentials, Endpoint
 from embtool.hub.failures import Asked, offline_error
+from embtool.hub.limit import Limit
 from embtool.hub.reference import COMMIT, Reference, check_revision, parse_reference
 from embtool.hub.shared import Copy, SharedCache, blob_name
 from embtool.hub.small import SmallFile, SmallFiles, too_large
@@ -135,6 +136,7 @@ class HubSource(Source):
         hub_cache: Path | None = None,
         patience: Patience | None = None,
         plan_only: bool = False,
+        limit: Limit | None = None,
     ) -> None:
         """Name a repository; nothing is asked of the hub yet.
 
@@ -163,7 +165,11 @@ class HubSource(Source):
         self._store = Store(cache_root(), self.endpoint)
         self._credentials = Credentials(self.endpoint, token, self._look_up_token)
         self._transport = Transport(
-            self.endpoint, self._credentials, patience if patience is not None else default_patience(), Meter(self.cost)
+            self.endpoint,
+            self._credentials,
+            patience if patience is not None else default_patience(),
+            Meter(self.cost),
+            limit,
         )
         self._finalizer = weakref.finalize(self, self._transport.close)
         self._shared = SharedCache(self.hub_cache, self.repo_id)
@@ -171,6 +177,7 @@ class HubSource(Source):
         self._remotes: dict[str, RemoteFile] = {}
         self._copies: dict[str, Copy] = {}
         self._absent: set[str] = set()
+        self._listings: dict[str, dict[str, int | None]] = {}
         self._heads: dict[str, int] = {}
 
     def close(self) -> None:
@@ -393,7 +400,11 @@ class HubSource(Source):
         return [start for start, _stop in ranges] == [self._heads.get(file)]
 
     def _known_listing(self) -> dict[str, int | None] | None:
-        return self._store.listing(self.repo_id, self.commit) if self.commit is not None else None
+        if self.commit is not None and self.commit not in self._listings:
+            kept = self._store.listing(self.repo_id, self.commit)
+            if kept is not None:
+                self._listings[self.commit] = kept
+        return self._listings.get(self.commit or "")
 
     def _known_revision(self) -> str:
         return self.commit or self._offline_commit() or str(self.revision)
@@ -582,6 +593,7 @@ class HubSource(Source):
         commit, known = parse_listing(data, self.repo_id)
         self._settle(commit)
         self._store.keep_listing(self.repo_id, commit, known)
+        self._listings[commit] = known
         return known
 
     def _need_network(self, file: str | None) -> None:

@@ -38,6 +38,7 @@ from embtool.hub.failures import (
     is_transport_error,
     network_error,
 )
+from embtool.hub.limit import Limit, await_turn
 from embtool.hub.line import lines
 from embtool.hub.reference import COMMIT
 from embtool.hub.store import FileRecord
@@ -134,7 +135,15 @@ def user_agent() -> str:
 class Transport:
     """Requests to one endpoint and to the storage hosts that it names."""
 
-    def __init__(self, endpoint: Endpoint, credentials: Credentials, patience: Patience, meter: Meter) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        patience: Patience,
+        meter: Meter,
+        limit: Limit | None = None,
+    ) -> None:
+        self.limit = limit
         self.endpoint = endpoint
         self.credentials = credentials
         self.patience = patience
@@ -160,6 +169,8 @@ class Transport:
         """
         try:
             request = self._connected().build_request("GET", url, headers=self._headers(url, headers))
+            if self.limit is not None and self.endpoint.is_origin_of(url):
+                await_turn(self.limit)
             self.meter.add(requests=1)
             response = self._connected().send(request, stream=True)
         except httpx2.HTTPError as error:
@@ -212,6 +223,8 @@ class Transport:
         if again.wait is not None:
             with self._lock:
                 self._pause_until = max(self._pause_until, time.monotonic() + again.wait)
+            if self.limit is not None:
+                self.limit.hold(again.wait)
             self.await_turn(stop)
         else:
             stop.wait(min(patience.longest_pause, patience.pause * 2 ** (failures - 1)))

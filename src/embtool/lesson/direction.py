@@ -14,6 +14,9 @@ PAIRS = (("cat", "cats"), ("dog", "dogs"), ("tree", "trees"))
 ASKED = ("one", "two", "three", "many")
 """Words that had no part in the direction, and in which there is a number."""
 
+FOLLOWS = 0.1
+"""A cosine from which on a row follows an arrow that it had no part in."""
+
 ALONE = "a"
 """A word for one, shown beside them."""
 
@@ -100,16 +103,15 @@ def _farthest(subject: Subject) -> Outcome:
 
 
 def _another(subject: Subject) -> Outcome:
-    reach = _reaches(subject, len(PAIRS))
-    names = ", ".join(f"{many} − {one}" for one, many in PAIRS)
-    drawn = tuple((word, reach[word]) for word in (ALONE, *ASKED))
-    return Outcome(
-        _cosine(subject, PAIRS[1][1]),
-        (
-            (
-                "So it was not about cats. What a pair has beside number is its own, and averages out: here is the "
-                f"arrow of {plural(len(PAIRS), 'pair')}, {names}."
-            ),
-        ),
-        Bars(f"dot products with the arrow of {plural(len(PAIRS), 'pair')}", drawn),
+    found, reach = _cosine(subject, PAIRS[1][1]), _reaches(subject, len(PAIRS))
+    counted = [reach[word] for word in (ALONE, *ASKED)]
+    about = "So it was not about cats." if found > FOLLOWS else "So it was about cats, more than about number."
+    pairs = f"{plural(len(PAIRS), 'pair')}, {', '.join(f'{many} − {one}' for one, many in PAIRS)}"
+    told = (
+        f"What a pair has beside number is its own, and averages out. With {pairs}, {ALONE} lies lowest and "
+        f"{ASKED[-1]} highest."
+        if min(counted) == reach[ALONE] and max(counted) == reach[ASKED[-1]]
+        else f"With {pairs}, the words still do not stand by number: this table keeps it elsewhere, or not at all."
     )
+    drawn = tuple((word, reach[word]) for word in (ALONE, *ASKED))
+    return Outcome(found, (about, told), Bars(f"dot products with the arrow of {plural(len(PAIRS), 'pair')}", drawn))

@@ -9,6 +9,7 @@ from embtool.lesson.drawings import Beside, Grid, Hands
 from embtool.lesson.parts import Kind, Outcome, Question, figure
 from embtool.lesson.subject import Subject, Told
 from embtool.positions import Learned, Rope
+from embtool.questions.rope_relative import SHIFTS
 from embtool.rope import Frequencies, RopeSettings, frequencies, turn
 from embtool.sequence import cosines
 from embtool.table import EmbeddingTable
@@ -229,8 +230,8 @@ def _distance_only(subject: Subject, settings: RopeSettings, added: Subject) -> 
 
 
 def _dot(settings: RopeSettings, query: int, key: int) -> float:
-    """The dot product of ones that stand at two places."""
-    turning = frequencies(settings, max(query, key) + 1)
+    """The dot product of ones that stand at two places, in a text as long as `rope --relative` takes it to be."""
+    turning = frequencies(settings, QUERY + max(SHIFTS) + 1)
     ones = np.ones(settings.head_dim)
     at, to = (turn(ones, turning.angles(place), settings, turning.attention_factor) for place in (query, key))
     return float((at.astype(np.float64) * to.astype(np.float64)).sum())

@@ -8,7 +8,7 @@ from embtool.answers.text import brief, count, percent, plural, size
 from embtool.lesson.parts import Kind, Outcome, Question, unit_of
 from embtool.lesson.subject import Subject
 
-TIED = ("one table for both", "two tables", "there is no second table")
+TIED = ("one table for both", "two tables", "none to predict: it only reads")
 VERDICTS = {"tied": 0, "untied": 1, "no output table": 2}
 
 BILLIONS = re.compile(r"-(\d+(?:\.\d+)?)B\b")

@@ -12,7 +12,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from embtool.errors import InvalidArgument, LocalFailure
-from embtool.model import bundled_folder, open_model
+from embtool.model import open_model
+from embtool.references import bundled_folder
 from embtool.settings import BUNDLED_MODELS
 
 

@@ -15,8 +15,8 @@ from embtool.neighbors import Neighbors, nearest
 from embtool.norms import row_norms
 from embtool.positions import Learned, Positions, Rope, UnknownPositions
 from embtool.questions.size import ConfigTable
-from embtool.scan import norms
 from embtool.sequence import InputSequence, cosines, read_sequence, sequence_tables
+from embtool.survey import norms
 from embtool.table import EmbeddingTable
 from embtool.undertrained import Kind, find_reference
 from embtool.vocabulary import Token, Vocabulary

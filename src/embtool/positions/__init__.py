@@ -11,11 +11,13 @@ The floors inside, lowest first:
     rope_sources   in which dictionaries a file keeps its RoPE settings, and which wins
     rope_fields    the fields in there -> RopeSettings
     reading        the scheme of a model, put together
+    overrides      the rotation of a model with settings that are given instead
 
 What the fields of the many dialects mean, and what was decided where they are ambiguous, is in `docs/positions.md`;
 what the files leave out is in `embtool.families`.
 """
 
+from embtool.positions.overrides import Overridden, RopeOverride, override
 from embtool.positions.reading import SCHEMES, read_positions
 from embtool.positions.rope_fields import UNKNOWN_LAYOUT
 from embtool.positions.schemes import (
@@ -40,11 +42,14 @@ __all__ = [
     "Learned",
     "NoPositions",
     "OtherRelative",
+    "Overridden",
     "Positions",
     "Rope",
+    "RopeOverride",
     "Sinusoidal",
     "T5Buckets",
     "UnknownPositions",
     "alibi_slopes",
+    "override",
     "read_positions",
 ]

@@ -152,7 +152,7 @@ def _common(config: Config, origins: Mapping[str, str] = MappingProxyType({})) -
     context = {"context_length": config.origins["max_position_embeddings"]}
     return {
         "context_length": config.max_position_embeddings,
-        "origins": MappingProxyType({**context, **origins}),
+        "origins": {**context, **origins},
     }
 
 
@@ -166,7 +166,7 @@ def _learned(config: Config) -> Learned:
         common = _common(config, {"rows": where, "row_offset": counted})
         if length is not None:
             common["context_length"] = max(length - offset, 0)
-            common["origins"] = MappingProxyType({**common["origins"], "context_length": f"{where} - {offset}"})
+            common["origins"] = {**common["origins"], "context_length": f"{where} - {offset}"}
         return Learned(rows=length, row_offset=offset, **common)
     extra = family.row_offset if family.extra_rows else 0
     rows = None if length is None else length + extra
@@ -281,7 +281,7 @@ def _rope(config: Config) -> Rope:
     return Rope(
         layers=tuple(layers),
         nope_layers=silent.layers,
-        layer_counts=MappingProxyType(dict(Counter(named))),
+        layer_counts=dict(Counter(named)),
         num_hidden_layers=config.num_hidden_layers,
         layout_known=known,
         notes=(*unknown, *notes, *_uncovered(layers, types, silent), *_family_notes(config)),

@@ -136,7 +136,7 @@ def _per_type_sources(config: Config, flat: Fields | None, nested: Fields | None
     for label in family.labels:
         keys, theta = _theta_of(family, label)
         inner = nested.section(label) if nested is not None else None
-        sections = tuple(part for part in (flat if _takes_flat(config, label) else None, inner) if part is not None)
+        sections = tuple(part for part in (flat if takes_flat(config, label) else None, inner) if part is not None)
         compressed = config.family_key == "deepseek_v4" and label == "compress"
         source = RopeSource(
             label=label,
@@ -151,9 +151,12 @@ def _per_type_sources(config: Config, flat: Fields | None, nested: Fields | None
     return tuple(sources)
 
 
-def _takes_flat(config: Config, label: str) -> bool:
-    """Gemma 3 and OLMo 3 stretch full attention only, DeepSeek-V4 compressed attention only, ModernBERT both."""
-    if config.family.theta_keys == ("global_rope_theta",):
+def takes_flat(config: Config, label: str) -> bool:
+    """Whether a dictionary without kinds of layer is meant for this kind.
+
+    Gemma 3 and OLMo 3 stretch full attention only, DeepSeek-V4 compressed attention only, ModernBERT both.
+    """
+    if not config.family.per_layer_type or config.family.theta_keys == ("global_rope_theta",):
         return True
     return label == ("compress" if config.family_key == "deepseek_v4" else config.family.labels[0])
 

@@ -16,7 +16,11 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "embtool.questions.check:RulesAnswer",
         "embtool.questions.check:RuleAnswer",
     ),
-    "diff": ("embtool.questions.diff:DiffAnswer",),
+    "diff": (
+        "embtool.questions.diff:DiffAnswer",
+        "embtool.questions.diff_vocabulary:VocabularyAnswer",
+        "embtool.questions.diff_copy:CopyAnswer",
+    ),
     "info": ("embtool.questions.info:InfoAnswer",),
     "input": ("embtool.questions.input:InputAnswer", "embtool.questions.input:InputComparison"),
     "learn": ("embtool.lesson.script:StepsAnswer", "embtool.lesson.script:ScriptAnswer"),
@@ -31,6 +35,9 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "embtool.questions.rope:RopeAnswer",
         "embtool.questions.rope_relative:RelativeAnswer",
         "embtool.questions.rope_compare:RopeComparison",
+        "embtool.questions.rope_decay:RopeDecay",
+        "embtool.questions.rope_golden:RopeGolden",
+        "embtool.questions.rope_judge:RopeJudgement",
     ),
     "row": ("embtool.questions.row:RowAnswer",),
     "similarity": ("embtool.questions.similarity:SimilarityAnswer", "embtool.questions.direction:DirectionAnswer"),
@@ -39,6 +46,10 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "schema": ("embtool.cli.schema:SchemasAnswer",),
     "undertrained": ("embtool.questions.undertrained:UndertrainedAnswer",),
     "use": ("embtool.cli.use:UseAnswer",),
-    "vocab": ("embtool.questions.vocab:VocabAnswer", "embtool.questions.vocab:VocabCounts"),
+    "vocab": (
+        "embtool.questions.vocab:VocabAnswer",
+        "embtool.questions.vocab:VocabCounts",
+        "embtool.questions.usage:UsageAnswer",
+    ),
 }
 """The kinds of answer that each command prints, by module and class; their schema and reference follow from them."""

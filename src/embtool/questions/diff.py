@@ -1,4 +1,4 @@
-"""Which rows moved between two models."""
+"""Which tokens two models share, and which of their rows moved."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,23 +8,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embtool.answers import Block, Listing, column, context, identity, python, records, token_column, value
+from embtool.answers.fields import record_of
 from embtool.answers.text import count, fixed, plural, ranges, spelled, visible
 from embtool.arguments import check_count, checked
 from embtool.errors import InvalidArgument
+from embtool.questions.diff_both import Both, Matching
+from embtool.questions.diff_copy import SAMPLE, CopyAnswer, ask_copy
+from embtool.questions.diff_vocabulary import (
+    VocabularyAnswer,
+    VocabularySummary,
+    answer_vocabularies,
+    compare_vocabularies,
+)
 from embtool.scan import Ids
-from embtool.table_diff import Moved, TableDifference, align_by_id, align_by_token, compare_tables
+from embtool.table_diff import Moved, TableDifference, compare_tables
 from embtool.token_table import TokenTable
 from embtool.vocabulary import Token
 
 if TYPE_CHECKING:
     from embtool.model import Model
-
-
-class Matching(StrEnum):
-    """What makes two rows counterparts."""
-
-    TOKEN = "token"  # noqa: S105 - a token of a vocabulary
-    ID = "id"
 
 
 class Status(StrEnum):
@@ -127,16 +129,22 @@ class DiffAnswer(Listing[Difference]):
     table: str = context("the role of the table")
     by: Matching = context("what makes two rows counterparts: token or id")
     rank: Moved = context("how far a row moved is measured by")
+    vocabulary: VocabularySummary | None = value("how the vocabularies differ; null where one has none")
     rows: RowCounts = value("how many rows are the same, changed, only here, only there")
     median: Medians = value("how far a row that changed moved, in the median")
     differences: tuple[Difference, ...] = records("the rows of each kind, those that moved farthest first")
-    comparison: TableDifference = python()
+    comparison: TableDifference = python(travels=False)
     shown: tuple[Difference, ...] = python()
     nameless: tuple[str, ...] = python(default=())
     notes: tuple[str, ...] = python(default=())
 
+    @property
+    def differs(self) -> bool:
+        """Whether there is any difference in rows or in the tokens of ids."""
+        return self.comparison.differs
+
     def blocks(self) -> Iterator[Block]:
-        """Yield the rows that have a token, and what says of B only what is said of A left out."""
+        """Yield how the vocabularies differ, then the rows that have a token, without columns that say nothing."""
         hidden = set()
         if all(each.id_b in (None, each.id) for each in self.shown):
             hidden.add("id_b")
@@ -152,14 +160,18 @@ class DiffAnswer(Listing[Difference]):
             for each in self.columns()
             if each.terminal and each.key not in hidden
         ]
-        listed = replace(self, differences=self.shown)
-        yield Block(self.title(), columns, listed.flat, after=[*self.nameless, *self._usual()])
+        if self.vocabulary is not None:
+            words = [f"  {self.vocabulary.counted}", *self.vocabulary.special_lines(every=False)]
+            yield Block(f"{self.a} and {self.b}: {self.vocabulary.sentence}", after=words)
+        shown = [record_of(each) for each in self.shown]
+        yield Block(self.title(), columns, shown, after=[*self.nameless, *self._usual()])
 
     def title(self) -> str:
         """Return the counts in one sentence."""
         found = self.rows
+        whose = f"{self.a} and {self.b}" if self.vocabulary is None else f"{self.table} tables"
         return (
-            f"{self.a} and {self.b}: {count(found.same)} rows the same, {count(found.changed)} changed, "
+            f"{whose}: {count(found.same)} rows the same, {count(found.changed)} changed, "
             f"{count(found.only_a)} only in the first, {count(found.only_b)} only in the second, "
             f"{count(found.reassigned)} ids with another token"
         )
@@ -178,52 +190,85 @@ class DiffAnswer(Listing[Difference]):
 
 @checked
 def diff(
-    a: "Model", b: "Model", *, k: int = 10, by: str = "token", rank: str = "relative", table: str = "input"
-) -> DiffAnswer:
-    """Compare the tables of two models row by row.
+    a: "Model",
+    b: "Model",
+    *,
+    k: int = 10,
+    by: str = "token",
+    rank: str = "relative",
+    table: str = "input",
+    vocab: bool = False,
+    neighbors: int | None = None,
+    max_error: float | None = None,
+    sample: int = SAMPLE,
+) -> DiffAnswer | VocabularyAnswer | CopyAnswer:
+    """Compare the vocabularies of two models, then their tables row by row.
 
     Args:
         a: the model before.
         b: the model after.
-        k: how many rows of each kind are listed.
+        k: how many rows, or tokens, of each kind are listed.
         by: what makes two rows counterparts, `token` or `id`.
         rank: how far a row moved is measured by: `relative` to its length, `distance`, or `cosine`.
         table: the role of the table.
+        vocab: compare the vocabularies alone, of models with or without weights.
+        neighbors: judge B as a copy of A: of how many nearest rows of each row it is told which the copy kept.
+        max_error: judge B as a copy of A: the most that 1 - cosine of any row to its original may be.
+        sample: how many rows' neighbours are compared, the same ones every time.
+
+    Returns:
+        A `DiffAnswer`; a `VocabularyAnswer` where only the vocabularies are compared, because `vocab` says so or the
+        rows are not of one width; a `CopyAnswer` with `neighbors` or `max_error`.
 
     Raises:
-        Unlike: their rows are not of one width.
+        Unlike: their rows are not of one width, and nothing names them.
         InvalidArgument: `k`, `by` or `rank` cannot be meant.
         TableNotFound: one of them has no such table.
+        NoVocabulary: with `vocab`, one of them has no tokenizer.
     """
     for name, given, kinds in (("by", by, list(Matching)), ("rank", rank, list(Moved))):
         if given not in kinds:
             raise InvalidArgument(f"{name} is one of {', '.join(kinds)}, not {given!r}")
-    return ask_diff(a.token_table(table), b.token_table(table), k=k, by=Matching(by), rank=Moved(rank))
+    if vocab:
+        return ask_vocabularies(a, b, k=k)
+    both = Both(a, b, a.token_table(table), b.token_table(table))
+    if neighbors is not None or max_error is not None:
+        return ask_copy(both, k=k, by=Matching(by), neighbors=neighbors, max_error=max_error, sample=sample)
+    return ask_diff(both, k=k, by=Matching(by), rank=Moved(rank))
+
+
+def ask_vocabularies(a: "Model", b: "Model", *, k: int = 10) -> VocabularyAnswer:
+    """Compare two vocabularies; no weights are read.
+
+    Raises:
+        NoVocabulary: one has no tokenizer that embtool reads.
+        FormatError: a tokenizer cannot be read, or has no tokens.
+        InvalidArgument: `k` is below 0.
+    """
+    return answer_vocabularies(a.name, b.name, compare_vocabularies(a, b), k=k)
 
 
 def ask_diff(
-    ours: TokenTable, theirs: TokenTable, *, k: int = 10, by: Matching = Matching.TOKEN, rank: Moved = Moved.RELATIVE
-) -> DiffAnswer:
+    both: Both, *, k: int = 10, by: Matching = Matching.TOKEN, rank: Moved = Moved.RELATIVE
+) -> DiffAnswer | VocabularyAnswer:
     """Compare two tables row by row, in one pass over both; `k` limits how many rows of each kind are listed.
 
-    Rows are matched by their tokens, or by id where a model has no tokenizer, which a note says.
+    Rows are matched by their tokens, or by id where a model has no tokenizer, which a note says. Where they are not of
+    one width, the vocabularies alone are compared.
 
     Raises:
-        Unlike: their rows are not of one width.
+        Unlike: their rows are not of one width, and nothing names them.
         InvalidArgument: `k` is below 0.
     """
     check_count(k, "k", 0)
-    notes: tuple[str, ...] = ()
-    if by is Matching.TOKEN and (ours.vocabulary is None or theirs.vocabulary is None):
-        without = ours if ours.vocabulary is None else theirs
-        notes = (f"nothing names the rows of {without.model}'s {without.role} table: they are matched by id",)
-        by = Matching.ID
-    sizes = ours.table.shape[0], theirs.table.shape[0]
-    if by is Matching.TOKEN and ours.vocabulary is not None and theirs.vocabulary is not None:
-        alignment = align_by_token(ours.vocabulary, sizes[0], theirs.vocabulary, sizes[1])
-    else:
-        alignment = align_by_id(*sizes)
-    found = compare_tables(ours.table, theirs.table, alignment, opener=lambda _: ours.open())
+    ours, theirs = both.ours, both.theirs
+    if both.widths[0] != both.widths[1] and both.words is not None:
+        note = "rows of {:,} numbers and of {:,} do not compare: the vocabularies alone do".format(*both.widths)
+        return answer_vocabularies(ours.model, theirs.model, both.words, k=k, notes=(note,))
+    alignment, by, notes = both.align(by)
+    found = compare_tables(
+        ours.table, theirs.table, alignment, exact=lambda rough: rough.near(rank, k), opener=lambda _: ours.open()
+    )
     listed = _Listed(ours, theirs, found, rank, k)
     named = [_named(each, alone) for each, alone in ((ours, alignment.only_a), (theirs, alignment.only_b))]
     return DiffAnswer(
@@ -232,8 +277,10 @@ def ask_diff(
         table=ours.role,
         by=by,
         rank=rank,
+        vocabulary=None if both.words is None else both.words.summary,
         rows=RowCounts(
-            *sizes,
+            ours.table.shape[0],
+            theirs.table.shape[0],
             same=int(found.same.sum()),
             changed=len(found.changed),
             only_a=len(alignment.only_a),

@@ -10,8 +10,10 @@ from embtool.answers import Listing, column, context, python, records, value
 from embtool.answers.text import plural, printable, size
 from embtool.arguments import check_count
 from embtool.categories import Categorizer, Category
+from embtool.dtypes import Doubles
 from embtool.errors import InvalidArgument
-from embtool.export import PROJECTOR_LIMIT, WRITERS, Export, RowName
+from embtool.export import PROJECTOR_LIMIT, WRITERS, Export, Nearest, RowName
+from embtool.neighbors import MOST_QUERIES, nearest_each
 from embtool.questions.neighbors import Filters
 from embtool.scan import Ids
 from embtool.token_table import Reading, TokenTable
@@ -27,6 +29,9 @@ SUFFIXES = {
     ".vec": "word2vec",
 }
 """The format that a file's name asks for."""
+
+FARTHEST = 2.0
+"""The distance of two rows that point away from each other."""
 
 SEED = 0
 """Of the sample: the same rows every time."""
@@ -115,17 +120,22 @@ def choose_rows(
     return ids
 
 
-def write_export(asked: TokenTable, ids: Ids, kind: str, path: Path) -> ExportAnswer:
+def write_export(asked: TokenTable, ids: Ids, kind: str, path: Path, *, neighbors: int | None = None) -> ExportAnswer:
     """Write rows as float32, each with its names where the format has room for them; safetensors keeps the dtype.
 
-    A file appears under its name only when it is whole.
+    A file appears under its name only when it is whole. With `neighbors`, Parquet has for each row those nearest to it
+    of the rows written, by cosine, in the column that embedding-atlas reads.
 
     Raises:
+        InvalidArgument: the format has no room for neighbors, or there are none.
         LocalFailure: the system does not let it be written.
         MissingExtra: the format needs a library that is not installed.
     """
     categorizer = None if asked.vocabulary is None else Categorizer(asked.vocabulary)
-    export = Export(asked.table, ids.tolist(), _namer(categorizer), printable, asked.model, lambda _: asked.open())
+    nearest = None if neighbors is None else _nearest(asked, ids, kind, neighbors)
+    export = Export(
+        asked.table, ids.tolist(), _namer(categorizer), printable, asked.model, lambda _: asked.open(), nearest
+    )
     written = tuple(WrittenFile(str(place), place.stat().st_size) for place in WRITERS[kind](export, path))
     rows_written, width = len(ids), asked.table.shape[1]
     notes = (
@@ -135,6 +145,35 @@ def write_export(asked: TokenTable, ids: Ids, kind: str, path: Path) -> ExportAn
         *(() if categorizer is None else categorizer.notes),
     )
     return ExportAnswer(asked.model, asked.role, asked.table.tensor.name, written, rows_written, width, notes)
+
+
+def _nearest(asked: TokenTable, ids: Ids, kind: str, k: int) -> Nearest:
+    """Make what finds the k rows nearest to a row of those written, itself first, as embedding-atlas has them.
+
+    The distance is 1 - cosine; that of and to a row without a direction is the longest, 2. No row has fewer than
+    another: what reads the file makes a matrix of them.
+    """
+    check_count(k, "neighbors")
+    if kind != "parquet":
+        raise InvalidArgument("neighbors are a column of Parquet: name a file that ends in .parquet")
+    allowed = np.zeros(asked.table.shape[0], np.bool_)
+    allowed[ids] = True
+    k = min(k, len(ids) - 1)
+
+    def find(rows: Sequence[int]) -> tuple[Ids, Doubles]:
+        places = np.empty((len(rows), k + 1), np.int64)
+        distances = np.zeros((len(rows), k + 1))
+        places[:, 0] = np.searchsorted(ids, rows)
+        for first in range(0, len(rows) if k else 0, MOST_QUERIES):
+            part = list(rows[first : first + MOST_QUERIES])
+            vectors = np.nan_to_num(asked.table.rows(part), nan=0.0, posinf=0.0, neginf=0.0)
+            found = nearest_each(asked.table, vectors, k, allowed=allowed, exclude=[[row] for row in part])
+            for place, each in enumerate(found, first):
+                places[place, 1:] = np.searchsorted(ids, each.ids)
+                distances[place, 1:] = np.where(np.isfinite(each.scores), 1 - each.scores, FARTHEST)
+        return places, distances
+
+    return find
 
 
 def _namer(categorizer: Categorizer | None) -> Callable[[Sequence[int]], list[RowName]]:

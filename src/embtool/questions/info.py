@@ -1,20 +1,23 @@
 """What a model's embedding tables are, from its headers."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embtool.answers import Card, Section, python, value
+from embtool.answers import Card, Section, plain, python, value
 from embtool.answers.text import count, percent, plural, size
-from embtool.errors import ConfigError, EmbtoolError, FileNotInModel, told_of
+from embtool.checkpoint import TensorInfo
+from embtool.errors import ConfigError, EmbtoolError, FileNotInModel, FormatError, told_of
 from embtool.formats.folders import hint_of_folders
+from embtool.questions.adapter import AdapterInfo, DraftInfo
 from embtool.questions.parts import left_out, open_parts
 from embtool.questions.positions import ModelPositions, describe_positions, position_lines
 from embtool.questions.size import ConfigTable, Totals, weigh
 from embtool.table import EmbeddingTable, Tables, Tying
+from embtool.unknown_tables import hint_of_candidates
 from embtool.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 LISTED_RANGES = 8
 """Ranges of padding rows named on a terminal; JSON has them all."""
 
+LISTED_ALIKE = 4
+"""Tables of one role named on a terminal; JSON has them all."""
 
 COUNTS = ("num_hidden_layers", "num_attention_heads", "num_key_value_heads")
 """Keys of what a config counts."""
@@ -48,9 +53,16 @@ class TableInfo:
     bits_per_weight: float | None = value("how many bits a number takes")
     parameters_share: float | None = value("its share of all parameters, 0 to 1")
     bytes_share: float | None = value("its share of all bytes, 0 to 1")
+    per_layer: tuple[int, int] | None = value(
+        "of a table per layer: its layers, and how wide the rows of one are", optional=True, default=None
+    )
+    multiplied_by: float | None = value(
+        "of a table per layer: what its rows are multiplied by when they are read", optional=True, default=None
+    )
+    same_as: str | None = value("the role of the table that it repeats", optional=True, default=None)
 
     @classmethod
-    def of(cls, table: EmbeddingTable, totals: Totals | None) -> "TableInfo":
+    def of(cls, table: EmbeddingTable, totals: Totals | None, tables: Tables) -> "TableInfo":
         """Describe a table of a model of this size."""
         tensor = table.tensor
         try:
@@ -59,6 +71,8 @@ class TableInfo:
             shape = tensor.shape
         bits = tensor.nbytes * 8 / math.prod(shape) if math.prod(shape) else None
         stored = tuple(tensor.stored_shape)
+        layers, width = tables.layers, shape[-1] if shape else 0
+        each = (layers, width // layers) if table.role == "per_layer" and layers and width % layers == 0 else None
         return cls(
             role=table.role,
             tensor=tensor.name,
@@ -70,6 +84,9 @@ class TableInfo:
             bits_per_weight=bits,
             parameters_share=_share(math.prod(shape), totals.parameters if totals is not None else None),
             bytes_share=_share(tensor.nbytes, totals.bytes if totals is not None else None),
+            per_layer=each,
+            multiplied_by=None if each is None else math.sqrt(each[1]),  # transformers 5.24, Gemma 3n and 4
+            same_as=tables.repeated(table),
         )
 
     def lines(self) -> list[tuple[str, str]]:
@@ -78,10 +95,17 @@ class TableInfo:
         bits, packed = self.bits_per_weight, self.stored_shape != self.shape
         known = f"   {bits:.4g} bits a number" if bits and (bits % 8 or packed) else ""
         stored = f", stored as {' × '.join(map(count, self.stored_shape))}" if packed else ""
+        of_layers = [] if self.per_layer is None else [("", self._of_layers(*self.per_layer))]
+        same = f"   the same as the {self.same_as} table" if self.same_as is not None else ""
         return [
-            (self.role, f"{shape}   {self.dtype}   {size(self.bytes)}{known}{stored}{self._shares()}"),
+            (self.role, f"{shape}   {self.dtype}   {size(self.bytes)}{known}{stored}{self._shares()}{same}"),
             ("", f"{self.tensor} in {self.file}"),
+            *of_layers,
         ]
+
+    def _of_layers(self, layers: int, width: int) -> str:
+        times = f", multiplied by {self.multiplied_by:.6g} when it is read" if self.multiplied_by is not None else ""
+        return f"{plural(layers, 'layer')} × {count(width)}{times}: --table per_layer:{layers - 1}"
 
     def _shares(self) -> str:
         """Say which part of the model it is; of the bytes only where that is another part."""
@@ -137,13 +161,44 @@ class BrokenPart:
     status: int = value("the exit status that stands for it")
 
 
+@dataclass(frozen=True)
+class InfoRecord:
+    """A model in one line: its input table, or its output table where there is no other, and its first rotation."""
+
+    model: str = value("the model, as it was named")
+    commit: str | None = value("the commit that was read")
+    architecture: str | None = value("the class that the config names")
+    model_type: str | None = value("its family")
+    rows: int | None = value("rows of the table")
+    width: int | None = value("numbers in a row")
+    dtype: str | None = value("how they are stored")
+    bytes: int | None = value("how many bytes the table takes")
+    tensor: str | None = value("its name in the checkpoint")
+    tied: str | None = value("whether input and output table are one: the verdict")
+    tokens: int | None = value("how many tokens there are")
+    padding_rows: int | None = value("rows that no token has")
+    position: str | None = value("how it knows order: rope, learned, sinusoidal, alibi, relative, none or unknown")
+    rope_type: str | None = value("how the frequencies are made, as transformers names it")
+    rope_theta: float | None = value("the base of the frequencies")
+    head_dim: int | None = value("channels of a head")
+    rotary_dim: int | None = value("channels of a head that are paired")
+    context_length: int | None = value("the longest sequence the model is made for, in tokens")
+    parameters: int | None = value("how many parameters it has")
+    total_bytes: int | None = value("how many bytes all its weights take")
+    parameters_share: float | None = value("the table's share of all parameters, 0 to 1")
+    hidden_size: int | None = value("how wide its hidden states are, by its config")
+    num_hidden_layers: int | None = value("how many layers it has, by its config")
+    num_attention_heads: int | None = value("how many heads a layer has, by its config")
+    num_key_value_heads: int | None = value("how many of them have keys and values of their own")
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class InfoAnswer(Card):
     """What is known of a model; a part that it lacks is None."""
 
     command = "info"
     many_key = "models"
-    paths: ClassVar[Mapping[str, str]] = {}
+    record_kind = InfoRecord
 
     model: str = value("the model, as it was named")
     revision: str | None = value("the branch or tag that was asked for")
@@ -172,6 +227,12 @@ class InfoAnswer(Card):
     files_left_out: tuple[str, ...] | None = value(
         "weight files of a local folder that lie beside those that are read", optional=True, default=None
     )
+    candidates: tuple[str, ...] | None = value(
+        "tensors that look like a table of tokens under a name that is not known", optional=True, default=None
+    )
+    adapter: AdapterInfo | None = value("what an adapter is, and which rows it brings", optional=True, default=None)
+    draft: DraftInfo | None = value("what a draft head is", optional=True, default=None)
+    hint: str | None = python(default=None)
     vocab_size: int | None = python(default=None)
     notes: tuple[str, ...] = python(default=())
     warnings: tuple[str, ...] = python(default=())
@@ -185,8 +246,18 @@ class InfoAnswer(Card):
         """Return its name."""
         return self.model
 
+    def outcome(self) -> dict[str, Any]:
+        """Return which parts cannot be read, in the fields of an error's record."""
+        error = "; ".join(f"{part.part}: {part.message}" for part in self.broken or ())
+        hint = "; ".join(dict.fromkeys(part.hint for part in self.broken or () if part.hint))
+        return {"error": error or None, "hint": hint or None, "status": self.status}
+
     def to_record(self) -> dict[str, Any]:
         """Return the line of TSV and CSV: the input table, or the output table where there is no other."""
+        found: dict[str, Any] = plain(InfoRecord(**self._record()))
+        return found
+
+    def _record(self) -> dict[str, Any]:
         by_role = {table.role: table for table in reversed(self.tables)}
         table = by_role.get("input") or by_role.get("output")
         layer = self.position.layers[0] if self.position is not None and self.position.layers else None
@@ -209,10 +280,20 @@ class InfoAnswer(Card):
 
     def sections(self) -> Sequence[Section]:
         """Return the model, its tables, its vocabulary, its positions."""
-        tables = [line for table in self.tables for line in table.lines()]
+        by_role: dict[str, list[TableInfo]] = {}
+        for table in self.tables:
+            by_role.setdefault(table.role, []).append(table)
+        tables: list[tuple[str, str]] = []
+        for role, alike in by_role.items():
+            tables += [line for table in alike[:LISTED_ALIKE] for line in table.lines()]
+            if len(alike) > LISTED_ALIKE:
+                tables.append((role, f"and {len(alike) - LISTED_ALIKE} more, which --json lists"))
         broken = self._broken_lines("weights")
+        parts = {"adapter": self.adapter, "draft head": self.draft}
+        adapter = [Section(name, part.lines()) for name, part in parts.items() if part is not None]
         return [
             Section("model", self._model_lines()),
+            *adapter,
             Section("tables", [*(tables or self._lines_without_weights()), *broken, *self._tied_lines()]),
             Section("vocabulary", self._broken_lines("tokenizer") or self._vocabulary_lines()),
             Section("position", self._broken_lines("config", "positions") or position_lines(self.position)),
@@ -249,6 +330,8 @@ class InfoAnswer(Card):
         return [("cannot be read", part.message) for part in self.broken or () if part.part in names]
 
     def _lines_without_weights(self) -> list[tuple[str, str]]:
+        if self.candidates and self.hint is not None:
+            return [("none known", self.hint)]
         if self.format is not None or self._broken_lines("weights"):
             return []
         return self.by_config.lines() if self.by_config is not None else [("none", "no weights here")]
@@ -298,8 +381,11 @@ def ask_info(model: "Model") -> InfoAnswer:
     Raises:
         FileNotInModel: it has neither a config nor weights nor a tokenizer.
     """
+    adapter, model = _adapter(model), model.alone
     parts = open_parts(model)
     config, tables, vocabulary = parts.config, parts.tables, parts.vocabulary
+    if isinstance(adapter, FormatError | ConfigError):
+        parts.damage.setdefault("config", [adapter])
     if parts.is_empty and parts.damage:
         raise next(iter(parts.damage.values()))[0]  # nothing is left to be shown
     if parts.is_empty:
@@ -310,7 +396,7 @@ def ask_info(model: "Model") -> InfoAnswer:
     notes = list(parts.notes)
     if vocabulary is not None and vocabulary.unread:
         notes.append(f"beside the tokenizer, and not read: {', '.join(vocabulary.unread)}")
-    if config is None and "config" not in parts.damage:
+    if config is None and "config" not in parts.damage and adapter is None:
         notes.append(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
     totals = _totals(model, tables, notes)
     found = tables.stored if tables is not None else ()
@@ -327,6 +413,7 @@ def ask_info(model: "Model") -> InfoAnswer:
     )
     of_tokens = (table.tensor.shape for table in found if table.role in ("input", "output"))
     rows = next((shape[0] for shape in of_tokens if len(shape) == SIDES and all(shape)), None)
+    candidates = _candidates(model, tables, vocabulary) if adapter is None else []
     return InfoAnswer(
         model=model.name,
         revision=model.source.revision,
@@ -339,7 +426,7 @@ def ask_info(model: "Model") -> InfoAnswer:
         format=tables.checkpoint.format if tables is not None else None,
         shards=len(tables.checkpoint.shards) if tables is not None else 0,
         totals=totals,
-        tables=tuple(TableInfo.of(table, totals) for table in found),
+        tables=() if tables is None else tuple(TableInfo.of(table, totals, tables) for table in found),
         by_config=ConfigTable.of(config) if config is not None and tables is None else None,
         tied=TyingInfo(**vars(tables.tying)) if tables is not None else None,
         vocabulary=_vocabulary(vocabulary, rows),
@@ -347,10 +434,29 @@ def ask_info(model: "Model") -> InfoAnswer:
         cost=Cost(model.source.cost.requests, model.source.cost.bytes),
         broken=broken or None,
         files_left_out=_beside(model) if tables is not None and model.source.local else None,
+        candidates=tuple(tensor.name for tensor in candidates) or None,
+        hint=hint_of_candidates(candidates),
+        draft=None if model.draft is None else DraftInfo.of(model.draft),
+        adapter=adapter if isinstance(adapter, AdapterInfo) else None,
         vocab_size=config.vocab_size if config is not None else None,
         notes=tuple(notes),
         warnings=tuple(f"{part.part}: {part.message}{f' ({part.hint})' if part.hint else ''}" for part in broken),
     )
+
+
+def _candidates(model: "Model", tables: Tables | None, vocabulary: Vocabulary | None) -> list[TensorInfo]:
+    """List tensors that look like a table of tokens, where none is known by its name."""
+    if tables is None or any(table.role in ("input", "output") for table in tables.stored) or model.draft is not None:
+        return []
+    return tables.candidates(*(() if vocabulary is None else (len(vocabulary),)))
+
+
+def _adapter(model: "Model") -> AdapterInfo | FormatError | ConfigError | None:
+    """Describe what an adapter brings; where its settings cannot be read, the error that says so."""
+    try:
+        return None if model.adapter is None else AdapterInfo.of(model.adapter)
+    except (FormatError, ConfigError) as error:
+        return error
 
 
 def _totals(model: "Model", tables: Tables | None, notes: list[str]) -> Totals | None:

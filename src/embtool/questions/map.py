@@ -20,7 +20,8 @@ from embtool.neighbors import nearest_each
 from embtool.picture import Picture, Point
 from embtool.projection import DIMENSIONS, Projection, project_on_own, project_on_table
 from embtool.questions.map_lines import draw
-from embtool.survey import principal_axes, probe_for, survey
+from embtool.spectrum import principal_axes, probe_for
+from embtool.survey import survey
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token
 
@@ -151,7 +152,7 @@ def _project(asked: TokenTable, vectors: Doubles, basis: Basis) -> tuple[Project
     if basis == "tokens":
         return project_on_own(vectors), None
     with asked.open() as reader:
-        found = survey(asked.table, reader, probe_for(asked.table))
+        found = survey(asked.table, reader, probe_for(asked.table), units=False)
         axes = principal_axes(asked.table, reader, found, DIMENSIONS)
     if axes is None:
         raise FormatError(f"the rows of {asked.table.tensor.name} have no principal axes")

@@ -2,21 +2,24 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
 from embtool.answers import Column, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.text import bar, brief, count, fixed, title_of
 from embtool.arguments import check_numbers, checked
-from embtool.dtypes import Doubles
+from embtool.dtypes import Doubles, Floats
 from embtool.errors import InvalidArgument
+from embtool.final_norm import FinalNorm
 from embtool.metric import Metric
 from embtool.neighbors import Neighbors, nearest_each
-from embtool.scan import Mask, mean_row
-from embtool.table import TableReader
+from embtool.scan import Mask
+from embtool.survey import mean_row
+from embtool.table import EmbeddingTable, TableReader
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token, root_of
 
@@ -57,6 +60,7 @@ class NeighborsAnswer(Listing[Neighbor]):
     command = "neighbors"
     many_key = "queries"
     always_many = True
+    line_types: ClassVar[Mapping[str, Any]] = {"query": str, "query_id": int | None}
     line_columns = (Column("query", terminal=False), Column("query_id", terminal=False))
 
     model: str = context("the model, as it was named")
@@ -67,6 +71,9 @@ class NeighborsAnswer(Listing[Neighbor]):
     id: int | None = value("the query's own row; null where it has none or several")
     token: Token | None = token_column()
     neighbors: tuple[Neighbor, ...] = records("the nearest rows, best first", default=())
+    through_norm: str | None = value(
+        "the final norm that the query passed before: the raw logit lens", optional=True, default=None
+    )
     centered: bool = python(default=False)
     notes: tuple[str, ...] = python(default=())
     warnings: tuple[str, ...] = python(default=())
@@ -99,6 +106,7 @@ class NeighborsAnswer(Listing[Neighbor]):
         name = brief(self.query) if self.token is None else title_of(self.token.text, self.token.bytes)
         where = f", row {count(self.id)}" if self.id is not None else ""
         centered = ", mean removed" if self.centered else ""
+        centered += f", raw lens through {self.through_norm}" if self.through_norm is not None else ""
         return f"{name}{where} of {self.model}: nearest by {self.metric}{centered}, {self.against} table"
 
     def after(self) -> Sequence[str]:
@@ -176,6 +184,7 @@ class Ranking:
     filters: Filters
     allowed: Mask | None
     mean: Doubles | None
+    through: FinalNorm | None = None
 
     def answer(self, queries: Sequence[Query]) -> list[NeighborsAnswer]:
         """Answer queries together, in one pass over the table; with `distinct`, in as many as it takes."""
@@ -196,7 +205,7 @@ class Ranking:
         own = self.filters.own or self.asked.table.tensor != self.ranked.table.tensor
         return nearest_each(
             self.ranked.table,
-            [self.asked.finite(query, self.reading) for query in queries],
+            [self._vector(query) for query in queries],
             most,
             metric=self.metric,
             allowed=self.allowed,
@@ -204,6 +213,10 @@ class Ranking:
             mean=self.mean,
             reader=self.reader,
         )
+
+    def _vector(self, query: Query) -> Floats | Doubles:
+        vector = self.asked.finite(query, self.reading)
+        return vector if self.through is None else self.through.apply(vector)
 
     def _distinct(self, query: Query, found: Neighbors) -> Neighbors:
         """Keep the first k rows that are no variants of the query or of a row before them."""
@@ -217,6 +230,14 @@ class Ranking:
                 seen.add(root)
                 kept.append(place)
         return replace(found, ids=found.ids[kept], scores=found.scores[kept])
+
+    def _aimless(self, query: Query, found: Neighbors) -> tuple[str, ...]:
+        """Say of a query of zeros that nothing is near it: every row scores alike, and the order is that of ids."""
+        scores = found.scores
+        told = self.metric == "euclidean" or not len(scores) or bool(np.nan_to_num(scores).any())
+        if told or self.asked.vector(query, self.reading).any():
+            return ()
+        return (f"{query.text!r} is a row of zeros: it has no direction, and nothing is near it; rows follow by id",)
 
     @property
     def blank(self) -> NeighborsAnswer:
@@ -240,10 +261,22 @@ class Ranking:
                 Neighbor(rank, row, self.ranked.token(row), score)
                 for rank, (row, score) in enumerate(zip(found.ids.tolist(), found.scores.tolist(), strict=True), 1)
             ),
+            through_norm=None if self.through is None else self.through.name,
             centered=self.mean is not None,
-            notes=(f"row {query.id} has no token: it is padding",) if padding else (),
-            warnings=(lost,) if found.nonfinite else (),
+            notes=(
+                *((f"row {query.id} has no token: it is padding",) if padding else ()),
+                *(() if self.through is None else _notes_of_lens(self.ranked.table)),
+            ),
+            warnings=(*((lost,) if found.nonfinite else ()), *self._aimless(query, found)),
         )
+
+
+def _notes_of_lens(ranked: EmbeddingTable) -> Iterator[str]:
+    """Say what the raw logit lens leaves out."""
+    yield "raw logit lens: the final norm, then this table; no block of the model was run"
+    bias = f"{ranked.tensor.name.removesuffix('.weight')}.bias"
+    if bias in ranked.checkpoint.names:
+        yield f"{bias}, which the model adds to the scores, is left out"
 
 
 @contextmanager
@@ -252,10 +285,11 @@ def open_ranking(
     ranked: TokenTable,
     *,
     k: int = 10,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     center: bool = False,
     reading: Reading | None = None,
     filters: Filters | None = None,
+    through: FinalNorm | None = None,
 ) -> Iterator[Ranking]:
     """Open a table for ranking.
 
@@ -263,10 +297,12 @@ def open_ranking(
         asked: the table whose rows are the queries.
         ranked: the table whose rows are ranked.
         k: how many rows are answered to each query.
-        metric: `cosine` and `dot` (the larger the nearer) or `euclidean` (the smaller the nearer).
+        metric: `cosine` and `dot` (the larger the nearer) or `euclidean` (the smaller the nearer); by default `cosine`,
+            and `dot` behind a norm.
         center: remove the mean row of the ranked table from queries and rows first.
         reading: how typed texts are read.
         filters: which rows may be answered.
+        through: the norm that queries pass first.
 
     Raises:
         InvalidArgument: a filter or a metric is none.
@@ -275,7 +311,8 @@ def open_ranking(
     allowed = filters.allowed(ranked)
     with ranked.open() as reader:
         mean = mean_row(ranked.table, reader) if center else None
-        yield Ranking(asked, ranked, reader, k, metric, reading or Reading(), filters, allowed, mean)
+        used = metric or ("cosine" if through is None else "dot")
+        yield Ranking(asked, ranked, reader, k, used, reading or Reading(), filters, allowed, mean, through)
 
 
 def ask_neighbors(ranking: Ranking, query: str | int | Query | Doubles) -> NeighborsAnswer:

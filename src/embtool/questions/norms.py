@@ -9,11 +9,14 @@ import numpy as np
 from embtool.answers import Card, Listing, Section, column, context, identity, python, records, token_column, value
 from embtool.answers.text import bar, count, fixed, plural, title_of
 from embtool.arguments import check_count
+from embtool.categories import Categorizer, padding_ids
 from embtool.dtypes import Doubles
 from embtool.errors import InvalidArgument
 from embtool.norms import row_norms
-from embtool.statistics import PERCENTILES, Lengths, TableStatistics, describe_table, extremes, standing
-from embtool.survey import survey
+from embtool.questions.vocab import Search
+from embtool.scan import Mask
+from embtool.statistics import PERCENTILES, Lengths, TableStatistics, describe_table, extremes, standing, sum_up
+from embtool.survey import distances
 from embtool.token_table import TokenTable
 from embtool.vocabulary import Query, Token
 
@@ -48,6 +51,7 @@ class RowNormsAnswer(Listing[RowNorm]):
     model: str = context("the model, as it was named")
     table: str = context("the role of the table")
     rows: Sequence[RowNorm] = records("every row")
+    notes: tuple[str, ...] = python(default=())
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,9 @@ class Spectrum:
     exact: bool
     variance: float
     shares: Doubles
+    sample: int | None
+    rank_error: float | None
+    share_errors: Doubles | None
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,14 @@ class Duplicates:
     groups: int
     rows: int
     largest: tuple[Some, ...]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The rows that match: how many there are, and how long."""
+
+    rows: int
+    norm: Lengths | None
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -145,10 +160,13 @@ class NormsAnswer(Card):
     zero: Some = value("rows that are all zero")
     nonfinite: Some = value("rows that hold NaN or infinity")
     duplicates: Duplicates = value("rows that are the same bit by bit")
-    shortest: tuple[RowNorm, ...] = value("the shortest rows, the shortest first")
-    longest: tuple[RowNorm, ...] = value("the longest rows, the longest first")
-    statistics: TableStatistics = python()
+    chosen: Chosen | None = value("the rows that match, where some were asked for", optional=True)
+    shortest: tuple[RowNorm, ...] = value("the shortest rows, of those that match, the shortest first")
+    longest: tuple[RowNorm, ...] = value("the longest of them, the longest first")
+    statistics: TableStatistics = python(travels=False)
     named: dict[int, Token | None] = python()
+    histogram: tuple[tuple[str, str], ...] = python()
+    notes: tuple[str, ...] = python(default=())
 
     def title(self) -> str:
         """Return which table it is."""
@@ -156,9 +174,14 @@ class NormsAnswer(Card):
 
     def sections(self) -> Sequence[Section]:
         """Return the lengths, the extremes, what rows have in common, and odd rows."""
-        histogram = [Section("histogram", _histogram(self.statistics.norms))] if self.norm is not None else []
+        histogram = [Section("histogram", self.histogram)] if self.norm is not None else []
         return [
-            Section("norms", self._length_lines()),
+            Section("norms", _length_lines(self.norm)),
+            *(
+                []
+                if self.chosen is None
+                else [Section(f"{plural(self.chosen.rows, 'row')} chosen", _length_lines(self.chosen.norm))]
+            ),
             Section("in common", self._common_lines()),
             Section("odd rows", self._odd_lines()),
             *(Section(title, [(fixed(row.norm), self._name(row.id)) for row in part]) for title, part in self._ends()),
@@ -174,20 +197,6 @@ class NormsAnswer(Card):
         name = "no token" if token is None else title_of(token.text, token.bytes)
         return f"{name}   id {count(row)}"
 
-    def _length_lines(self) -> list[tuple[str, str]]:
-        if self.norm is None:
-            return [("none", "no row is finite")]
-        parts = [*self.norm.percentiles.items()]
-        lines = [parts[at : at + 3] for at in range(0, len(parts), 3)]
-        return [
-            ("mean", f"{self.norm.mean:.4f}, standard deviation {self.norm.deviation:.4f}"),
-            ("range", f"{self.norm.least:.4f} to {self.norm.greatest:.4f}"),
-            *(
-                (", ".join(str(part) for part, _ in line) + " %", "  ".join(f"{held:.4f}" for _, held in line))
-                for line in lines
-            ),
-        ]
-
     def _common_lines(self) -> list[tuple[str, str]]:
         lines = []
         if self.mean_row.share is not None:
@@ -198,6 +207,8 @@ class NormsAnswer(Card):
             lines.append(("cosine", f"{self.average_cosine:+.4f} on average between two rows"))
         if self.spectrum is not None and self.spectrum.effective_rank is not None:
             how = "all axes computed" if self.spectrum.exact else "estimated"
+            if self.spectrum.sample is not None:
+                how = f"± {self.spectrum.rank_error:.1f}, from a sample of {self.spectrum.sample:,} rows"
             lines.append(("effective rank", f"{self.spectrum.effective_rank:.1f} of {self.width:,} ({how})"))
             shares = self.spectrum.shares
             first = ", ".join(f"{share:.1%}" for share in shares[:5])
@@ -223,16 +234,27 @@ class NormsAnswer(Card):
         return f"{count(some.count)}: {shown}{', …' if some.count > SHOWN_IDS else ''}"
 
 
-def ask_norms(asked: TokenTable, *, k: int = 10, spectrum: bool = True) -> NormsAnswer:
+def ask_norms(
+    asked: TokenTable,
+    *,
+    k: int = 10,
+    spectrum: bool = True,
+    all_rows: bool = False,
+    search: Search | None = None,
+) -> NormsAnswer:
     """Describe a table: lengths, the `k` shortest and longest rows, what rows have in common, odd rows.
 
-    Without `spectrum` the variance along axes is left out, which saves one pass over the table or two.
+    With `search`, the shortest and longest are those of the rows that match. Without `spectrum` the variance along axes
+    is left out. Of a large table it is that of a sample of the rows, with standard errors; with `all_rows` all axes are
+    computed from all rows.
     """
     check_count(k, "k", 0)
+    allowed, notes = _allowed(asked, search)
     with asked.open() as reader:
-        found = describe_table(asked.table, reader, spectrum=spectrum)
+        found = describe_table(asked.table, reader, spectrum=spectrum, all_rows=all_rows)
     groups = sorted(found.duplicates, key=lambda group: (-len(group), int(group[0])))
-    shortest, longest = extremes(found.norms, k)
+    norms = found.norms if allowed is None else np.where(allowed, found.norms, np.nan)
+    shortest, longest = extremes(norms, k)
     zero, nonfinite, *largest = (_first(ids) for ids in (found.zero, found.nonfinite, *groups[:LISTED]))
     named = [*shortest, *longest, *(row for some in (zero, nonfinite, *largest) for row in some.ids[:SHOWN_IDS])]
     tokens = {int(row): asked.token(int(row)) for row in named}
@@ -250,23 +272,46 @@ def ask_norms(asked: TokenTable, *, k: int = 10, spectrum: bool = True) -> Norms
         norm=found.lengths,
         mean_row=MeanRow(found.mean_norm, found.mean_share),
         average_cosine=found.average_cosine,
-        spectrum=None if axes is None else Spectrum(found.effective_rank, axes.exact, axes.total, found.leading_shares),
+        spectrum=None
+        if axes is None
+        else Spectrum(
+            *(found.effective_rank, axes.exact, axes.total, found.leading_shares),
+            *(axes.sample, found.rank_error, found.share_errors),
+        ),
         zero=zero,
         nonfinite=nonfinite,
         duplicates=Duplicates(len(groups), sum(map(len, groups)), tuple(largest)),
+        chosen=None if allowed is None else Chosen(int(allowed.sum()), sum_up(norms)),
         shortest=ends(shortest),
         longest=ends(longest),
         statistics=found,
         named=tokens,
+        notes=notes,
+        histogram=_histogram(found.norms),
     )
 
 
-def ask_row_norms(asked: TokenTable) -> RowNormsAnswer:
-    """List every row with its length, in one pass."""
+def _allowed(asked: TokenTable, search: Search | None) -> tuple[Mask | None, tuple[str, ...]]:
+    """Return which rows match, bool (rows,), None where all may, and what is to be told of that."""
+    if search is None or search == Search():
+        return None, ()
+    vocabulary, rows = asked.need_vocabulary(), asked.table.shape[0]
+    categorizer, allowed = Categorizer(vocabulary), np.zeros(rows, np.bool_)
+    found = search.matches(vocabulary, padding_ids(vocabulary, rows), categorizer)
+    allowed[[match.id for match in found if match.id < rows]] = True
+    return allowed, categorizer.notes
+
+
+def ask_row_norms(asked: TokenTable, search: Search | None = None) -> RowNormsAnswer:
+    """List every row that matches with its length, in one pass."""
+    allowed, notes = _allowed(asked, search)
     with asked.open() as reader:
-        lengths = survey(asked.table, reader).norms
-    listed = [RowNorm(row, asked.token(row), norm) for row, norm in enumerate(lengths.tolist())]
-    return RowNormsAnswer(asked.model, asked.role, listed)
+        lengths = distances(asked.table, reader, np.zeros(asked.table.shape[1]))
+    ids = np.arange(len(lengths)) if allowed is None else np.flatnonzero(allowed)
+    listed = [
+        RowNorm(row, asked.token(row), norm) for row, norm in zip(ids.tolist(), lengths[ids].tolist(), strict=True)
+    ]
+    return RowNormsAnswer(asked.model, asked.role, listed, notes)
 
 
 def ask_token_norms(asked: TokenTable, queries: Sequence[Query], norms: Doubles | None = None) -> TokenNormsAnswer:
@@ -287,20 +332,37 @@ def ask_token_norms(asked: TokenTable, queries: Sequence[Query], norms: Doubles 
     return TokenNormsAnswer(asked.model, asked.role, tuple(listed))
 
 
+def _length_lines(norm: Lengths | None) -> list[tuple[str, str]]:
+    if norm is None:
+        return [("none", "no row is finite")]
+    parts = [*norm.percentiles.items()]
+    lines = [parts[at : at + 3] for at in range(0, len(parts), 3)]
+    return [
+        ("mean", f"{norm.mean:.4f}, standard deviation {norm.deviation:.4f}"),
+        ("range", f"{norm.least:.4f} to {norm.greatest:.4f}"),
+        *(
+            (", ".join(str(part) for part, _ in line) + " %", "  ".join(f"{held:.4f}" for _, held in line))
+            for line in lines
+        ),
+    ]
+
+
 def _first(ids: Any) -> Some:
     return Some(len(ids), tuple(int(row) for row in ids[:LISTED]))
 
 
-def _histogram(norms: Doubles) -> list[tuple[str, str]]:
-    """Draw how many rows have which length, a bar a line."""
+def _histogram(norms: Doubles) -> tuple[tuple[str, str], ...]:
+    """Draw how many rows have which length, a bar a line; nothing where no row is finite."""
     finite = norms[np.isfinite(norms)]
+    if not len(finite):
+        return ()
     least, greatest = float(finite.min()), float(finite.max())
     if greatest - least <= BINS * np.spacing(greatest):  # equal but for rounding: there is nothing to divide
-        return [(fixed(least), f"{count(len(finite))} {bar(1, BAR)}")]
+        return ((fixed(least), f"{count(len(finite))} {bar(1, BAR)}"),)
     heights, edges = np.histogram(finite, BINS)
     most = int(heights.max())
     digits = len(count(most))
-    return [
+    return tuple(
         (f"{edge:.4f}", f"{count(int(height)):>{digits}} {bar(int(height) / most, BAR)}".rstrip())
         for height, edge in zip(heights, edges[:-1], strict=True)
-    ]
+    )

@@ -16,9 +16,9 @@ from embtool.errors import (
     UnsupportedFormat,
     told_of,
 )
-from embtool.formats import whole_tables
+from embtool.formats import foreign_below, whole_tables
 from embtool.source import Source
-from embtool.table import ENDS, Tables, find_tables
+from embtool.table import ENDS, Tables, find_tables, plain_path
 from embtool.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class _Opening:
                 return checkpoint, self.model.tables
             return checkpoint, find_tables(whole_tables(checkpoint, None), None)
         except TableNotFound as error:
-            self.notes.append(error.message)
+            self.notes.append("; ".join(filter(None, (error.message, foreign_below(self.model.source)))))
             return checkpoint, None
         except UnsupportedFormat:
             raise
@@ -147,7 +147,7 @@ class _Readable(Checkpoint):
         told: dict[str, Damage] = {}
         self._names = []
         for name in inner.names:
-            parts = name.rsplit(".", 2)
+            parts = plain_path(name).rsplit(".", 2)
             try:
                 if not ENDS.isdisjoint((parts[-1], ".".join(parts[-2:]))):
                     told_of(model)(inner.tensor)(name)

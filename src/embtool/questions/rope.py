@@ -24,6 +24,7 @@ from embtool.questions.rotation import (
     Turns,
     Vectors,
     frequency_fields,
+    given_settings,
     illustration,
     numbers_of,
     rounded,
@@ -95,6 +96,7 @@ class RopeAnswer(Listing[PairRow]):
     sequence_length: int | None = value("tokens of the sequence, on which some types depend")
     layers: tuple[TurnedLayer, ...] = value("each kind of layer that rotates")
     nope_layers: tuple[int, ...] = value("attention layers without positions")
+    given: str | None = value("the options whose settings take the place of the model's own", optional=True)
     notes: tuple[str, ...] = value("what a reader should know besides", default=())
     pairs: Sequence[PairRow] = records("every pair, at every position", in_document=False, default=())
     places: Sequence[Place] = python(default=())
@@ -202,6 +204,8 @@ class RopeAnswer(Listing[PairRow]):
         """Say what is to be known of a kind of layer beside the angles: settings, channels, context."""
         settings = layer.layer.settings
         found = layer_lines(layer.layer, layer.turning)
+        if self.given is not None:
+            found.append(f"given, not the model's own: {given_settings(layer)}")
         if settings.mrope_section is not None:
             found.append("for text the three positions t, h, w are one")
         if settings.layout is not None and settings.turning_width < settings.head_dim:
@@ -268,6 +272,7 @@ def ask_rope(
         sequence_length=length,
         layers=tuple(layers),
         nope_layers=rotary.nope_layers,
+        given=rotary.given,
         notes=(*illustration(vectors), *rotary.notes),
         pairs=_Rows(layers, inverse=manner.inverse, placed=bool(places)),
         places=places,

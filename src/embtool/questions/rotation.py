@@ -10,11 +10,13 @@ import numpy as np
 
 from embtool.answers import column, identity, inline, python, token_column, value
 from embtool.arguments import check_numbers
+from embtool.config import Config
 from embtool.counts import plural
 from embtool.dtypes import Doubles
 from embtool.errors import ConfigError, InvalidArgument
-from embtool.positions import UNKNOWN_LAYOUT, LayerRope
-from embtool.questions.positions import PER_PAIR, LayerRotation, rotation_fields
+from embtool.positions import UNKNOWN_LAYOUT, LayerRope, RopeOverride, override
+from embtool.positions.overrides import PARTIAL, SCALING, THETA
+from embtool.questions.positions import PER_PAIR, LayerRotation, rotation_fields, setting
 from embtool.rope import (
     AXES,
     Floats,
@@ -40,6 +42,9 @@ LARGEST = 2**53
 
 ILLUSTRATION = "a model turns queries and keys inside each head, never a row: a row cut into heads is an illustration"
 
+LAYOUT = "--layout"
+"""The origin of a layout that is given."""
+
 Place: TypeAlias = int | tuple[int, int, int]
 """A position, or the three of a token of an image."""
 
@@ -52,13 +57,14 @@ Vectors: TypeAlias = Sequence[Query] | Literal["ones"] | None
 
 @dataclass(frozen=True)
 class Rotary:
-    """Whose rotation is asked about; `name` is None where its settings were typed."""
+    """Whose rotation is asked about; `name` is None where its settings were typed, `given` what replaces its own."""
 
     name: str | None
     layers: tuple[LayerRope, ...]
     context_length: int | None = None
     nope_layers: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    given: str | None = None
 
     def read_places(self, positions: Iterable[Any], vectors: Vectors) -> list[Place]:
         """Return the positions asked for, where it can answer what becomes of vectors there.
@@ -94,24 +100,41 @@ def _place(position: Any) -> Place:
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1], numbers[2])
 
 
-def rotary_of(model: "Model", layout: Layout | None = None) -> Rotary:
-    """Take the rotation of a model, with another layout where one is given.
+def rotary_of(
+    model: "Model", layout: Layout | None = None, given: RopeOverride | None = None, length: int | None = None
+) -> Rotary:
+    """Take the rotation of a model, with another layout or other settings where they are given.
+
+    With other settings, a `length` is that of the context which they are meant for.
 
     Raises:
         NoRope: it has none.
-        InvalidArgument: there is no such layout.
+        InvalidArgument: there is no such layout, or what is given is nothing that a formula can use.
     """
     rope = model.rope
     if layout is not None and layout not in get_args(Layout):
         raise InvalidArgument(f"layout is one of {', '.join(get_args(Layout))}, not {layout!r}")
-    if layout is None:
-        return Rotary(model.name, rope.layers, rope.context_length, rope.nope_layers, rope.notes)
-    layers = (
-        replace(each, settings=replace(each.settings, layout=layout), origins={**each.origins, "layout": "--layout"})
-        for each in rope.layers
+    found = Rotary(model.name, rope.layers, rope.context_length, rope.nope_layers, rope.notes)
+    if layout is not None:
+        layers = (
+            replace(each, settings=replace(each.settings, layout=layout), origins={**each.origins, "layout": LAYOUT})
+            for each in rope.layers
+        )
+        notes = tuple(note for note in rope.notes if note != UNKNOWN_LAYOUT)
+        found = replace(found, layers=tuple(layers), notes=notes)
+    return found if given is None or given.is_empty else given_to(found, given, model.config, length)
+
+
+def given_to(rotary: Rotary, given: RopeOverride, config: Config | None, length: int | None) -> Rotary:
+    """Return a rotation with the settings that are given."""
+    made = override(rotary.layers, rotary.context_length, config, given, length)
+    return replace(
+        rotary,
+        layers=made.layers,
+        context_length=made.context_length,
+        notes=(*rotary.notes, *made.notes),
+        given=given.written,
     )
-    notes = tuple(note for note in rope.notes if note != UNKNOWN_LAYOUT)
-    return Rotary(model.name, tuple(layers), rope.context_length, rope.nope_layers, notes)
 
 
 @dataclass(frozen=True)
@@ -368,6 +391,22 @@ class TurnedLayer(LayerFrequencies):
     """The same, with every head at every position."""
 
     positions: Sequence[TurnedHead] = value("every head at every position")
+
+
+def given_settings(layer: LayerFrequencies) -> str:
+    """Say which settings of a kind of layer were given, each as it is used and by which option."""
+    held = {
+        **layer.layer.settings.stretching,
+        "rope_theta": layer.rope_theta,
+        "attention_factor": layer.attention_factor,
+    }
+    held |= {"rope_type": layer.rope_type, "rotary_dim": layer.rotary_dim, "mrope_section": layer.mrope_section}
+    words = []
+    for name, origin in layer.origins.items():
+        if origin in (SCALING, THETA, PARTIAL) and name in held and held[name] is not None:
+            shown = setting(held[name]) if isinstance(held[name], int | float) else held[name]
+            words.append(f"{name} {'a number per pair' if name in PER_PAIR else shown} ({origin})")
+    return ", ".join(words) or "nothing of this kind of layer"
 
 
 def illustration(vectors: Vectors) -> tuple[str, ...]:

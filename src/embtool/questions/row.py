@@ -1,15 +1,14 @@
 """The vector of a token: its numbers, its norm, and where that norm stands among all rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from embtool.answers import Block, Column, Listing, column, context, identity, python, records, token_column
 from embtool.answers.text import brief, count, plural, size, spelled
 from embtool.dtypes import Doubles
-from embtool.table import EmbeddingTable
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token
 
@@ -43,24 +42,24 @@ class RowAnswer(Listing[Row]):
     """The vector of one query."""
 
     command = "row"
+    line_types: ClassVar[Mapping[str, Any]] = {"values": Doubles}
 
     model: str = context("the model, as it was named")
     table: str = context("the role of the table")
     tensor: str = context("its name in the checkpoint")
     dtype: str = context("how its numbers are stored")
     rows: tuple[Row, ...] = records("the vectors")
-    source: EmbeddingTable = python()
+    width: int = python()
+    row_bytes: int = python()
+    file: str = python()
     pool: str = python(default="mean")
     named: bool = python(default=True)
-    norms: Doubles | None = python(default=None)
+    place: str = python(default="")
     notes: tuple[str, ...] = python(default=())
 
     def columns(self) -> Sequence[Column]:
         """Return the columns: one for each number of a vector."""
-        return [
-            replace(each, spread=self.source.shape[1]) if each.spread is not None else each
-            for each in super().columns()
-        ]
+        return [replace(each, spread=self.width) if each.spread is not None else each for each in super().columns()]
 
     def blocks(self) -> Iterator[Block]:
         """Yield each vector: its ends, its norm among all, the spread of its numbers."""
@@ -81,9 +80,9 @@ class RowAnswer(Listing[Row]):
         numbers = " ".join(shown) if width <= 2 * ENDS else f"{' '.join(shown[:ENDS])} … {' '.join(shown[-ENDS:])}"
         lines = [
             "",
-            f"  stored   {self.dtype}, {plural(width, 'number')}, {size(self.source.tensor.row_bytes)}",
-            f"  in       {self.tensor}, {self.source.tensor.shard}",
-            f"  norm     {row.norm:.4f}{_place(row.norm, self.norms)}",
+            f"  stored   {self.dtype}, {plural(width, 'number')}, {size(self.row_bytes)}",
+            f"  in       {self.tensor}, {self.file}",
+            f"  norm     {row.norm:.4f}{self.place}",
             f"  numbers  {numbers}",
         ]
         finite = values[np.isfinite(values)].astype(np.float64)
@@ -116,7 +115,7 @@ def ask_row(asked: TokenTable, query: Query, reading: Reading, norms: Doubles | 
         blank_row(asked),
         rows=(Row(query.text, query.id, query.token, ids, norm, values),),
         pool=reading.pool or "mean",
-        norms=norms,
+        place=_place(norm, norms),
         notes=(query.note,) if query.note is not None else (),
     )
 
@@ -125,7 +124,13 @@ def blank_row(asked: TokenTable) -> RowAnswer:
     """Return the answer to nothing."""
     tensor = asked.table.tensor
     named = asked.vocabulary is not None
-    return RowAnswer(asked.model, asked.role, tensor.name, tensor.dtype.name, (), asked.table, named=named)
+    return RowAnswer(
+        *(asked.model, asked.role, tensor.name, tensor.dtype.name, ()),
+        width=asked.table.shape[1],
+        row_bytes=tensor.row_bytes,
+        file=tensor.shard,
+        named=named,
+    )
 
 
 def _place(norm: float, norms: Doubles | None) -> str:

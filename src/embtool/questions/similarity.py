@@ -138,4 +138,6 @@ def ask_similarity(
     cosine, dot, euclidean = (matrices[name] for name in METRICS)
     lost = [query.text for query, vector in zip(queries, vectors, strict=True) if not np.isfinite(vector).all()]
     warnings = tuple(f"the row of {text!r} holds NaN or infinity: it is like nothing" for text in lost)
+    zero = [query.text for query, vector in zip(queries, vectors, strict=True) if not vector.any()]
+    warnings += tuple(f"{text!r} is a row of zeros: it has no direction, and no cosine" for text in zero)
     return SimilarityAnswer(asked.model, asked.role, items, cosine, dot, euclidean, pairs, metric, warnings=warnings)

@@ -36,6 +36,8 @@ LEFT_OUT = (
 
 CAUTION = "these are candidates: no model was run"
 
+SMALL = "of {} rows the share that is looked at would be none: the lowest are listed, whatever that says of so few"
+
 WITHIN_SHOWN = 36
 """Characters of the longer tokens named on a terminal, so that the other columns keep their width."""
 
@@ -102,7 +104,7 @@ def ask_undertrained(
     k: int = 10,
     indicator: Indicator | str | None = None,
     reference: Sequence[str] = ("auto",),
-    percent: float = CANDIDATE_PERCENT,
+    percent: float | None = None,
     normal: bool = True,
     padding: bool = False,
 ) -> UndertrainedAnswer:
@@ -114,7 +116,7 @@ def ask_undertrained(
         k: how many rows are listed.
         indicator: `norm` or `distance`; by default what fits the table.
         reference: rows that surely were never trained: `auto`, `padding`, `bytes`, `names`, or tokens.
-        percent: no row beyond this share of the table is listed.
+        percent: no row beyond this share of the table is listed; by default 2, of a small table at least `k` rows.
         normal: only ordinary tokens: those that a text is split into, but for single control characters.
         padding: rows that no token has, too.
 
@@ -129,7 +131,9 @@ def ask_undertrained(
     with asked.open() as reader:
         scores = untrained_scores(asked.table, reader, used, known)
     allowed = np.isin(np.arange(len(scores)), vocabulary.ids) | padding
-    ids = rank_untrained(scores, int(len(scores) * percent / 100), allowed).tolist()
+    within = int(len(scores) * (CANDIDATE_PERCENT if percent is None else percent) / 100)
+    is_small = percent is None and within < 1
+    ids = rank_untrained(scores, min(k, len(scores)) if is_small else within, allowed).tolist()
     entries = [vocabulary.token(row) for row in (ids if normal else ids[:k])]
     categorizer = Categorizer(vocabulary)
     categories = categorizer.of_rows(entries)
@@ -161,7 +165,7 @@ def ask_undertrained(
         reference=counts,
         left_out=left_out,
         tokens=candidates,
-        notes=categorizer.notes,
+        notes=(*(SMALL.format(count(len(scores))),) * is_small, *categorizer.notes),
     )
 
 

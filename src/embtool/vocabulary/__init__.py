@@ -9,6 +9,7 @@ The floors inside, lowest first:
     entries     piece <-> id, read from tokenizer.json, under the ids that the library gives
     index       the same in a file, derived once, where one token is found without reading the others
     words       Vocabulary: a token by id, by text, by piece, by bytes; the tokenizers library only to split text
+    matching    which tokens two vocabularies share
     ordinary    which tokenizers are bounded in time and growth, whatever the text
     cuts        the expressions by which text is cut, and who uses which
     classes     what is known of the classes that tokenizers are loaded by
@@ -27,6 +28,7 @@ The floors inside, lowest first:
 """
 
 from embtool.vocabulary.files import read_vocabulary, read_vocabulary_file
+from embtool.vocabulary.matching import NOWHERE, TokenMatch, match_tokens
 from embtool.vocabulary.queries import (
     POOLS,
     Query,
@@ -41,11 +43,14 @@ from embtool.vocabulary.queries import (
 from embtool.vocabulary.words import Token, Vocabulary, root_of
 
 __all__ = [
+    "NOWHERE",
     "POOLS",
     "Query",
     "Term",
     "Token",
+    "TokenMatch",
     "Vocabulary",
+    "match_tokens",
     "note_of_bare",
     "parse_expression",
     "parse_hex",

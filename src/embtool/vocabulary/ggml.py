@@ -130,6 +130,19 @@ class TokenizerMetadata:
         return otherwise if value is None else bool(value)
 
     @property
+    def adds_bos(self) -> bool:
+        """Whether a sequence begins with a token of its own, as llama.cpp reads the file."""
+        is_bpe = self.kind not in ("llama", "bert", "t5", "rwkv", "plamo2")
+        if is_bpe and self.pre in ("gemma4", "granite-embed-multi-311m"):
+            return True  # whatever the file says
+        return self.flag("add_bos_token", self.kind in ("llama", "bert") or (is_bpe and self.pre in BEGINNING))
+
+    @property
+    def adds_eos(self) -> bool:
+        """Whether a sequence ends with a token of its own."""
+        return self.flag("add_eos_token", self.kind == "t5")
+
+    @property
     def key(self) -> str:
         """The hash of everything that the entries are read from."""
         digest = hashlib.sha256(INDEX_VERSION)
@@ -287,12 +300,7 @@ def _around(metadata: TokenizerMetadata) -> tuple[int | None, int | None]:
         if begin is None:
             begin = metadata.role("bos")
         return begin, metadata.role("seperator")  # the key is spelled so
-    is_bpe = metadata.kind not in ("llama", "t5", "rwkv", "plamo2")
-    begins = metadata.flag("add_bos_token", metadata.kind == "llama" or (is_bpe and metadata.pre in BEGINNING))
-    if is_bpe and metadata.pre in ("gemma4", "granite-embed-multi-311m"):
-        begins = True  # whatever the file says
-    ends = metadata.flag("add_eos_token", metadata.kind == "t5")
-    return metadata.role("bos") if begins else None, metadata.role("eos") if ends else None
+    return metadata.role("bos") if metadata.adds_bos else None, metadata.role("eos") if metadata.adds_eos else None
 
 
 def _describe_gpt2(metadata: TokenizerMetadata) -> dict[str, Any]:

@@ -151,7 +151,9 @@ class IndexedEntries(Entries):
         """Yield every id with its piece, in the order of ids."""
         try:
             for identity, piece in self._database.execute("SELECT id, piece FROM tokens ORDER BY id"):
-                yield identity, _checked(piece, str)
+                if type(piece) is not str:
+                    raise DamagedIndexError
+                yield identity, piece
         except sqlite3.Error as error:
             raise DamagedIndexError from error
 

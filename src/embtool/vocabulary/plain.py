@@ -29,6 +29,14 @@ def read_words(words: Callable[[], list[bytes]], file: str, *, key: str) -> Voca
     return Vocabulary(f"{file}, words", parse, load, quick=lambda: open_index(key))
 
 
+def few_words(words: Sequence[str], file: str) -> Vocabulary:
+    """Make a vocabulary of a few words, which are known."""
+    traits = Traits({**WORDS, "bytes": {}}, None, None, faithful=True, composes=False)
+    entries = MemoryEntries(dict(enumerate(words)), {}, traits)
+    places = {word: place for place, word in reversed(list(enumerate(words)))}
+    return Vocabulary(f"{file}, words", lambda: entries, lambda: _Splitter(places))
+
+
 def _spell(words: list[bytes]) -> tuple[list[str], dict[str, str]]:
     """Return a piece for each word, and the bytes, in hex, of the pieces whose words are not UTF-8."""
     with suppress(UnicodeDecodeError):

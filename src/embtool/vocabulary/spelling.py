@@ -43,13 +43,14 @@ class ByteLevel(Spelling):
         others = [byte for byte in range(256) if byte not in printable]
         self._character = {byte: chr(byte) for byte in printable}
         self._character |= {byte: chr(0x100 + order) for order, byte in enumerate(others)}
-        self._byte = {character: byte for byte, character in self._character.items()}
+        foreign = dict.fromkeys(range(0x100), 0xFFFF)  # not in latin-1, as whatever lies beyond
+        self._byte = foreign | {ord(character): byte for byte, character in self._character.items()}
 
     def to_bytes(self, piece: str) -> bytes:
         """Map each character to its byte; a piece with a foreign character stands for itself."""
         try:
-            return bytes(self._byte[character] for character in piece)
-        except KeyError:
+            return piece.translate(self._byte).encode("latin-1")
+        except UnicodeEncodeError:
             return piece.encode("utf-8", "surrogatepass")
 
     def to_pieces(self, text: bytes) -> tuple[str, ...]:

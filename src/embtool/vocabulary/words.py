@@ -3,7 +3,7 @@
 import difflib
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from embtool.arguments import check_count, checked
 from embtool.counts import plain_number
 from embtool.errors import EmbtoolError, FormatError, NoVocabulary, UnknownToken
-from embtool.vocabulary.entries import Entries
+from embtool.vocabulary.entries import Entries, MemoryEntries
 from embtool.vocabulary.index import DamagedIndexError
+from embtool.vocabulary.spelling import Spelling
 
 Answer = TypeVar("Answer")
 
@@ -136,6 +137,32 @@ class Vocabulary:
         """List every id with its piece, in the order of ids: ten times as quick as all tokens with their texts."""
         return self._ask(lambda entries: list(entries.items()))
 
+    def entries(self) -> Iterator[tuple[int, str, bytes]]:
+        """Yield every id with its piece and its bytes, in the order of ids."""
+        added, spelling = self._entries.added, self._entries.traits.spelling
+        for identity, piece in self.pieces():
+            if identity in added:
+                content = added[identity].content
+                yield identity, content, content.encode("utf-8", "surrogatepass")
+            else:
+                yield identity, piece, spelling.to_bytes(piece)
+
+    @property
+    def spelled_by(self) -> tuple[Any, Any]:
+        """What decides how it writes bytes as pieces: the decoder and the pre-tokenizer, as in tokenizer.json."""
+        return self._entries.traits.decoder, self._entries.traits.pre_tokenizer
+
+    @property
+    def spelling(self) -> Spelling:
+        """How it writes bytes as pieces."""
+        return self._entries.traits.spelling
+
+    def texts(self) -> Iterator[str]:
+        """Yield the text of every token in the order of ids, more quickly than the tokens themselves."""
+        to_text, added = self._entries.traits.spelling.to_text, self._entries.added
+        for identity, piece in self.pieces():
+            yield added[identity].content if identity in added else to_text(piece)
+
     @property
     def added(self) -> int:
         """How many tokens were added beside the trained vocabulary, special and user-defined ones."""
@@ -192,7 +219,7 @@ class Vocabulary:
         except BaseException as error:
             if not is_of_library(error):
                 raise
-            raise FormatError(f"{self.file} cannot split its own tokens: {error}") from error
+            raise FormatError(f"{self.file} cannot split text: {error}") from error
 
     def __contains__(self, text: object) -> bool:
         """Tell whether a text, exactly as it stands, is one token."""
@@ -295,6 +322,23 @@ class Vocabulary:
         check_count(most, "most", 0)
         most = min(most, len(self))
         return [self._make(*entry) for entry in self._ask(lambda entries: entries.beginning(piece, most))]
+
+    def chosen(self, ids: Sequence[int]) -> "Vocabulary":
+        """Return the vocabulary of a table whose rows are these tokens, in this order; its text cannot be split.
+
+        Numbers that no token has are left out.
+        """
+        entries = self._entries
+        pieces = {row: piece for row, each in enumerate(ids) if (piece := entries.piece(each)) is not None}
+        added = {row: entries.added[each] for row, each in enumerate(ids) if each in entries.added}
+        found = MemoryEntries(pieces, added, replace(entries.traits, unknown=None))
+
+        def load() -> Any:
+            raise NoVocabulary(
+                "text is not split into a part of the tokens", hint="name one of them whole, or a row by id:"
+            )
+
+        return Vocabulary(f"{self.file}, a part", lambda: found, load)
 
     def word(self, text: str) -> Token | None:
         """Find the token that a text is as a word inside a sentence, if there is one."""

@@ -1,21 +1,26 @@
 """Is the table healthy, and does it fit its tokenizer and its config? A linter for embedding tables.
 
-Floors, from the bottom: `small_files`, `shapes` and `surveys` (what the parts of a model say), `subject` (a model as
-far as it could be opened), `rule` (what a rule is), then the rules by theme: `files`, `tables`, `vocabulary`, `tokens`,
-`special`, `rotations`, `settings` (params.json), `numbers`, `base`; and `sarif`, findings for code hosts. To add a
-rule: one function under `@rule`, and in its test a model in which it alone finds something.
+Floors, from the bottom: `small_files`, `shapes`, `surveys` and `heads` (what the parts of a model say), `llama_cpp` (a
+vocabulary as llama.cpp has it), `subject` (a model as far as it could be opened), `rule` (what a rule is), then the
+rules by theme: `files`, `tables`, `vocabulary`, `tokens`, `special`, `rotations`, `settings` (params.json), `numbers`,
+`base`, `adapters`, `draft`; and `sarif`, findings for code hosts. To add a rule: one function under `@rule`, and in its
+test a model in which it alone finds something.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from embtool.answers import Block, Card, Column, Listing, Section, column, context, python, records, value
+from embtool.adapters import Adapter
+from embtool.answers import Block, Card, Column, Listing, Section, column, context, plain, python, records, value
 from embtool.answers.text import plural
-from embtool.errors import ConfigError, FileNotInModel, FormatError, InvalidArgument
+from embtool.errors import ConfigError, FileNotInModel, FormatError, InvalidArgument, NoVocabulary
 from embtool.formats.folders import hint_of_folders
+from embtool.questions.check import adapters as adapter_rules
 from embtool.questions.check import base as base_rules
+from embtool.questions.check import draft as draft_rules
 from embtool.questions.check import files, numbers, rotations, settings, special, tables, tokens, vocabulary
+from embtool.questions.check.draft import DraftFit
 from embtool.questions.check.rule import ORDER, RULES, SEVERITY_STYLES, Finding, Rule, Severity
 from embtool.questions.check.subject import Subject
 from embtool.questions.check.surveys import Surveys
@@ -24,7 +29,10 @@ from embtool.questions.parts import open_parts
 if TYPE_CHECKING:
     from embtool.model import Model
 
-THEMES = (files, tables, vocabulary, tokens, special, rotations, settings, numbers, base_rules)
+THEMES = (
+    *(files, tables, vocabulary, tokens, special, rotations, settings, numbers),
+    *(base_rules, adapter_rules, draft_rules),
+)
 """The modules of rules, in the order in which they are listed and run."""
 
 _NAMES = [theme.__name__ for theme in THEMES]
@@ -34,9 +42,14 @@ for _rule in sorted(RULES.values(), key=lambda each: _NAMES.index(each.look.__mo
 LACKING = {
     "surveys": "only with --deep",
     "base": "only with --base",
+    "target": "only with --draft-for",
+    "both_vocabularies": "draft and target need a tokenizer each",
+    "draft_sizes": "draft and target need a config each that says vocab_size",
+    "draft_head": "it is no draft head",
     "vocabulary": "the model has no tokenizer",
     "config": "the model has no config.json",
     "positions": "the position settings cannot be read",
+    "adapter": "it is no adapter",
     "gguf": "it is no GGUF file",
     "generates": "the model writes no text",
     "input": "there is no input table that can be read",
@@ -47,11 +60,27 @@ LACKING = {
 """Why a rule was not looked at, by what it needs; everything else is a part of the weights."""
 
 
+@dataclass(frozen=True)
+class CheckSummary:
+    """How a model stands, in one line."""
+
+    model: str = value("the model, as it was named")
+    verdict: str | None = value("sound, doubtful or faulty, as far as was looked; null where nothing was")
+    errors: int = value("findings that break a load or a run")
+    warnings: int = value("findings that may")
+    infos: int = value("findings that are good to know")
+    rules: tuple[str, ...] = value("the rules that found something, the worst first")
+    looked: tuple[str, ...] = value("the rules that were looked at")
+    skipped: tuple[str, ...] = value("the rules that were not, since the model lacks what they need")
+    deep: bool = value("whether the tables were read")
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class CheckAnswer(Listing[Finding]):
     """What came of a check: the findings, the rules that were looked at, and those that were skipped."""
 
     command = "check"
+    record_kind = CheckSummary
 
     model: str = context("the model, as it was named")
     deep: bool = value("whether the tables were read")
@@ -59,12 +88,37 @@ class CheckAnswer(Listing[Finding]):
     looked: tuple[str, ...] = value("the rules that were looked at")
     skipped: tuple[str, ...] = value("the rules that were not, since the model lacks what they need")
     unread: tuple[str, ...] = value("those of the skipped rules that read whole tables: --deep looks at them")
+    draft: DraftFit | None = value("with a target: whether it fits as its draft", optional=True, default=None)
     notes: tuple[str, ...] = python(default=())
     warnings: tuple[str, ...] = python(default=())
 
     def at_least(self, level: Severity) -> list[Finding]:
         """List the findings of this severity and above."""
         return [found for found in self.findings if ORDER.index(found.severity) >= ORDER.index(level)]
+
+    @property
+    def verdict(self) -> str | None:
+        """How the model stands by the worst finding: sound, doubtful or faulty; None where nothing was looked at."""
+        worst = max((found.severity for found in self.findings), key=ORDER.index, default=Severity.INFO)
+        named = {Severity.ERROR: "faulty", Severity.WARNING: "doubtful", Severity.INFO: "sound"}[worst]
+        return named if self.looked else None
+
+    def to_record(self) -> dict[str, Any]:
+        """Return how the model stands as one flat record."""
+        severities = [found.severity for found in self.findings]
+        summary = CheckSummary(
+            model=self.model,
+            verdict=self.verdict,
+            errors=severities.count(Severity.ERROR),
+            warnings=severities.count(Severity.WARNING),
+            infos=severities.count(Severity.INFO),
+            rules=tuple(dict.fromkeys(found.rule for found in self.findings)),
+            looked=self.looked,
+            skipped=self.skipped,
+            deep=self.deep,
+        )
+        found: dict[str, Any] = plain(summary)
+        return found
 
     def columns(self) -> Sequence[Column]:
         """Return the columns, the severity first."""
@@ -74,8 +128,9 @@ class CheckAnswer(Listing[Finding]):
     def blocks(self) -> Iterator[Block]:
         """Yield a line for each finding, a summary, and what was not looked at."""
         unread = [f"not looked at without --deep: {', '.join(self.unread)}"] if self.unread else []
+        fits = [] if self.draft is None else self.draft.lines
         (block,) = super().blocks()
-        yield replace(block, after=[*self._advice(), self._summary(), *unread])
+        yield replace(block, after=[*self._advice(), *fits, self._summary(), *unread])
 
     def _advice(self) -> list[str]:
         """Say of each rule that found a fault what follows, and what to do."""
@@ -93,9 +148,8 @@ class CheckAnswer(Listing[Finding]):
             for severity in reversed(ORDER)
             if severity in severities
         ]
-        worst = max(severities, key=ORDER.index, default=Severity.INFO)
-        verdict = {Severity.ERROR: "faulty", Severity.WARNING: "doubtful", Severity.INFO: "sound"}[worst]
-        if not self.looked:
+        verdict = self.verdict
+        if verdict is None:
             return f"{self.model}: nothing looked at; {plural(len(self.skipped), 'rule')} skipped"
         found = ", ".join(counts) or "nothing found"
         as_far = f" as far as {plural(len(self.looked), 'rule')} can tell" if verdict == "sound" else ""
@@ -138,6 +192,7 @@ class RuleAnswer(Card):
     """One rule, explained."""
 
     command = "check"
+    record_kind = RuleRecord
 
     rules: tuple[RuleRecord] = value("the rule")
 
@@ -202,23 +257,29 @@ def ask_check(
     model: "Model",
     *,
     base: "Model | None" = None,
+    draft_for: "Model | None" = None,
     deep: bool = False,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
 ) -> CheckAnswer:
     """Look at a model with every rule, or with those selected and not ignored.
 
-    A rule that needs what the model lacks, or the tables where they are not to be read, is skipped.
+    A rule that needs what the model lacks, or the tables where they are not to be read, is skipped. As the draft for a
+    target only the rules about that are looked at, unless others are selected.
 
     Raises:
+        NoVocabulary: whether a draft fits cannot be told, since it or its target has no tokenizer.
         FileNotInModel: it has neither a config nor weights nor a tokenizer.
         UnsupportedFormat: its weights are in a format that embtool does not read.
         InvalidArgument: there is no such rule.
     """
-    chosen = choose_rules(select, ignore)
+    chosen = choose_rules(select or (draft_rules.DRAFT_RULES if draft_for is not None else ()), ignore)
     notes: list[str] = []
     before = None if base is None else subject_of(base, notes)
-    subject = subject_of(model, notes, base=before, deep=deep)
+    target = None if draft_for is None else subject_of(draft_for, notes)
+    subject = replace(subject_of(model, notes, base=before, deep=deep), target=target)
+    if target is not None:
+        _check_comparable(subject, target)
     looked, found, warnings = [], [], list[str]()
     for each in (each for each in chosen if each.applies(subject)):
         try:
@@ -238,9 +299,30 @@ def ask_check(
         looked=tuple(each.name for each in looked),
         skipped=tuple(each.name for each in skipped),
         unread=tuple(each.name for each in skipped if each.lacking(subject) == ["surveys"]),
+        draft=None if target is None else draft_rules.fit(subject, [each.name for each in looked], findings),
         notes=tuple(notes),
         warnings=tuple(warnings),
     )
+
+
+def _adapter_of(model: "Model") -> tuple[Adapter | None, dict[str, list[FormatError | ConfigError | FileNotInModel]]]:
+    """Read what a model is an adapter of; where its settings cannot be read, what is wrong with them."""
+    try:
+        return model.adapter, {}
+    except (FormatError, ConfigError) as error:
+        return None, {"config": [error]}
+
+
+def _check_comparable(draft: Subject, target: Subject) -> None:
+    """Raise NoVocabulary where neither tokens nor a head's map can be held against a target."""
+    if draft.draft_head is not None and target.vocab_size is not None:
+        return
+    for whose, each in (("draft", draft), ("target", target)):
+        for error in each.damage.get("tokenizer", ()):
+            raise error
+        if not each.vocabulary:
+            lack = "has no tokenizer" if each.vocabulary is None else f"has no tokens in {each.vocabulary.file}"
+            raise NoVocabulary(f"the {whose} {each.name} {lack}: whether the one fits the other cannot be told")
 
 
 def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None, deep: bool = False) -> Subject:
@@ -250,13 +332,20 @@ def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None,
         FileNotInModel: it has neither a config nor weights nor a tokenizer.
         UnsupportedFormat: its weights are in a format that embtool does not read.
     """
+    adapter, damage = _adapter_of(model)
+    model = model.alone
     parts = open_parts(model)
+    parts.damage.update(damage)
     if parts.is_empty and not parts.damage:
         raise FileNotInModel(
             f"{model.name} has no config.json, no weights and no tokenizer: it is not a model",
             hint=hint_of_folders(model.source),
         )
     notes += parts.notes
+    if adapter is not None and base is None and not adapter.stands_alone:
+        notes.append(
+            f"{model.name} is an adapter of {adapter.base or 'a model that it does not name'}: --base compares"
+        )
     return Subject(
         name=model.name,
         source=model.source,
@@ -267,4 +356,6 @@ def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None,
         damage={part: tuple(errors) for part, errors in parts.damage.items()},
         base=base,
         surveys=Surveys(model.open_table) if deep else None,
+        adapter=adapter,
+        draft=model.draft,
     )

@@ -5,12 +5,15 @@ from collections.abc import Iterable, Iterator
 from embtool.answers.text import plural, size
 from embtool.categories import padding_ids
 from embtool.errors import EmbtoolError, FileNotInModel, FormatError
+from embtool.formats import foreign_below
 from embtool.positions import Learned
 from embtool.questions.check.rule import Found, Severity, ids_in_words, rule, some
 from embtool.questions.check.shapes import is_foreign
 from embtool.questions.check.subject import Subject
 from embtool.questions.check.surveys import Surveys
 from embtool.table import PREDICTS, has_too_many_rows
+from embtool.table_diff import align_by_id, compare_tables
+from embtool.unknown_tables import hint_of_candidates
 
 
 @rule(
@@ -76,13 +79,21 @@ def _damaged_shard(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int
 )
 def _missing_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
     if subject.checkpoint is None:
-        yield "no weights here: the files that hold the tables were perhaps not uploaded", ()
+        other = foreign_below(subject.source)
+        why = "the files that hold the tables were perhaps not uploaded"
+        yield f"no weights here: {why if other is None else other}", ()
     elif not subject.has_input and subject.output is not None:
         name = subject.output.tensor.name
         message = f"only the output table is stored ({name}), and it does not say that the two are tied"
         yield Found(message, tensor=name, file=subject.output.tensor.shard)
     elif not subject.has_input and not (subject.recorded and not subject.recorded.input):
-        yield "no tensor looks like a table from token ids to vectors", ()
+        sizes = () if subject.vocabulary is None else (len(subject.vocabulary),)
+        found = [] if subject.tables is None else subject.tables.candidates(*sizes)
+        if found:
+            message = f"no tensor is named like a table of tokens; {hint_of_candidates(found)}"
+            yield Found(message, tensor=found[0].name, file=found[0].shard)
+        else:
+            yield "no tensor looks like a table from token ids to vectors", ()
 
 
 @rule(
@@ -243,11 +254,14 @@ def _untied_but_identical(subject: Subject) -> Iterator[Found | tuple[str, Itera
 
 
 def _identical(subject: Subject, surveys: Surveys) -> bool:
-    """Compare both stored tables by the keys of all their rows."""
+    """Compare both stored tables by the keys of all their rows, or of two dtypes by their numbers."""
     assert subject.tables is not None
     pair = [table for table in subject.tables.stored if table.role in ("input", "output")]
-    if len({(table.tensor.shape, table.tensor.dtype.name) for table in pair}) != 1:
+    if len({table.tensor.shape for table in pair}) != 1:
         return False
+    if len({table.tensor.dtype.name for table in pair}) != 1:
+        one, other = pair
+        return bool(compare_tables(one, other, align_by_id(len(one), len(other))).same.all())
     first, second = (surveys.of(table) for table in pair)
     return bool((first.keys == second.keys).all())
 

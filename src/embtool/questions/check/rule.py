@@ -75,6 +75,8 @@ class Rule:
     advice: str = ""
     threads: tuple[str, ...] = ()
     """Public threads of those who met it, such as org/project#1."""
+    measured: str = ""
+    """Where it draws a line, and the figures of sound models and of others on which that rests."""
 
     def applies(self, subject: Subject) -> bool:
         """Tell whether the model has what the rule needs."""
@@ -125,6 +127,7 @@ def rule(
     *,
     advice: str = "",
     threads: tuple[str, ...] = (),
+    measured: str = "",
     deep: bool = False,
     needs: tuple[str, ...] = (),
 ) -> Callable[[Look], Look]:
@@ -132,7 +135,7 @@ def rule(
 
     def register(look: Look) -> Look:
         all_needs = (*needs, "surveys") if deep else needs
-        RULES[name] = Rule(name, severity, summary, why, look, deep, all_needs, advice, threads)
+        RULES[name] = Rule(name, severity, summary, why, look, deep, all_needs, advice, threads, measured)
         return look
 
     return register

@@ -40,8 +40,8 @@ MOST_DEVICES = 64
 """Devices that a table is cut for, at most: a power of two up to this."""
 
 
-FOREIGN_SHARE = 0.25
-"""Tables are padded to a multiple of some hundred rows; in none of the public models is a quarter of them padding."""
+FOREIGN_SHARE = 0.1
+"""Rows without a token, as a share of all, that are no padding any more; what was measured is on the rule's page."""
 
 FEW_ROWS = 128
 """Rows without a token that are padding whatever their share: tables are padded to multiples of this."""

@@ -170,6 +170,17 @@ class SmallFiles:
             if text:
                 yield SpecialText("additional_special_tokens", file, text)
 
+    def named_ids(self, name: str) -> tuple[int, ...]:
+        """Return the ids that any file names as a kind of special token, such as eos, else those of the texts named."""
+        ids = set[int]().union(*self.ids_of(f"{name}_token_id").values())
+        words = self.vocabulary
+        if not ids and words is not None:
+            texts = {each.text for each in self.special_texts if each.kind == f"{name}_token"}
+            ids = {words.find_piece(text).id for text in texts if words.has_piece(text)}
+            if not ids and name == "unk" and words.unknown is not None:
+                ids = {words.unknown}
+        return tuple(sorted(ids))
+
     @cached_property
     def late_tokens(self) -> dict[str, tuple[int, str]]:
         """Tokens that transformers adds when it loads the tokenizer: each with the id it gets, and who names it."""

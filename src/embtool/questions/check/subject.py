@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from embtool.adapters import Adapter, Draft
 from embtool.architectures import Architecture
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config
 from embtool.errors import ConfigError, EmbtoolError
 from embtool.families import UNKNOWN
 from embtool.positions import Positions, read_positions
+from embtool.questions.check.heads import DraftHead, read_head
+from embtool.questions.check.llama_cpp import LlamaVocabulary, of_folder, of_gguf
 from embtool.questions.check.shapes import Misshapen, find_misshapen, named_output
 from embtool.questions.check.small_files import GENERATION, SmallFiles, SpecialId
 from embtool.questions.check.surveys import Surveys
@@ -28,7 +31,8 @@ class Subject:
     """A model as far as it could be opened; a part that it lacks is None.
 
     `damage` is what is wrong with the parts that cannot be read: config, tokenizer, weights; `base` is the model it was
-    made from, if that is known.
+    made from, if that is known, and `target` the one that it is to draft for; `adapter` and `draft` say what it is
+    where it is no model of its own.
     """
 
     name: str
@@ -40,6 +44,9 @@ class Subject:
     damage: Mapping[str, tuple[EmbtoolError, ...]]
     base: "Subject | None" = None
     surveys: Surveys | None = None
+    adapter: Adapter | None = None
+    draft: Draft | None = None
+    target: "Subject | None" = None
 
     @property
     def recorded(self) -> Architecture | None:
@@ -55,6 +62,11 @@ class Subject:
     def broken(self) -> tuple[EmbtoolError, ...]:
         """What is wrong with the weights."""
         return self.damage.get("weights", ())
+
+    def damage_of(self, part: str) -> list[EmbtoolError]:
+        """List what is wrong with a part, without what is said of the weights: they may be the same file."""
+        told = {error.message for error in self.broken}
+        return [error for error in self.damage.get(part, ()) if error.message not in told]
 
     @cached_property
     def metadata(self) -> Mapping[str, Any]:
@@ -128,15 +140,20 @@ class Subject:
 
     @property
     def has_input(self) -> bool | None:
-        """Whether there is an input table, or None where its weights are there but could not be read."""
-        unknown = (self.tables is None and self.broken) or self.is_misshapen("input")
+        """Whether there is an input table, or None where that cannot be told, or where an adapter needs none."""
+        unknown = (
+            self.adapter is not None
+            or self.draft is not None
+            or (self.tables is None and self.broken)
+            or self.is_misshapen("input")
+        )
         return None if unknown and self.input is None else self.input is not None
 
     @property
     def has_output(self) -> bool | None:
         """Whether an output table is stored, or None where that cannot be told."""
         known = self.tables is not None and any(table.role == "output" for table in self.tables.stored)
-        unknown = self.broken or self.is_misshapen("output") or self.output is not None
+        unknown = self.broken or self.draft is not None or self.is_misshapen("output") or self.output is not None
         return True if known else None if unknown else False
 
     @cached_property
@@ -166,6 +183,52 @@ class Subject:
         architecture = None if self.config is None else self.config.architecture
         writes = architecture is None or PREDICTS.search(architecture) or self.source.has(GENERATION)
         return True if writes else None
+
+    @cached_property
+    def draft_head(self) -> DraftHead | None:
+        """Its maps into a target's vocabulary, where it is a draft head."""
+        return read_head(self.checkpoint, self.config, is_head=self.draft is not None)
+
+    @property
+    def both_vocabularies(self) -> tuple[Vocabulary, Vocabulary] | None:
+        """The tokens of a draft and of its target; None where one has none, or the draft is but a head."""
+        words = self.vocabulary, None if self.target is None else self.target.vocabulary
+        if self.draft_head is not None or not words[0] or not words[1]:
+            return None
+        return words[0], words[1]
+
+    @property
+    def vocab_size(self) -> int | None:
+        """How many tokens it has: by its config, else rows of its input table, else of its tokens."""
+        known = None if self.config is None else self.config.vocab_size
+        tokens = None if not self.vocabulary else int(self.vocabulary.ids[-1]) + 1
+        return next((size for size in (known, self.rows, tokens) if size is not None), None)
+
+    @property
+    def draft_sizes(self) -> tuple[int, int] | None:
+        """vocab_size of the configs of a draft and of its target; None where one does not say, or of a head."""
+        configs = self.config, None if self.target is None else self.target.config
+        sizes = [None if config is None else config.vocab_size for config in configs]
+        if self.draft_head is not None or sizes[0] is None or sizes[1] is None:
+            return None
+        return sizes[0], sizes[1]
+
+    @cached_property
+    def llama_cpp(self) -> LlamaVocabulary:
+        """Its vocabulary as llama.cpp has it.
+
+        Raises:
+            ConfigError: how llama.cpp's converter would write it is not known.
+        """
+        if self.vocabulary is None:
+            raise ConfigError(f"{self.name} has no tokenizer")
+        if self.is_gguf:
+            return of_gguf(self.metadata, self.small.gguf_file)
+        return of_folder(self.vocabulary, self.small, self.config)
+
+    def named_special(self, name: str) -> tuple[int, ...]:
+        """Return the ids that its files name as a kind of special token, such as eos."""
+        return self.small.named_ids(name)
 
     @property
     def special_ids(self) -> list[SpecialId]:

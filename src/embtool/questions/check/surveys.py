@@ -22,7 +22,7 @@ class Surveys:
         """
         if table.tensor.name not in self._found:
             with self._open(table) as reader:
-                found = survey(table, reader)
+                found = survey(table, reader, units=False)
                 distinct = np.ones(len(found.norms), np.bool_)
                 distinct[found.zero] = False
                 groups = equal_rows(reader, found.keys, distinct)

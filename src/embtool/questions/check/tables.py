@@ -283,7 +283,8 @@ def _output_shape(subject: Subject) -> Iterator[Found]:
     if recorded is not None and recorded.tied is False and not recorded.tie_at and tensor.name in recorded.output:
         return  # a table of its own, whatever the input table is
     stated = {} if config is None else {key: n for key, n in _sizes(config) if key.endswith("vocab_size")}
-    known = {subject.rows, *stated.values()} - {None}
+    drafted = None if subject.draft is None else subject.draft.rows
+    known = {subject.rows, drafted, *stated.values()} - {None}
     if known and rows not in known:
         said = [f"{key} is {number:,} in {config.file}" for key, number in stated.items()] if config is not None else []
         said += [f"the input table has {subject.rows:,} rows"] if subject.rows is not None else []

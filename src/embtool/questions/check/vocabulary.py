@@ -25,8 +25,9 @@ OTHER_FILES = ("vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
     advice="fetch config.json again, or take it from the model that this one was made from",
 )
 def _damaged_config(subject: Subject) -> Iterator[Found]:
-    for error in subject.damage.get("config", ()):
-        yield Found(error.message, file="config.json", advice=error.hint)
+    for error in subject.damage_of("config"):
+        files = (file for file in ("adapter_config.json", "config.json") if file in error.message)
+        yield Found(error.message, file=next(files, "config.json"), advice=error.hint)
 
 
 @rule(
@@ -41,7 +42,7 @@ def _damaged_config(subject: Subject) -> Iterator[Found]:
     ),
 )
 def _damaged_tokenizer(subject: Subject) -> Iterator[Found]:
-    for error in subject.damage.get("tokenizer", ()):
+    for error in subject.damage_of("tokenizer"):
         named = next((file for file in (TOKENIZER, *OTHER_FILES) if file in error.message), None)
         yield Found(error.message, file=named, advice=error.hint)
 
@@ -66,6 +67,9 @@ def _damaged_small_file(subject: Subject) -> Iterator[Found]:
     "Rows without a token are padding only where they are few: this looks like the tokenizer of another model, whose "
     "ids read the wrong rows.",
     advice="take the tokenizer's files from the model that the table was trained with",
+    measured="found from 10 % of the rows on, and more than 128 of them. Rows without a token: none in GPT-2, Llama 2, "
+    "Falcon, BERT, 0.09 % in T5, 0.13 % in mini, 0.18 % in Qwen3, 0.26 % in Qwen2.5-7B, 1.8 % in Phi-1 (51,200 rows); "
+    "with the tokenizer of another of them 23 % (GPT-2's for Falcon), 36 % (Llama 2's for GPT-2) and more",
     threads=(
         "HUBioDataLab/SELFormer#19",
         "huggingface/blog#140",

@@ -1,0 +1,92 @@
+"""Draft heads: small models that guess what a large one, their target, will say, to be confirmed by it.
+
+EAGLE's read the target's table, or bring a copy, and its last vectors through `fc`; EAGLE-3's predict a part of the
+target's tokens: row n of the output table is token n + d2t[n], and `t2d` says of each token of the target whether it is
+among them (https://github.com/SafeAILab/EAGLE). Medusa's are a head for each word ahead.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embtool.checkpoint import Checkpoint, TensorInfo
+from embtool.errors import FormatError
+
+MAPPING, MASK = "d2t", "t2d"
+
+INTEGERS: Mapping[str, str] = {"I64": "<i8", "I32": "<i4"}
+
+MOST_NAMES = 256
+"""Tensors of a draft head at most: it has a layer or two."""
+
+JOINED = (2, 3)
+"""Vectors that `fc` joins into one: the token's row and the target's last, or three of the target's."""
+
+MEDUSA = re.compile(r"^(medusa_heads?\.)?\d+\.\d+\.(linear\.)?weight$")
+
+SIDES = 2
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A draft head.
+
+    Attributes:
+        kind: EAGLE-3, EAGLE or Medusa.
+        mapping: what is added to a row's number to have its token, where it predicts a part of the tokens only.
+        target_rows: the tokens of the target, where that is told.
+    """
+
+    kind: str
+    checkpoint: Checkpoint
+    mapping: TensorInfo | None = None
+    target_rows: int | None = None
+
+    @property
+    def rows(self) -> int | None:
+        """How many tokens it predicts, where these are a part of the target's."""
+        return None if self.mapping is None else self.mapping.shape[0]
+
+    def token_ids(self) -> NDArray[np.int64]:
+        """Read which token of the target each row of the output table is: int64 (rows,).
+
+        Raises:
+            FormatError: the mapping leads to no tokens.
+        """
+        assert self.mapping is not None
+        tensor = self.mapping
+        data = self.checkpoint.source.read(tensor.shard, tensor.start, tensor.stop)
+        found = np.frombuffer(data, INTEGERS[tensor.dtype.name]).astype(np.int64) + np.arange(tensor.shape[0])
+        last = self.target_rows if self.target_rows is not None else 1 << 32
+        if found.size and not 0 <= int(found.min()) <= int(found.max()) < last:
+            raise FormatError(f"{tensor.name} in {tensor.shard} leads to tokens that the target does not have")
+        return found
+
+
+def read_draft(checkpoint: Checkpoint) -> Draft | None:
+    """Tell whether a checkpoint is a draft head, by its tensors' names and shapes; None where it is not."""
+    names = checkpoint.names
+    if not 0 < len(names) <= MOST_NAMES:
+        return None
+    ends = {name.rpartition(".")[2]: name for name in names}
+    if MAPPING in ends:
+        mapping, mask = checkpoint.tensor(ends[MAPPING]), ends.get(MASK)
+        if mapping.dtype.name not in INTEGERS or len(mapping.shape) != 1:
+            return None
+        shape = () if mask is None else checkpoint.tensor(mask).shape
+        return Draft("EAGLE-3", checkpoint, mapping, shape[0] if len(shape) == 1 else None)
+    if all(MEDUSA.match(name) or name.endswith(".bias") for name in names):
+        return Draft("Medusa", checkpoint)
+    joining = [checkpoint.tensor(name) for name in names if name == "fc.weight" or name.endswith(".fc.weight")]
+    few = {name.partition("layers.")[2].partition(".")[0] for name in names if "layers." in name}
+    if len(joining) == 1 and len(few) <= SIDES and _joins(joining[0].shape):
+        return Draft("EAGLE-3" if any("midlayer" in name for name in names) else "EAGLE", checkpoint)
+    return None
+
+
+def _joins(shape: Sequence[int]) -> bool:
+    """Tell whether a matrix makes one vector of several."""
+    return len(shape) == SIDES and any(shape[1] == times * shape[0] for times in JOINED)

@@ -1,0 +1,46 @@
+"""What a command loads: no time is measured, modules are counted, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+LISTED = """
+import contextlib, io, json, sys
+from embtool.cli import run
+with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    status = run(sys.argv[1:])
+print(json.dumps([status, sorted(sys.modules)]))
+"""
+
+ALWAYS = {"typer", "platformdirs"}
+
+BUDGETS: dict[tuple[str, ...], tuple[int, set[str]]] = {
+    ("--version",): (8, {"typer"}),
+    ("info", "mini", "--json"): (80, {*ALWAYS, "numpy"}),
+    ("rope", "--json"): (88, {*ALWAYS, "numpy"}),
+    ("tokens", "king", "-m", "mini", "--json"): (78, {*ALWAYS, "numpy", "tokenizers"}),
+    ("neighbors", "king", "-m", "mini", "--json"): (88, {*ALWAYS, "numpy", "numkong"}),
+}
+"""For each command line: modules of embtool at most, and libraries that may be loaded."""
+
+LIBRARIES = {
+    "numpy", "numkong", "typer", "rich", "pydantic", "tokenizers", "sentencepiece", "tiktoken", "gguf", "pyarrow",
+    "platformdirs", "huggingface_hub", "httpx2", "httpcore2", "resvg_py", "jinja2", "regex",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", BUDGETS, ids=" ".join)
+def test_a_command_loads_no_more_than_it_needs(words: tuple[str, ...]) -> None:
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "80"}
+    done = subprocess.run([sys.executable, "-c", LISTED, *words], env=env, capture_output=True, text=True, check=True)
+    status, modules = json.loads(done.stdout)
+    assert status == 0
+    most, allowed = BUDGETS[words]
+    own = [name for name in modules if name.split(".")[0] == "embtool"]
+    assert len(own) <= most, own
+    assert {name.split(".")[0] for name in modules} & LIBRARIES <= allowed
