@@ -152,6 +152,9 @@ def _kind(annotation: Any) -> Kind:
 def _read(node: ast.expr) -> Kind:
     """Read an annotation; a class is asked for by its name, so that nothing has to be imported for it."""
     match node:
+        case ast.Subscript(value=ast.Name(id="Optional") | ast.Attribute(attr="Optional"), slice=inner):
+            node = ast.BinOp(inner, ast.BitOr(), ast.Constant(None))  # what Python makes `Optional` of is `X | None`
+    match node:
         case ast.BinOp(left=left, right=right):
             kinds = [_read(left), _read(right)]
             words = " or ".join(kind.words for kind in kinds if kind is not KINDS["None"])
@@ -161,9 +164,6 @@ def _read(node: ast.expr) -> Kind:
         case ast.Subscript(value=ast.Name(id="Literal") | ast.Attribute(attr="Literal"), slice=inner):
             choices = ast.literal_eval(inner)
             return Kind(f"one of {', '.join(choices)}", lambda value: isinstance(value, str) and value in choices)
-        case ast.Subscript(value=ast.Name(id="Optional") | ast.Attribute(attr="Optional"), slice=inner):
-            kind = _read(inner)  # what Python makes of `Literal[...] | None`
-            return Kind(kind.words, lambda value: value is None or kind.fits(value))
         case ast.Subscript(value=outer):
             return _read(outer)
         case ast.Constant(value=value):
