@@ -14,7 +14,12 @@ import numpy as np
 EVERY: dict[str, tuple[str, ...]] = {
     "info": ("info MODEL", "info MODEL OTHER", "info MODEL --explain"),
     "tokens": ("tokens TOKENS -m MODEL",),
-    "vocab": ("vocab -k 400 -m MODEL", "vocab --counts -m MODEL", "vocab --variants king -m MODEL"),
+    "vocab": (
+        "vocab -k 400 -m MODEL",
+        "vocab --counts -m MODEL",
+        "vocab --variants king -m MODEL",
+        "vocab --count INPUTS/questions.txt -m MODEL",
+    ),
     "row": ("row TOKENS -m MODEL", "row TOKENS --npy OUT/row.npy -m MODEL", "row id:3 --explain -m MODEL"),
     "neighbors": (
         "neighbors TOKENS -k 20 -m MODEL",

@@ -39,7 +39,7 @@ APART = {
 
 
 NAMELESS = re.compile(r"relative|\.w\.weight|query_\d+|reference_points|pe_k|original0|conv")
-"""Looked up too, but told under other names or not at all: biases of single blocks, anchors of detectors, convolutions."""
+"""Looked up too, but told under other names or not at all: biases of blocks, anchors of detectors, convolutions."""
 
 TOLD = [
     entry

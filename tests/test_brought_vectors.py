@@ -11,6 +11,9 @@ from program import Program
 from safetensors.numpy import save_file
 from small_models import table
 
+import embtool
+from embtool.errors import EmbtoolError
+
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
@@ -89,3 +92,26 @@ def test_numbers_that_are_not_finite_are_refused(run: Program, tmp_path: Path) -
     save_file({"emb": values}, tmp_path / "nan.safetensors")
     run("neighbors", "--vector", f"{tmp_path}/nan.safetensors#2", "-m", "small/").refused(6, "NaN")
     run("neighbors", "--vector", f"{tmp_path}/nan.safetensors#3", "-m", "small/").ok()
+
+
+def test_a_batch_of_one_is_what_is_in_it(run: Program, tmp_path: Path) -> None:
+    values = table("input").astype(np.float32)[5:8]
+    save_file({"prompt": values[None], "other": values[:2].copy()}, tmp_path / "x.safetensors")
+    np.save(tmp_path / "x.npy", values[None])
+    for named in ("x.safetensors:prompt", "x.npy"):
+        answer = run("neighbors", "--vector", f"{tmp_path}/{named}", "-k", "1", "-m", "small/", "--json").ok()
+        assert [query["neighbors"][0]["id"] for query in answer.document["queries"]] == [5, 6, 7]
+    refused = run("neighbors", "--vector", f"{tmp_path}/x.safetensors:none", "-m", "small/")
+    refused.refused(3, "no tensor none", "other, prompt")
+
+
+def test_vectors_of_a_file_in_python(rows: Path) -> None:
+    found = embtool.read_vectors(f"{rows}/two.safetensors:emb#5..6")
+    assert [each.name for each in found] == ["emb#5", "emb#6"]
+    np.testing.assert_array_equal(found[1].values, table("input")[6].astype(np.float32))
+    assert [each.name for each in embtool.read_vectors(rows / "rows.npy")][:2] == ["vector 0", "vector 1"]
+    with pytest.raises(EmbtoolError, match="no such file"):
+        embtool.read_vectors(rows / "nowhere.npy")
+    (rows / "x.pt").write_bytes(b"")
+    with pytest.raises(EmbtoolError, match="pickle"):
+        embtool.read_vectors(rows / "x.pt")

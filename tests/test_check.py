@@ -446,3 +446,30 @@ def test_a_model_without_a_part_is_checked_as_far_as_it_goes(run: Program, model
     document = run("check", model, "--deep", "--json").document
     assert document["skipped"]
     assert "rope-invalid" in (document["looked"] if model == "only-config/" else document["skipped"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows", "sound"),
+    [
+        ({"num_channels": 3}, 3 * ROWS, True),
+        ({"num_channels": 3}, 3 * ROWS + 1, False),
+        ({"num_channels": "3"}, 3 * ROWS, False),
+    ],
+)
+def test_a_table_for_each_channel_is_sound(
+    run: Program, tmp_path: Path, settings: dict[str, Any], rows: int, *, sound: bool
+) -> None:
+    folder = tmp_path / "model"
+    write_llama(folder, **settings)
+    put(folder, INPUT, numbers("input", rows))
+    found = {finding["rule"] for finding in run("check", folder, "--json").document["findings"]}
+    assert ("vocab-size" in found) is not sound
+
+
+def test_a_head_that_says_how_long_a_token_lasts_is_sound(run: Program, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    write_llama(folder, durations=[0, 1, 2])
+    put(folder, OUTPUT, numbers("output", ROWS + 3))
+    assert run("check", folder, "--json").ok().document["findings"] == []
+    put(folder, OUTPUT, numbers("output", ROWS + 4))
+    assert {each["rule"] for each in run("check", folder, "--json").document["findings"]} == {"output-shape"}

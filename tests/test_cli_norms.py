@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,37 @@ def test_norms_refuses(run: Program, arguments: tuple[str, ...], status: int, wo
 def test_every_row_and_a_count_exclude_each_other(run: Program) -> None:
     run("norms", "small/", "--list", "-k", "2").refused(2, "leave out -k")
     assert len(run("norms", "small/", "--list").ok().cells) == 1 + 326
+
+
+def test_the_shortest_and_longest_of_those_that_match(run: Program) -> None:
+    listed = run("norms", "--list", "-m", "small/", "--jsonl").ok().records
+    words = sorted((row["norm"], row["id"]) for row in listed if row["token"] and re.search("^ [a-z]", row["token"]))
+    document = run("norms", "--only", "^ [a-z]", "-k", "3", "--no-spectrum", "-m", "small/", "--json").ok().document
+    assert [row["id"] for row in document["shortest"]] == [row for _, row in words[:3]]
+    assert document["chosen"]["rows"] == len(words)
+    assert document["chosen"]["norm"]["greatest"] == words[-1][0]
+    whole = run("norms", "--no-spectrum", "-m", "small/", "--json").ok().document
+    assert document["norm"] == whole["norm"]
+    assert "chosen" not in whole
+    some = run("norms", "--list", "--only", "^ [a-z]", "-m", "small/", "--jsonl").ok().records
+    assert sorted((row["norm"], row["id"]) for row in some) == words
+    shown = run("norms", "--only", "^ [a-z]", "-m", "small/", "-f", "table").ok().text
+    assert f"{len(words)} rows chosen" in shown
+
+
+def test_rows_of_a_category(run: Program) -> None:
+    for category in ("padding", "byte"):
+        found = run("vocab", "--category", category, "-m", "small/", "--jsonl").ok().records
+        listed = run("norms", "--list", "--category", category, "-m", "small/", "--jsonl").ok().records
+        assert [row["id"] for row in listed] == [row["id"] for row in found]
+        assert listed
+    run("norms", "--only", "[", "-m", "small/").refused(2, "regular expression")
+    run("norms", "--only", "x", "-m", "bare/").refused(3, "tokenizer")
+    run("norms", "--only", "x", "--token", "king", "-m", "small/").refused(2, "--only")
+    assert run("norms", "--only", "^no such$", "-m", "small/", "--json").ok().document["chosen"] == {
+        "rows": 0,
+        "norm": None,
+    }
 
 
 def test_all_rows_is_about_the_spectrum_of_the_table(run: Program, monkeypatch: pytest.MonkeyPatch) -> None:

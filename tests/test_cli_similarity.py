@@ -7,6 +7,8 @@ import pytest
 from program import Program
 from small_models import config, table, texts, tokenizer_json, write_single
 
+import embtool
+
 WORDS = (" king", " queen", " blue")
 
 
@@ -110,3 +112,24 @@ def test_what_is_no_direction(run: Program) -> None:
     run("similarity", "king", "--along", "nonsenseword", "-m", "small/").refused(3, "nonsenseword")
     zero = run("similarity", "king", "!", "--along", "man", "-m", "small/", "--json").ok().document["items"][-1]
     assert (zero["query"], zero["cosine"], zero["projection"]) == ("!", None, 0)
+
+
+def test_weat_is_the_effect_size_of_projections(models: Path) -> None:
+    names = texts()
+    rows = table("input")
+    units = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
+    words = [name for name in names if name.startswith(" ") and np.any(rows[names.index(name)])][:12]
+    x, y, a, b = words[:4], words[4:8], words[8:10], words[10:12]
+    answer = embtool.open_model(models / "small").projections(*x, *y, along=a, minus=b)
+    cosines = {item.query: item.cosine for item in answer}
+
+    def association(word: str) -> float:
+        near, far = (units[[names.index(each) for each in group]] @ units[names.index(word)] for group in (a, b))
+        return float(near.mean() - far.mean())
+
+    def effect(of: dict[str, float]) -> float:
+        first, second = ([of[word] for word in group] for group in (x, y))
+        return float((np.mean(first) - np.mean(second)) / np.std([*first, *second], ddof=1))
+
+    projected = {word: cosine for word, cosine in cosines.items() if cosine is not None}
+    assert effect(projected) == pytest.approx(effect({word: association(word) for word in (*x, *y)}), rel=1e-6)

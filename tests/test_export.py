@@ -177,6 +177,27 @@ def test_parquet_opens_in_pyarrow_and_duckdb(run: Program, tmp_path: Path) -> No
     assert duckdb.sql(query).fetchall() == [(texts().index(" king"), " king")]
 
 
+def test_parquet_holds_the_nearest_rows_as_embedding_atlas_reads_them(run: Program, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    export(run, tmp_path / "x.parquet", "--only", "^ ", "--neighbors", "4")
+    found = parquet.read_table(tmp_path / "x.parquet")
+    rows = np.array(found["vector"].to_pylist(), np.float64)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    far = 1 - (rows / np.where(lengths > 0, lengths, 1)) @ (rows / np.where(lengths > 0, lengths, 1)).T
+    far[:, lengths[:, 0] == 0] = far[lengths[:, 0] == 0] = 2
+    np.fill_diagonal(far, -1)
+    for place, near in enumerate(found["neighbors"].to_pylist()):
+        assert near["ids"][0] == place
+        assert near["distances"][0] == 0
+        assert len(set(near["ids"])) == len(near["ids"]) == 5
+        np.testing.assert_allclose(near["distances"][1:], np.sort(far[place])[1:5], atol=1e-6)
+        np.testing.assert_allclose(near["distances"][1:], far[place][near["ids"][1:]], atol=1e-6)
+    run("export", "small/", "-o", tmp_path / "x.csv", "--neighbors", "4").refused(2, "Parquet")
+    assert not (tmp_path / "x.csv").exists()
+    export(run, tmp_path / "y.parquet", "--rows", "id:3..5", "--neighbors", "400")
+    assert [len(near["ids"]) for near in parquet.read_table(tmp_path / "y.parquet")["neighbors"].to_pylist()] == [3] * 3
+
+
 def test_parquet_without_pyarrow_says_how_to_get_it(
     run: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,10 +11,12 @@ from program import Program
 from small_models import safetensors, tokenizer_json, write_json
 from sources import Memory
 
+from embtool.candidates import hint_of_candidates
 from embtool.errors import BadReference, EmbtoolError, LocalFailure, ModelNotFound
 from embtool.formats.folders import hint_of_folders, models_below
 from embtool.model import open_model
 from embtool.source import Below
+from embtool.table import role_of
 
 TABLE = np.arange(14, dtype="<f4").reshape(7, 2)
 
@@ -138,3 +140,70 @@ def test_onnx_in_a_folder_is_named(run: Program, tmp_path: Path) -> None:
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx" / "model.onnx").write_bytes(b"\x08\x07\x12\x07pytorch")
     run("row", "-m", tmp_path, "id:1").refused(3, "onnx/model.onnx is of ONNX")
+
+
+# --- a pipeline's tokenizer, and tables under other names -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", ["", "_2"])
+def test_a_text_encoder_finds_the_tokenizer_beside_it(run: Program, pipeline: Path, number: str) -> None:
+    for part in ("text_encoder", "tokenizer"):
+        if number:
+            (pipeline / part).rename(pipeline / f"{part}{number}")
+    folder = pipeline / f"text_encoder{number}"
+    (folder / "tokenizer.json").unlink()
+    for name in (folder, f"{pipeline}#text_encoder{number}"):
+        found = run("info", name, "--json").ok().document["vocabulary"]
+        assert found["file"] == f"../tokenizer{number}/tokenizer.json"
+    (pipeline / "model_index.json").unlink()
+    assert "file" not in run("info", folder, "--json").ok().document["vocabulary"]
+    (pipeline / "model_index.json").write_text("{}")
+    (pipeline / "tokenizer2").mkdir()
+    (pipeline / f"tokenizer{number}" / "tokenizer.json").unlink()
+    run("tokens", "a", "-m", folder).refused(3)
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("bert/embeddings/word_embeddings/weight:0", "input"),
+        ("bert/embeddings/position_embeddings/embeddings:0", "position"),
+        ("bert/embeddings/token_type_embeddings/embeddings:0", "token_type"),
+        ("transformer/wte/weight:0", "input"),
+        ("shared/embedding", "input"),
+        ("model/wte", "input"),
+        ("model/wpe", "position"),
+        ("tokens_embed.weight", "input"),
+        ("positions_embed.weight", "position"),
+        ("lm_head.weight", "output"),
+        ("encoder/layer.0/embed.weight", None),
+        ("model/h0/attn/c_attn/w", None),
+    ],
+)
+def test_names_of_other_programs(name: str, role: str | None, tmp_path: Path) -> None:
+    assert role_of(name) == role
+    (tmp_path / "model.safetensors").write_bytes(safetensors({name: ("F32", (7, 2), TABLE.tobytes())}))
+    stored = open_model(tmp_path).tables.stored
+    assert [table.role for table in stored] == ([role] if role else [])
+
+
+@pytest.mark.parametrize(
+    ("shapes", "tokens", "expected"),
+    [
+        ({"tok_emb.weight": (300, 16), "pos_emb.weight": (32, 16), "fc.weight": (48, 16)}, None, ["tok_emb.weight"]),
+        ({"E": (300, 16), "W": (16, 16), "U": (16, 300)}, None, ["E"]),
+        ({"a": (64, 16), "b": (300, 16), "c": (310, 16)}, 302, ["c", "b"]),
+        ({"vocab": (10, 16)}, None, []),
+        ({"x.0.tok_emb": (300, 16), "m.q_proj.lora_B.weight": (300, 2)}, None, []),
+        ({"tok_emb": (300,), "token": (0, 4)}, None, []),
+    ],
+)
+def test_which_tensors_look_like_a_table(
+    tmp_path: Path, shapes: dict[str, tuple[int, ...]], tokens: int | None, expected: list[str]
+) -> None:
+    tensors = {name: ("F32", shape, bytes(4 * int(np.prod(shape)))) for name, shape in shapes.items()}
+    (tmp_path / "x.safetensors").write_bytes(safetensors(tensors))
+    tables = open_model(tmp_path / "x.safetensors").alone.tables
+    found = tables.candidates(*(() if tokens is None else (tokens,)))
+    assert [tensor.name for tensor in found] == expected
+    assert (hint_of_candidates(found) is None) == (not expected)

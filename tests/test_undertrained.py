@@ -194,3 +194,17 @@ def test_what_a_text_can_contain_comes_first_and_the_rest_is_counted(run: Progra
     assert "--all lists them" in shown
     padded = run("undertrained", "mini", "-k", "20", "--padding", "--json").ok().document
     assert {record["category"] for record in padded["tokens"]} == {"normal", "padding"}
+
+
+@pytest.mark.parametrize("rows", [22, 41, 49])
+def test_a_tiny_table_lists_its_lowest(run: Program, tmp_path: Path, rows: int) -> None:
+    random = np.random.default_rng(7)
+    values = (random.standard_normal((rows, WIDTH)) + 0.5).astype(np.float32)
+    values[7] *= 0.01
+    tensors = {"model.embed_tokens.weight": ("F32", values.shape, float32(values))}
+    write_single(tmp_path, tensors, config=config(tie_word_embeddings=False), tokenizer=tokenizer_json())
+    answer = run("undertrained", "-m", tmp_path, "-k", "5", "--all", "--json").ok()
+    norms = np.linalg.norm(values.astype(np.float64), axis=1)
+    assert [row["id"] for row in answer.document["tokens"]] == np.argsort(norms)[:5].tolist()
+    assert any(f"of {rows} rows" in note for note in answer.of("note"))
+    assert not run("undertrained", "-m", tmp_path, "--percent", "2", "--json").ok().document["tokens"]

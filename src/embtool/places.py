@@ -44,6 +44,24 @@ def is_file(path: Path) -> bool:
     return mode is not None and stat.S_ISREG(mode)
 
 
+def expand(text: str) -> Path:
+    """Replace a leading `~`; that of a user who does not exist stays, and no such file is found."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
+def is_there_or_elsewhere(path: Path, *, is_path: bool) -> bool:
+    """Tell whether something is at a place; in a working folder that is closed, a name that can be a hub's is one."""
+    try:
+        return is_there(path)
+    except LocalFailure:
+        if is_path or os.access(os.curdir, os.X_OK):
+            raise
+        return False
+
+
 def read_regular(path: Path, limit: int) -> bytes:
     """Read a small file of the user's own, links followed; a pipe or a device is refused, not waited for.
 

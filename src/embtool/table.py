@@ -604,7 +604,7 @@ def _candidates(names: Sequence[str], role: str, *, towers: bool = False) -> lis
             continue
         path = plain_path(name)
         for rank, end in enumerate(TABLE_NAMES[role]):
-            if path == end or path.endswith("." + end):
+            if f".{path}".endswith(f".{end}") and (role_of(path) or role) == role:
                 ranked.append((rank, "encoder" in path, path.count("."), name))
                 break
     return [name for *_, name in sorted(ranked)]
@@ -626,8 +626,8 @@ def role_of(name: str) -> str | None:
     name = plain_path(name)
     if OTHER_TOWERS.search(name):
         return None
-    fits = ((role, end) for role, ends in TABLE_NAMES.items() for end in ends)
-    return next((role for role, end in fits if name == end or name.endswith(f".{end}")), None)
+    fits = ((len(end), role) for role, ends in TABLE_NAMES.items() for end in ends if f".{name}".endswith(f".{end}"))
+    return max(fits, default=(0, None))[1]
 
 
 ENDS = frozenset(_ends(end)["." in end] for ends in TABLE_NAMES.values() for end in ends)

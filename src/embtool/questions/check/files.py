@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from embtool.answers.text import plural, size
 from embtool.categories import padding_ids
+from embtool.config import Config
 from embtool.errors import EmbtoolError, FileNotInModel, FormatError
 from embtool.formats import foreign_below
 from embtool.positions import Learned
@@ -166,8 +167,16 @@ def _vocab_size(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]
     by_design = subject.recorded is not None and subject.recorded.extra_rows > 0
     if by_design and stated is not None and subject.rows is not None and subject.rows > stated:
         return
+    if stated is not None and subject.rows is not None and subject.rows in _with_channels(subject.config, stated):
+        return
     if stated is not None and stated != subject.rows:
         yield f"vocab_size is {stated:,} in {subject.config.file}, the table has {subject.rows:,} rows", ()
+
+
+def _with_channels(config: Config, vocab_size: int) -> list[int]:
+    """List how many rows a table has that holds one for each channel or codebook of a model of sound."""
+    counts = (value for key, value in config.text.items() if key.endswith(("num_channels", "num_codebooks")))
+    return [vocab_size * number for number in counts if type(number) is int]
 
 
 @rule(

@@ -284,7 +284,9 @@ def _output_shape(subject: Subject) -> Iterator[Found]:
         return  # a table of its own, whatever the input table is
     stated = {} if config is None else {key: n for key, n in _sizes(config) if key.endswith("vocab_size")}
     drafted = None if subject.draft is None else subject.draft.rows
-    known = {subject.rows, drafted, *stated.values()} - {None}
+    durations = None if config is None else config.raw.get("durations")  # a transducer's head says how long, too
+    lasting = [number + len(durations) for number in stated.values()] if isinstance(durations, list) else []
+    known = {subject.rows, drafted, *stated.values(), *lasting} - {None}
     if known and rows not in known:
         said = [f"{key} is {number:,} in {config.file}" for key, number in stated.items()] if config is not None else []
         said += [f"the input table has {subject.rows:,} rows"] if subject.rows is not None else []
