@@ -56,6 +56,9 @@ HELD_OUT = 100
 WARM_UP = 0.05
 """The part of all steps in which the learning rate rises."""
 
+TOLD = 100
+"""Steps after which the mean loss of these steps is told."""
+
 CLIPPED = 1.0
 """The norm above which a step's gradient is cut."""
 
@@ -70,7 +73,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Loss:
-    """Cross-entropy per token in nats, on paragraphs that were not trained on: as trained, and with positions spoilt."""
+    """Cross-entropy per token in nats on paragraphs that were not trained on: as trained, and with positions spoilt."""
 
     trained: float
     without_positions: float
@@ -153,8 +156,8 @@ def train(model: GPT2LMHeadModel, ids: torch.Tensor, arguments: argparse.Namespa
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIPPED)
         optimizer.step()
-        mean += (loss.item() - mean) / (step % 100 + 1) if step % 100 else loss.item() - mean
-        if step % 100 == 99:
+        mean += (loss.item() - mean) / (step % TOLD + 1)
+        if (step + 1) % TOLD == 0:
             log.info("step %d: loss %.3f, %.0f s", step + 1, mean, time.monotonic() - started)
 
 
@@ -195,7 +198,7 @@ A GPT-2 as small as it can be, trained from nothing by `tools/train_mini_gpt2.py
 embtool beside `mini`, because it has what `mini` has not: blocks, and a table of positions that training made.
 
 It is for looking at. It predicts the next token far worse than any model that you know, and its rows know less of the
-meaning of words than those of `mini`, which saw seven times as much text and had nothing else to do.
+meaning of words than those of `mini`, which saw ten times as much text and had nothing else to do.
 
 | | |
 |---|---|
@@ -263,7 +266,7 @@ def source_row(source: Source) -> str:
     return f"| {source.name} | {what} | {terms} | {len(source.paragraphs):,} | {characters:.1f} |"
 
 
-def write_card(  # noqa: PLR0913
+def write_card(
     arguments: argparse.Namespace,
     model: GPT2LMHeadModel,
     sources: Sequence[Source],
