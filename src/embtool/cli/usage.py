@@ -19,7 +19,7 @@ from embtool.places import is_file
 from embtool.references import is_model
 from embtool.settings import BUNDLED_MODELS, choose_model
 
-MODEL_FIRST = ("info", "check", "diff", "export", "norms", "undertrained", "rope", "learn", "use")
+MODEL_FIRST = ("info", "check", "diff", "export", "norms", "undertrained", "rope", "learn", "view", "use")
 """Commands that are about models: they take them as arguments, and tokens with --token."""
 
 WITH_TOKEN = ("norms", "rope")
