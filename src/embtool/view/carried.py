@@ -136,7 +136,7 @@ def _read(subject: Subject, reader: TableReader, ids: Sequence[int]) -> Floats:
 
 def _nearest(subject: Subject, reader: TableReader, values: Floats, ids: Sequence[int]) -> Iterator[Neighbors]:
     """Yield the neighbours of rows, as many queries in a pass as a pass answers; none of a row that is not finite."""
-    finite: Mask = np.isfinite(values).all(axis=1)
+    finite: Mask = np.asarray(np.isfinite(values).all(axis=1))
     progress = subject.model.token_table().progress
     nothing = Neighbors(np.empty(0, np.int64), np.empty(0))
     for part in in_parts(np.arange(len(values)), MOST_QUERIES):
