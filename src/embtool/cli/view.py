@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from embtool.cli import completion
 from embtool.cli.messages import note
-from embtool.cli.options import ModelName, ModelOptions, Quiet, TokensAsked
+from embtool.cli.options import ModelName, ModelOptions, Quiet
 from embtool.cli.writing import Force, check_free
 from embtool.view import make_view, write_view
 
@@ -29,7 +30,16 @@ def run(
             help="For how many tokens the nearest rows are computed; 2,000 unless said.",
         ),
     ] = None,
-    tokens: TokensAsked = None,
+    tokens: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--token",
+            metavar="TOKEN",
+            autocompletion=completion.tokens,
+            help="Show this one on the map, with its nearest rows; again for more.",
+            rich_help_panel="Tokens",
+        ),
+    ] = None,
     force: Force = False,
     quiet: Quiet = False,
     model: ModelOptions,
