@@ -10,7 +10,7 @@ NEEDS_JQ := $(if $(shell command -v jq),,docs/howto/ci.md docs/howto/engines.md)
 PAGES := README.md $(filter-out $(NEEDS_JQ),$(wildcard docs/*.md docs/*/*.md))
 SPHINX := $(BIN)/sphinx-build -q -d build/doctrees
 
-.PHONY: try test test-all lint docs examples check-docs check-links pictures models oracles oldest newest audit bench families mutate fuzz clean
+.PHONY: try test test-all lint docs examples check-docs check-links pictures models oracles oldest newest audit bench figures families mutate fuzz clean
 
 try: ## Set up and ask the bundled model for the neighbours of a word
 	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q . && $(BIN)/embtool neighbors strawberry
@@ -78,6 +78,10 @@ bench: $(BIN)/.test-ready ## Measure speed and memory against other libraries an
 	$(BIN)/pip install -q --group bench
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/run.py --commands --size qwen3.6
+
+figures: $(BIN)/.test-ready ## Make the tables of docs/performance.md anew, in a quarter of an hour; the machine should be quiet
+	$(BIN)/pip install -q --group bench
+	$(BIN)/python benchmarks/figures.py docs/performance.md
 
 mutate: $(BIN)/.test-ready ## Change one place of AREA's code at a time (rope, config, scan, formats, hub) and see whether a test notices
 	$(BIN)/pip install -q --group mutation

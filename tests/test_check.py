@@ -74,7 +74,7 @@ def test_every_rule_has_a_mutation() -> None:
     assert set(TARGETS) == {name for name, rule in RULES.items() if "target" in rule.needs}
 
 
-def beside(rule: str, folder: Path, place: int) -> tuple[object, ...]:
+def beside(rule: str, folder: Path, place: int) -> tuple[str | Path, ...]:
     """Write the model that a rule compares with, if it does, and name it as an option."""
     if rule in TARGETS:
         return ("--draft-for", TARGETS[rule][place](folder))
@@ -118,7 +118,7 @@ def test_a_mutation_is_found_by_its_rule_alone(run: Program, healthy: Path, tmp_
 
 
 def test_the_tables_are_read_only_with_deep(run: Program, healthy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError
 
     monkeypatch.setattr("embtool.questions.check.surveys.survey", refuse)
@@ -300,7 +300,7 @@ def test_how_the_rows_of_new_tokens_were_left(run: Program, tmp_path: Path, row:
 def test_a_rule_that_meets_damage_stops_no_other(
     run: Program, healthy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def break_down(*_: Any) -> None:
+    def break_down(*_: Any, **__: Any) -> None:
         message = "page 3 of the table is damaged"
         raise FormatError(message)
 

@@ -20,7 +20,7 @@ import embtool
 from embtool import corpus
 from embtool.corpus import Text, lines_of
 from embtool.errors import EmbtoolError, FormatError, InvalidArgument
-from embtool.model import bundled_folder
+from embtool.references import bundled_folder
 from embtool.vocabulary import Vocabulary
 
 REAL = Path(os.environ.get("EMBTOOL_TEST_REAL", "nowhere")) / "tokenizers"

@@ -103,6 +103,11 @@ def rename(state: dict[str, Any]) -> None:
     vocabulary["somethingelse"] = vocabulary.pop(pieces()[300])
 
 
+def swap_and_rename(state: dict[str, Any]) -> None:
+    swap(state)
+    rename(state)
+
+
 def rename_nearly_all(state: dict[str, Any]) -> None:
     state["model"]["vocab"] = {piece if place < 20 else f"一{piece}": place for piece, place in vocab_of(state).items()}
 
@@ -164,7 +169,7 @@ def test_derived_vocabularies(run: Program, tmp_path: Path, name: str) -> None:
 
 
 def test_every_pair_is_a_line(run: Program, tmp_path: Path) -> None:
-    a, b = write(tmp_path / "a"), write(tmp_path / "b", lambda state: (swap(state), rename(state), None)[-1])
+    a, b = write(tmp_path / "a"), write(tmp_path / "b", swap_and_rename)
     records = run("diff", a, b, "--vocab", "-k", "1", "--jsonl").ok().records
     assert len(records) == TOKENS + 1
     assert [record["id"] for record in records[:TOKENS]] == list(range(TOKENS))

@@ -39,6 +39,9 @@ MODES = ("mapped", "read", "mapped, then read")
 GUARD = 30
 """Seconds after which something hangs; less than the kernel waits before it takes a lease away."""
 
+BEGUN = 300
+"""Seconds within which another process has begun, however busy the machine is."""
+
 Doubles = NDArray[np.float64]
 
 
@@ -169,7 +172,7 @@ class Other:
     def begin(self, block: Bytes, descriptor: int) -> None:
         before = block.copy()
         self.process = subprocess.Popen(self.command)
-        end = time.monotonic() + GUARD
+        end = time.monotonic() + BEGUN
         while is_held(descriptor) and self.process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
         self.waited_for_us = self.process.poll() is None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from embtool.adapters import Adapter, Draft, adapt, read_adapter, read_draft
+from embtool.adapters import may_be_adapter, may_be_draft
 from embtool.arguments import checked
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config, parse_config_text
@@ -52,7 +52,8 @@ from embtool.positions import Positions, Rope, RopeOverride, UnknownPositions, r
 from embtool.references import base_reference, find_source, tokenizer_beside
 from embtool.settings import BUNDLED
 from embtool.source import CONFIG_LIMIT, Confirm, Folder, Progress, Source
-from embtool.table import EmbeddingTable, TableReader, Tables, find_tables
+from embtool.table import EmbeddingTable, TableReader
+from embtool.table_roles import Tables, find_tables
 from embtool.token_table import Reading, TokenTable
 from embtool.vocabulary import Vocabulary, read_vocabulary, read_vocabulary_file
 from embtool.vocabulary.files import MODEL_FILES
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from embtool.adapters.description import Adapter
+    from embtool.adapters.drafts import Draft
     from embtool.questions.analogy import AnalogyAnswer
     from embtool.questions.calc import CalcAnswer
     from embtool.questions.check import CheckAnswer
@@ -159,7 +162,7 @@ class Model:
         return self.source.name
 
     @cached_property
-    def adapter(self) -> Adapter | None:
+    def adapter(self) -> "Adapter | None":
         """What its tensors change in another model, its base; None where it is a model of its own.
 
         Raises:
@@ -171,13 +174,21 @@ class Model:
             checkpoint = self.checkpoint
         except (TableNotFound, FormatError):
             return None
+        if not may_be_adapter(checkpoint):
+            return None
+        from embtool.adapters.description import read_adapter  # noqa: PLC0415 - rare
+
         with told_of(self.name):
             return read_adapter(self.source, checkpoint)
 
     @cached_property
-    def draft(self) -> Draft | None:
+    def draft(self) -> "Draft | None":
         """What it is where it only guesses ahead for another model; None where it is a model of its own."""
         try:
+            if not may_be_draft(self.checkpoint):
+                return None
+            from embtool.adapters.drafts import read_draft  # noqa: PLC0415 - rare
+
             return read_draft(self.checkpoint)
         except (TableNotFound, FormatError):
             return None
@@ -354,6 +365,8 @@ class Model:
         """
         with told_of(self.name):
             if self.base is not None and self.adapter is not None:
+                from embtool.adapters.adapted import adapt  # noqa: PLC0415 - rare
+
                 return find_tables(adapt(self.adapter, self.name, self.base.tables), self.config)
             return find_tables(whole_tables(self.checkpoint, self.config), self.config)
 
@@ -377,7 +390,7 @@ class Model:
 
     @cached_property
     def final_norm(self) -> FinalNorm:
-        """The norm between its last block and its output table; `final_norm.apply(vectors)` gives float64.
+        """The norm between its last block and its output table; its `apply` takes vectors and gives float64.
 
         Raises:
             ConfigError: it is not known what the norm of such a model does.

@@ -21,7 +21,7 @@ from embtool.survey import Opener
 from embtool.table import EmbeddingTable, TableReader
 from embtool.vocabulary import NOWHERE, TokenMatch, Vocabulary, match_tokens
 
-COMPARED_BYTES = 2 << 20
+COMPARED_BYTES = 4 << 20
 """Bytes of A's rows that a thread compares at a time: few calls, and with B's they are still in a cache."""
 
 REPEATED_ROWS = 1024

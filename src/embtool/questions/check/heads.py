@@ -93,7 +93,7 @@ def read_head(checkpoint: Checkpoint | None, config: Config | None, *, is_head: 
 
 
 def _maps(checkpoint: Checkpoint) -> dict[str, TensorInfo]:
-    found = {}
+    found: dict[str, TensorInfo] = {}
     for name in checkpoint.names:
         last = name.rsplit(".", 1)[-1]
         if last in ("d2t", "t2d"):
