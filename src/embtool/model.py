@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import cached_property
 from html import escape
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from embtool.questions.usage import UsageAnswer
     from embtool.questions.vocab import Search, VocabAnswer
     from embtool.rope import Layout, Precision
+    from embtool.view import ViewAnswer
 
 CONFIG = "config.json"
 
@@ -842,6 +844,24 @@ class Model:
             normal=normal,
             padding=padding,
         )
+
+    def view(self, path: str | Path, tokens: "Sequence[str]" = (), *, exact: int | None = None) -> "ViewAnswer":
+        """Write a page that stands alone: the lesson, tokens, a map, positions. A file that is there is replaced.
+
+        Args:
+            path: where to.
+            tokens: whose rows and neighbours the map shows; everyday words unless some are named.
+            exact: for how many tokens the neighbours are computed; 2,000 unless said.
+
+        Raises:
+            UnknownToken: one of the tokens is none.
+            LocalFailure: the system does not let it be written.
+        """
+        pages = import_module(
+            "embtool.view"
+        )  # two floors up, as a name: it is made of the lesson, which is about models
+        written: ViewAnswer = pages.write_view(pages.make_view(self, tokens, exact=exact), self, Path(path))
+        return written
 
     def vocab(self, search: "Search | str | None" = None, *, k: int | None = None) -> "VocabAnswer":
         """Search the vocabulary by a regular expression or more; see `embtool.questions.vocab`.
