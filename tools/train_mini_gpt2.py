@@ -162,6 +162,13 @@ def train(model: GPT2LMHeadModel, ids: torch.Tensor, arguments: argparse.Namespa
 
 
 @torch.no_grad()
+def round_to_bfloat16(model: GPT2LMHeadModel) -> None:
+    """Round every number to bfloat16, in which it will be stored: what is measured is then what is shipped."""
+    for parameter in model.parameters():
+        parameter.copy_(parameter.bfloat16())
+
+
+@torch.no_grad()
 def mean_loss(model: GPT2LMHeadModel, ids: torch.Tensor, positions: int) -> float:
     """Give the mean loss over a text cut into windows."""
     windows = ids[: len(ids) // positions * positions].long().view(-1, positions)
@@ -203,8 +210,8 @@ meaning of words than those of `mini`, which saw ten times as much text and had 
 | | |
 |---|---|
 | tokenizer | byte-level BPE, {vocabulary:,} tokens, `{end_of_text}` among them (id {end_id}) |
-| token table | `transformer.wte.weight`, {vocabulary:,} x {width}, F32; it predicts the next token too (tied) |
-| position table | `transformer.wpe.weight`, {positions} x {width}, F32 |
+| token table | `transformer.wte.weight`, {vocabulary:,} x {width}, BF16; it predicts the next token too (tied) |
+| position table | `transformer.wpe.weight`, {positions} x {width}, BF16 |
 | blocks | {layers}, of {heads} heads each |
 | parameters | {parameters:,}, all of them in `model.safetensors` |
 
@@ -221,6 +228,7 @@ transformers loads it: `GPT2LMHeadModel.from_pretrained(folder)`.
 | optimizer | AdamW, betas 0.9 and 0.98, weight decay 0.1 in the blocks' matrices, gradients cut at norm {clipped:g} |
 | learning rate | up to {rate:g} in the first {warm_up:.0%} of the steps, then half a cosine down to a tenth |
 | dropout | none |
+| stored | trained in float32, rounded to bfloat16 at the end |
 | seed, threads | {seed}, {threads} |
 | time | {minutes:.0f} minutes on a processor that other work shared; torch {torch}, transformers {transformers} |
 
@@ -362,8 +370,9 @@ def main() -> None:
     model = GPT2LMHeadModel(config)
     train(model, ids, arguments)
     model.eval()
+    round_to_bfloat16(model)
     loss = measure(model, held_out, arguments.positions)
-    model.save_pretrained(arguments.out)
+    model.bfloat16().save_pretrained(arguments.out)
     tokenizer.save(str(arguments.out / "tokenizer.json"))
     write_card(arguments, model, sources, ids, held_out, loss, time.monotonic() - started)
     log.info("%s", loss)
