@@ -14,7 +14,8 @@ from embtool.answers.text import count
 from embtool.categories import Categorizer, Category
 from embtool.dtypes import Doubles, Floats
 from embtool.lesson import Subject
-from embtool.neighbors import MOST_QUERIES, Neighbors, nearest_each
+from embtool.metric import MOST_QUERIES
+from embtool.neighbors import Neighbors, nearest_each
 from embtool.scan import Ids, Mask, in_parts, read_rows
 from embtool.table import TableReader
 from embtool.view.parts import Json, coded, decoded, name_of, packed, printed_parts
