@@ -1,8 +1,8 @@
 """Rules about a draft and its target: can the one speculate for the other, and by whose rules.
 
-The rules are those of the engines: llama.cpp's `common_speculative_are_compatible` (common/speculative.cpp), vLLM's
-`verify_equal_vocab_size_if_draft_model` (vllm/config/speculative.py) and `VocabMapping` (vllm/v1/spec_decode), SGLang's
-check of STANDALONE drafts (sgl-project/sglang#23838), transformers' assisted generation (generation/utils.py).
+The rules are those of the engines: llama.cpp's `common_speculative_are_compatible` (speculative.cpp), vLLM's
+`verify_equal_vocab_size_if_draft_model` (of its SpeculativeConfig) and `VocabMapping`, SGLang's check of STANDALONE
+drafts (sgl-project/sglang#23838), transformers' assisted generation (`_validate_generation_mode`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
