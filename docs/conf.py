@@ -63,7 +63,7 @@ LINK = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+[^)#\s]*)(#[^)\s]*)?\)")
 SCREENSHOT = re.compile(r"^!\[[^\]]*\]\(pictures/page\.png\)$", re.MULTILINE)
 LIVE = """```{raw} html
 <p><a class="whole-page" href="mini.html">The lesson on a page of its own</a></p>
-<iframe class="live" src="mini.html" title="The lesson, live: guess, then reveal" loading="lazy"></iframe>
+<iframe class="live" src="mini.html#lesson" title="The lesson, live: guess, then reveal" loading="lazy"></iframe>
 ```"""
 """What stands on the site instead of the picture of the page: the page itself."""
 
