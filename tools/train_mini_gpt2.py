@@ -371,6 +371,7 @@ def main() -> None:
     train(model, ids, arguments)
     model.eval()
     round_to_bfloat16(model)
+    torch.manual_seed(arguments.seed)  # the same random places, whatever was drawn before
     loss = measure(model, held_out, arguments.positions)
     model.bfloat16().save_pretrained(arguments.out)
     tokenizer.save(str(arguments.out / "tokenizer.json"))
