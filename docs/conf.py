@@ -60,6 +60,13 @@ linkcheck_ignore = [r"https?://(localhost|127\.0\.0\.1)"]
 
 DOCS = Path(__file__).parent
 LINK = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+[^)#\s]*)(#[^)\s]*)?\)")
+SCREENSHOT = re.compile(r"^!\[[^\]]*\]\(pictures/page\.png\)$", re.MULTILINE)
+LIVE = """```{raw} html
+<p><a class="whole-page" href="mini.html">The lesson on a page of its own</a></p>
+<iframe class="live" src="mini.html#lesson" title="The lesson, live: guess, then reveal" loading="lazy"></iframe>
+```"""
+"""What stands on the site instead of the picture of the page: the page itself."""
+
 SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 PAGE = re.compile(r"^- .*?\[[^\]]*\]\((?!https?:)([^)#]+)\.(?:md|ipynb)\)", re.MULTILINE)
 
@@ -68,7 +75,7 @@ def read_page(_: Sphinx, name: str, content: list[str]) -> None:
     """Put into a page what only the site can do."""
     text = content[0]
     if name == "index":
-        text += trees(text)
+        text = SCREENSHOT.sub(LIVE, text) + trees(text)
     content[0] = LINK.sub(lambda found: linked(name, found), text)
 
 
@@ -110,8 +117,16 @@ def write_dashes(_: Sphinx, page: nodes.document) -> None:
             text.parent.replace(text, nodes.Text(" – "))
 
 
+def make_page(app: Sphinx) -> None:
+    """Make the page of the bundled model, which the first page of the site carries, as a reader would make it."""
+    if app.builder.format == "html":
+        app.outdir.mkdir(parents=True, exist_ok=True)
+        embtool.open_model("mini").view(app.outdir / "mini.html")
+
+
 def setup(app: Sphinx) -> None:
     """Say where this file has a part."""
+    app.connect("builder-inited", make_page)
     app.connect("source-read", read_page)
     app.connect("doctree-read", write_dashes)
     app.connect("missing-reference", to_errors)

@@ -21,7 +21,7 @@ from embtool.formats.gguf import GgufCheckpoint
 from embtool.formats.safetensors import LENGTH_BYTES, open_file, read_header
 from embtool.positions import Alibi, Learned, Positions, Rope, Sinusoidal, T5Buckets, read_positions
 from embtool.rope import RopeSettings, frequencies, mrope_axes, rotate
-from embtool.table import find_tables
+from embtool.table_roles import find_tables
 from embtool.vocabulary import read_vocabulary
 from fuzz import gguf_document
 from fuzz.engine import both, document, framed, mixed, octets, read_object, target

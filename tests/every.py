@@ -32,7 +32,8 @@ EVERY: dict[str, tuple[str, ...]] = {
         "calc --questions INPUTS/questions.txt -m MODEL",
         "calc --questions INPUTS/questions.txt --each -m MODEL",
     ),
-    "map": ("map TOKENS id:4 id:5 -m MODEL", "map TOKENS id:4 id:5 -o OUT/map.html -m MODEL"),
+    "map": ("map TOKENS id:4 id:5 -m MODEL", "map TOKENS id:4 id:5 -o OUT/map.svg -m MODEL"),
+    "view": ("view MODEL -o OUT/page.html", "view MODEL --tokens 3 --token TOKENS -o OUT/words.html"),
     "check": ("check MODEL", "check MODEL --deep", "check MODEL --base OTHER", "check MODEL --draft-for OTHER"),
     "diff": (
         "diff MODEL OTHER",
@@ -66,7 +67,7 @@ EVERY: dict[str, tuple[str, ...]] = {
 }
 """Command lines of each command of `COMMANDS`; words are separated by spaces."""
 
-ONE_FORMAT = ("export", "schema", "cache path")
+ONE_FORMAT = ("export", "view", "schema", "cache path")
 """Beginnings of command lines that have one kind of output, whatever format is asked for."""
 
 

@@ -118,7 +118,7 @@ def test_a_mutation_is_found_by_its_rule_alone(run: Program, healthy: Path, tmp_
 
 
 def test_the_tables_are_read_only_with_deep(run: Program, healthy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError
 
     monkeypatch.setattr("embtool.questions.check.surveys.survey", refuse)
@@ -300,7 +300,7 @@ def test_how_the_rows_of_new_tokens_were_left(run: Program, tmp_path: Path, row:
 def test_a_rule_that_meets_damage_stops_no_other(
     run: Program, healthy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def break_down(*_: Any) -> None:
+    def break_down(*_: Any, **__: Any) -> None:
         message = "page 3 of the table is damaged"
         raise FormatError(message)
 

@@ -20,7 +20,7 @@ import embtool
 from embtool import corpus
 from embtool.corpus import Text, lines_of
 from embtool.errors import EmbtoolError, FormatError, InvalidArgument
-from embtool.model import bundled_folder
+from embtool.references import bundled_folder
 from embtool.vocabulary import Vocabulary
 
 REAL = Path(os.environ.get("EMBTOOL_TEST_REAL", "nowhere")) / "tokenizers"
@@ -144,10 +144,11 @@ def test_files_and_stdin_are_texts_of_their_own(run: Program, tmp_path: Path) ->
     (tmp_path / "b.txt").write_text("m the")
     tokenizer = Tokenizer.from_file(str(bundled_folder() / "tokenizer.json"))
     expected = split_alone(tokenizer, ["the", "m the", "then the"])
-    for line in (
+    lines: tuple[list[str | Path], ...] = (
         ["--count", tmp_path / "a.txt", tmp_path / "b.txt", "-"],
         ["--count", tmp_path / "a.txt", "--count", tmp_path / "b.txt", "--count", "-"],
-    ):
+    )
+    for line in lines:
         document = run("vocab", *line, "--json", stdin=b"then the").ok().document
         assert {use["id"]: use["count"] for use in document["uses"] if use["count"]} == expected
         assert document["texts"] == 3

@@ -70,8 +70,12 @@ WRITINGS = {
         to("x.npy", "input", "king", "-m", "small/", "--npy"), to("x.npy", "input", "queen", "-m", "small/", "--npy")
     ),
     "map": Writing(
-        to("x.html", "map", "id:3", "id:4", "-m", "small/", "-o"),
-        to("x.html", "map", "id:5", "id:4", "-m", "small/", "-o"),
+        to("x.svg", "map", "id:3", "id:4", "-m", "small/", "-o"),
+        to("x.svg", "map", "id:5", "id:4", "-m", "small/", "-o"),
+    ),
+    "view": Writing(
+        to("x.html", "view", "small/", "--token", "id:3", "-o"),
+        to("x.html", "view", "small/", "--token", "id:4", "-o"),
     ),
     "npy": Writing(to("x.npy", "export", "gpt2/", "-o"), to("x.npy", "export", "small/", "-o")),
     "index": Writing(("tokens", " king", "-m", "small/"), ("row", "king", "-m", "tied/"), is_cache=True),
@@ -243,7 +247,7 @@ def test_killed_at_any_byte_an_export_is_whole_or_as_before(desk: Desk, kind: st
 
 FILES = {
     "export": ("export", "small/", "-f", "npy", "-o"),
-    "map": ("map", "id:3", "id:4", "-m", "small/", "-o"),
+    "view": ("view", "small/", "-o"),
     "row": ("row", "id:3", "-m", "small/", "--npy"),
     "input": ("input", "king", "-m", "small/", "--npy"),
 }

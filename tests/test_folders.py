@@ -11,12 +11,12 @@ from program import Program
 from small_models import safetensors, tokenizer_json, write_json
 from sources import Memory
 
-from embtool.candidates import hint_of_candidates
 from embtool.errors import BadReference, EmbtoolError, LocalFailure, ModelNotFound
 from embtool.formats.folders import hint_of_folders, models_below
 from embtool.model import open_model
 from embtool.source import Below
-from embtool.table import role_of
+from embtool.table_roles import role_of
+from embtool.unknown_tables import hint_of_candidates
 
 TABLE = np.arange(14, dtype="<f4").reshape(7, 2)
 

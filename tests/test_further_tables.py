@@ -14,7 +14,7 @@ from embtool import open_model
 from embtool.checkpoint import TensorInfo
 from embtool.errors import TableNotFound
 from embtool.formats.ggml import type_of
-from embtool.further_tables import one_layer, role_of
+from embtool.further_tables import further_role, one_layer
 
 LAYERS, TOKENS, WIDTH, EACH = 3, 40, 16, 8
 
@@ -135,4 +135,4 @@ def test_a_quantised_table_per_layer_is_cut_where_blocks_end(width: int, *, cut:
     ],
 )
 def test_the_role_of_a_name(name: str, role: str | None) -> None:
-    assert role_of(name, 61) == role
+    assert further_role(name, 61) == role

@@ -129,7 +129,7 @@ PARAMETERS = [
 WAITING = {"cache"}
 """Commands so new that their cases are still to be written."""
 
-SILENT = {"export"}
+SILENT = {"export", "view"}
 """Commands whose answer is a file."""
 
 LONG_NUMBER = re.compile(r"-?\d+\.\d{10,}(?:e[-+]?\d+)?")

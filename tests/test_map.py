@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import functools
-import html.parser
-import json
 import re
-import shutil
-import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -21,7 +17,7 @@ from program import Program
 from small_models import END_OF_TEXT, SPACED, config, float32, table, texts, tokenizer_json, write_single
 
 from embtool.errors import FormatError
-from embtool.picture import Box, Picture, Point, columns, place_labels, to_page
+from embtool.picture import Box, Picture, Point, columns, place_labels
 from embtool.projection import project_on_own, project_on_table
 from embtool.questions.map_lines import draw
 from embtool.spectrum import Axes
@@ -196,48 +192,6 @@ def test_how_much_is_kept_is_said_in_a_pipe_too(run: Program) -> None:
     assert any("keeps" in line for line in run_map(run, "--tsv").ok().of("note"))
 
 
-class Page(html.parser.HTMLParser):
-    """Reads a page as a browser does, and keeps what is told apart by it."""
-
-    def __init__(self, content: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.links: list[str] = []
-        self.script = False
-        self.data = ""
-        self.feed(content)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.links += [value or "" for name, value in attrs if name in ("src", "href", "data", "action")]
-        self.script = tag == "script" and ("id", "points") in attrs
-
-    def handle_data(self, data: str) -> None:
-        if self.script:
-            self.data += data
-
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here to open the page with")
-def test_a_browser_draws_the_page(run: Program, tmp_path: Path) -> None:
-    """A page that every parser takes can still fail in a browser, where `top` is a name of the window's own."""
-    run("map", " king", " queen", " apple", "-m", "small/", "-o", tmp_path / "x.html").ok()
-    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    quiet += [
-        "--disable-component-update",
-        "--disable-sync",
-        "--disable-quic",
-        f"--user-data-dir={tmp_path / 'browser'}",
-    ]
-    page = (tmp_path / "x.html").as_uri()
-    command = [str(BROWSER), *quiet, "--virtual-time-budget=2000", "--dump-dom", page]
-    drawn = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout
-    assert len(re.findall(r'<circle [^>]*cx="[-0-9.]+"', drawn)) == 3
-    assert ">␣queen</text>" in drawn
-
-
 HOSTILE = ("</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "{{points}}", "&amp;\"'", "$\\frac$")
 
 
@@ -247,26 +201,6 @@ def hostile_model(folder: Path) -> Path:
     values = np.random.default_rng(0).standard_normal((rows, 4))
     tensors = {"model.embed_tokens.weight": ("F32", values.shape, float32(values))}
     return write_single(folder, tensors, config=config(vocab_size=rows), tokenizer=tokenizer)
-
-
-def test_a_page_stands_alone_and_obeys_no_name(run: Program, tmp_path: Path) -> None:
-    model = hostile_model(tmp_path / "model")
-    names = [f"piece:{name}" for name in HOSTILE]
-    answer = run("map", *names, "-m", model, "-o", tmp_path / "x.html").ok()
-    assert answer.out == b""
-    assert any("keeps" in line for line in answer.of("note"))
-    content = (tmp_path / "x.html").read_text(encoding="utf-8")
-    page = Page(content)
-    assert page.tags.count("script") == 2
-    assert "img" not in page.tags
-    assert page.links == []
-    assert "default-src 'none'" in content
-    assert "Keeps" in content
-    points = json.loads(page.data)
-    assert [point["name"] for point in points] == [name.replace("\\", "\\\\").replace(" ", "␣") for name in HOSTILE]
-    plain = Page(to_page(Picture("t", "c", [point("a", 0, 0), point("b", 1, 1)])).decode())
-    assert page.tags.count("td") == 2 * len(HOSTILE)
-    assert set(page.tags) == set(plain.tags)
 
 
 def test_a_png_is_the_svg_with_its_texts(run: Program, tmp_path: Path) -> None:
@@ -357,13 +291,20 @@ def test_without_resvg_it_says_how_to_get_it(run: Program, tmp_path: Path, monke
     [
         ((" king",), 2, "at least two tokens"),
         ((" king", " king"), 2, "at least two tokens"),
-        ((" king", " queen", "-o", "x.gif"), 2, ".png, .svg, .html"),
-        ((" king", " queen", "-o", "no/folder/x.html"), 7, "cannot write"),
+        ((" king", " queen", "-o", "x.gif"), 2, ".png, .svg"),
+        ((" king", " queen", "-o", "no/folder/x.svg"), 7, "cannot write"),
         ((" king", "kingqueenman"), 3, "tokens"),
     ],
 )
 def test_map_refuses(run: Program, arguments: tuple[str, ...], status: int, words: str) -> None:
     run("map", *arguments, "-m", "small/").refused(status, words)
+
+
+def test_a_page_is_made_by_another_command(run: Program) -> None:
+    asked = (" king", "--neighbors", "3", "queen", "-m", "small/", "-o")
+    line = 'embtool view --token " king" --token queen -m small/ -o x.html'
+    run("map", *asked, "x.html").refused(2, "`view` now", line)
+    run("map", *asked, "x.HTML").refused(2, "`view` now")
 
 
 def test_leaders_are_level_and_belong_to_one_name() -> None:

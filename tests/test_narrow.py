@@ -112,7 +112,7 @@ def test_every_golden_case_on_every_width(arguments: list[str], run: Program) ->
 
 
 def test_no_command_is_left_out() -> None:
-    assert COMMANDS.keys() - {line.split(" ")[0] for line in ASKED} <= {"learn", "export", "schema"}
+    assert COMMANDS.keys() - {line.split(" ")[0] for line in ASKED} <= {"learn", "export", "schema", "view"}
 
 
 def test_the_list_of_the_lesson_keeps_its_numbers(run: Program) -> None:

@@ -23,6 +23,8 @@ LIVE: dict[str, list[str]] = {
     "input-bundled": ["input", "king and queen", "-m", "mini"],
     "rope-bundled": ["rope", "--pos", "1000", "-m", "mini"],
     "rope-relative": ["rope", "--relative", "7", "3", "-m", "mini"],
+    "rope-golden": ["rope", "mini", "--golden", "-"],
+    "rope-judge": ["rope", "--dim", "4", "--judge", "-"],
     "rope-token": ["rope", "small/", "--token", " king", "--pos", "5"],
     "norms-bare": ["norms", "-m", "bare/"],
     "norms-list": ["norms", "--list", "-m", "small/"],
@@ -38,6 +40,9 @@ LIVE: dict[str, list[str]] = {
     "learn-bert": ["learn", "all", "-m", "bert/"],
     "use": ["use"],
 }
+
+STDIN = {"rope-judge": b'{"positions": [1, 2], "inv_freq": [1, 0.1]}'}
+"""What is piped in."""
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -77,13 +82,13 @@ def test_golden_documents_fit(path: Path) -> None:
 
 @pytest.mark.parametrize("case", LIVE)
 def test_live_documents_fit(case: str, run: Program) -> None:
-    answer = run(*LIVE[case], "--json")
+    answer = run(*LIVE[case], "--json", stdin=STDIN.get(case))
     assert answer.status in (0, 1), answer.errors
     check(answer.document, LIVE[case][0])
 
 
 def test_every_command_has_a_schema() -> None:
-    assert COMMANDS.keys() - ANSWERS.keys() == {"export"}, "it writes files"
+    assert COMMANDS.keys() - ANSWERS.keys() == {"export", "view"}, "they write files"
     assert ANSWERS.keys() - COMMANDS.keys() == {"plan"}
 
 
@@ -93,7 +98,8 @@ def test_every_document_is_held_against_something_printed(run: Program) -> None:
         for path in GOLDEN.glob("*.json")
         if path.stem != "schema-row"
     }
-    live = {run(*LIVE[case], "--json").document["schema"] for case in ("cache-ls", "cache-rm", "cache-verify")}
+    cases = ("cache-ls", "cache-rm", "cache-verify", "rope-golden", "rope-judge")
+    live = {run(*LIVE[case], "--json", stdin=STDIN.get(case)).document["schema"] for case in cases}
     assert documents() - {str(name).removeprefix("embtool/").removesuffix("@1") for name in golden | live} == {"plan"}
 
 

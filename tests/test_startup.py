@@ -10,21 +10,20 @@ import sys
 import pytest
 
 LISTED = """
-import contextlib, io, json, sys
+import json, sys
 from embtool.cli import run
-with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-    status = run(sys.argv[1:])
-print(json.dumps([status, sorted(sys.modules)]))
+status = run(sys.argv[1:])
+print(json.dumps([status, sorted(sys.modules)]), file=sys.stderr)
 """
 
 ALWAYS = {"typer", "platformdirs"}
 
 BUDGETS: dict[tuple[str, ...], tuple[int, set[str]]] = {
     ("--version",): (8, {"typer"}),
-    ("info", "mini", "--json"): (80, {*ALWAYS, "numpy"}),
-    ("rope", "--json"): (88, {*ALWAYS, "numpy"}),
-    ("tokens", "king", "-m", "mini", "--json"): (78, {*ALWAYS, "numpy", "tokenizers"}),
-    ("neighbors", "king", "-m", "mini", "--json"): (88, {*ALWAYS, "numpy", "numkong"}),
+    ("info", "mini", "--json"): (100, {*ALWAYS, "numpy"}),
+    ("rope", "--json"): (110, {*ALWAYS, "numpy"}),
+    ("tokens", "king", "-m", "mini", "--json"): (88, {*ALWAYS, "numpy", "tokenizers"}),
+    ("neighbors", "king", "-m", "mini", "--json"): (98, {*ALWAYS, "numpy", "numkong"}),
 }
 """For each command line: modules of embtool at most, and libraries that may be loaded."""
 
@@ -38,7 +37,7 @@ LIBRARIES = {
 def test_a_command_loads_no_more_than_it_needs(words: tuple[str, ...]) -> None:
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "80"}
     done = subprocess.run([sys.executable, "-c", LISTED, *words], env=env, capture_output=True, text=True, check=True)
-    status, modules = json.loads(done.stdout)
+    status, modules = json.loads(done.stderr.splitlines()[-1])
     assert status == 0
     most, allowed = BUDGETS[words]
     own = [name for name in modules if name.split(".")[0] == "embtool"]

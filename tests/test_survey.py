@@ -167,6 +167,7 @@ def test_the_error_of_a_sample_is_as_large_as_it_says(tmp_path: Path, monkeypatc
         monkeypatch.setattr(embtool.spectrum, "SEED", seed)
         axes, held = sampled(tmp_path, values, 1)
         assert axes is not None
+        assert axes.variance_errors is not None
         found.append((axes.square_sum, axes.square_error, axes.variances[0], axes.variance_errors[0]))
     variances = np.square(np.linalg.svd(held - held.mean(axis=0), compute_uv=False)) / len(held)
     squares, square_errors, first, first_errors = np.array(found).T

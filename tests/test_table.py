@@ -12,7 +12,7 @@ from sources import Memory
 from embtool.config import parse_config_text
 from embtool.errors import FormatError, TableNotFound, TokenIdOutOfRange, UnsupportedDType
 from embtool.formats.safetensors import open_file
-from embtool.table import TABLE_NAMES, Tables, find_tables
+from embtool.table_roles import TABLE_NAMES, Tables, find_tables
 
 LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 20, "hidden_size": 4}
 

@@ -56,6 +56,9 @@ HELD_OUT = 100
 WARM_UP = 0.05
 """The part of all steps in which the learning rate rises."""
 
+TOLD = 100
+"""Steps after which the mean loss of these steps is told."""
+
 CLIPPED = 1.0
 """The norm above which a step's gradient is cut."""
 
@@ -70,7 +73,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Loss:
-    """Cross-entropy per token in nats, on paragraphs that were not trained on: as trained, and with positions spoilt."""
+    """Cross-entropy per token in nats on paragraphs that were not trained on: as trained, and with positions spoilt."""
 
     trained: float
     without_positions: float
@@ -153,9 +156,16 @@ def train(model: GPT2LMHeadModel, ids: torch.Tensor, arguments: argparse.Namespa
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIPPED)
         optimizer.step()
-        mean += (loss.item() - mean) / (step % 100 + 1) if step % 100 else loss.item() - mean
-        if step % 100 == 99:
+        mean += (loss.item() - mean) / (step % TOLD + 1)
+        if (step + 1) % TOLD == 0:
             log.info("step %d: loss %.3f, %.0f s", step + 1, mean, time.monotonic() - started)
+
+
+@torch.no_grad()
+def round_to_bfloat16(model: GPT2LMHeadModel) -> None:
+    """Round every number to bfloat16, in which it will be stored: what is measured is then what is shipped."""
+    for parameter in model.parameters():
+        parameter.copy_(parameter.bfloat16())
 
 
 @torch.no_grad()
@@ -195,13 +205,13 @@ A GPT-2 as small as it can be, trained from nothing by `tools/train_mini_gpt2.py
 embtool beside `mini`, because it has what `mini` has not: blocks, and a table of positions that training made.
 
 It is for looking at. It predicts the next token far worse than any model that you know, and its rows know less of the
-meaning of words than those of `mini`, which saw seven times as much text and had nothing else to do.
+meaning of words than those of `mini`, which saw ten times as much text and had nothing else to do.
 
 | | |
 |---|---|
 | tokenizer | byte-level BPE, {vocabulary:,} tokens, `{end_of_text}` among them (id {end_id}) |
-| token table | `transformer.wte.weight`, {vocabulary:,} x {width}, F32; it predicts the next token too (tied) |
-| position table | `transformer.wpe.weight`, {positions} x {width}, F32 |
+| token table | `transformer.wte.weight`, {vocabulary:,} x {width}, BF16; it predicts the next token too (tied) |
+| position table | `transformer.wpe.weight`, {positions} x {width}, BF16 |
 | blocks | {layers}, of {heads} heads each |
 | parameters | {parameters:,}, all of them in `model.safetensors` |
 
@@ -218,6 +228,7 @@ transformers loads it: `GPT2LMHeadModel.from_pretrained(folder)`.
 | optimizer | AdamW, betas 0.9 and 0.98, weight decay 0.1 in the blocks' matrices, gradients cut at norm {clipped:g} |
 | learning rate | up to {rate:g} in the first {warm_up:.0%} of the steps, then half a cosine down to a tenth |
 | dropout | none |
+| stored | trained in float32, rounded to bfloat16 at the end |
 | seed, threads | {seed}, {threads} |
 | time | {minutes:.0f} minutes on a processor that other work shared; torch {torch}, transformers {transformers} |
 
@@ -263,7 +274,7 @@ def source_row(source: Source) -> str:
     return f"| {source.name} | {what} | {terms} | {len(source.paragraphs):,} | {characters:.1f} |"
 
 
-def write_card(  # noqa: PLR0913
+def write_card(
     arguments: argparse.Namespace,
     model: GPT2LMHeadModel,
     sources: Sequence[Source],
@@ -359,8 +370,10 @@ def main() -> None:
     model = GPT2LMHeadModel(config)
     train(model, ids, arguments)
     model.eval()
+    round_to_bfloat16(model)
+    torch.manual_seed(arguments.seed)  # the same random places, whatever was drawn before
     loss = measure(model, held_out, arguments.positions)
-    model.save_pretrained(arguments.out)
+    model.bfloat16().save_pretrained(arguments.out)
     tokenizer.save(str(arguments.out / "tokenizer.json"))
     write_card(arguments, model, sources, ids, held_out, loss, time.monotonic() - started)
     log.info("%s", loss)

@@ -176,7 +176,6 @@ DECIDED: Mapping[str, Mapping[str, Any]] = {
     **{name: {"nope": "layer_rope_theta", "theta_by_layer": True} for name in ("granite_swa", "granitemoe_swa")},
     "glm_image_text": {"honours_partial": True, "sum_known": False},
     "hunyuan_vl_text": {"dynamic_ntk": "alpha", "sum_known": False},  # it runs with images only
-    "gpt_oss": {"layout": HALF},
     "ministral3": {"rope_theta": 10_000.0},
     "nomic_bert": {"theta_keys": ("rope_theta", "rotary_emb_base")},
     "glm4_moe": {"odd_rotary_dim": True},
@@ -219,9 +218,7 @@ DECIDED: Mapping[str, Mapping[str, Any]] = {
         "mrope_section": (8, 12, 12),
     },
     "llama4_text": {"pattern": None, "nope": "no_rope_layers"},
-    "openai_privacy_filter": {"layout": INTERLEAVED},
     "roformer": {"layout": INTERLEAVED, "embedding_norm": "LayerNorm"},
-    **{name: {"layout": IN_HALF_OUT} for name in ("deepseek_v32", "axk2")},
     "minicpm3": {"qk_rope_head_dim": 32, "embedding_scale": "scale_emb"},
     "mistral4": {
         "partial_rotary_factor": None,
@@ -312,7 +309,6 @@ DECIDED: Mapping[str, Mapping[str, Any]] = {
     "granitemoehybrid": {"embedding_scale": "embedding_multiplier"},
     "minicpm": {"layout": None, "honours_partial": True, "embedding_scale": "scale_emb"},
     "t5_gemma_module": {"embedding_scale": "sqrt_rounded"},
-    **{name: {"extra_rows": True} for name in ("bart", "mbart")},
     "bigbird_pegasus": {"embedding_norm": "layernorm_embedding"},
     "blenderbot-small": {"before": "normalized", "kind": "learned", "embedding_scale": "scale_embedding"},
     "esm": {"row_offset": "padding", "embedding_scale": "token_dropout"},

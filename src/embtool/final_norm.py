@@ -149,7 +149,8 @@ def _read(checkpoint: Checkpoint, name: str) -> Doubles:
     row = EmbeddingTable("tensor", replace(tensor, shape=(1, *tensor.shape)), checkpoint).rows([0])[0]
     if not np.isfinite(row).all():
         raise FormatError(f"{name} holds NaN or infinity")
-    return row.astype(np.float64)
+    values: Doubles = row.astype(np.float64)
+    return values
 
 
 def _epsilon(config: Config, key: str, default: float | None) -> float:

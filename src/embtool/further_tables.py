@@ -56,7 +56,7 @@ def further_tables(checkpoint: Checkpoint, taken: Collection[str], layers: int |
     for name in checkpoint.names:
         if name in taken:
             continue
-        role = role_of(name, layers)
+        role = further_role(name, layers)
         if role is None:
             continue
         tensor = as_rows(checkpoint.tensor(name))
@@ -65,14 +65,14 @@ def further_tables(checkpoint: Checkpoint, taken: Collection[str], layers: int |
     return found
 
 
-def role_of(name: str, layers: int | None = None) -> str | None:
+def further_role(name: str, layers: int | None = None) -> str | None:
     """Return the role that the name of a tensor tells, or None where it tells of no table.
 
-    >>> role_of("model.layers.61.shared_head.head.weight", 61)
+    >>> further_role("model.layers.61.shared_head.head.weight", 61)
     'mtp_output'
-    >>> role_of("vision_model.embeddings.position_embedding.weight")
+    >>> further_role("vision_model.embeddings.position_embedding.weight")
     'vision_position'
-    >>> role_of("model.layers.3.mlp.up_proj.weight", 61)
+    >>> further_role("model.layers.3.mlp.up_proj.weight", 61)
     """
     parts = name.removesuffix(".weight").split(".")
     while len(parts) > 1 and parts[-1].isdigit():

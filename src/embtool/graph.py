@@ -12,8 +12,8 @@ import numpy as np
 from embtool.arguments import check_count, checked
 from embtool.dtypes import Doubles
 from embtool.errors import InvalidArgument
-from embtool.metric import Metric, check_metric
-from embtool.neighbors import MOST_QUERIES, check_part, nearest_each, rank
+from embtool.metric import MOST_QUERIES, Metric, check_metric
+from embtool.neighbors import check_part, nearest_each, rank
 from embtool.scan import Ids
 from embtool.table import EmbeddingTable, TableReader
 

@@ -9,6 +9,9 @@ Metric: TypeAlias = Literal["cosine", "dot", "euclidean"]
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
+MOST_QUERIES = 1024
+"""Queries answered by one pass over the table: beyond this, time is spent on arithmetic, not on reading."""
+
 
 def check_metric(metric: str) -> None:
     """Raise InvalidArgument unless this is a metric."""

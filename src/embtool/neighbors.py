@@ -14,16 +14,13 @@ from embtool.candidates import Candidates, find_candidates
 from embtool.counts import plural
 from embtool.dtypes import Doubles, Floats
 from embtool.errors import FormatError, InvalidArgument
-from embtool.metric import Metric, check_metric
+from embtool.metric import MOST_QUERIES, Metric, check_metric
 from embtool.scan import Ids, Mask, in_parts, read_rows
 from embtool.scoring import make_scorer
 from embtool.table import EmbeddingTable, TableReader
 
 RESCORED_BYTES = 64 << 20
 """Bytes of float64 rows in hand while candidates are rescored."""
-
-MOST_QUERIES = 1024
-"""Queries answered by one pass over the table: beyond this, time is spent on arithmetic, not on reading."""
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,14 @@
-"""Points with names, drawn: as shapes for a PNG or SVG, as a page that zooms.
+"""Points with names, drawn as shapes for a PNG or SVG.
 
-Names come ready to be shown on one line; what a page obeys is escaped here. Labels are placed beside their points so
+Names come ready to be shown on one line. Labels are placed beside their points so
 that none covers another or comes so near another point that it could be taken for its name. A label for which there is
 no room is left out, and its point stays.
 """
 
-import html
-import json
 import math
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 from embtool.drawing import LETTER, Disc, Drawing, Ink, Line, Words, fitted
 
@@ -238,25 +234,3 @@ def _beside(label: Box, mark: Box, name: str, ink: Ink) -> Words:
     if label.left + label.width <= mark.left:
         return Words((label.left + label.width, baseline), name, FONT, ink, "end", halo=True)
     return Words((label.left + label.width / 2, baseline), name, FONT, ink, "middle", halo=True)
-
-
-# --- a page -----------------------------------------------------------------------------------------------------------
-
-
-def to_page(picture: Picture) -> bytes:
-    """Draw a picture as an HTML page that stands alone: it zooms, shows names on hover, and loads nothing."""
-    points = [
-        {"name": point.name, "about": point.about, "x": point.x, "y": point.y, "parent": point.parent}
-        for point in picture.points
-    ]
-    # In a script element only `<` could end the text; as an escape it is the same JSON.
-    data = json.dumps(points, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
-    rows = "".join(f"<tr><td>{html.escape(point.name)}<td>{html.escape(point.about)}" for point in picture.points)
-    parts = {
-        "title": html.escape(picture.title),
-        "caption": html.escape(_sentence(picture.caption)),
-        "rows": rows,
-        "points": data,
-    }
-    template = files("embtool").joinpath("picture.html").read_text("utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], template).encode()

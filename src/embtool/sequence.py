@@ -15,7 +15,8 @@ from embtool.config import Config
 from embtool.dtypes import Doubles
 from embtool.errors import TableNotFound, TokenIdOutOfRange
 from embtool.positions import Learned, Positions, Sinusoidal
-from embtool.table import EmbeddingTable, Tables
+from embtool.table import EmbeddingTable
+from embtool.table_roles import Tables
 
 
 @dataclass(frozen=True, eq=False)

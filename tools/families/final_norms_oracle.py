@@ -8,6 +8,7 @@ import gzip
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,7 +31,7 @@ output layer, without any weight."""
 ROWS, VECTORS = 96, 2
 
 
-def toy(kind: str, name: str) -> dict[str, object]:
+def toy(kind: str, name: str) -> dict[str, Any]:
     """Return a checkpoint and what its own modules make of vectors."""
     torch.manual_seed(len(kind))
     each = next(each for each in tiny.classes(kind) if each.__name__ == name)
@@ -41,6 +42,7 @@ def toy(kind: str, name: str) -> dict[str, object]:
     for parameter in model.parameters():
         parameter.data = (parameter.data * 32).round() / 32  # short to write, and exact
     head = observe.output_embedding(model)
+    assert head is not None
     inner: list[torch.nn.Module] = []
     for module in model.modules():
         if not list(module.children()) and module is not head:

@@ -3,7 +3,6 @@
 import importlib
 import inspect
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -184,7 +183,7 @@ def turning(seen: Run, place: dict[str, str], function: Callable[..., Any]) -> C
         before = given[0].detach().clone() if given else None
         result = function(*args, **kwargs)
         first = result[0] if isinstance(result, tuple) else result
-        caller = type(sys._getframe(1).f_locals.get("self")).__name__
+        caller = type(inspect.currentframe().f_back.f_locals.get("self")).__name__  # type: ignore[union-attr]
         if "Indexer" in caller:  # it chooses which tokens the attention looks at, by queries of its own
             return result
         if before is not None and torch.is_tensor(first) and first.shape == before.shape:

@@ -18,7 +18,8 @@ from embtool.checkpoint import Checkpoint, TensorInfo
 from embtool.dtypes import DTYPES, Bytes, DType, Floats
 from embtool.errors import FormatError
 from embtool.source import LocalRange, RangeReader
-from embtool.table import TABLE_NAMES, EmbeddingTable, Tables
+from embtool.table import EmbeddingTable
+from embtool.table_roles import TABLE_NAMES, Tables
 
 FLOAT = DTYPES["F32"]
 BLOCK_ROWS = 4096

@@ -11,16 +11,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
+from embtool.adapters import may_be_adapter
 from embtool.checkpoint import Checkpoint, TensorInfo
 from embtool.errors import ConfigError, FormatError, UnsupportedFormat
 from embtool.formats.inversion import InversionCheckpoint
 from embtool.formats.safetensors import strict_object
 from embtool.source import CONFIG_LIMIT, Source
-from embtool.table import role_of
+from embtool.table_roles import role_of
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model"
@@ -55,9 +55,6 @@ WITH_NAME = re.compile(
 )
 """Names that still have the name of the adapter in them, as a state_dict has them: PEFT's loader passes over them."""
 
-SIGNS = ("lora_embedding_", "lora_A", "trainable_tokens_delta", "modules_to_save.", "prompt_embeddings")
-"""Parts of tensors' names that only adapters have."""
-
 PROMPTS = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "CARTRIDGE")
 """Types that put vectors before the text, and leave the tables as they are."""
 
@@ -68,9 +65,6 @@ VARIANTS = ("kasa_config", "monteclora_config", "use_bdlora", "use_qalora", "vel
 """Settings under which LoRA is something else than row + scale × B A."""
 
 INVERSION = "textual inversion"
-
-MOST_NAMES = 1 << 16
-"""Names that are looked at for a sign of an adapter, in a file that is not called one."""
 
 MOST_IDS = 1 << 20
 """Ids that adapter_config.json may list: more than that is another table."""
@@ -258,11 +252,7 @@ def read_adapter(source: Source, checkpoint: Checkpoint) -> Adapter | None:
     if isinstance(checkpoint, InversionCheckpoint):
         tensors = tuple(checkpoint.tensor(name) for name in checkpoint.names)
         return Adapter({}, checkpoint, appended={"input": tensors}, stands_alone=True)
-    files = [shard.rpartition("/")[2] for shard in checkpoint.shards]
-    is_named = any(file.startswith(WEIGHTS) or file == NEW_ROWS_FILE for file in files)
-    if not is_named and (
-        len(files) > 1 or not any(sign in name for name in islice(checkpoint.names, MOST_NAMES) for sign in SIGNS)
-    ):
+    if not may_be_adapter(checkpoint):
         return None
     folder = (checkpoint.shards[0].rpartition("/")[0] + "/").removeprefix("/") if checkpoint.shards else ""
     settings: Mapping[str, Any] = {}

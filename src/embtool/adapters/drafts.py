@@ -12,15 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from embtool.adapters import may_be_draft
 from embtool.checkpoint import Checkpoint, TensorInfo
 from embtool.errors import FormatError
 
 MAPPING, MASK = "d2t", "t2d"
 
 INTEGERS: Mapping[str, str] = {"I64": "<i8", "I32": "<i4"}
-
-MOST_NAMES = 256
-"""Tensors of a draft head at most: it has a layer or two."""
 
 JOINED = (2, 3)
 """Vectors that `fc` joins into one: the token's row and the target's last, or three of the target's."""
@@ -69,7 +67,7 @@ class Draft:
 def read_draft(checkpoint: Checkpoint) -> Draft | None:
     """Tell whether a checkpoint is a draft head, by its tensors' names and shapes; None where it is not."""
     names = checkpoint.names
-    if not 0 < len(names) <= MOST_NAMES:
+    if not may_be_draft(checkpoint):
         return None
     ends = {name.rpartition(".")[2]: name for name in names}
     if MAPPING in ends:

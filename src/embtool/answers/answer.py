@@ -98,8 +98,12 @@ class Answer:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle holds: all but what is as large as a table."""
-        stays = {name for name, spec in specs(type(self)) if not spec.travels}
-        return {name: held for name, held in vars(self).items() if name not in stays}
+        known = dict(specs(type(self)))
+        kept = {name: held for name, held in vars(self).items() if name not in known or known[name].travels}
+        for name, spec in known.items():  # records that are made as they are asked for need what they are made from
+            if spec.role in ("rows", "lines"):
+                kept[name] = tuple(kept[name])
+        return kept
 
     if not TYPE_CHECKING:
 

@@ -29,6 +29,7 @@ from embtool.errors import EmbtoolError, LocalFailure, SourceError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "learn": ("Learn", "A lesson in eight steps: guess, then see it measured on your own model."),
+    "view": ("Learn", "The lesson, the tokens and the positions of a model as one page, to open or to send."),
     "info": ("Look", "Tables, tying, vocabulary and positions of a model, from its headers."),
     "tokens": ("Look", "Text to token ids."),
     "vocab": ("Look", "Search the vocabulary."),

@@ -63,6 +63,13 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example("with their neighbours, as a picture", "embtool map king queen apple --neighbors 3 -o map.svg"),
         Example("the coordinates", "embtool map king queen apple --tsv"),
     ),
+    "view": (
+        Example("the bundled model as a page", "embtool view mini -o mini.html"),
+        Example(
+            "its map shows these words and their nearest", "embtool view mini --token king --token pod -o words.html"
+        ),
+        Example("a page of a small model is quick", "embtool view mini --tokens 200 -o small.html --force"),
+    ),
     "check": (
         Example("headers and small files", "embtool check mini"),
         Example("the tables too", "embtool check mini --deep"),

@@ -24,13 +24,12 @@ from embtool.cli.options import (
 from embtool.cli.pictures import drawer
 from embtool.cli.writing import Force, write
 from embtool.drawing import to_png, to_svg
-from embtool.picture import Picture, to_drawing, to_page
+from embtool.picture import Picture, to_drawing
 from embtool.questions.map import ask_map
 
 KINDS: dict[str, Callable[[Picture], bytes]] = {
     ".png": lambda picture: to_png(to_drawing(picture)),
     ".svg": lambda picture: to_svg(to_drawing(picture)),
-    ".html": to_page,
 }
 """What draws a picture, by the end of the file's name."""
 
@@ -47,7 +46,7 @@ def run(
     *,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Write a picture: .png, .svg or .html.", readable=False),
+        typer.Option("-o", "--output", metavar="FILE", help="Write a picture: .svg or .png.", readable=False),
     ] = None,
     force: Force = False,
     basis: Annotated[
@@ -63,9 +62,9 @@ def run(
 ) -> None:
     """Draw tokens where their rows fall in two dimensions: a shadow along the first two principal components.
 
-    On a terminal with characters, with -o as a picture: .png needs resvg-py, .html stands alone, zooms, and shows
-    names on hover; points are printed as well if a format is named. A shadow leaves most of the space out; how much it
-    keeps is always said. Points that are far apart here are far apart there; points that are near here may not be.
+    On a terminal with characters, with -o as a picture: .png needs resvg-py; points are printed as well if a format is
+    named. `embtool view --token` makes a page that zooms. A shadow leaves most of the space out; how much it keeps is
+    always said. Points that are far apart here are far apart there; points that are near here may not be.
     """
     draw = drawer(out, KINDS, force=force)
     opened = model.open()

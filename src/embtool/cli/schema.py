@@ -56,8 +56,8 @@ def run(
         return
     if output.asked not in (None, Format.JSON, Format.TABLE):
         raise typer.BadParameter("a schema is JSON: leave out the format")
-    if command == "export":
-        raise typer.BadParameter("export prints no document: it writes files")
+    if command in ("export", "view"):
+        raise typer.BadParameter(f"{command} prints no document: it writes files")
     kinds = kinds_of(command)
     if not kinds:
         raise typer.BadParameter(f"there is no schema of {command!r}: `embtool schema` lists them")

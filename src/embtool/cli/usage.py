@@ -3,7 +3,7 @@
 import contextlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher, get_close_matches
 from enum import Enum
 from pathlib import Path
@@ -19,7 +19,7 @@ from embtool.places import is_file
 from embtool.references import is_model
 from embtool.settings import BUNDLED_MODELS, choose_model
 
-MODEL_FIRST = ("info", "check", "diff", "export", "norms", "undertrained", "rope", "learn", "use")
+MODEL_FIRST = ("info", "check", "diff", "export", "norms", "undertrained", "rope", "learn", "view", "use")
 """Commands that are about models: they take them as arguments, and tokens with --token."""
 
 WITH_TOKEN = ("norms", "rope")
@@ -52,6 +52,12 @@ CHOICE_REFUSED = re.compile(
 NEAR = 0.6
 """How alike two names must be (difflib's ratio) for one to be offered for the other."""
 
+PAGES = (".html", ".htm")
+
+KEPT = ("-m", "--model", "-o", "--output", "--revision")
+VALUED = (*KEPT, "--neighbors", "--metric", "--basis", "--table", "--pool", "-f", "--format", "--tokenizer")
+"""Options of `map` that `view` has too, and those that have a value."""
+
 LEAST_TOKENS = {"similarity": 2, "map": 2, "calc": 1 << 10}
 """Tokens that must be left for a command line to be worth showing; that of `calc` lacks a term without the model."""
 
@@ -73,7 +79,23 @@ def moved(arguments: Sequence[str]) -> tuple[str, str] | None:
             option, _, glued = word.partition("=")
             terms += [signs[option], *([glued] if glued else [])] if option in signs else [word]
         return "an expression is `calc` now", shell(["calc", *(terms[1:] if terms[0] == "+" else terms)])
+    if name == "map" and any(word.lower().endswith(PAGES) for word in rest):
+        return "a page that zooms is `view` now", shell(["view", *_of_page(rest)])
     return None
+
+
+def _of_page(words: Sequence[str]) -> Iterator[str]:
+    """Yield the arguments of `view` for those of `map -o x.html`: its model, its tokens, and the page."""
+    waiting = list(words)
+    while waiting:
+        option, _, value = waiting.pop(0).partition("=")
+        if not option.startswith("-") or option == "-":
+            yield from ("--token", option)
+            continue
+        if option in VALUED and not value:
+            value = waiting.pop(0) if waiting else ""
+        if option in KEPT:
+            yield from (option, value)
 
 
 def sentence(error: typer.TyperException) -> str:

@@ -14,7 +14,6 @@ from embtool.checkpoint import Checkpoint
 from embtool.config import Config
 from embtool.errors import TableNotFound, UnsupportedFormat
 from embtool.formats.folders import hint_of_folders
-from embtool.formats.inversion import as_inversion
 from embtool.formats.records import LOOKED_AT, recognise
 from embtool.impostors import AGAIN, LONGEST_MAGIC, PICKLE_HINT, impostor
 from embtool.source import Source
@@ -30,6 +29,9 @@ OPENERS: Mapping[str, tuple[str, str]] = {
     ".vec": ("static", "open_file"),
 }
 """How a file that is named itself is opened, by the end of its name: a module and its function."""
+
+MOST_WORDS = 8
+"""Tensors of a textual inversion at most."""
 
 GGUF_MAGIC = b"GGUF"
 
@@ -79,7 +81,7 @@ def open_checkpoint(source: Source) -> Checkpoint:
     for name in FORMATS:
         checkpoint: Checkpoint | None = _module(name).open_checkpoint(source)
         if checkpoint is not None:
-            return as_inversion(checkpoint)
+            return _learned(checkpoint)
     raise missing(source)
 
 
@@ -140,7 +142,16 @@ def open_file(source: Source, file: str) -> Checkpoint:
     opener = _sniff(source, file) if place is None else _opener(place)
     if opener is None:
         raise UnsupportedFormat(f"{file} is not a model")
-    return as_inversion(opener(source, file))
+    return _learned(opener(source, file))
+
+
+def _learned(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint, or the textual inversion that it is: one file of a few tensors."""
+    if checkpoint.format != "safetensors" or len(checkpoint.shards) != 1 or not 0 < len(checkpoint.names) <= MOST_WORDS:
+        return checkpoint
+    from embtool.formats.inversion import as_inversion  # noqa: PLC0415 - most checkpoints have more tensors
+
+    return as_inversion(checkpoint)
 
 
 def whole_tables(checkpoint: Checkpoint, config: Config | None) -> Checkpoint:

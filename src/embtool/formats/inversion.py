@@ -19,7 +19,6 @@ FILE = "learned_embeds"
 KNOWN = frozenset({"emb_params", "clip_l", "clip_g", "t5", "t5xxl"})
 """Names of tensors that say which encoder they are for, or nothing, and are no words."""
 
-MOST_TENSORS = 8
 MOST_VECTORS = 512
 """Vectors of one word; programs stop at the 77 positions of CLIP."""
 
@@ -71,8 +70,6 @@ class InversionCheckpoint(Checkpoint):
 def as_inversion(checkpoint: Checkpoint) -> Checkpoint:
     """Return the checkpoint as a textual inversion, if it is one; else as it is."""
     names = checkpoint.names
-    if len(checkpoint.shards) != 1 or not 0 < len(names) <= MOST_TENSORS:
-        return checkpoint
     tensors = [checkpoint.tensor(name) for name in names]
     fits = all(tensor.dtype.decode is not None and _is_few(tensor.shape) for tensor in tensors)
     is_named = checkpoint.shards[0].rpartition("/")[2].startswith(FILE)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from embtool.adapters import Adapter, Draft, TableChange
-from embtool.adapters.description import INVERSION
+from embtool.adapters.description import INVERSION, Adapter, TableChange
+from embtool.adapters.drafts import Draft
 from embtool.answers import value
 from embtool.answers.text import count, percent, plural, ranges, size
 from embtool.checkpoint import TensorInfo

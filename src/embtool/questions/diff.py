@@ -120,7 +120,7 @@ class Medians:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class DiffAnswer(Listing[Difference]):
-    """How two tables differ; `comparison` holds the figures of every row."""
+    """How two tables differ, in rows or in the tokens of ids; `comparison` holds the figures of every row."""
 
     command = "diff"
 
@@ -134,14 +134,10 @@ class DiffAnswer(Listing[Difference]):
     median: Medians = value("how far a row that changed moved, in the median")
     differences: tuple[Difference, ...] = records("the rows of each kind, those that moved farthest first")
     comparison: TableDifference = python(travels=False)
+    differs: bool = python()
     shown: tuple[Difference, ...] = python()
     nameless: tuple[str, ...] = python(default=())
     notes: tuple[str, ...] = python(default=())
-
-    @property
-    def differs(self) -> bool:
-        """Whether there is any difference in rows or in the tokens of ids."""
-        return self.comparison.differs
 
     def blocks(self) -> Iterator[Block]:
         """Yield how the vocabularies differ, then the rows that have a token, without columns that say nothing."""
@@ -291,6 +287,7 @@ def ask_diff(
         median=Medians(*(found.median(Moved(name)) for name in ("relative", "distance", "cosine"))),
         differences=listed.records(alignment.only_a.tolist(), alignment.only_b.tolist()),
         comparison=found,
+        differs=found.differs,
         shown=tuple(map(listed.spelled, listed.records(*named))),
         nameless=tuple(
             f"  only in {side}: {plural(len(rest), 'row')} without a token, {ranges(rest)}"

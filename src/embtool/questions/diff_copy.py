@@ -1,13 +1,14 @@
 """Is a quantised or merged copy of a table good enough? Each row's cosine to its original, the neighbours it kept."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from embtool.answers import Block, Listing, column, context, identity, python, records, token_column, value
+from embtool.answers.fields import record_of
 from embtool.answers.text import count, fixed, percent, plural
 from embtool.arguments import check_count
 from embtool.categories import Categorizer, Category
@@ -137,13 +138,14 @@ class CopyAnswer(Listing[CopiedRow]):
     categories: tuple[CategoryErrors, ...] = value("the errors of each kind of token, and its worst row")
     worst: tuple[CopiedRow, ...] = value("the worst rows")
     copies: Sequence[CopiedRow] = records("every row of A, the worst first", in_document=False)
-    comparison: TableDifference = python()
+    comparison: TableDifference = python(travels=False)
+    is_other: bool = python()
     notes: tuple[str, ...] = python(default=())
 
     @property
     def differs(self) -> bool:
         """Whether the copy is refused; without a line, whether it is another table at all."""
-        return self.comparison.differs if self.accepted is None else not self.accepted
+        return self.is_other if self.accepted is None else not self.accepted
 
     def blocks(self) -> Iterator[Block]:
         """Yield the verdict with the worst rows, then the kinds of tokens."""
@@ -158,7 +160,7 @@ class CopyAnswer(Listing[CopiedRow]):
             "over": self.max_error is not None,
         }
         columns = [each for each in self.columns() if each.terminal and said.get(each.key, True)]
-        yield Block(self.title(), columns, replace(self, copies=shown).flat, after=self._sums())
+        yield Block(self.title(), columns, [record_of(each) for each in shown], after=self._sums())
         kinds = _Kinds(self.categories)
         hidden = set() if self.max_error is not None else {"over"}
         listed = [each for each in kinds.columns() if each.terminal and each.key not in hidden]
@@ -273,6 +275,7 @@ def ask_copy(
         worst=tuple(listed[:k]),
         copies=listed,
         comparison=found,
+        is_other=found.differs,
         notes=(*notes, *copies.notes),
     )
 

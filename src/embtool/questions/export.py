@@ -13,7 +13,8 @@ from embtool.categories import Categorizer, Category
 from embtool.dtypes import Doubles
 from embtool.errors import InvalidArgument
 from embtool.export import PROJECTOR_LIMIT, WRITERS, Export, Nearest, RowName
-from embtool.neighbors import MOST_QUERIES, nearest_each
+from embtool.metric import MOST_QUERIES
+from embtool.neighbors import nearest_each
 from embtool.questions.neighbors import Filters
 from embtool.scan import Ids
 from embtool.token_table import Reading, TokenTable

@@ -16,7 +16,8 @@ from embtool.questions.adapter import AdapterInfo, DraftInfo
 from embtool.questions.parts import left_out, open_parts
 from embtool.questions.positions import ModelPositions, describe_positions, position_lines
 from embtool.questions.size import ConfigTable, Totals, weigh
-from embtool.table import EmbeddingTable, Tables, Tying
+from embtool.table import EmbeddingTable
+from embtool.table_roles import Tables, Tying
 from embtool.unknown_tables import hint_of_candidates
 from embtool.vocabulary import Vocabulary
 

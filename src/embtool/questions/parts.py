@@ -18,7 +18,7 @@ from embtool.errors import (
 )
 from embtool.formats import foreign_below, whole_tables
 from embtool.source import Source
-from embtool.table import ENDS, Tables, find_tables, plain_path
+from embtool.table_roles import ENDS, Tables, find_tables, plain_path
 from embtool.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

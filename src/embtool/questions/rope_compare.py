@@ -170,7 +170,7 @@ class RopeComparison(Listing[ComparedField]):
         after = [f"  pairs {told}"] if told else []
         after += [f"  {left_out} more pairs: --json has all"] if left_out else []
         after.append("  wavelength: tokens per turn; turns: within the context of each")
-        return Block(None, columns_of(ComparedPair), [record_of(pair) for pair in kept], after=after)
+        return Block("pair by pair", columns_of(ComparedPair), [record_of(pair) for pair in kept], after=after)
 
 
 CHANGES = ("untouched", "ramp", "slowed", "faster")

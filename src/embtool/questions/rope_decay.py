@@ -51,7 +51,9 @@ COMPUTED = "computed: the mean of cos(distance * inv_freq[i]) over pairs i"
 class Left:
     """What is left at one distance."""
 
-    layer_type: str = column("the kind of layer", title="layers")
+    layer_type: str = column(
+        "the kind of layer, as the config names it; all where every layer rotates alike", title="layers"
+    )
     distance: int = column("tokens between query and key", right=True, show=count)
     left: float = column(
         "their dot product, as a share of that at distance 0; query and key are the same in every channel",

@@ -62,7 +62,7 @@ class GoldenLayer:
         tolerance: How far a channel may be off at each position, where an engine counts in float32.
     """
 
-    layer_type: str = value("the kind of layer; all where every layer rotates alike")
+    layer_type: str = value("the kind of layer, as the config names it; all where every layer rotates alike")
     layers: tuple[int, ...] | None = value("which layers, counted from 0; null where the config does not say")
     sequence_length: int | None = value("tokens of the sequence; null where the numbers do not depend on it")
     rope_type: str = value("how the frequencies are made")
@@ -79,7 +79,9 @@ class GoldenLayer:
     stored: Sequence[Sequence[int]] | None = value("the two channels at which it is stored")
     query: Doubles = value("the vector that is turned")
     positions: tuple[int, ...] = value("where it is turned to")
-    rotated: Sequence[Doubles] | None = value("the query at each position, a list for each")
+    rotated: Sequence[Doubles] | None = value(
+        "the head after; in golden numbers the query at each position, a list for each"
+    )
     tolerance: tuple[float, ...] = value("how far a number of rotated may be off in float32, for each position")
 
 

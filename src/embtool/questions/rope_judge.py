@@ -51,7 +51,7 @@ class Named:
     """A mistake that the engine makes."""
 
     mistake: str = value("its name")
-    meaning: str = value("what it is")
+    words: str = value("what it is, in words")
     detail: str = value("how it is made")
 
 
@@ -72,12 +72,12 @@ class RopeJudgement(Listing[Judged]):
     model: str | None = context("the model, as it was named; null where settings were typed")
     given: str | None = value("the options whose settings take the place of the model's own", optional=True)
     trace: str = context("the file of the trace")
-    verdict: str = value("agrees, mistake, or unexplained")
-    layer_type: str = value("the kind of layer that it was judged as")
-    turns: bool = value("whether that layer turns queries at all")
+    verdict: str = value("agrees, mistake or unexplained; in check sound, or what is wrong")
+    layer_type: str = value("the kind of layer, as the config names it; all where every layer rotates alike")
+    layer_turns: bool = value("whether that layer turns queries at all")
     parts: tuple[str, ...] = value("what was judged: after (with before), cos (with sin), inv_freq")
     precisions: Mapping[str, str] = value("how each part was rounded, by the numbers themselves")
-    positions: int = value("how many positions the trace has")
+    position_count: int = value("how many positions the trace has")
     sequence_length: int = value("tokens of the sequence, on which some types depend")
     found: tuple[Named, ...] = value("the mistakes that explain the trace")
     equally: tuple[tuple[str, ...], ...] = value("other mistakes that explain it as well")
@@ -98,7 +98,7 @@ class RopeJudgement(Listing[Judged]):
             return f"{self.trace} agrees with {self.model or 'the settings'}"
         if not self.found:
             return f"{self.trace} does not agree with {self.model or 'the settings'}: no known mistake explains this"
-        words = "; ".join(f"{each.meaning} ({each.detail})" for each in self.found)
+        words = "; ".join(f"{each.words} ({each.detail})" for each in self.found)
         return f"{self.trace} does not agree with {self.model or 'the settings'}: {words}"
 
     def blocks(self) -> Iterator[Block]:
@@ -109,7 +109,7 @@ class RopeJudgement(Listing[Judged]):
     def _after(self) -> Iterator[str]:
         named = "" if self.layer_type == "all" else f" of a layer of type {self.layer_type}"
         parts = ", ".join(f"{PARTS[part]} in {self.precisions[part]}" for part in self.parts)
-        yield f"{plural(self.positions, 'position')}{named}: {parts}"
+        yield f"{plural(self.position_count, 'position')}{named}: {parts}"
         yield "worst, typical: differences, as multiples of what that precision allows; up to 1 is agreement"
         for mistakes in self.equally:
             yield f"as well explained by {' with '.join(mistakes)}"
@@ -181,10 +181,10 @@ def ask_judge(
         trace=name,
         verdict="agrees" if verdict.agrees else "mistake" if found is not None else "unexplained",
         layer_type=trace.layer_type or layer.layer_type,
-        turns=turns,
+        layer_turns=turns,
         parts=trace.parts,
         precisions={part: trace.precision(part) for part in trace.parts},
-        positions=len(trace.positions),
+        position_count=len(trace.positions),
         sequence_length=trace.length,
         found=() if found is None else tuple(_named(found)),
         equally=tuple(each.mistakes for each in verdict.equally),

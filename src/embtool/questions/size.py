@@ -12,7 +12,7 @@ from embtool.checkpoint import Checkpoint, TensorInfo
 from embtool.config import Config
 from embtool.dtypes import DTYPES
 from embtool.errors import FormatError
-from embtool.table import PREDICTS, decide_tying
+from embtool.table_roles import PREDICTS, decide_tying
 
 BUFFER = re.compile(
     r"(^|[._])(masked_bias|inv_freq|position_ids|token_type_ids|num_batches_tracked|SCB|([kvq]|input|output)_scale)$"

@@ -11,7 +11,7 @@ from embtool.answers.text import abridge, count, fixed, plural, visible
 from embtool.arguments import check_count
 from embtool.categories import Categorizer, Category
 from embtool.errors import InvalidArgument
-from embtool.table import Tying
+from embtool.table_roles import Tying
 from embtool.token_table import Reading, TokenTable
 from embtool.undertrained import (
     CANDIDATE_PERCENT,

@@ -53,7 +53,7 @@ class UsageAnswer(Listing[RowCount]):
     table_bytes: int | None = value("how large the input table is; null without one")
     unused_bytes: int | None = value("how large the rows of it are that the corpus never uses")
     uses: Sequence[RowCount] = records("the rows")
-    counts: Counts = python()
+    counts: Counts = python(travels=False)
     hidden: int = python(default=0)
     notes: tuple[str, ...] = python(default=())
     warnings: tuple[str, ...] = python(default=())

@@ -452,4 +452,8 @@ def _cut(text: str) -> str:
 
 def _well_formed(text: str) -> str:
     """Replace lone surrogates, which no tokenizer takes."""
-    return text.encode("utf-8", "replace").decode() if any("\ud800" <= c <= "\udfff" for c in text) else text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text

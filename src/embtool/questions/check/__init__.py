@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from embtool.adapters import Adapter
+from embtool.adapters.description import Adapter
 from embtool.answers import Block, Card, Column, Listing, Section, column, context, plain, python, records, value
 from embtool.answers.text import plural
 from embtool.errors import ConfigError, FileNotInModel, FormatError, InvalidArgument, NoVocabulary

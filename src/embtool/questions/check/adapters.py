@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 
-from embtool.adapters import TableChange, table_of
+from embtool.adapters.adapted import table_of
+from embtool.adapters.description import TableChange
 from embtool.answers.text import plural, size
 from embtool.questions.check.rule import Found, Severity, ids_in_words, rule, some
 from embtool.questions.check.subject import Subject

@@ -12,8 +12,9 @@ from embtool.questions.check.rule import Found, Severity, ids_in_words, rule, so
 from embtool.questions.check.shapes import is_foreign
 from embtool.questions.check.subject import Subject
 from embtool.questions.check.surveys import Surveys
-from embtool.table import PREDICTS, has_too_many_rows
+from embtool.table import has_too_many_rows
 from embtool.table_diff import align_by_id, compare_tables
+from embtool.table_roles import PREDICTS
 from embtool.unknown_tables import hint_of_candidates
 
 

@@ -9,7 +9,8 @@ from embtool.checkpoint import Checkpoint, TensorInfo
 from embtool.config import Config
 from embtool.errors import EmbtoolError
 from embtool.formats.safetensors import CUT_FILES
-from embtool.table import OTHER_TOWERS, PLAUSIBLE_ROWS, TABLE_NAMES, Tables, has_too_many_rows
+from embtool.table import has_too_many_rows
+from embtool.table_roles import OTHER_TOWERS, PLAUSIBLE_ROWS, TABLE_NAMES, Tables
 
 SIDES = 2
 """Dimensions of a table: rows and columns."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from embtool.adapters import Adapter, Draft
+from embtool.adapters.description import Adapter
+from embtool.adapters.drafts import Draft
 from embtool.architectures import Architecture
 from embtool.checkpoint import Checkpoint
 from embtool.config import Config
@@ -19,7 +20,8 @@ from embtool.questions.check.shapes import Misshapen, find_misshapen, named_outp
 from embtool.questions.check.small_files import GENERATION, SmallFiles, SpecialId
 from embtool.questions.check.surveys import Surveys
 from embtool.source import Source
-from embtool.table import PREDICTS, EmbeddingTable, Tables, has_too_many_rows
+from embtool.table import EmbeddingTable, has_too_many_rows
+from embtool.table_roles import PREDICTS, Tables
 from embtool.vocabulary import Vocabulary
 
 CAUSAL = re.compile(r"(ForCausalLM|LMHeadModel)$")
