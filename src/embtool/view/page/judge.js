@@ -45,7 +45,7 @@ function judge(card, guess) {
 function judgeChoice(card, guess) {
   if (guess === card.answer) return { right: true, text: "Yes.", lines: [] };
   const remark = card.remarks[guess];
-  return { right: false, text: `Not ${card.choices[guess]}.`, lines: remark ? [remark] : [] };
+  return { right: false, text: "Not this one.", lines: remark ? [remark] : [] };
 }
 
 function judgeDifference(guess, answer) {
@@ -61,6 +61,7 @@ function judgeCount(guess, answer) {
 
 function judgeTurns(guess, answer, slack) {
   if (Math.abs(guess - answer) <= slack) return { right: true, text: guess === answer ? "Exactly." : "Close." };
+  if (answer <= slack && guess > slack) return { right: false, text: "Too high: it has hardly moved." };
   if (answer < 1 && guess >= 1) return { right: false, text: "Too high: it has not gone round once." };
   return judgeFactor(guess, answer, slack);
 }
