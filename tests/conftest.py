@@ -95,6 +95,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     moved[281] *= -1
     tuned = {"model.embed_tokens.weight": ("BF16", moved.shape, bfloat16(moved))}
     write_single(folder / "tuned", tuned, config=config(tie_word_embeddings=True), tokenizer=tokenizer_json())
+    (folder / "trace.json").write_text('{"positions": [1, 2], "inv_freq": [1, 0.1]}')
     (folder / "questions.txt").write_text(": people\nking queen man woman\n: other\nblue green cherry unheard\n")
     (folder / "only-config").mkdir()
     write_json(folder / "only-config" / "config.json", config())

@@ -282,7 +282,7 @@ def test_the_order_in_which_a_model_is_chosen(run: Program) -> None:
 @posix
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_reader_that_goes_away_ends_it_silently(run: Program, form: str) -> None:
-    many = ["id:0..60", "-k", "300"]
+    many = ["id:5..60", "-k", "300"]
     with run.start("neighbors", *many, "-m", "small/", "-f", form) as process:
         assert process.stdout is not None
         assert process.stderr is not None

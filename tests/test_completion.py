@@ -91,7 +91,9 @@ def test_commands_with_what_they_answer(run: Program) -> None:
 
 
 def test_options_and_their_values(run: Program) -> None:
-    assert ("--metric", "How nearness is measured.") in ask(run, "neighbors", "--m")
+    assert ("--metric", "How nearness is measured; cosine unless said, dot behind a norm.") in ask(
+        run, "neighbors", "--m"
+    )
     assert values(run, "neighbors", "--metric", "") == ["cosine", "dot", "euclidean"]
     assert values(run, "neighbors", "--metric=co") == ["cosine"]
     assert values(run, "row", "-f", "js") == ["json", "jsonl"]

@@ -3,6 +3,7 @@
 A command, or a kind of answer, that is added later and is not walked here fails.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +64,11 @@ WALK: dict[str, dict[str, Call]] = {
         "": lambda model, _: model.rope_table(),
         "--relative 7 3": lambda model, _: model.rope_relative(7, 3),
         "compare A B": embtool.compare_rope,
+        "--decay 0..16": lambda model, _: embtool.rope_decay(model, 16),
+        "--golden -": lambda model, _: embtool.rope_golden(model),
+        "--judge trace.json": lambda model, _: embtool.judge_rope(
+            model, json.loads(Path("trace.json").read_text()), name="trace.json"
+        ),
     },
     "row": {"king": lambda model, _: model.row("king"), "id:5": lambda model, _: model.row(5)},
     "similarity": {
@@ -76,7 +82,11 @@ WALK: dict[str, dict[str, Call]] = {
         "king --special": lambda model, _: model.tokens("king", special=True),
     },
     "undertrained": {"": lambda model, _: model.undertrained()},
-    "vocab": {"": lambda model, _: model.vocab(), "kin": lambda model, _: model.vocab("kin")},
+    "vocab": {
+        "": lambda model, _: model.vocab(),
+        "kin": lambda model, _: model.vocab("kin"),
+        "--count questions.txt": lambda model, _: model.count("questions.txt"),
+    },
 }
 """Of each command, command lines (`*` is a blank inside of a word) and what the library is asked instead."""
 

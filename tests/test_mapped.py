@@ -204,7 +204,11 @@ def pass_with(table: EmbeddingTable, code: str, path: Path) -> Other:
 
     with table.open() as reader:
         descriptor = reader.reader.descriptor  # type: ignore[attr-defined]
-        scan(reader, lambda: None, visit, block_bytes=10 * reader.row_bytes)
+        try:
+            scan(reader, lambda: None, visit, block_bytes=10 * reader.row_bytes)
+        finally:
+            if other.process is not None:
+                other.process.wait(GUARD)
     return other
 
 

@@ -158,7 +158,7 @@ def test_no_block_size_loses_a_candidate(folder: Path, question: Question, block
 def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[EmbeddingTable, Doubles]:
     """More than one block, with ties, zero rows and rows that are not finite."""
     random = np.random.default_rng(11)
-    values = random.standard_normal((90_000, 32))
+    values = random.standard_normal((140_000, 32))
     values[70_000:70_050] = values[3]
     values[500:503] = 0
     values[80_000] = np.nan

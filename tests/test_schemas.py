@@ -25,6 +25,7 @@ LIVE: dict[str, list[str]] = {
     "rope-relative": ["rope", "--relative", "7", "3", "-m", "mini"],
     "rope-golden": ["rope", "mini", "--golden", "-"],
     "rope-judge": ["rope", "--dim", "4", "--judge", "-"],
+    "vocab-count": ["vocab", "-m", "small/", "--count", "questions.txt"],
     "rope-token": ["rope", "small/", "--token", " king", "--pos", "5"],
     "norms-bare": ["norms", "-m", "bare/"],
     "norms-list": ["norms", "--list", "-m", "small/"],
@@ -98,7 +99,7 @@ def test_every_document_is_held_against_something_printed(run: Program) -> None:
         for path in GOLDEN.glob("*.json")
         if path.stem != "schema-row"
     }
-    cases = ("cache-ls", "cache-rm", "cache-verify", "rope-golden", "rope-judge")
+    cases = ("cache-ls", "cache-rm", "cache-verify", "rope-golden", "rope-judge", "vocab-count")
     live = {run(*LIVE[case], "--json", stdin=STDIN.get(case)).document["schema"] for case in cases}
     assert documents() - {str(name).removeprefix("embtool/").removesuffix("@1") for name in golden | live} == {"plan"}
 

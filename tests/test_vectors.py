@@ -78,7 +78,7 @@ REFUSED: dict[str, tuple[bytes | str, str]] = {
     "npy of text": (npy(np.array(["a"])), "not vectors"),
     "npy of complex numbers": (npy(np.array([1j])), "not vectors"),
     "npy of booleans": (npy(np.array([True])), "not vectors"),
-    "npy of three dimensions": (npy(np.ones((1, 1, 1))), "not vectors"),
+    "npy of three dimensions": (npy(np.ones((2, 1, 1))), "not vectors"),
     "npy of a scalar": (npy(np.float64(1)), "not vectors"),
     "npy of records": (npy(np.ones(1, [("a", "f4")])), "not vectors"),
     "npy without rows": (npy(np.ones((0, 3))), "no vector"),

@@ -161,19 +161,19 @@ def train(model: GPT2LMHeadModel, ids: torch.Tensor, arguments: argparse.Namespa
             log.info("step %d: loss %.3f, %.0f s", step + 1, mean, time.monotonic() - started)
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def round_to_bfloat16(model: GPT2LMHeadModel) -> None:
     """Round every number to bfloat16, in which it will be stored: what is measured is then what is shipped."""
     for parameter in model.parameters():
         parameter.copy_(parameter.bfloat16())
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def mean_loss(model: GPT2LMHeadModel, ids: torch.Tensor, positions: int) -> float:
     """Give the mean loss over a text cut into windows."""
     windows = ids[: len(ids) // positions * positions].long().view(-1, positions)
     losses = [model(input_ids=part, labels=part).loss.item() * len(part) for part in windows.split(32)]
-    return sum(losses) / len(windows)
+    return float(sum(losses) / len(windows))
 
 
 def measure(model: GPT2LMHeadModel, ids: torch.Tensor, positions: int) -> Loss:

@@ -65,7 +65,9 @@ KINDS = {
     ),
     **dict.fromkeys(("Basis", "Layout", "Precision"), TEXT),
     **dict.fromkeys(("Callable", "Progress", "Confirm"), CALLABLE),
-    **dict.fromkeys(("Any", "object", "ndarray", "ArrayLike", "Doubles", "Floats", "Mask", "Place", "Union"), ANYTHING),
+    **dict.fromkeys(
+        ("Any", "Self", "object", "ndarray", "ArrayLike", "Doubles", "Floats", "Mask", "Place", "Union"), ANYTHING
+    ),
 }
 """By the name in an annotation; any other name is a class. Literals and arrays are looked at where they are used."""
 

@@ -79,7 +79,7 @@ class Opened:
     ) -> None:
         self.source = source
         self._opening = opening
-        self.open_base: Callable[[str, str | None], Self] = self.opener(Reach())
+        self.open_base: Callable[[str, str | None], Any] = self.opener(Reach())
         self._base = base
         self._alone = alone
         self._file = file
@@ -87,7 +87,7 @@ class Opened:
         self._progress = progress
 
     @classmethod
-    def opener(cls, reach: Reach) -> "Callable[[str, str | None], Self]":
+    def opener(cls, reach: Reach) -> Callable[[str, str | None], Any]:
         """Make what opens the base of an adapter, reached as the adapter is."""
 
         def opened(reference: str, revision: str | None) -> Self:

@@ -42,8 +42,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises:
         OSError: the system does not let it be written.
+        LocalFailure: no file can have this name.
     """
-    real = Path(os.path.realpath(path))
+    try:
+        real = Path(os.path.realpath(path))
+    except ValueError as error:  # half a surrogate pair, or a NUL
+        raise LocalFailure(f"no file can have the name {str(path)!r}") from error
     if _is_special(real):
         yield real
         return

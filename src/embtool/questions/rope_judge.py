@@ -129,6 +129,7 @@ def judge_rope(
     *,
     layout: Layout | None = None,
     override: RopeOverride | None = None,
+    name: str = "the trace",
 ) -> RopeJudgement:
     """Judge what an engine computed: does it agree with a model, or which known mistake explains it?
 
@@ -139,13 +140,14 @@ def judge_rope(
             and `sequence_length`. `numpy.load` of an npz file is such a mapping.
         layout: which two channels make a pair, where the family is not known.
         override: settings that take the place of its own, as given to the engine.
+        name: what the answer calls the trace.
 
     Raises:
         NoRope: it has no rotary positions.
         FormatError: the trace is none, or of another width.
         InvalidArgument: the trace names a layer that the model has not.
     """
-    return ask_judge(rotary_of(model, layout, override), trace_of(trace), "the trace", model.rope)
+    return ask_judge(rotary_of(model, layout, override), trace_of(trace), name, model.rope)
 
 
 def ask_judge(
