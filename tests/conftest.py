@@ -50,7 +50,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 SLOW = frozenset(
     f"test_{name}"
-    for name in ("completion", "confined", "crash", "fuzz", "limits", "load", "packaging", "sandbox", "strangers")
+    for name in (
+        *("cache", "completion", "confined", "crash", "extremes", "fuzz", "golden_file", "hub_faults", "hub_slow"),
+        *("judge", "limits", "load", "narrow", "packaging", "sandbox", "strangers"),
+    )
 )
 """Files whose tests take many processes, or long; of each function the first case is run with the others."""
 

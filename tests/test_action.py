@@ -53,6 +53,7 @@ def run_action(desk: Path, **given: str) -> tuple[int, str]:
     return done.returncode, summary.read_text("utf-8") if summary.is_file() else done.stderr.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BASH is None or os.name == "nt", reason="the action's script is bash's")
 def test_the_action_checks_a_model(desk: Path) -> None:
     status, page = run_action(desk, model="my model")

@@ -101,6 +101,7 @@ def test_everything_that_is_kept_is_made(desk: Desk) -> None:
     assert desk.run("cache verify").status == 0
 
 
+@pytest.mark.slow
 @pytest.mark.few(1)
 @pytest.mark.parametrize("flips", [1, FLIPS])
 def test_a_flipped_bit_changes_no_answer_and_is_found(desk: Desk, flips: int) -> None:

@@ -232,6 +232,7 @@ def test_whole_words_only(run: Program) -> None:
     assert "erpillar" not in {token.text for token in map(vocabulary.token, found) if token is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
 def test_variants_are_left_out(run: Program, metric: str) -> None:
     vocabulary = open_model("mini").vocabulary

@@ -178,6 +178,7 @@ def test_published_tokenizers_stay_in_this_process_and_agree_with_the_other(
     assert [other.encode(text).ids for text in SAMPLES] == plain
 
 
+@pytest.mark.slow
 def test_a_text_that_ordinary_steps_could_make_very_long_is_split_elsewhere() -> None:
     nine = [{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}] * 9
     data = described(normalizer=steps("normalizers", *nine))

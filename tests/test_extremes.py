@@ -297,6 +297,7 @@ def patterns() -> dict[str, re.Pattern[Any]]:
     return {repr(value.pattern): value for value in values if isinstance(value, re.Pattern)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", patterns().values(), ids=lambda pattern: repr(pattern.pattern)[:40])
 def test_no_expression_takes_long_over_a_long_text(pattern: re.Pattern[Any]) -> None:
     """One whose steps grow with the square of the length would need hours for these, and run into the time limit."""
