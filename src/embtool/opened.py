@@ -127,6 +127,8 @@ class Opened:
         """
         if self._alone:
             return None
+        with suppress(ConfigError, FormatError):
+            _ = self._own_config  # first, so that what cannot be reached is told of the file that everybody asks for
         try:
             checkpoint = self.checkpoint
         except (TableNotFound, FormatError):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from embtool.checkpoint import Checkpoint, TensorInfo
 from embtool.errors import EmbtoolError
@@ -14,6 +15,9 @@ OTHER = re.compile(r"pos(ition)?s?_?|wpe|type|seg(ment)?|relative|rotary|norm|lo
 
 MOST_NAMES = 512
 """Names whose tensors are looked at: each may cost the header of a shard."""
+
+MOST_UNREAD = 8
+"""Names that may be in shards that cannot be read."""
 
 LISTED = 4
 """Tensors named in a hint."""
@@ -39,11 +43,15 @@ def find_candidates(checkpoint: Checkpoint, sizes: Iterable[int]) -> list[Tensor
 
 
 def _matrices(checkpoint: Checkpoint) -> Iterator[TensorInfo]:
-    names = [name for name in checkpoint.names if not OTHER.search(name)]
-    for name in names[:MOST_NAMES]:
+    likely = (name for name in checkpoint.names if not OTHER.search(name))
+    unread = 0
+    for name in islice(likely, MOST_NAMES):
         try:
             tensor = checkpoint.tensor(name)
-        except EmbtoolError:
+        except EmbtoolError:  # in a shard that is not there, perhaps: each costs a look
+            unread += 1
+            if unread == MOST_UNREAD:
+                return
             continue
         if len(tensor.shape) == SIDES and 0 not in tensor.shape and tensor.dtype.decode is not None:
             yield tensor
