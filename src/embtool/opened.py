@@ -90,7 +90,7 @@ class Opened:
     def opener(cls, reach: Reach) -> Callable[[str, str | None], Any]:
         """Make what opens the base of an adapter, reached as the adapter is."""
 
-        def opened(reference: str, revision: str | None) -> Self:
+        def opened(reference: str, revision: str | None) -> Opened:
             return cls(*find_source(reference, replace(reach, revision=revision)), progress=reach.progress)
 
         return opened
@@ -172,11 +172,13 @@ class Opened:
             raise BadReference(f"{self.name} is no adapter: it has no base", hint=f"leave out {self._base.name}")
         if adapter is None or (self._base is None and not adapter.needs_base):
             return None
-        found = self._base
+        if self._base is None and adapter.base is None:
+            raise BadReference(f"{self.name} is an adapter, and names no base", hint="name one: --base MODEL")
+        found: Self | None = self._base
         if found is None:
-            if adapter.base is None:
-                raise BadReference(f"{self.name} is an adapter, and names no base", hint="name one: --base MODEL")
+            assert adapter.base is not None
             found = self.open_base(base_reference(adapter.base, self.source), adapter.revision)
+        assert found is not None
         try:
             chained = found.adapter is not None
         except EmbtoolError as error:
