@@ -45,7 +45,7 @@ class Neighbors:
 
     @property
     def classes(self) -> Ids:
-        """What comes before what, int64 (n,): rows with a score are 0, rows of zeros 1, those not finite 2."""
+        """What comes before what, int64 (n,). Rows with a score are 0, rows of zeros 1, those not finite 2."""
         found = np.isnan(self.scores).astype(np.int64) * 2
         scored = len(found) - int(np.count_nonzero(found))
         found[scored : scored + self.zero_last] = 1

@@ -149,7 +149,7 @@ class Vocabulary:
 
     @property
     def spelled_by(self) -> tuple[Any, Any]:
-        """What decides how it writes bytes as pieces: the decoder and the pre-tokenizer, as in tokenizer.json."""
+        """The decoder and the pre-tokenizer, as in tokenizer.json, which decide how it writes bytes as pieces."""
         return self._entries.traits.decoder, self._entries.traits.pre_tokenizer
 
     @property
