@@ -6,7 +6,6 @@ starts again where it dies; so is a task, up to three times.
 
 import contextlib
 import logging
-import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,19 +49,19 @@ class RayData:
         limit = self.limit
 
         def task(row: dict[str, Any]) -> dict[str, Any]:
-            item = pickle.loads(row["item"])  # noqa: S301 - of this program's own
+            item = items[row["place"]]
             try:
                 found = Outcome(item, do(item, limit))
             except Exception as error:  # noqa: BLE001 - told to whoever runs it
                 found = Outcome(item, lost=f"{type(error).__name__}: {error}")
-            return {"outcome": pickle.dumps(found)}
+            return {**row, "outcome": found}
 
-        rows = ray.data.from_items([{"item": pickle.dumps(item)} for item in items], override_num_blocks=len(items))
-        waiting = {pickle.dumps(item): item for item in items}
+        places = [{"place": place} for place in range(len(items))]
+        rows = ray.data.from_items(places, override_num_blocks=len(items))
+        waiting = dict(enumerate(items))
         for row in rows.map(task, num_cpus=1, concurrency=self.workers, max_retries=RETRIES).iter_rows():
-            outcome = pickle.loads(row["outcome"])  # noqa: S301 - as above
-            waiting.pop(pickle.dumps(outcome.item), None)
-            yield outcome
+            del waiting[row["place"]]
+            yield row["outcome"]
         yield from (Outcome(item, lost="every worker that took it died") for item in waiting.values())
 
 

@@ -18,7 +18,21 @@ from embtool.errors import FormatError
 
 MAPPING, MASK = "d2t", "t2d"
 
-INTEGERS: Mapping[str, str] = {"I64": "<i8", "I32": "<i4"}
+INTEGERS: Mapping[str, str] = {
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "u1",
+    "BOOL": "u1",
+}
+"""numpy's names of the dtypes in which maps are stored."""
+
+MOST_BYTES = 64 << 20
+"""Bytes of a map: those of the largest vocabulary as 64-bit numbers are a few MB."""
 
 JOINED = (2, 3)
 """Vectors that `fc` joins into one: the token's row and the target's last, or three of the target's."""
@@ -56,8 +70,7 @@ class Draft:
         """
         assert self.mapping is not None
         tensor = self.mapping
-        data = self.checkpoint.source.read(tensor.shard, tensor.start, tensor.stop)
-        found = np.frombuffer(data, INTEGERS[tensor.dtype.name]).astype(np.int64) + np.arange(tensor.shape[0])
+        found = read_map(self.checkpoint, tensor) + np.arange(tensor.shape[0])
         last = self.target_rows if self.target_rows is not None else 1 << 32
         if found.size and not 0 <= int(found.min()) <= int(found.max()) < last:
             raise FormatError(f"{tensor.name} in {tensor.shard} leads to tokens that the target does not have")
@@ -69,12 +82,12 @@ def read_draft(checkpoint: Checkpoint) -> Draft | None:
     names = checkpoint.names
     if not may_be_draft(checkpoint):
         return None
-    ends = {name.rpartition(".")[2]: name for name in names}
-    if MAPPING in ends:
-        mapping, mask = checkpoint.tensor(ends[MAPPING]), ends.get(MASK)
+    maps = find_maps(checkpoint)
+    if MAPPING in maps:
+        mapping, mask = maps[MAPPING], maps.get(MASK)
         if mapping.dtype.name not in INTEGERS or len(mapping.shape) != 1:
             return None
-        shape = () if mask is None else checkpoint.tensor(mask).shape
+        shape = () if mask is None else mask.shape
         return Draft("EAGLE-3", checkpoint, mapping, shape[0] if len(shape) == 1 else None)
     if all(MEDUSA.match(name) or name.endswith(".bias") for name in names):
         return Draft("Medusa", checkpoint)
@@ -83,6 +96,37 @@ def read_draft(checkpoint: Checkpoint) -> Draft | None:
     if len(joining) == 1 and len(few) <= SIDES and _joins(joining[0].shape):
         return Draft("EAGLE-3" if any("midlayer" in name for name in names) else "EAGLE", checkpoint)
     return None
+
+
+def find_maps(checkpoint: Checkpoint) -> dict[str, TensorInfo]:
+    """Find the maps of a draft head, by the last part of their names: d2t, t2d.
+
+    Raises:
+        FormatError: a map's header cannot be read.
+    """
+    found: dict[str, TensorInfo] = {}
+    for name in checkpoint.names:
+        last = name.rpartition(".")[2]
+        if last in (MAPPING, MASK) and last not in found:
+            found[last] = checkpoint.tensor(name)
+    return found
+
+
+def read_map(checkpoint: Checkpoint, tensor: TensorInfo) -> NDArray[np.int64]:
+    """Read a map as it is stored: int64 (n,).
+
+    Raises:
+        FormatError: it is no list of whole numbers.
+    """
+    layout = INTEGERS.get(tensor.dtype.name)
+    if layout is None or len(tensor.shape) != 1 or tensor.nbytes > MOST_BYTES:
+        shape = " × ".join(f"{size:,}" for size in tensor.shape)
+        raise FormatError(f"{tensor.name} in {tensor.shard} is {shape} {tensor.dtype.name}: it is no map of ids")
+    buffer = np.empty(tensor.nbytes, np.uint8)
+    if tensor.nbytes:
+        with checkpoint.open(tensor) as (reader, start):
+            reader.read_into(start, buffer.data)
+    return buffer.view(layout).astype(np.int64)
 
 
 def _joins(shape: Sequence[int]) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embtool.adapters.drafts import read_map
 from embtool.answers.text import percent, plural
 from embtool.questions.check.heads import DraftHead
 from embtool.questions.check.rule import RULES, Finding, Found, Severity, rule, some
@@ -251,7 +252,7 @@ def _map_into(head: DraftHead, predicts: int | None, size: int) -> Iterator[Foun
     """Tell what is wrong with the maps of a head whose target has `size` tokens."""
     assert head.d2t is not None
     name, shard = head.d2t.name, head.d2t.shard
-    offsets = head.integers(head.d2t)
+    offsets = read_map(head.checkpoint, head.d2t)
     if predicts is not None and len(offsets) != predicts:
         yield Found(f"{name} maps {len(offsets):,} ids, the head predicts {predicts:,}", file=shard, tensor=name)
     targets = np.arange(len(offsets)) + offsets
@@ -268,7 +269,7 @@ def _map_into(head: DraftHead, predicts: int | None, size: int) -> Iterator[Foun
         yield Found(f"{name} leads to no token of its own: {wrong}{hint}", ids, file=shard, tensor=name)
     if head.t2d is None:
         return
-    marked = head.integers(head.t2d)
+    marked = read_map(head.checkpoint, head.t2d)
     if len(marked) != size:
         yield Found(
             f"{head.t2d.name} is of {len(marked):,} tokens, the target has {size:,}",

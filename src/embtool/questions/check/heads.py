@@ -7,28 +7,10 @@ the head can predict it. So vLLM and SGLang read them, and speculators and SpecF
 import re
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from embtool.adapters.drafts import find_maps
 from embtool.checkpoint import Checkpoint, TensorInfo
 from embtool.config import Config
-from embtool.errors import FormatError, TableNotFound
-
-INTEGERS = {
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "i1",
-    "U64": "<u8",
-    "U32": "<u4",
-    "U16": "<u2",
-    "U8": "u1",
-    "BOOL": "u1",
-}
-"""numpy's names of the dtypes in which maps are stored."""
-
-MOST_BYTES = 64 << 20
-"""Bytes of a map: those of the largest vocabulary as 64-bit numbers are a few MB."""
+from embtool.errors import TableNotFound
 
 HEAD = re.compile(r"eagle", re.IGNORECASE)
 """Architectures of draft heads."""
@@ -54,22 +36,6 @@ class DraftHead:
     t2d: TensorInfo | None
     checkpoint: Checkpoint
 
-    def integers(self, tensor: TensorInfo) -> NDArray[np.int64]:
-        """Read a map: int64 (n,).
-
-        Raises:
-            FormatError: it is no list of whole numbers.
-        """
-        layout = INTEGERS.get(tensor.dtype.name)
-        if layout is None or len(tensor.shape) != 1 or tensor.nbytes > MOST_BYTES:
-            shape = " × ".join(f"{size:,}" for size in tensor.shape)
-            raise FormatError(f"{tensor.name} in {tensor.shard} is {shape} {tensor.dtype.name}: it is no map of ids")
-        buffer = np.empty(tensor.nbytes, np.uint8)
-        if tensor.nbytes:
-            with self.checkpoint.open(tensor) as (reader, start):
-                reader.read_into(start, buffer.data)
-        return buffer.view(layout).astype(np.int64)
-
 
 def read_head(checkpoint: Checkpoint | None, config: Config | None, *, is_head: bool) -> DraftHead | None:
     """Return a model's maps if it is known to be a draft head, has a map, or its config says so; else None.
@@ -79,7 +45,7 @@ def read_head(checkpoint: Checkpoint | None, config: Config | None, *, is_head: 
     """
     raw = {} if config is None else config.raw
     named = config is not None and HEAD.search(config.architecture or "") is not None
-    maps = {} if checkpoint is None else _maps(checkpoint)
+    maps = {} if checkpoint is None else find_maps(checkpoint)
     if checkpoint is None or not (is_head or maps or named or "draft_vocab_size" in raw):
         return None
     return DraftHead(
@@ -90,15 +56,6 @@ def read_head(checkpoint: Checkpoint | None, config: Config | None, *, is_head: 
         t2d=maps.get("t2d"),
         checkpoint=checkpoint,
     )
-
-
-def _maps(checkpoint: Checkpoint) -> dict[str, TensorInfo]:
-    found: dict[str, TensorInfo] = {}
-    for name in checkpoint.names:
-        last = name.rsplit(".", 1)[-1]
-        if last in ("d2t", "t2d"):
-            found.setdefault(last, checkpoint.tensor(name))
-    return found
 
 
 def _rows(checkpoint: Checkpoint) -> int | None:
