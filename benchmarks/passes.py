@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 from models import SIZES, WORD, Size, write_model
 
-from embtool import mapped
 from embtool.model import open_model
-from embtool.neighbors import nearest, nearest_each
-from embtool.spectrum import sampled_axes
-from embtool.survey import distances, equal_rows, norms, survey
+from embtool.storage import mapped
+from embtool.tables.neighbors import nearest, nearest_each
+from embtool.tables.spectrum import sampled_axes
+from embtool.tables.survey import distances, equal_rows, norms, survey
 
 QWEN, GPT2 = (next(size for size in SIZES if size.name == name) for name in ("qwen3.6", "gpt2"))
 

@@ -52,7 +52,7 @@ def embtool(folder: Path, size: Size) -> Ask:
     """This project: the table as it is stored."""
     del size
     from embtool.model import open_model
-    from embtool.neighbors import nearest_each
+    from embtool.tables.neighbors import nearest_each
 
     table = open_model(folder).input_table
     return lambda queries: np.stack([found.ids for found in nearest_each(table, queries, K)])

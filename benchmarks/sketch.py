@@ -12,7 +12,7 @@ import sys
 import numpy as np
 
 from embtool import open_model
-from embtool.dtypes import Doubles
+from embtool.storage.dtypes import Doubles
 
 QUERIES = 200
 K = 10

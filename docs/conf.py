@@ -27,9 +27,8 @@ exclude_patterns = ["_build"]
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(np|npt|numpy|pathlib|collections\.abc|contextlib|typing|Any|Path|NDArray|ArrayLike)\b.*"),
-    ("py:.*", r"(embtool\.)?(checkpoint|config|dtypes|formats|positions|rope|scan|source|table|vocabulary|errors)\..*"),
-    ("py:.*", r"(embtool\.)?(answers|questions|categories|token_table|picture|hub|opening|sweep|vectors)\..*"),
-    ("py:.*", r"(embtool\.)?(adapters|final_norm|table_roles|view|judge)\..*"),
+    ("py:.*", r"(embtool\.)?(storage|configs|tables|drawings|formats|positions|rope|vocabulary|errors)\..*"),
+    ("py:.*", r"(embtool\.)?(answers|questions|adapters|hub|opening|sweep|view|judge)\..*"),
     ("py:class", r"\w+Answer|Basis|Doubles|Layout|Precision|Place|InputComparison|The name in its schema|Two"),
 ]
 """Types of other libraries, and those of our own that a user holds but never makes: they are named, not described."""

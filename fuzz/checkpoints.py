@@ -12,16 +12,16 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 from sources import Memory
 
-from embtool.checkpoint import Checkpoint, TensorInfo, parts_of
-from embtool.config import parse_config_text
-from embtool.dtypes import DTYPES
+from embtool.configs.config import parse_config_text
 from embtool.errors import ConfigError, EmbtoolError, FormatError
 from embtool.formats import open_checkpoint, records, static, whole_tables
 from embtool.formats.gguf import GgufCheckpoint
 from embtool.formats.safetensors import LENGTH_BYTES, open_file, read_header
 from embtool.positions import Alibi, Learned, Positions, Rope, Sinusoidal, T5Buckets, read_positions
 from embtool.rope import RopeSettings, frequencies, mrope_axes, rotate
-from embtool.table_roles import find_tables
+from embtool.storage.checkpoint import Checkpoint, TensorInfo, parts_of
+from embtool.storage.dtypes import DTYPES
+from embtool.tables.table_roles import find_tables
 from embtool.vocabulary import read_vocabulary
 from fuzz import gguf_document
 from fuzz.engine import both, document, framed, mixed, octets, read_object, target

@@ -9,14 +9,14 @@ import zlib
 from types import SimpleNamespace
 from typing import Any
 
-from embtool import kept
 from embtool.errors import EmbtoolError, FormatError
 from embtool.hub import inventory, journal, reference, small, tablefile, transport
 from embtool.hub.endpoint import Credentials, Endpoint
 from embtool.hub.failures import from_status
 from embtool.hub.repository import parse_listing
 from embtool.hub.store import FileRecord, Store, content_key, is_hash, is_range_sound, matches, seal, spans
-from embtool.source import Cost
+from embtool.storage import kept
+from embtool.storage.source import Cost
 from fuzz.checkpoints import HEADER
 from fuzz.engine import read_object, scratch, target
 from fuzz.seeds import COMMIT

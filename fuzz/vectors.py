@@ -13,7 +13,7 @@ from sources import Memory
 
 from embtool.answers.text import printable, unescape
 from embtool.errors import EmbtoolError, FormatError
-from embtool.vectors import NPY_MAGIC, parse_vectors
+from embtool.tables.vectors import NPY_MAGIC, parse_vectors
 from embtool.vocabulary import read_vocabulary
 from embtool.vocabulary.queries import parse_ids, read_queries
 from fuzz.engine import both, document, framed, mixed, octets, target

@@ -206,8 +206,10 @@ def _load() -> None:
 
     for command in COMMANDS:
         import_module(f"embtool.cli.{command.replace('-', '_')}")
-    modules = ("model", "export", "norms", "survey", "scan", "formats.gguf", "formats.static", "formats.recipes")
-    for module in (*modules, "vocabulary.files", "vocabulary.spm", "vocabulary.ranks", "hub.inventory"):
+    tables = ("tables.export", "tables.norms", "tables.survey", "tables.scan")
+    formats = ("formats.gguf", "formats.static", "formats.recipes")
+    vocabularies = ("vocabulary.files", "vocabulary.spm", "vocabulary.ranks")
+    for module in ("model", *tables, *formats, *vocabularies, "hub.inventory"):
         import_module(f"embtool.{module}")
     for module in ("rich.table", "rich.text", "numkong", "tokenizers", "platformdirs.unix"):
         import_module(module)

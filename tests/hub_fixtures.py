@@ -18,7 +18,7 @@ from huggingface_hub import constants
 
 from embtool.hub import HubSource
 from embtool.hub.transport import Patience
-from embtool.source import LocalRange, TensorDescription
+from embtool.storage.source import LocalRange, TensorDescription
 
 MODEL = "acme/tiny"
 SHARD = "model.safetensors"

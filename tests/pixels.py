@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from embtool.drawing import FONTS
+from embtool.drawings.drawing import FONTS
 
 
 def read_png(content: bytes) -> npt.NDArray[np.uint8]:

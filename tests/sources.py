@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from embtool.checkpoint import TensorInfo
 from embtool.errors import FileNotInModel, FormatError
 from embtool.formats.safetensors import read_header
-from embtool.source import SMALL_FILE_LIMIT, LocalRange, Source, TensorDescription
+from embtool.storage.checkpoint import TensorInfo
+from embtool.storage.source import SMALL_FILE_LIMIT, LocalRange, Source, TensorDescription
 
 
 @dataclass(frozen=True)

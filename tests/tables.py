@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from small_models import safetensors
 
 from embtool.formats.safetensors import open_file
-from embtool.metric import Metric
-from embtool.source import Folder
-from embtool.table import EmbeddingTable
+from embtool.storage.source import Folder
+from embtool.tables.metric import Metric
+from embtool.tables.table import EmbeddingTable
 
 Doubles = NDArray[np.float64]
 

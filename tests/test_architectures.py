@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from embtool import open_model
-from embtool.architectures import architecture, recorded_types
+from embtool.configs.architectures import architecture, recorded_types
 from embtool.model import Model
 from embtool.positions import Rope
 from embtool.rope import frequencies

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from embtool.arithmetic import combine, pool
-from embtool.dtypes import Doubles
 from embtool.errors import FormatError
+from embtool.storage.dtypes import Doubles
+from embtool.tables.arithmetic import combine, pool
 from embtool.vocabulary import POOLS
 
 ROWS = np.array([[3.0, 4], [0, -2], [1, 1]], np.float32)

@@ -19,14 +19,15 @@ from hub_fixtures import Case
 from program import Answer, Program, is_almighty
 from small_models import write_model
 
-from embtool import cache, kept, norms
-from embtool.cache import open_kept, put, read_kept, refusal
 from embtool.errors import LocalFailure, Unreachable
 from embtool.hub import inventory
 from embtool.hub.journal import BLOCK, find_damage
 from embtool.hub.lock import FileLock
 from embtool.model import open_model
-from embtool.norms import row_norms
+from embtool.storage import cache, kept
+from embtool.storage.cache import open_kept, put, read_kept, refusal
+from embtool.tables import norms
+from embtool.tables.norms import row_norms
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links and pipes of POSIX")
 

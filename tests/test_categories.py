@@ -10,8 +10,8 @@ import pytest
 from program import Program
 from small_models import BERT_WORDS, END_OF_TEXT, PADDING, config, texts, tokenizer_json, write_json
 
-from embtool.categories import Categorizer, Category, is_byte, never_in_text, padding_ids
 from embtool.model import open_model
+from embtool.tables.categories import Categorizer, Category, is_byte, never_in_text, padding_ids
 from embtool.vocabulary import Token, Vocabulary
 
 

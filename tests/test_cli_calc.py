@@ -13,10 +13,10 @@ from program import Program
 from small_models import SPACED, ZERO_ROW, table, texts
 from tables import ranked, scores
 
-from embtool.arithmetic import add_up, belonging, parse_analogies
 from embtool.errors import FormatError
-from embtool.metric import Metric
 from embtool.model import open_model
+from embtool.tables.arithmetic import add_up, belonging, parse_analogies
+from embtool.tables.metric import Metric
 from embtool.vocabulary import Term, parse_expression
 
 ROYAL = (" king", "-", " man", "+", " woman")

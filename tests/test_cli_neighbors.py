@@ -11,8 +11,8 @@ from program import Answer, Program
 from small_models import END_OF_TEXT, PADDING, config, table, texts, tokenizer_json, write_single
 from tables import ranked, scores
 
-from embtool.metric import Metric
 from embtool.model import open_model
+from embtool.tables.metric import Metric
 
 WORDS = texts()
 KING = WORDS.index(" king")

@@ -11,7 +11,7 @@ from program import Program
 from small_models import PADDING, ZERO_ROW, safetensors, table, texts
 
 from embtool.model import open_model
-from embtool.statistics import describe_table, extremes, standing, sum_up
+from embtool.tables.statistics import describe_table, extremes, standing, sum_up
 
 
 def lengths() -> list[float]:
@@ -162,8 +162,8 @@ def test_rows_of_a_category(run: Program) -> None:
 def test_all_rows_is_about_the_spectrum_of_the_table(run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     for others in (("--list",), ("--token", "king"), ("--no-spectrum",)):
         run("norms", "-m", "small/", "--all-rows", *others).refused(2, "--all-rows is about the spectrum")
-    monkeypatch.setattr("embtool.spectrum.SAMPLED_NUMBERS", 1)
-    monkeypatch.setattr("embtool.spectrum.HALF_BYTES", 1)
+    monkeypatch.setattr("embtool.tables.spectrum.SAMPLED_NUMBERS", 1)
+    monkeypatch.setattr("embtool.tables.spectrum.HALF_BYTES", 1)
     sampled = run("norms", "-m", "small/", "--json").ok().document["spectrum"]
     every = run("norms", "-m", "small/", "--json", "--all-rows").ok().document["spectrum"]
     assert (sampled["sample"], sampled["exact"], len(sampled["share_errors"])) == (128, False, 16)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from program import Program
 from small_models import config, write_json
 
-from embtool.families import known_families
+from embtool.configs.families import known_families
 
 Write = Callable[..., Path]
 PER_PAIR = {"inv_freq", "wavelength", "positions", "unfinished_pairs", "mrope_axes", "precision"}

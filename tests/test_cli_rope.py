@@ -14,7 +14,7 @@ from small_models import config, write_json
 from embtool import compare_rope, open_model
 from embtool.answers import Answer
 from embtool.answers.schema import schema_of
-from embtool.config import parse_config
+from embtool.configs.config import parse_config
 from embtool.errors import InvalidArgument
 from embtool.positions import LayerRope, Rope, read_positions
 from embtool.questions.rope import RopeAnswer, ask_rope

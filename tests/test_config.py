@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embtool.architectures import architecture
-from embtool.config import (
+from embtool.configs.architectures import architecture
+from embtool.configs.config import (
     ALIASES,
     NOT_IN_FILE,
     Config,
@@ -21,8 +21,18 @@ from embtool.config import (
     parse_config_text,
     rounded,
 )
+from embtool.configs.families import (
+    DECIDED,
+    SAME_AS,
+    SHAPES,
+    TEXT_TYPES,
+    TIED,
+    UNKNOWN,
+    Family,
+    family_of,
+    known_families,
+)
 from embtool.errors import ConfigError
-from embtool.families import DECIDED, SAME_AS, SHAPES, TEXT_TYPES, TIED, UNKNOWN, Family, family_of, known_families
 
 
 def config(**fields: Any) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from small_models import bfloat16, config, table, tokenizer_json, write_single
 from tokenizers import Tokenizer, decoders, models, normalizers
 
 import embtool
-from embtool import corpus
-from embtool.corpus import Text, lines_of
 from embtool.errors import EmbtoolError, FormatError, InvalidArgument
 from embtool.references import bundled_folder
+from embtool.tables import corpus
+from embtool.tables.corpus import Text, lines_of
 from embtool.vocabulary import Vocabulary
 
 REAL = Path(os.environ.get("EMBTOOL_TEST_REAL", "nowhere")) / "tokenizers"

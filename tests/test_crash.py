@@ -26,10 +26,10 @@ from hubstub import HubStub
 from program import Program
 from small_models import write_gpt2, write_model
 
-from embtool import export as export_module
-from embtool import norms as norms_module
 from embtool.formats import static as static_module
-from embtool.replacing import ABANDONED
+from embtool.storage.replacing import ABANDONED
+from embtool.tables import export as export_module
+from embtool.tables import norms as norms_module
 from embtool.vocabulary import index as index_module
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and asks /proc")
@@ -59,7 +59,10 @@ def code(text: str) -> tuple[str, ...]:
 
 
 PROGRESS = "from embtool.lesson.progress import Done, save_progress\nsave_progress({})"
-NORMS = "import embtool.norms\nembtool.norms.KEPT_BYTES = 0\nstatus = run(['row', 'id:3', '-f', 'table', '-m', {!r}])"
+NORMS = (
+    "from embtool.tables import norms\nnorms.KEPT_BYTES = 0\n"
+    "status = run(['row', 'id:3', '-f', 'table', '-m', {!r}])"
+)
 
 WRITINGS = {
     "use": Writing(("use", "gpt2/"), ("use", "small/")),

@@ -32,7 +32,7 @@ from embtool.answers.terminal import shown
 from embtool.errors import Unlike
 from embtool.model import open_model
 from embtool.questions.diff import Difference
-from embtool.table_diff import Alignment, Moved, align_by_id, align_by_token, compare_tables
+from embtool.tables.table_diff import Alignment, Moved, align_by_id, align_by_token, compare_tables
 from embtool.vocabulary import NOWHERE
 
 INPUT = "model.embed_tokens.weight"
@@ -269,7 +269,7 @@ def test_nothing_to_measure_by() -> None:
 
 
 def _unchanged(nothing: Any) -> Any:
-    from embtool.table_diff import TableDifference  # noqa: PLC0415 - for this test alone
+    from embtool.tables.table_diff import TableDifference  # noqa: PLC0415 - for this test alone
 
     zeros = np.zeros(2)
     same = np.ones(2, np.bool_)

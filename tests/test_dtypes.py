@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from tables import e4m3
 
-from embtool.dtypes import DTYPES
 from embtool.errors import UnsupportedDType
+from embtool.storage.dtypes import DTYPES
 
 EVERY_BYTE = np.arange(256, dtype=np.uint8)
 EVERY_PAIR = np.arange(65536, dtype="<u2").view(np.uint8)

@@ -28,9 +28,9 @@ from small_models import (
 
 from embtool.answers.text import unescape
 from embtool.errors import LocalFailure
-from embtool.export import PROJECTOR_LIMIT, WRITERS
 from embtool.model import open_model
-from embtool.replacing import whole
+from embtool.storage.replacing import whole
+from embtool.tables.export import PROJECTOR_LIMIT, WRITERS
 
 ROWS = len(texts()) + PADDING
 INPUT = "model.embed_tokens.weight"
@@ -224,7 +224,7 @@ def test_rows_are_chosen(run: Program, tmp_path: Path) -> None:
 def test_chunks_make_no_difference(run: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     export(run, tmp_path / "one.csv")
     export(run, tmp_path / "one.npy")
-    monkeypatch.setattr("embtool.export.CHUNK_BYTES", 500)
+    monkeypatch.setattr("embtool.tables.export.CHUNK_BYTES", 500)
     export(run, tmp_path / "two.csv")
     export(run, tmp_path / "two.npy")
     for suffix in ("csv", "npy", "tokens.tsv"):

@@ -21,16 +21,16 @@ from program import Program
 from tables import DTYPES, Doubles, on_disk
 
 import embtool
-from embtool.arithmetic import combine
 from embtool.errors import EmbtoolError, InvalidArgument
-from embtool.metric import METRICS, Metric
-from embtool.neighbors import nearest, nearest_each, score_rows
-from embtool.sequence import cosines
-from embtool.statistics import describe_table
-from embtool.survey import distances, mean_row, norms, survey
-from embtool.table import EmbeddingTable
-from embtool.table_diff import align_by_id, compare_tables
-from embtool.undertrained import (
+from embtool.tables.arithmetic import combine
+from embtool.tables.metric import METRICS, Metric
+from embtool.tables.neighbors import nearest, nearest_each, score_rows
+from embtool.tables.sequence import cosines
+from embtool.tables.statistics import describe_table
+from embtool.tables.survey import distances, mean_row, norms, survey
+from embtool.tables.table import EmbeddingTable
+from embtool.tables.table_diff import align_by_id, compare_tables
+from embtool.tables.undertrained import (
     UNUSED_NAMES,
     Indicator,
     Kind,

@@ -17,7 +17,7 @@ from small_models import write_json
 
 import embtool
 from embtool.errors import ConfigError, FormatError, TableNotFound
-from embtool.final_norm import recorded_norms
+from embtool.tables.final_norm import recorded_norms
 
 TOYS: Mapping[str, Any] = json.loads(
     gzip.decompress((Path(__file__).parent / "data" / "final_norms.json.gz").read_bytes())

@@ -14,9 +14,9 @@ from sources import Memory
 from embtool.errors import BadReference, EmbtoolError, LocalFailure, ModelNotFound
 from embtool.formats.folders import hint_of_folders, models_below
 from embtool.model import open_model
-from embtool.source import Below
-from embtool.table_roles import role_of
-from embtool.unknown_tables import hint_of_candidates
+from embtool.storage.source import Below
+from embtool.tables.table_roles import role_of
+from embtool.tables.unknown_tables import hint_of_candidates
 
 TABLE = np.arange(14, dtype="<f4").reshape(7, 2)
 

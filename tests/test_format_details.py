@@ -15,8 +15,7 @@ from sources import Memory
 from tables import EIGHT_BITS
 
 from embtool import open_model
-from embtool.config import Config, parse_config
-from embtool.dtypes import DTYPES
+from embtool.configs.config import Config, parse_config
 from embtool.errors import (
     ConfigError,
     EmbtoolError,
@@ -33,8 +32,9 @@ from embtool.formats.packed import PackedCheckpoint
 from embtool.formats.recipes import RECIPES
 from embtool.formats.records import Layout, recognise
 from embtool.formats.safetensors import open_file, strict_object
-from embtool.source import Folder
-from embtool.table import EmbeddingTable
+from embtool.storage.dtypes import DTYPES
+from embtool.storage.source import Folder
+from embtool.tables.table import EmbeddingTable
 
 RANDOM = np.random.default_rng(5)
 

@@ -11,10 +11,10 @@ from safetensors.numpy import save_file
 from small_models import write_json
 
 from embtool import open_model
-from embtool.checkpoint import TensorInfo
 from embtool.errors import TableNotFound
 from embtool.formats.ggml import type_of
-from embtool.further_tables import further_role, one_layer
+from embtool.storage.checkpoint import TensorInfo
+from embtool.tables.further_tables import further_role, one_layer
 
 LAYERS, TOKENS, WIDTH, EACH = 3, 40, 16, 8
 

@@ -19,10 +19,10 @@ from effort import within
 from small_models import safetensors
 from sources import Memory
 
-from embtool.config import parse_config
+from embtool.configs.config import parse_config
 from embtool.errors import EmbtoolError, FormatError
 from embtool.formats import open_checkpoint, whole_tables
-from embtool.vectors import parse_vectors
+from embtool.tables.vectors import parse_vectors
 from embtool.vocabulary import Vocabulary, read_vocabulary
 from embtool.vocabulary.index import SCHEMA
 from fuzz.engine import load

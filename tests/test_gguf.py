@@ -27,7 +27,7 @@ from embtool.formats import ggml
 from embtool.formats.gguf import GgufCheckpoint, parse_header, read_header
 from embtool.model import Model
 from embtool.rope import RopeSettings, frequencies
-from embtool.table import EmbeddingTable
+from embtool.tables.table import EmbeddingTable
 from embtool.vocabulary.cuts import CUTS
 
 TOKENIZERS = Path(os.environ.get("EMBTOOL_TEST_REAL", "")) / "tokenizers"

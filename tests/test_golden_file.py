@@ -16,7 +16,7 @@ from program import Program
 from small_models import write_json
 
 from embtool import RopeOverride, open_model, rope_golden
-from embtool.config import parse_config
+from embtool.configs.config import parse_config
 from embtool.positions import Rope, read_positions
 from embtool.questions.rope_golden import ask_golden, golden_positions, golden_query
 from embtool.questions.rotation import Manner, Rotary

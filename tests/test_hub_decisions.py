@@ -30,7 +30,7 @@ from embtool.hub.failures import Asked, from_os_error, from_status, network_erro
 from embtool.hub.journal import BLOCK, Journal, Part
 from embtool.hub.reference import parse_reference
 from embtool.hub.store import FileRecord, Store, content_key, is_range_sound, matches, read_small, seal, spans
-from embtool.kept import read_metadata
+from embtool.storage.kept import read_metadata
 
 HUB = Endpoint("https://huggingface.co")
 ASKED = Asked(HUB, "org/name", "v1", "config.json")

@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from embtool.errors import FileNotInModel, TooLarge, Unreachable
 from embtool.hub import HubSource, table
-from embtool.source import TensorDescription
+from embtool.storage.source import TensorDescription
 
 LARGE = "acme/large"
 SHARDS = 12

@@ -25,8 +25,8 @@ from pyarrow import feather, parquet
 from small_models import safetensors
 
 from embtool.errors import EmbtoolError
-from embtool.impostors import IMPOSTORS, seems
 from embtool.model import open_model
+from embtool.storage.impostors import IMPOSTORS, seems
 
 
 def zipped(name: str) -> bytes:

@@ -21,7 +21,7 @@ from program import Program
 from small_models import write_json
 
 from embtool import RopeOverride, judge_rope, open_model
-from embtool.config import parse_config
+from embtool.configs.config import parse_config
 from embtool.errors import FormatError, InvalidArgument
 from embtool.judge import MISTAKES, trace_of
 from embtool.positions import Rope, read_positions

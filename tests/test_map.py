@@ -16,11 +16,11 @@ from pixels import read_png, text_widths
 from program import Program
 from small_models import END_OF_TEXT, SPACED, config, float32, table, texts, tokenizer_json, write_single
 
+from embtool.drawings.picture import Box, Picture, Point, columns, place_labels
 from embtool.errors import FormatError
-from embtool.picture import Box, Picture, Point, columns, place_labels
-from embtool.projection import project_on_own, project_on_table
 from embtool.questions.map_lines import draw
-from embtool.spectrum import Axes
+from embtool.tables.projection import project_on_own, project_on_table
+from embtool.tables.spectrum import Axes
 
 WORDS = [f" {word}" for word in SPACED]
 SVG = "{http://www.w3.org/2000/svg}"

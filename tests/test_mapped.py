@@ -23,18 +23,18 @@ from numpy.typing import NDArray
 from small_models import safetensors
 from tables import DTYPES, stored
 
-from embtool import leases, mapped
 from embtool.cli import run
-from embtool.dtypes import Bytes
 from embtool.errors import FormatError
 from embtool.formats.safetensors import open_file
-from embtool.leases import is_held
-from embtool.metric import METRICS
-from embtool.neighbors import nearest_each
-from embtool.scan import scan
-from embtool.source import Folder
-from embtool.survey import mean_row, norms, survey
-from embtool.table import EmbeddingTable
+from embtool.storage import leases, mapped
+from embtool.storage.dtypes import Bytes
+from embtool.storage.leases import is_held
+from embtool.storage.source import Folder
+from embtool.tables.metric import METRICS
+from embtool.tables.neighbors import nearest_each
+from embtool.tables.scan import scan
+from embtool.tables.survey import mean_row, norms, survey
+from embtool.tables.table import EmbeddingTable
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="leases are Linux's")
 
@@ -112,10 +112,10 @@ def everything(table: EmbeddingTable, held: Doubles) -> list[object]:
 def test_every_mode_gives_the_same_answers_to_the_last_digit(
     tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("embtool.scan.BLOCK_BYTES", 1000)
-    monkeypatch.setattr("embtool.survey.SURVEY_BYTES", 700)
-    monkeypatch.setattr("embtool.scan.SERIAL_BYTES", 0)
-    monkeypatch.setattr("embtool.scan._cpus", lambda: 3)
+    monkeypatch.setattr("embtool.tables.scan.BLOCK_BYTES", 1000)
+    monkeypatch.setattr("embtool.tables.survey.SURVEY_BYTES", 700)
+    monkeypatch.setattr("embtool.tables.scan.SERIAL_BYTES", 0)
+    monkeypatch.setattr("embtool.tables.scan._cpus", lambda: 3)
     found = []
     for mode in MODES:
         table, held = on_disk(tmp_path, some_rows(), dtype)
@@ -289,8 +289,8 @@ def is_interrupted(_: None, first: int, block: Bytes) -> None:
 def test_no_lease_is_left_behind(
     tmp_path: Path, visit: Callable[[None, int, Bytes], None], threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("embtool.scan.SERIAL_BYTES", 0)
-    monkeypatch.setattr("embtool.scan._cpus", lambda: threads)
+    monkeypatch.setattr("embtool.tables.scan.SERIAL_BYTES", 0)
+    monkeypatch.setattr("embtool.tables.scan._cpus", lambda: threads)
     table, _ = on_disk(tmp_path, some_rows(), "F32")
     path = tmp_path / "x.safetensors"
     with table.open() as reader:

@@ -13,9 +13,9 @@ from program import Program
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
-from embtool.metric import Metric
 from embtool.model import Model, open_model
-from embtool.neighbors import nearest_each
+from embtool.tables.metric import Metric
+from embtool.tables.neighbors import nearest_each
 
 FOLDER = Path(os.environ.get("EMBTOOL_TEST_MINILM") or Path(__file__).parent.parent / ".models" / "minilm")
 

@@ -14,15 +14,15 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from tables import DTYPES, Doubles, on_disk, ranked, scores
 
-from embtool import candidates, scan
-from embtool.candidates import find_candidates
 from embtool.errors import FormatError
-from embtool.metric import METRICS, Metric
-from embtool.neighbors import nearest, nearest_each, score_rows
-from embtool.scoring import make_scorer
-from embtool.survey import mean_row
-from embtool.survey import norms as row_lengths
-from embtool.table import EmbeddingTable
+from embtool.tables import candidates, scan
+from embtool.tables.candidates import find_candidates
+from embtool.tables.metric import METRICS, Metric
+from embtool.tables.neighbors import nearest, nearest_each, score_rows
+from embtool.tables.scoring import make_scorer
+from embtool.tables.survey import mean_row
+from embtool.tables.survey import norms as row_lengths
+from embtool.tables.table import EmbeddingTable
 
 WHOLE = st.integers(-3, 3).map(float)
 """Numbers whose sums of products are exact in float64, and which tie often."""

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from small_models import WIDTH, bfloat16, write_single
 
-from embtool import norms
-from embtool.cache import cache_root
-from embtool.kept import put_sealed
 from embtool.model import open_model
-from embtool.norms import row_norms
+from embtool.storage.cache import cache_root
+from embtool.storage.kept import put_sealed
+from embtool.tables import norms
+from embtool.tables.norms import row_norms
 
 
 @pytest.fixture

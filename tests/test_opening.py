@@ -20,7 +20,7 @@ import embtool
 from embtool.errors import InvalidArgument, ModelNotFound
 from embtool.hub.limit import RequestLimit, await_turn
 from embtool.model import Model
-from embtool.source import Folder
+from embtool.storage.source import Folder
 
 
 def sent(held: Any) -> Any:

@@ -16,14 +16,15 @@ from small_models import bfloat16, float32, safetensors, write_json
 from sources import Memory
 from tables import DTYPES, EIGHT_BITS, on_disk, ranked, scores
 
-from embtool import dtypes, nearest, open_model
+from embtool import nearest, open_model
 from embtool.errors import EmbtoolError, FormatError, TableNotFound, UnsupportedDType
 from embtool.formats import PACKING_SIGNS
 from embtool.formats.codes import E2M1, E8M0, unpack
 from embtool.formats.recipes import RECIPES
 from embtool.model import Model
-from embtool.norms import row_norms
-from embtool.survey import mean_row
+from embtool.storage import dtypes
+from embtool.tables.norms import row_norms
+from embtool.tables.survey import mean_row
 
 ROWS, WIDTH = 23, 256
 NAME = "model.embed_tokens"

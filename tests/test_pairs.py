@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from tables import on_disk
 
-from embtool.pairs import compare_rows
-from embtool.table_diff import Moved, align_by_id, compare_tables
+from embtool.tables.pairs import compare_rows
+from embtool.tables.table_diff import Moved, align_by_id, compare_tables
 
 ROWS, WIDTH = 400, 96
 

@@ -18,8 +18,8 @@ from test_neighbors import Question, questions
 
 import embtool
 from embtool.errors import InvalidArgument
-from embtool.metric import METRICS, Metric
-from embtool.neighbors import Neighbors
+from embtool.tables.metric import METRICS, Metric
+from embtool.tables.neighbors import Neighbors
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,10 @@ from program import Program
 from small_models import write_model
 
 import embtool
-from embtool import cache, settings
+from embtool import settings
 from embtool.errors import LocalFailure
 from embtool.lesson import progress
+from embtool.storage import cache
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks, and drops capabilities")
 
@@ -234,7 +235,7 @@ def test_without_a_home_nothing_is_made_in_the_working_folder(tmp_path: Path, mo
 
 
 def test_nobody_asks_pathlib_whether_something_is_there() -> None:
-    """`Path.exists` and its like raise where a folder may not be entered; `embtool.places` says so in one line."""
+    """`Path.exists` and its like raise where a folder may not be entered; `embtool.storage.places` says so shortly."""
     asked = {"exists", "is_file", "is_dir", "is_symlink", "is_mount", "samefile"}
     found = []
     for path in Path(embtool.__file__).parent.rglob("*.py"):

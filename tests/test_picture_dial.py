@@ -18,9 +18,9 @@ from pixels import read_png, text_widths
 from program import Program
 from small_models import config, write_json
 
-from embtool.dial import MOST_DIALS, MOST_ROWS, spread
-from embtool.drawing import DARK, LIGHT, Ink
-from embtool.picture import Box
+from embtool.drawings.dial import MOST_DIALS, MOST_ROWS, spread
+from embtool.drawings.drawing import DARK, LIGHT, Ink
+from embtool.drawings.picture import Box
 
 DATA = Path(__file__).parent / "data"
 CASES: dict[str, Any] = json.loads((DATA / "rope_oracle.json").read_text())["cases"]

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embtool.config import parse_config, parse_config_text, rounded
+from embtool.configs.config import parse_config, parse_config_text, rounded
+from embtool.configs.families import known_families, shape_of
 from embtool.errors import ConfigError, NoRope, UnsupportedRope
-from embtool.families import known_families, shape_of
 from embtool.positions import (
     SCHEMES,
     Alibi,

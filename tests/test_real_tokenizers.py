@@ -12,7 +12,7 @@ from sources import Memory
 from tokenizers import Tokenizer
 
 from embtool.errors import EmbtoolError, UnknownToken
-from embtool.source import Folder
+from embtool.storage.source import Folder
 from embtool.vocabulary import Vocabulary, read_queries, read_vocabulary
 
 FOLDER = Path(os.environ.get("EMBTOOL_TEST_REAL", "nowhere")) / "tokenizers"

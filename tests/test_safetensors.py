@@ -18,10 +18,10 @@ from safetensors import SafetensorError, TensorSpec, deserialize, safe_open, ser
 from small_models import Tensor, header, safetensors
 from sources import Memory, Read, header_of
 
-from embtool.dtypes import DTYPES
 from embtool.errors import EmbtoolError, FileNotInModel, FormatError, TableNotFound, UnsupportedDType
 from embtool.formats.safetensors import FIRST_GUESS, open_checkpoint, open_file, open_index, parse_index
-from embtool.source import Folder
+from embtool.storage.dtypes import DTYPES
+from embtool.storage.source import Folder
 
 NAMES = {
     "BOOL": "bool",

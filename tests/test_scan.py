@@ -12,15 +12,15 @@ import pytest
 from numpy.typing import NDArray
 from tables import DTYPES, Doubles, on_disk, ranked, scores, stored
 
-from embtool import candidates, kernels, scan, scoring
-from embtool.candidates import find_candidates
-from embtool.dtypes import DTYPES as KNOWN
-from embtool.kernels import FLUSHED, KERNELS, ROOT_ERROR, ROUNDING
-from embtool.metric import METRICS, Metric
-from embtool.neighbors import nearest
-from embtool.scoring import Scores, make_scorer
-from embtool.survey import norms
-from embtool.table import EmbeddingTable, TableReader
+from embtool.storage.dtypes import DTYPES as KNOWN
+from embtool.tables import candidates, kernels, scan, scoring
+from embtool.tables.candidates import find_candidates
+from embtool.tables.kernels import FLUSHED, KERNELS, ROOT_ERROR, ROUNDING
+from embtool.tables.metric import METRICS, Metric
+from embtool.tables.neighbors import nearest
+from embtool.tables.scoring import Scores, make_scorer
+from embtool.tables.survey import norms
+from embtool.tables.table import EmbeddingTable, TableReader
 
 WIDTH = 24
 RELATIVE = WIDTH * ROUNDING + ROOT_ERROR

@@ -10,7 +10,7 @@ from small_models import bfloat16, float32, table, write_single
 
 from embtool.errors import TableNotFound, TokenIdOutOfRange
 from embtool.model import Model, open_model
-from embtool.sequence import InputSequence, read_sequence, sequence_tables
+from embtool.tables.sequence import InputSequence, read_sequence, sequence_tables
 
 WIDTH = 16
 ROWS = 8

@@ -11,8 +11,8 @@ import pytest
 from tables import on_disk
 
 from embtool.errors import EmbtoolError, FileNotInModel, FormatError, LocalFailure, ModelNotFound
-from embtool.neighbors import nearest
-from embtool.source import CONFIG_LIMIT, Folder, LocalRange, check_file_name
+from embtool.storage.source import CONFIG_LIMIT, Folder, LocalRange, check_file_name
+from embtool.tables.neighbors import nearest
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs pipes and links as POSIX has them")
 

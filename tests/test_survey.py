@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 from tables import on_disk
 
-import embtool.scan
-import embtool.spectrum
-from embtool.dtypes import Bytes
-from embtool.spectrum import Axes, gram, point_up, principal_axes, probe_for, sampled_axes
-from embtool.statistics import describe_table
-from embtool.survey import distances, equal_rows, survey
-from embtool.table import EmbeddingTable
+import embtool.tables.scan
+import embtool.tables.spectrum
+from embtool.storage.dtypes import Bytes
+from embtool.tables.spectrum import Axes, gram, point_up, principal_axes, probe_for, sampled_axes
+from embtool.tables.statistics import describe_table
+from embtool.tables.survey import distances, equal_rows, survey
+from embtool.tables.table import EmbeddingTable
 
 Doubles = NDArray[np.float64]
 
@@ -91,7 +91,7 @@ def test_the_gram_matrix(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_principal_axes_are_those_of_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exact: bool) -> None:  # noqa: FBT001
-    monkeypatch.setattr(embtool.spectrum, "EXACT_WIDTH", 1000 if exact else 10)
+    monkeypatch.setattr(embtool.tables.spectrum, "EXACT_WIDTH", 1000 if exact else 10)
     values = numbers(3000, 64)
     values[17, 2] = np.inf
     table, held = on_disk(tmp_path, values, "F32")
@@ -139,7 +139,7 @@ def sampled(folder: Path, values: Doubles, most: int = 6) -> tuple[Axes | None, 
 def test_a_sample_of_the_rows_tells_the_spectrum_within_the_error_that_it_states(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, power: int
 ) -> None:
-    monkeypatch.setattr(embtool.spectrum, "HALF_ROWS", 700)
+    monkeypatch.setattr(embtool.tables.spectrum, "HALF_ROWS", 700)
     values = numbers(6000, 40)
     values[::13] *= 3  # rows are not of one length
     values = values * 2.0 ** (power // 10)
@@ -160,11 +160,11 @@ def test_a_sample_of_the_rows_tells_the_spectrum_within_the_error_that_it_states
 
 def test_the_error_of_a_sample_is_as_large_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over many samples the estimates scatter about the truth as widely as they say, and lean to neither side."""
-    monkeypatch.setattr(embtool.spectrum, "HALF_ROWS", 200)
+    monkeypatch.setattr(embtool.tables.spectrum, "HALF_ROWS", 200)
     values = numbers(3000, 20)
     found = []
     for seed in range(60):
-        monkeypatch.setattr(embtool.spectrum, "SEED", seed)
+        monkeypatch.setattr(embtool.tables.spectrum, "SEED", seed)
         axes, held = sampled(tmp_path, values, 1)
         assert axes is not None
         assert axes.variance_errors is not None
@@ -180,7 +180,7 @@ def test_the_error_of_a_sample_is_as_large_as_it_says(tmp_path: Path, monkeypatc
 
 
 def test_a_sample_finds_no_axes_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embtool.spectrum, "HALF_ROWS", 64)
+    monkeypatch.setattr(embtool.tables.spectrum, "HALF_ROWS", 64)
     assert sampled(tmp_path, np.ones((300, 4)))[0] is None
     broken = numbers(300, 4)
     broken[30:] = np.nan
@@ -190,9 +190,9 @@ def test_a_sample_finds_no_axes_where_there_are_none(tmp_path: Path, monkeypatch
 def test_all_axes_of_a_wide_table_are_computed_where_that_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embtool.spectrum, "EXACT_WIDTH", 10)
-    monkeypatch.setattr(embtool.spectrum, "SAMPLED_NUMBERS", 100)
-    monkeypatch.setattr(embtool.spectrum, "HALF_ROWS", 64)
+    monkeypatch.setattr(embtool.tables.spectrum, "EXACT_WIDTH", 10)
+    monkeypatch.setattr(embtool.tables.spectrum, "SAMPLED_NUMBERS", 100)
+    monkeypatch.setattr(embtool.tables.spectrum, "HALF_ROWS", 64)
     table, held = on_disk(tmp_path, numbers(3000, 64), "F32")
     variances = np.square(np.linalg.svd(held - held.mean(axis=0), compute_uv=False)) / len(held)
     with table.open() as reader:
@@ -236,8 +236,8 @@ def test_sums_do_not_depend_on_threads(tmp_path: Path, monkeypatch: pytest.Monke
     table, _ = on_disk(tmp_path, numbers(5000, 33), "F32")
     found = []
     for threads in (1, 2, 5):
-        monkeypatch.setattr(embtool.scan, "SERIAL_BYTES", 0)
-        monkeypatch.setattr(embtool.scan, "MOST_THREADS", threads)
+        monkeypatch.setattr(embtool.tables.scan, "SERIAL_BYTES", 0)
+        monkeypatch.setattr(embtool.tables.scan, "MOST_THREADS", threads)
         with table.open() as reader:
             found.append((survey(table, reader), gram(table, reader)))
     for other, moment in found[1:]:
@@ -247,14 +247,14 @@ def test_sums_do_not_depend_on_threads(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_an_error_in_a_pass_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embtool.scan, "SERIAL_BYTES", 0)
+    monkeypatch.setattr(embtool.tables.scan, "SERIAL_BYTES", 0)
     table, _ = on_disk(tmp_path, numbers(5000, 33), "F32")
 
     def visit(_: Any, first: int, __: Bytes) -> None:
         raise ZeroDivisionError(first)
 
     with table.open() as reader, pytest.raises(ZeroDivisionError):
-        embtool.scan.scan_in_order(reader, lambda: None, visit)
+        embtool.tables.scan.scan_in_order(reader, lambda: None, visit)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 9])
@@ -262,7 +262,7 @@ def test_every_row_is_visited_once(tmp_path: Path, rows: int) -> None:
     table, _ = on_disk(tmp_path, np.arange(float(rows))[:, None], "F32")
     seen: list[int] = []
     with table.open() as reader:
-        embtool.scan.scan_in_order(
+        embtool.tables.scan.scan_in_order(
             reader, lambda: None, lambda _, first, block: seen.extend(range(first, first + len(block))), block_bytes=8
         )
     assert seen == list(range(rows))

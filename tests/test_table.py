@@ -9,10 +9,10 @@ import pytest
 from small_models import Tensor, safetensors
 from sources import Memory
 
-from embtool.config import parse_config_text
+from embtool.configs.config import parse_config_text
 from embtool.errors import FormatError, TableNotFound, TokenIdOutOfRange, UnsupportedDType
 from embtool.formats.safetensors import open_file
-from embtool.table_roles import TABLE_NAMES, Tables, find_tables
+from embtool.tables.table_roles import TABLE_NAMES, Tables, find_tables
 
 LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 20, "hidden_size": 4}
 

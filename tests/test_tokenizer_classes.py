@@ -18,8 +18,8 @@ from program import Program
 from small_models import config, pieces, safetensors, tokenizer_json, write_json
 from sources import Memory
 
-from embtool.categories import Categorizer, Category
 from embtool.errors import FormatError, NoVocabulary
+from embtool.tables.categories import Categorizer, Category
 from embtool.vocabulary import Vocabulary, read_vocabulary
 from embtool.vocabulary.classes import CLASSES, MODEL_TYPES
 from embtool.vocabulary.describe import byte_merges

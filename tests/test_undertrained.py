@@ -11,7 +11,7 @@ from program import Program
 from small_models import END_OF_TEXT, PADDING, config, float32, pieces, texts, tokenizer_json, write_single
 
 from embtool.model import open_model
-from embtool.undertrained import (
+from embtool.tables.undertrained import (
     UNUSED_NAMES,
     Indicator,
     Kind,

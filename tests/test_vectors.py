@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embtool.errors import FormatError
-from embtool.vectors import parse_vectors
+from embtool.tables.vectors import parse_vectors
 
 
 def npy(array: Any, **options: Any) -> bytes:

@@ -18,7 +18,7 @@ from sources import Memory
 from tokenizers import Tokenizer
 
 from embtool.errors import EmbtoolError, FormatError, NoVocabulary, TokenIdOutOfRange, UnknownToken
-from embtool.source import Folder
+from embtool.storage.source import Folder
 from embtool.vocabulary import Vocabulary, parse_ids, read_queries, read_vocabulary
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tables import on_disk
 
-from embtool import table as tables
-from embtool.survey import survey
+from embtool.tables import table as tables
+from embtool.tables.survey import survey
 
 Told = list[tuple[str, int, int]]
 

@@ -13,7 +13,7 @@ from program import Program
 from small_models import write_json
 
 from embtool import RopeOverride, compare_rope, open_model
-from embtool.config import parse_config
+from embtool.configs.config import parse_config
 from embtool.errors import InvalidArgument
 from embtool.positions import Rope, override, read_positions
 from embtool.rope import STRETCHING, frequencies

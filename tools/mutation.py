@@ -56,9 +56,9 @@ class Area:
 
 AREAS = {
     "rope": Area(("rope/*.py",), ("rope", "positions", "sequence", "cli_rope")),
-    "config": Area(("config.py",), ("config", "positions", "model", "cli_info", "cli_position")),
+    "config": Area(("configs/config.py",), ("config", "positions", "model", "cli_info", "cli_position")),
     "scan": Area(
-        ("scan.py", "kernels.py", "scoring.py", "candidates.py"),
+        ("tables/scan.py", "tables/kernels.py", "tables/scoring.py", "tables/candidates.py"),
         ("scan", "neighbors", "vectors", "norms", "survey", "arithmetic", "undertrained", "diff", "cli_neighbors"),
     ),
     "formats": Area(

@@ -526,7 +526,7 @@ VISIBLE = {"float32": 1e-3, "bfloat16": 0.12, "float16": 0.02}
 
 def judge(file: Path) -> None:
     """Count how often the judge names what was injected."""
-    from embtool.config import parse_config  # noqa: PLC0415 - only this command needs embtool
+    from embtool.configs.config import parse_config  # noqa: PLC0415 - only this command needs embtool
     from embtool.judge import trace_of  # noqa: PLC0415
     from embtool.positions import Rope, read_positions  # noqa: PLC0415
     from embtool.questions.rope_judge import ask_judge  # noqa: PLC0415

@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from embtool.answers import Answer
     from embtool.errors import EmbtoolError
-    from embtool.graph import NearestGraph, merge_graphs, nearest_graph
     from embtool.hub.limit import RequestLimit
     from embtool.model import Model, open_model
-    from embtool.neighbors import Neighbors, merge_neighbors, nearest, nearest_each
     from embtool.positions import RopeOverride
     from embtool.questions.diff import diff
     from embtool.questions.neighbors import Filters
@@ -28,7 +26,9 @@ if TYPE_CHECKING:
     from embtool.questions.rope_judge import judge_rope
     from embtool.questions.vocab import Search
     from embtool.sweep import Sweep
-    from embtool.table import EmbeddingTable
+    from embtool.tables.graph import NearestGraph, merge_graphs, nearest_graph
+    from embtool.tables.neighbors import Neighbors, merge_neighbors, nearest, nearest_each
+    from embtool.tables.table import EmbeddingTable
     from embtool.vector_files import read_vectors
     from embtool.vocabulary import Token, Vocabulary
 
@@ -62,12 +62,12 @@ __all__ = [
 
 _HOMES = {
     "Answer": "embtool.answers",
-    "EmbeddingTable": "embtool.table",
+    "EmbeddingTable": "embtool.tables.table",
     "EmbtoolError": "embtool.errors",
     "Filters": "embtool.questions.neighbors",
     "Model": "embtool.model",
-    "NearestGraph": "embtool.graph",
-    "Neighbors": "embtool.neighbors",
+    "NearestGraph": "embtool.tables.graph",
+    "Neighbors": "embtool.tables.neighbors",
     "RequestLimit": "embtool.hub.limit",
     "RopeOverride": "embtool.positions",
     "Search": "embtool.questions.vocab",
@@ -77,11 +77,11 @@ _HOMES = {
     "compare_rope": "embtool.questions.rope_compare",
     "diff": "embtool.questions.diff",
     "judge_rope": "embtool.questions.rope_judge",
-    "merge_graphs": "embtool.graph",
-    "merge_neighbors": "embtool.neighbors",
-    "nearest": "embtool.neighbors",
-    "nearest_each": "embtool.neighbors",
-    "nearest_graph": "embtool.graph",
+    "merge_graphs": "embtool.tables.graph",
+    "merge_neighbors": "embtool.tables.neighbors",
+    "nearest": "embtool.tables.neighbors",
+    "nearest_each": "embtool.tables.neighbors",
+    "nearest_graph": "embtool.tables.graph",
     "open_model": "embtool.model",
     "read_vectors": "embtool.vector_files",
     "rope_decay": "embtool.questions.rope_decay",

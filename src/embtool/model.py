@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embtool.arguments import checked
-from embtool.dtypes import Doubles
 from embtool.errors import (
     EmbtoolError,
 )
@@ -22,15 +21,16 @@ from embtool.formats import (
     OPENERS,
 )
 from embtool.hub.limit import Limit
-from embtool.metric import Metric
 from embtool.opened import Opened
 from embtool.opening import Opening, Reach
-from embtool.places import expand, is_folder, is_there
 from embtool.positions import Rope, RopeOverride
 from embtool.references import find_source
 from embtool.settings import BUNDLED
-from embtool.source import Confirm, Folder, Progress
-from embtool.token_table import Reading
+from embtool.storage.dtypes import Doubles
+from embtool.storage.places import expand, is_folder, is_there
+from embtool.storage.source import Confirm, Folder, Progress
+from embtool.tables.metric import Metric
+from embtool.tables.token_table import Reading
 from embtool.vocabulary import Vocabulary, read_vocabulary_file
 
 if TYPE_CHECKING:

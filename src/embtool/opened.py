@@ -10,9 +10,8 @@ import numpy as np
 
 from embtool.adapters import may_be_adapter, may_be_draft
 from embtool.arguments import checked
-from embtool.checkpoint import Checkpoint
-from embtool.config import Config, parse_config_text
-from embtool.dtypes import Floats
+from embtool.configs.config import Config, parse_config_text
+from embtool.configs.params import PARAMS, parse_params
 from embtool.errors import (
     BadReference,
     ConfigError,
@@ -24,23 +23,24 @@ from embtool.errors import (
     TableNotFound,
     told_of,
 )
-from embtool.final_norm import FinalNorm, find_final_norm
 from embtool.formats import (
     SelfDescribing,
     open_checkpoint,
     open_file,
     whole_tables,
 )
-from embtool.further_tables import of_tokens
-from embtool.impostors import LONGEST_MAGIC, seems
 from embtool.opening import Opening, Reach
-from embtool.params import PARAMS, parse_params
 from embtool.positions import Positions, UnknownPositions, read_positions
 from embtool.references import base_reference, find_source, tokenizer_beside
-from embtool.source import CONFIG_LIMIT, Progress, Source
-from embtool.table import EmbeddingTable, TableReader
-from embtool.table_roles import Tables, find_tables
-from embtool.token_table import Reading, TokenTable
+from embtool.storage.checkpoint import Checkpoint
+from embtool.storage.dtypes import Floats
+from embtool.storage.impostors import LONGEST_MAGIC, seems
+from embtool.storage.source import CONFIG_LIMIT, Progress, Source
+from embtool.tables.final_norm import FinalNorm, find_final_norm
+from embtool.tables.further_tables import of_tokens
+from embtool.tables.table import EmbeddingTable, TableReader
+from embtool.tables.table_roles import Tables, find_tables
+from embtool.tables.token_table import Reading, TokenTable
 from embtool.vocabulary import Vocabulary, read_vocabulary
 from embtool.vocabulary.files import MODEL_FILES
 
@@ -387,7 +387,7 @@ class Opened:
 
     def padding_rows(self) -> list[int]:
         """List the rows of the input table that no token has; none where the model has no weights that can be read."""
-        from embtool.categories import padding_ids  # noqa: PLC0415 - rare
+        from embtool.tables.categories import padding_ids  # noqa: PLC0415 - rare
 
         try:
             return padding_ids(self.vocabulary, self.input_table.shape[0])

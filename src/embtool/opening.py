@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from embtool.hub.limit import Limit
-from embtool.places import expand, is_there
 from embtool.settings import BUNDLED_MODELS
-from embtool.source import Below, Confirm, Progress, Source
+from embtool.storage.places import expand, is_there
+from embtool.storage.source import Below, Confirm, Progress, Source
 
 
 @dataclass(frozen=True)

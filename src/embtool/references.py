@@ -8,9 +8,9 @@ from embtool.errors import BadReference, EmbtoolError, FormatError, ModelNotFoun
 from embtool.formats import OPENERS, PICKLES, check_named_file
 from embtool.formats.folders import hint_of_folders
 from embtool.opening import Reach
-from embtool.places import expand, is_folder, is_there_or_elsewhere
 from embtool.settings import BUNDLED, BUNDLED_MODELS
-from embtool.source import Below, Folder, Source, check_file_name
+from embtool.storage.places import expand, is_folder, is_there_or_elsewhere
+from embtool.storage.source import Below, Folder, Source, check_file_name
 
 PATH_LIKE = re.compile(r"^(\.{0,2}[/\\]|~|\.{1,2}$|[A-Za-z]:[/\\])|[/\\]$|\\|^[^/]*/[^/]*/")
 """References that can only mean a local path: they are never sent to the hub."""

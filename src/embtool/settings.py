@@ -13,8 +13,8 @@ from typing import Any
 from platformdirs import user_config_path
 
 from embtool.errors import FormatError, LocalFailure
-from embtool.places import read_regular
-from embtool.replacing import flush, replacing
+from embtool.storage.places import read_regular
+from embtool.storage.replacing import flush, replacing
 
 SETTINGS_LIMIT = 1 << 20
 """Bytes of a small file of the user's: settings, or the progress of a lesson."""

@@ -20,7 +20,7 @@ from embtool.errors import EmbtoolError, FormatError, InvalidArgument, LocalFail
 from embtool.hub.crew import in_order
 from embtool.hub.limit import Limit
 from embtool.model import open_model
-from embtool.replacing import whole
+from embtool.storage.replacing import whole
 
 BATCH = 64
 """Models of a batch: as many are asked again when a worker dies, and a million make 16,000 files."""

@@ -20,10 +20,10 @@ from embtool.errors import (
 )
 from embtool.formats import PICKLES
 from embtool.model import open_model
-from embtool.places import is_there
-from embtool.source import SMALL_FILE_LIMIT
-from embtool.table import EmbeddingTable
-from embtool.vectors import NamedVector, parse_vectors, rows_shape
+from embtool.storage.places import is_there
+from embtool.storage.source import SMALL_FILE_LIMIT
+from embtool.tables.table import EmbeddingTable
+from embtool.tables.vectors import NamedVector, parse_vectors, rows_shape
 from embtool.vocabulary import parse_ids
 
 ROWS_OF = re.compile(r"(?P<file>.+?\.(?:safetensors(?:\.index\.json)?|gguf))(?::(?P<tensor>[^#]+))?(?:#(?P<rows>.+))?")

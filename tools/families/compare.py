@@ -17,7 +17,7 @@ from embtool.errors import EmbtoolError
 from embtool.model import Model
 from embtool.positions import NoPositions, Rope
 from embtool.rope import rotate
-from embtool.sequence import read_sequence, sequence_tables
+from embtool.tables.sequence import read_sequence, sequence_tables
 from families import observe, tiny
 
 ROPE_VARIANTS: dict[str, dict[str, Any]] = {

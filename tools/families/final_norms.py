@@ -21,7 +21,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from families import observe, tiny
 
-RECORDING = Path(__file__).parents[2] / "src" / "embtool" / "final_norms.json"
+RECORDING = Path(__file__).parents[2] / "src" / "embtool" / "tables" / "final_norms.json"
 
 SHORT = 0.003
 """The root mean square of a vector in which epsilons from 1e-6 on can be told from each other."""

@@ -12,7 +12,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from families import tiny
 
-RECORDING = Path(__file__).parents[2] / "src" / "embtool" / "families.json"
+RECORDING = Path(__file__).parents[2] / "src" / "embtool" / "configs" / "families.json"
 KEPT = (
     "text",
     "text_type",
@@ -103,7 +103,7 @@ def follows(kind: str, head_dim: int) -> bool:
 
 
 def family_of(facts: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what was seen of positions, by the fields of `embtool.families.Family`; None where nothing was."""
+    """Return what was seen of positions, by the fields of `embtool.configs.families.Family`; None where nothing was."""
     _, added, norm, fits = facts.get("sum") or (1.0, [], None, False)
     found: dict[str, Any] = {}
     if facts.get("turning_layers"):

@@ -8,13 +8,16 @@ here, once, for every question above.
 
 from itertools import islice
 
-from embtool.checkpoint import Checkpoint
+from embtool.storage.checkpoint import Checkpoint
 
 FILES = ("adapter_model", "new_embeddings.safetensors")
 """How the files of adapters are called: PEFT's and vLLM's."""
 
 SIGNS = ("lora_embedding_", "lora_A", "trainable_tokens_delta", "modules_to_save.", "prompt_embeddings")
 """Parts of tensors' names that only adapters have."""
+
+INVERSION = "textual inversion"
+"""The kind of a file of rows for new words, which needs no adapter_config.json."""
 
 DRAFT_ENDS = ("d2t", "fc.weight")
 DRAFT_STARTS = ("medusa", *"0123456789")

@@ -14,12 +14,12 @@ import numpy as np
 
 from embtool.adapters.changes import ROUNDED, Ids, LowRank, Replaced, Step, matrix
 from embtool.adapters.description import Adapter, TableChange, check_read
-from embtool.checkpoint import Checkpoint, TensorInfo
-from embtool.dtypes import DTYPES, Bytes, DType, Floats
 from embtool.errors import FormatError
-from embtool.source import LocalRange, RangeReader
-from embtool.table import EmbeddingTable
-from embtool.table_roles import TABLE_NAMES, Tables
+from embtool.storage.checkpoint import Checkpoint, TensorInfo
+from embtool.storage.dtypes import DTYPES, Bytes, DType, Floats
+from embtool.storage.source import LocalRange, RangeReader
+from embtool.tables.table import EmbeddingTable
+from embtool.tables.table_roles import TABLE_NAMES, Tables
 
 FLOAT = DTYPES["F32"]
 BLOCK_ROWS = 4096

@@ -14,13 +14,13 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from embtool.adapters import may_be_adapter
-from embtool.checkpoint import Checkpoint, TensorInfo
+from embtool.adapters import INVERSION, may_be_adapter
 from embtool.errors import ConfigError, FormatError, UnsupportedFormat
 from embtool.formats.inversion import InversionCheckpoint
 from embtool.formats.safetensors import strict_object
-from embtool.source import CONFIG_LIMIT, Source
-from embtool.table_roles import role_of
+from embtool.storage.checkpoint import Checkpoint, TensorInfo
+from embtool.storage.source import CONFIG_LIMIT, Source
+from embtool.tables.table_roles import role_of
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model"
@@ -63,8 +63,6 @@ MOVES_BASE = ("pissa", "olora", "corda", "lora_ga")
 
 VARIANTS = ("kasa_config", "monteclora_config", "use_bdlora", "use_qalora", "velora_config", "arrow_config")
 """Settings under which LoRA is something else than row + scale × B A."""
-
-INVERSION = "textual inversion"
 
 MOST_IDS = 1 << 20
 """Ids that adapter_config.json may list: more than that is another table."""

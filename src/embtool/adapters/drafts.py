@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embtool.adapters import may_be_draft
-from embtool.checkpoint import Checkpoint, TensorInfo
 from embtool.errors import FormatError
+from embtool.storage.checkpoint import Checkpoint, TensorInfo
 
 MAPPING, MASK = "d2t", "t2d"
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import numpy as np
 
 from embtool.answers.text import count, visible
-from embtool.dtypes import Doubles
+from embtool.storage.dtypes import Doubles
 from embtool.vocabulary import Token
 
 SPEC = "embtool"

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from embtool import counts
-from embtool.checkpoint import runs
+from embtool.storage.checkpoint import runs
 
 count, plural, plain_number = counts.count, counts.plural, counts.plain_number
 

@@ -22,10 +22,10 @@ import typer
 import typer.core
 
 from embtool import __version__
-from embtool.cache import refusal
 from embtool.cli.messages import complain, hush, note, report
 from embtool.cli.typer_internals import ASKED, pass_texts
 from embtool.errors import EmbtoolError, LocalFailure, SourceError
+from embtool.storage.cache import refusal
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "learn": ("Learn", "A lesson in eight steps: guess, then see it measured on your own model."),

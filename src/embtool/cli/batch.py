@@ -14,8 +14,8 @@ from embtool.cli.lines import Line, checked, gather, read_entries, read_lines
 from embtool.cli.messages import note, report
 from embtool.cli.options import TokenOptions
 from embtool.errors import EmbtoolError
-from embtool.metric import MOST_QUERIES
-from embtool.token_table import TokenTable
+from embtool.tables.metric import MOST_QUERIES
+from embtool.tables.token_table import TokenTable
 from embtool.vocabulary import Query, Token, Vocabulary, note_of_bare, parse_ids
 
 NOT_FOUND = 3

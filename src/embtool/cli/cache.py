@@ -10,12 +10,12 @@ import typer
 
 from embtool.answers import Column, Listing, column, inline, python, records
 from embtool.answers.text import count, plural, size
-from embtool.cache import cache_root
 from embtool.cli import completion
 from embtool.cli.messages import note
 from embtool.cli.options import OutputOptions, expand
 from embtool.errors import EmbtoolError, ModelNotFound
 from embtool.hub.inventory import Entry, entries, remove, verify
+from embtool.storage.cache import cache_root
 
 DAMAGED = 6
 """The exit status of `verify` when something is not what was written: bad data."""

@@ -29,7 +29,7 @@ from embtool.cli.reading import read_input
 from embtool.errors import EmbtoolError
 from embtool.questions.analogy import ask_analogies
 from embtool.questions.calc import CalcAnswer, Calculator
-from embtool.token_table import TokenTable
+from embtool.tables.token_table import TokenTable
 from embtool.vocabulary import parse_expression
 
 TEST = "Analogy test"

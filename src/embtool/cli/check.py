@@ -8,11 +8,11 @@ import typer
 from embtool.cli import completion
 from embtool.cli.options import ModelName, ModelOptions, OutputOptions
 from embtool.model import Model
-from embtool.places import is_file
 from embtool.questions.check import ask_check, explain_rule, list_rules
 from embtool.questions.check.rule import RULES, Severity
 from embtool.questions.check.sarif import to_sarif
-from embtool.replacing import whole
+from embtool.storage.places import is_file
+from embtool.storage.replacing import whole
 
 FOUND = 1
 """The exit status when a rule found something at or above the level."""

@@ -23,10 +23,10 @@ from embtool.answers.text import count, plural, safe, size
 from embtool.cli.messages import is_hushed, note
 from embtool.errors import EmbtoolError, SourceError
 from embtool.hub.limit import RequestLimit
-from embtool.places import is_there
 from embtool.references import is_model
 from embtool.settings import BUNDLED_MODELS
-from embtool.source import Below, NotFetched, Source
+from embtool.storage.places import is_there
+from embtool.storage.source import Below, NotFetched, Source
 
 if TYPE_CHECKING:
     from embtool.answers.terminal import Bar

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from embtool.cache import cache_root, shared_cache
 from embtool.errors import EmbtoolError
-from embtool.places import is_folder, is_there
 from embtool.settings import BUNDLED_MODELS, choose_model
+from embtool.storage.cache import cache_root, shared_cache
+from embtool.storage.places import is_folder, is_there
 
 if TYPE_CHECKING:
     from embtool.vocabulary import Token, Vocabulary

@@ -11,7 +11,7 @@ from embtool.questions.diff import DiffAnswer, ask_diff, ask_vocabularies
 from embtool.questions.diff_both import Both, Matching
 from embtool.questions.diff_copy import MOST_ERROR, SAMPLE, CopyAnswer, ask_copy
 from embtool.questions.diff_vocabulary import VocabularyAnswer
-from embtool.table_diff import Moved
+from embtool.tables.table_diff import Moved
 
 FOUND = 1
 """The exit status of --exit-code when there is a difference."""

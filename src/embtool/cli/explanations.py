@@ -24,8 +24,8 @@ if TYPE_CHECKING:  # a command loads the answers of its own question only
     from embtool.questions.diff_vocabulary import VocabularyAnswer
     from embtool.questions.map import MapAnswer
     from embtool.questions.similarity import SimilarityAnswer
-    from embtool.sequence import InputSequence
-    from embtool.table import EmbeddingTable
+    from embtool.tables.sequence import InputSequence
+    from embtool.tables.table import EmbeddingTable
     from embtool.vocabulary import Query
 
 FAR = 1000

@@ -9,9 +9,9 @@ from embtool.cli import completion
 from embtool.cli.messages import note
 from embtool.cli.options import ModelName, Quiet, RowOptions, TableName, find_table
 from embtool.cli.writing import Force, check_free
-from embtool.export import WRITERS
 from embtool.questions.export import choose_format, choose_rows, write_export
 from embtool.questions.neighbors import Filters
+from embtool.tables.export import WRITERS
 
 
 def run(

@@ -23,8 +23,8 @@ from embtool.cli.options import (
 )
 from embtool.cli.pictures import drawer
 from embtool.cli.writing import Force, write
-from embtool.drawing import to_png, to_svg
-from embtool.picture import Picture, to_drawing
+from embtool.drawings.drawing import to_png, to_svg
+from embtool.drawings.picture import Picture, to_drawing
 from embtool.questions.map import ask_map
 
 KINDS: dict[str, Callable[[Picture], bytes]] = {

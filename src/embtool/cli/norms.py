@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from embtool.categories import Category
 from embtool.cli.batch import Batch
 from embtool.cli.explanations import About, explain_norms
 from embtool.cli.options import (
@@ -17,9 +16,10 @@ from embtool.cli.options import (
     TokensAsked,
     find_table,
 )
-from embtool.norms import row_norms
 from embtool.questions.norms import TokenNormsAnswer, ask_norms, ask_row_norms, ask_token_norms
 from embtool.questions.vocab import Search
+from embtool.tables.categories import Category
+from embtool.tables.norms import row_norms
 
 
 def run(

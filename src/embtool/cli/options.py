@@ -23,7 +23,7 @@ from embtool.cli.messages import hush, note, warn
 from embtool.errors import EmbtoolError
 from embtool.model import Model, open_model
 from embtool.settings import BUNDLED_MODELS, SAVED, choose_model
-from embtool.token_table import Reading, TokenTable
+from embtool.tables.token_table import Reading, TokenTable
 from embtool.vocabulary import POOLS
 
 RUN = "run"

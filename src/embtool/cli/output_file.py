@@ -16,7 +16,7 @@ from embtool.answers.arrow import need_pyarrow, outcomes, schema_of, write_parqu
 from embtool.cli.messages import note
 from embtool.cli.options import OutputOptions
 from embtool.cli.writing import Force, check_free
-from embtool.replacing import whole
+from embtool.storage.replacing import whole
 
 
 class FileFormat(StrEnum):

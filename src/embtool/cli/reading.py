@@ -7,9 +7,9 @@ import typer
 
 from embtool.answers.text import unescape
 from embtool.errors import FormatError, LocalFailure, NoSuchFile
-from embtool.source import SMALL_FILE_LIMIT
+from embtool.storage.source import SMALL_FILE_LIMIT
+from embtool.tables.vectors import NamedVector
 from embtool.vector_files import parse_file, read_some
-from embtool.vectors import NamedVector
 from embtool.vocabulary import Query
 
 

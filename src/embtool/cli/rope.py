@@ -18,7 +18,7 @@ from embtool.cli.options import ExplainOptions, ModelOptions, OutputOptions, Tok
 from embtool.cli.pictures import drawer
 from embtool.cli.reading import read_input, read_vectors
 from embtool.cli.writing import STDOUT, Force, check_free, write
-from embtool.drawing import Drawing, to_png, to_svg
+from embtool.drawings.drawing import Drawing, to_png, to_svg
 from embtool.errors import ConfigError
 from embtool.judge import parse_trace
 from embtool.model import Model

@@ -20,8 +20,8 @@ from embtool.cli.options import (
     find_table,
 )
 from embtool.cli.writing import Force, check_free, write_rows
-from embtool.norms import row_norms
 from embtool.questions.row import RowAnswer, ask_row, blank_row
+from embtool.tables.norms import row_norms
 from embtool.vocabulary import Query
 
 

@@ -9,7 +9,7 @@ from embtool.cli.explanations import About, explain_undertrained
 from embtool.cli.messages import note
 from embtool.cli.options import ExplainOptions, ModelName, OutputOptions, RowOptions, TableName, Top, find_table
 from embtool.questions.undertrained import CAUTION, ask_undertrained
-from embtool.undertrained import Indicator
+from embtool.tables.undertrained import Indicator
 
 
 def run(

@@ -15,9 +15,9 @@ from embtool.cli import COMMANDS
 from embtool.cli.typer_internals import bounds, rejected_value, value_type
 from embtool.errors import AccessDenied, EmbtoolError, ModelNotFound, UnknownToken, Unreachable
 from embtool.model import open_model
-from embtool.places import is_file
 from embtool.references import is_model
 from embtool.settings import BUNDLED_MODELS, choose_model
+from embtool.storage.places import is_file
 
 MODEL_FIRST = ("info", "check", "diff", "export", "norms", "undertrained", "rope", "learn", "view", "use")
 """Commands that are about models: they take them as arguments, and tokens with --token."""

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from embtool.answers import Format
-from embtool.categories import Categorizer, Category
 from embtool.cli import completion
 from embtool.cli.messages import note
 from embtool.cli.options import ModelOptions, OutputOptions
 from embtool.questions.vocab import AT_ONCE, Search, VocabAnswer, ask_vocab, count_categories
+from embtool.tables.categories import Categorizer, Category
 
 SHOWN = 50
 """Rows of a table on a terminal; the other formats hold every match unless -k says otherwise."""

@@ -11,8 +11,8 @@ import typer
 from embtool.answers.text import size
 from embtool.cli.command_run import CommandRun
 from embtool.cli.messages import note
-from embtool.places import is_file, is_folder
-from embtool.replacing import whole
+from embtool.storage.places import is_file, is_folder
+from embtool.storage.replacing import whole
 
 STDOUT = "-"
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
-from embtool.checkpoint import Checkpoint
-from embtool.config import Config
+from embtool.configs.config import Config
 from embtool.errors import TableNotFound, UnsupportedFormat
 from embtool.formats.folders import hint_of_folders
 from embtool.formats.records import LOOKED_AT, recognise
-from embtool.impostors import AGAIN, LONGEST_MAGIC, PICKLE_HINT, impostor
-from embtool.source import Source
+from embtool.storage.checkpoint import Checkpoint
+from embtool.storage.impostors import AGAIN, LONGEST_MAGIC, PICKLE_HINT, impostor
+from embtool.storage.source import Source
 from embtool.vocabulary import Vocabulary
 
 FORMATS = ("safetensors", "gguf", "static")

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from embtool.dtypes import DTYPES, Bytes, DType, Floats
+from embtool.storage.dtypes import DTYPES, Bytes, DType, Floats
 
 BITS_OF_BYTE = 8
 

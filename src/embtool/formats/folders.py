@@ -5,7 +5,7 @@ A folder that is no model itself may hold some. They are named, so that one can 
 
 from pathlib import PurePosixPath
 
-from embtool.source import Source
+from embtool.storage.source import Source
 
 WEIGHTS = (".safetensors", ".gguf", ".vec")
 SIGNS = frozenset({"config.json", "tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model"})

@@ -2,7 +2,7 @@
 
 A ggml type packs a block of values, 32 or 256 of most, with their scales: Q8_0 has 32 values in 34 bytes. What each
 block holds is laid down in ggml-common.h (https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h), its number
-in ggml.h. Plain types are those of `embtool.dtypes`; the others are decoded by the gguf library
+in ggml.h. Plain types are those of `embtool.storage.dtypes`; the others are decoded by the gguf library
 (https://github.com/ggml-org/llama.cpp/tree/master/gguf-py), loaded when the first row is read.
 """
 
@@ -11,8 +11,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from embtool.dtypes import DTYPES, Bytes, DType, Floats
 from embtool.errors import MissingExtra, UnsupportedDType
+from embtool.storage.dtypes import DTYPES, Bytes, DType, Floats
 
 BLOCKS: MappingProxyType[int, tuple[str, int, int]] = MappingProxyType(
     {

@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embtool.checkpoint import Checkpoint, TensorInfo, size_of
-from embtool.config import Config
+from embtool.configs.config import Config
 from embtool.counts import plural
 from embtool.errors import FileNotInModel, FormatError, TableNotFound, UnsupportedFormat
 from embtool.formats import gguf_config
 from embtool.formats.ggml import type_of
-from embtool.impostors import impostor
-from embtool.source import Source
+from embtool.storage.checkpoint import Checkpoint, TensorInfo, size_of
+from embtool.storage.impostors import impostor
+from embtool.storage.source import Source
 from embtool.vocabulary import Vocabulary
 from embtool.vocabulary.ggml import TokenizerMetadata, read_ggml
 

@@ -2,7 +2,7 @@
 
 llama.cpp has its own names for families and fields (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md,
 "Standardized key-value pairs"). They are translated here into those of config.json, with every field's own key kept as
-its name, so that what is read of a family, and how its positions work, is said once, in `embtool.families` and
+its name, so that what is read of a family, and how its positions work, is said once, in `embtool.configs.families` and
 `embtool.positions`.
 
 In one thing a GGUF file differs from the model it was made of: for some families the converter reorders the channels
@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from embtool.config import Config, parse_config
+from embtool.configs.config import Config, parse_config
+from embtool.configs.families import UNKNOWN, Family, Layout, family_of
 from embtool.errors import ConfigError
-from embtool.families import UNKNOWN, Family, Layout, family_of
 
 Tensors = Callable[[str], list[float] | None]
 """Reads a small tensor by name; None where there is none."""

@@ -10,8 +10,8 @@ from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 
-from embtool.checkpoint import Checkpoint, TensorInfo
-from embtool.config import Config
+from embtool.configs.config import Config
+from embtool.storage.checkpoint import Checkpoint, TensorInfo
 from embtool.vocabulary import Vocabulary
 from embtool.vocabulary.plain import few_words
 

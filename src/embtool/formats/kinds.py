@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from embtool.dtypes import DTYPES
 from embtool.formats import scaled
 from embtool.formats.ggml import BLOCKS, NEVER_STORED, PLAIN
 from embtool.formats.gguf import VERSIONS
 from embtool.formats.mlx import AFFINE_BITS, AFFINE_GROUPS, FLOAT_MODES
-from embtool.impostors import IMPOSTORS
+from embtool.storage.dtypes import DTYPES
+from embtool.storage.impostors import IMPOSTORS
 
 
 @dataclass(frozen=True)

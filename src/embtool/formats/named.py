@@ -8,10 +8,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from embtool.checkpoint import Part, TensorInfo
-from embtool.dtypes import DType
 from embtool.errors import FormatError
 from embtool.formats.packed import SIDES, Pieces, Recipe
+from embtool.storage.checkpoint import Part, TensorInfo
+from embtool.storage.dtypes import DType
 
 WORD_BITS = 32
 TILE = 16

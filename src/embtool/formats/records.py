@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embtool.counts import plural
-from embtool.dtypes import Bytes, Floats
 from embtool.errors import FormatError
 from embtool.formats.decimals import WRITTEN, NotANumberError, parse
-from embtool.source import Source
+from embtool.storage.dtypes import Bytes, Floats
+from embtool.storage.source import Source
 
 CHUNK = 8 << 20
 """Bytes read at a time."""

@@ -12,12 +12,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
-from embtool.checkpoint import Checkpoint, TensorInfo, size_of
 from embtool.counts import plural
-from embtool.dtypes import DTYPES, DType
 from embtool.errors import FormatError, TableNotFound, UnsupportedFormat
-from embtool.impostors import impostor
-from embtool.source import SMALL_FILE_LIMIT, Source, check_file_name, is_overfull
+from embtool.storage.checkpoint import Checkpoint, TensorInfo, size_of
+from embtool.storage.dtypes import DTYPES, DType
+from embtool.storage.impostors import impostor
+from embtool.storage.source import SMALL_FILE_LIMIT, Source, check_file_name, is_overfull
 
 LENGTH_BYTES = 8
 SUFFIX = ".safetensors"

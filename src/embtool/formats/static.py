@@ -19,18 +19,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from embtool.cache import derived, put
-from embtool.checkpoint import Checkpoint, TensorInfo
-from embtool.config import Config, parse_config
+from embtool.configs.config import Config, parse_config
 from embtool.counts import plural
-from embtool.dtypes import Bytes
 from embtool.errors import LocalFailure, TableNotFound, UnsupportedFormat
 from embtool.formats.records import LOOKED_AT, Layout, Records, not_words, read_records, recognise
 from embtool.formats.safetensors import SafetensorsCheckpoint
-from embtool.impostors import impostor
-from embtool.kept import checksum, is_sound, read_metadata, seal_metadata, stamp
-from embtool.replacing import flush
-from embtool.source import Folder, LocalRange, RangeReader, Source
+from embtool.storage.cache import derived, put
+from embtool.storage.checkpoint import Checkpoint, TensorInfo
+from embtool.storage.dtypes import Bytes
+from embtool.storage.impostors import impostor
+from embtool.storage.kept import checksum, is_sound, read_metadata, seal_metadata, stamp
+from embtool.storage.replacing import flush
+from embtool.storage.source import Folder, LocalRange, RangeReader, Source
 from embtool.vocabulary import Vocabulary
 from embtool.vocabulary.plain import is_utf8, read_words
 

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from embtool.cache import LAYOUT, NotOurs, objection_to
 from embtool.counts import plural
 from embtool.errors import LocalFailure
 from embtool.hub.journal import find_damage
 from embtool.hub.lock import FileLock
 from embtool.hub.store import HUB, is_range_sound, read_record, read_small, spans
-from embtool.kept import has_named_sum, is_sealed, is_sound, read_metadata
-from embtool.places import is_folder
+from embtool.storage.cache import LAYOUT, NotOurs, objection_to
+from embtool.storage.kept import has_named_sum, is_sealed, is_sound, read_metadata
+from embtool.storage.places import is_folder
 
 Kind = Literal["table", "unfinished", "rows", "records", "derived"]
 """`rows` stands for headers, too."""

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from embtool.cache import open_kept, read_kept
-from embtool.kept import LARGEST
+from embtool.storage.cache import open_kept, read_kept
+from embtool.storage.kept import LARGEST
 
 BLOCK = 1 << 20
 """Bytes of one block: what at most is fetched again per connection after a death; 2,500 bits for a 2.5 GB table."""

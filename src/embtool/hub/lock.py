@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from embtool.cache import open_kept
+from embtool.storage.cache import open_kept
 
 if sys.platform == "win32":
     import msvcrt

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from embtool.errors import BadReference, FormatError
-from embtool.source import check_file_name
+from embtool.storage.source import check_file_name
 
 SCHEME = "hf://"
 

@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 from huggingface_hub import constants
 
-from embtool.cache import cache_root
 from embtool.counts import plural
 from embtool.errors import (
     AccessDenied,
@@ -39,7 +38,8 @@ from embtool.hub.small import SmallFile, SmallFiles, too_large
 from embtool.hub.store import RANGE_LIMIT, FileRecord, Store, content_key
 from embtool.hub.tablefile import find
 from embtool.hub.transport import SIZE_LIMIT, Meter, Patience, RemoteFile, Transport
-from embtool.source import (
+from embtool.storage.cache import cache_root
+from embtool.storage.source import (
     SMALL_FILE_LIMIT,
     Confirm,
     Folder,

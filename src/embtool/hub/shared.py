@@ -23,8 +23,8 @@ from embtool.errors import FormatError
 from embtool.hub.failures import from_os_error
 from embtool.hub.reference import COMMIT
 from embtool.hub.store import matches, read_small
-from embtool.places import is_file
-from embtool.source import SMALL_FILE_LIMIT
+from embtool.storage.places import is_file
+from embtool.storage.source import SMALL_FILE_LIMIT
 
 LONGEST_STEM = 100
 """Characters of a file's name that stand in the name of its unfinished copy: file systems end at 255 bytes."""

@@ -1,4 +1,4 @@
-"""What was fetched from a hub, in embtool's own cache (`embtool.cache` says where that is), and how it is found again.
+"""What was fetched from a hub, in embtool's own cache (`embtool.storage.cache` says where), and how it is found again.
 
       v1/hub/ENDPOINT/
         models--org--name/refs/REVISION.json            the commit that a branch or tag meant when it was last asked
@@ -27,12 +27,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embtool.cache import LAYOUT, put, read_kept
 from embtool.errors import EmbtoolError
 from embtool.hub.endpoint import Endpoint
 from embtool.hub.reference import COMMIT
-from embtool.kept import put_sealed, read_sealed
-from embtool.source import open_regular
+from embtool.storage.cache import LAYOUT, put, read_kept
+from embtool.storage.kept import put_sealed, read_sealed
+from embtool.storage.source import open_regular
 
 HUB = "hub"
 """The folder, beside those of things derived."""

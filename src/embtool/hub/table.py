@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from embtool.cache import make_folder
 from embtool.errors import EmbtoolError, FormatError, LocalFailure
 from embtool.hub.crew import TICK, Crew, Job, Stop
 from embtool.hub.failures import from_os_error
@@ -26,8 +25,9 @@ from embtool.hub.lock import FileLock
 from embtool.hub.store import FileRecord, Store, content_key
 from embtool.hub.tablefile import find, make_header
 from embtool.hub.transport import RemoteFile
-from embtool.kept import NO_CHECKSUM, join_checksums, stamp
-from embtool.source import LocalRange, Progress, TensorDescription
+from embtool.storage.cache import make_folder
+from embtool.storage.kept import NO_CHECKSUM, join_checksums, stamp
+from embtool.storage.source import LocalRange, Progress, TensorDescription
 
 SPAN = 64 << 20
 """Bytes asked for at a time: 40 requests for a 2.5 GB table, and a broken connection is noticed soon."""

@@ -1,7 +1,7 @@
 """A finished table on the disk: a valid safetensors file of one tensor that says where it came from.
 
-`embtool.kept` says how it is held against its sum. Besides, `__metadata__` names the endpoint, the model, the commit,
-the file, the hash of its content, and the bytes of it that these are.
+`embtool.storage.kept` says how it is held against its sum. Besides, `__metadata__` names the endpoint, the model, the
+commit, the file, the hash of its content, and the bytes of it that these are.
 """
 
 import json
@@ -9,8 +9,8 @@ import math
 from pathlib import Path
 
 from embtool.hub.store import spans
-from embtool.kept import LENGTH, NO_CHECKSUM, is_sound, read_metadata, seal_metadata
-from embtool.source import LocalRange, TensorDescription
+from embtool.storage.kept import LENGTH, NO_CHECKSUM, is_sound, read_metadata, seal_metadata
+from embtool.storage.source import LocalRange, TensorDescription
 
 PAGE = 4096
 """Bytes. The tensor begins on a page, so that it can be mapped and read without unaligned views."""

@@ -42,7 +42,7 @@ from embtool.hub.limit import Limit, await_turn
 from embtool.hub.line import lines
 from embtool.hub.reference import COMMIT
 from embtool.hub.store import FileRecord
-from embtool.source import Cost
+from embtool.storage.source import Cost
 
 T = TypeVar("T")
 

@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from embtool.arguments import is_whole
 from embtool.counts import plural
-from embtool.dtypes import Doubles
 from embtool.errors import EmbtoolError, FormatError
 from embtool.formats.safetensors import LENGTH_BYTES, parse_header, strict_object
-from embtool.source import MOST_VALUES, SMALL_FILE_LIMIT, is_overfull
-from embtool.vectors import read_npy
+from embtool.storage.dtypes import Doubles
+from embtool.storage.source import MOST_VALUES, SMALL_FILE_LIMIT, is_overfull
+from embtool.tables.vectors import read_npy
 
 ZIP = b"PK\x03\x04"
 

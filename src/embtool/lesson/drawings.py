@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import TypeAlias
 
 from embtool.answers.text import bar, count, dial
-from embtool.picture import Picture, columns
+from embtool.drawings.picture import Picture, columns
 from embtool.questions.map_lines import draw
 
 BAR = 16

@@ -5,7 +5,7 @@ from embtool.errors import TableNotFound
 from embtool.lesson.drawings import Grid
 from embtool.lesson.parts import Kind, Outcome, Question
 from embtool.lesson.subject import Subject
-from embtool.sequence import InputSequence, cosines
+from embtool.tables.sequence import InputSequence, cosines
 
 CHANNELS_SHOWN = 4
 

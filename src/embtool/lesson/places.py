@@ -11,8 +11,8 @@ from embtool.lesson.subject import Subject, Told
 from embtool.positions import Learned, Rope
 from embtool.questions.rope_relative import SHIFTS
 from embtool.rope import Frequencies, RopeSettings, frequencies, turn
-from embtool.sequence import cosines
-from embtool.table import EmbeddingTable
+from embtool.tables.sequence import cosines
+from embtool.tables.table import EmbeddingTable
 
 FAR = 1000
 """The position that the lesson turns to, where the model reads that far."""

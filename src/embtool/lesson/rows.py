@@ -9,7 +9,7 @@ from embtool.answers.text import count, percent, size
 from embtool.lesson.drawings import Plane
 from embtool.lesson.parts import Kind, Outcome, Question, unit_of
 from embtool.lesson.subject import Subject
-from embtool.undertrained import KIND_MEANINGS
+from embtool.tables.undertrained import KIND_MEANINGS
 
 NEIGHBORS_SHOWN = 5
 

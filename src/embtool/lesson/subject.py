@@ -8,17 +8,17 @@ from functools import cached_property
 import numpy as np
 
 from embtool.answers.text import abridge, count, title_of
-from embtool.dtypes import Doubles
 from embtool.errors import ConfigError, EmbtoolError, FormatError, TableNotFound
 from embtool.model import Model, open_model
-from embtool.neighbors import Neighbors, nearest
-from embtool.norms import row_norms
 from embtool.positions import Learned, Positions, Rope, UnknownPositions
 from embtool.questions.size import ConfigTable
-from embtool.sequence import InputSequence, cosines, read_sequence, sequence_tables
-from embtool.survey import norms
-from embtool.table import EmbeddingTable
-from embtool.undertrained import Kind, find_reference
+from embtool.storage.dtypes import Doubles
+from embtool.tables.neighbors import Neighbors, nearest
+from embtool.tables.norms import row_norms
+from embtool.tables.sequence import InputSequence, cosines, read_sequence, sequence_tables
+from embtool.tables.survey import norms
+from embtool.tables.table import EmbeddingTable
+from embtool.tables.undertrained import Kind, find_reference
 from embtool.vocabulary import Token, Vocabulary
 
 FIRST_WORDS = ("strawberry", "pod", "king", "hello", "the")

@@ -14,7 +14,7 @@ The floors inside, lowest first:
     overrides      the rotation of a model with settings that are given instead
 
 What the fields of the many dialects mean, and what was decided where they are ambiguous, is in `docs/positions.md`;
-what the files leave out is in `embtool.families`.
+what the files leave out is in `embtool.configs.families`.
 """
 
 from embtool.positions.overrides import Overridden, RopeOverride, override

@@ -9,10 +9,10 @@ To teach it an older list: one row in `OLD_LISTS`.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from embtool.config import Config, Fields
+from embtool.configs.config import Config, Fields
+from embtool.configs.families import Pattern
 from embtool.counts import plural
 from embtool.errors import ConfigError
-from embtool.families import Pattern
 
 MAX_LAYERS = 100_000
 """Layers. Real models have at most a few hundred; a config that claims more is a mistake or an attack on memory."""

@@ -10,9 +10,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from embtool.config import NOT_IN_FILE, Config, Fields, rounded
+from embtool.configs.config import NOT_IN_FILE, Config, Fields, rounded
+from embtool.configs.families import UNKNOWN
 from embtool.errors import ConfigError
-from embtool.families import UNKNOWN
 from embtool.positions.layers import (
     WITHOUT_ATTENTION,
     LayerTypes,

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from embtool.config import NOT_IN_FILE, Config, Fields
+from embtool.configs.config import NOT_IN_FILE, Config, Fields
+from embtool.configs.families import UNKNOWN
 from embtool.errors import ConfigError
-from embtool.families import UNKNOWN
 from embtool.positions.layers import read_layer_types
 from embtool.positions.rope_sources import RopeSource
 from embtool.rope import STRETCHING, USUAL, RopeSettings, frequencies

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embtool.config import Config, Fields
+from embtool.configs.config import Config, Fields
+from embtool.configs.families import Family
 from embtool.errors import ConfigError
-from embtool.families import Family
 
 FLAT_KEYS = ("rope_type", "type", "rope_theta", "factor")
 """Fields that show a dictionary to hold settings itself, and not one dictionary per kind of layer."""

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from embtool.adapters.description import INVERSION, Adapter, TableChange
-from embtool.adapters.drafts import Draft
+from embtool.adapters import INVERSION
 from embtool.answers import value
 from embtool.answers.text import count, percent, plural, ranges, size
-from embtool.checkpoint import TensorInfo
+from embtool.storage.checkpoint import TensorInfo
+
+if TYPE_CHECKING:
+    from embtool.adapters.description import Adapter, TableChange
+    from embtool.adapters.drafts import Draft
 
 MOST_IDS = 6
 """Ranges of ids named on a terminal; JSON has all."""
@@ -48,7 +52,7 @@ class AdapterInfo:
     unloaded: tuple[str, ...] = value("tensors whose names PEFT's loader passes over")
 
     @classmethod
-    def of(cls, adapter: Adapter) -> "AdapterInfo":
+    def of(cls, adapter: "Adapter") -> "AdapterInfo":
         """Describe an adapter."""
         tables = tuple(_tables(adapter))
         unused = sum(tensor.nbytes for change in adapter.changes for tensor in change.unused)
@@ -93,7 +97,7 @@ class DraftInfo:
     target_rows: int | None = value("how many tokens the target has, where that is told")
 
     @classmethod
-    def of(cls, draft: Draft) -> "DraftInfo":
+    def of(cls, draft: "Draft") -> "DraftInfo":
         """Describe a draft head."""
         return cls(draft.kind, draft.rows, draft.target_rows)
 
@@ -112,7 +116,7 @@ def _bytes(tensors: Iterable[TensorInfo | None]) -> int:
     return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
 
-def _tables(adapter: Adapter) -> Iterable[AdapterTable]:
+def _tables(adapter: "Adapter") -> Iterable[AdapterTable]:
     """Yield what an adapter brings for each table, a line for each way."""
     for change in adapter.changes:
         yield from _ways(change)
@@ -125,7 +129,7 @@ def _tables(adapter: Adapter) -> Iterable[AdapterTable]:
         yield AdapterTable("prompt", None, "vectors before the text", rows, None, None, adapter.prompt.nbytes)
 
 
-def _ways(change: TableChange) -> Iterable[AdapterTable]:
+def _ways(change: "TableChange") -> Iterable[AdapterTable]:
     if change.whole is not None:
         rows = change.whole.shape[0] if change.whole.shape else None
         yield AdapterTable(change.role, change.module, "whole table", rows, None, None, change.whole.nbytes)

@@ -7,12 +7,12 @@ import numpy as np
 
 from embtool.answers import Listing, column, context, identity, python, records, value
 from embtool.answers.text import count, fixed, plural, visible
-from embtool.arithmetic import Analogy, combine, parse_analogies
 from embtool.errors import UnknownToken
-from embtool.metric import Metric
-from embtool.neighbors import nearest_each
-from embtool.table import TableReader
-from embtool.token_table import Reading, TokenTable
+from embtool.tables.arithmetic import Analogy, combine, parse_analogies
+from embtool.tables.metric import Metric
+from embtool.tables.neighbors import nearest_each
+from embtool.tables.table import TableReader
+from embtool.tables.token_table import Reading, TokenTable
 from embtool.vocabulary import Query
 
 QUESTIONS_AT_ONCE = 1024

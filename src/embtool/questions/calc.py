@@ -7,13 +7,13 @@ import numpy as np
 
 from embtool.answers import Column, Listing, context, identity, python, records, token_column, value
 from embtool.answers.text import brief
-from embtool.arithmetic import add_up, combine
-from embtool.dtypes import Doubles
-from embtool.metric import Metric, check_metric
-from embtool.neighbors import nearest
 from embtool.questions.neighbors import Neighbor
-from embtool.table import TableReader
-from embtool.token_table import Reading, TokenTable
+from embtool.storage.dtypes import Doubles
+from embtool.tables.arithmetic import add_up, combine
+from embtool.tables.metric import Metric, check_metric
+from embtool.tables.neighbors import nearest
+from embtool.tables.table import TableReader
+from embtool.tables.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Term, Token, note_of_bare, parse_expression
 
 

@@ -20,9 +20,9 @@ from embtool.questions.diff_vocabulary import (
     answer_vocabularies,
     compare_vocabularies,
 )
-from embtool.scan import Ids
-from embtool.table_diff import Moved, TableDifference, compare_tables
-from embtool.token_table import TokenTable
+from embtool.tables.scan import Ids
+from embtool.tables.table_diff import Moved, TableDifference, compare_tables
+from embtool.tables.token_table import TokenTable
 from embtool.vocabulary import Token
 
 if TYPE_CHECKING:

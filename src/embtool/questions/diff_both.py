@@ -6,8 +6,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from embtool.questions.diff_vocabulary import VocabularyComparison, compare_vocabularies
-from embtool.table_diff import Alignment, align_by_id, align_tokens
-from embtool.token_table import TokenTable
+from embtool.tables.table_diff import Alignment, align_by_id, align_tokens
+from embtool.tables.token_table import TokenTable
 
 if TYPE_CHECKING:
     from embtool.model import Model

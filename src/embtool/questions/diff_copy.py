@@ -11,15 +11,15 @@ from embtool.answers import Block, Listing, column, context, identity, python, r
 from embtool.answers.fields import record_of
 from embtool.answers.text import count, fixed, percent, plural
 from embtool.arguments import check_count
-from embtool.categories import Categorizer, Category
-from embtool.dtypes import Doubles
 from embtool.errors import InvalidArgument
-from embtool.neighbors import nearest_each
 from embtool.questions.diff_both import Both, Matching
 from embtool.questions.diff_vocabulary import VocabularySummary
-from embtool.scan import Ids, Mask
-from embtool.table_diff import Alignment, TableDifference, compare_tables
-from embtool.token_table import TokenTable
+from embtool.storage.dtypes import Doubles
+from embtool.tables.categories import Categorizer, Category
+from embtool.tables.neighbors import nearest_each
+from embtool.tables.scan import Ids, Mask
+from embtool.tables.table_diff import Alignment, TableDifference, compare_tables
+from embtool.tables.token_table import TokenTable
 from embtool.vocabulary import NOWHERE, Token
 
 SAMPLE = 1000

@@ -7,10 +7,10 @@ import numpy as np
 
 from embtool.answers import Column, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.text import bar, brief, fixed, spelled
-from embtool.arithmetic import combine
 from embtool.errors import FormatError, InvalidArgument
-from embtool.neighbors import score_rows
-from embtool.token_table import Reading, TokenTable
+from embtool.tables.arithmetic import combine
+from embtool.tables.neighbors import score_rows
+from embtool.tables.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token, note_of_bare
 
 BAR_WIDTH = 10

@@ -9,15 +9,15 @@ import numpy as np
 from embtool.answers import Listing, column, context, python, records, value
 from embtool.answers.text import plural, printable, size
 from embtool.arguments import check_count
-from embtool.categories import Categorizer, Category
-from embtool.dtypes import Doubles
 from embtool.errors import InvalidArgument
-from embtool.export import PROJECTOR_LIMIT, WRITERS, Export, Nearest, RowName
-from embtool.metric import MOST_QUERIES
-from embtool.neighbors import nearest_each
 from embtool.questions.neighbors import Filters
-from embtool.scan import Ids
-from embtool.token_table import Reading, TokenTable
+from embtool.storage.dtypes import Doubles
+from embtool.tables.categories import Categorizer, Category
+from embtool.tables.export import PROJECTOR_LIMIT, WRITERS, Export, Nearest, RowName
+from embtool.tables.metric import MOST_QUERIES
+from embtool.tables.neighbors import nearest_each
+from embtool.tables.scan import Ids
+from embtool.tables.token_table import Reading, TokenTable
 
 SUFFIXES = {
     ".npy": "npy",

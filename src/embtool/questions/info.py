@@ -9,16 +9,16 @@ import numpy as np
 
 from embtool.answers import Card, Section, plain, python, value
 from embtool.answers.text import count, percent, plural, size
-from embtool.checkpoint import TensorInfo
 from embtool.errors import ConfigError, EmbtoolError, FileNotInModel, FormatError, told_of
 from embtool.formats.folders import hint_of_folders
 from embtool.questions.adapter import AdapterInfo, DraftInfo
 from embtool.questions.parts import left_out, open_parts
 from embtool.questions.positions import ModelPositions, describe_positions, position_lines
 from embtool.questions.size import ConfigTable, Totals, weigh
-from embtool.table import EmbeddingTable
-from embtool.table_roles import Tables, Tying
-from embtool.unknown_tables import hint_of_candidates
+from embtool.storage.checkpoint import TensorInfo
+from embtool.tables.table import EmbeddingTable
+from embtool.tables.table_roles import Tables, Tying
+from embtool.tables.unknown_tables import hint_of_candidates
 from embtool.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

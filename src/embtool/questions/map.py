@@ -13,16 +13,16 @@ from embtool.answers import Block, Listing, column, context, identity, python, r
 from embtool.answers.terminal import MACHINE_WIDTH, encodable, make_console
 from embtool.answers.text import abridge, brief, plural, title_of, visible
 from embtool.arguments import check_count
-from embtool.dtypes import Doubles
+from embtool.drawings.picture import Picture, Point
 from embtool.errors import FormatError, InvalidArgument
-from embtool.metric import Metric, check_metric
-from embtool.neighbors import nearest_each
-from embtool.picture import Picture, Point
-from embtool.projection import DIMENSIONS, Projection, project_on_own, project_on_table
 from embtool.questions.map_lines import draw
-from embtool.spectrum import principal_axes, probe_for
-from embtool.survey import survey
-from embtool.token_table import Reading, TokenTable
+from embtool.storage.dtypes import Doubles
+from embtool.tables.metric import Metric, check_metric
+from embtool.tables.neighbors import nearest_each
+from embtool.tables.projection import DIMENSIONS, Projection, project_on_own, project_on_table
+from embtool.tables.spectrum import principal_axes, probe_for
+from embtool.tables.survey import survey
+from embtool.tables.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token
 
 LEAST_WIDTH, LEAST_HEIGHT = 40, 12

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from embtool.picture import CHARACTER_ASPECT, Picture, Point, columns, fit
+from embtool.drawings.picture import CHARACTER_ASPECT, Picture, Point, columns, fit
 
 Span = tuple[str, str]
 """A text and its style."""

@@ -12,15 +12,15 @@ import numpy as np
 from embtool.answers import Column, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.text import bar, brief, count, fixed, title_of
 from embtool.arguments import check_numbers, checked
-from embtool.dtypes import Doubles, Floats
 from embtool.errors import InvalidArgument
-from embtool.final_norm import FinalNorm
-from embtool.metric import Metric
-from embtool.neighbors import Neighbors, nearest_each
-from embtool.scan import Mask
-from embtool.survey import mean_row
-from embtool.table import EmbeddingTable, TableReader
-from embtool.token_table import Reading, TokenTable
+from embtool.storage.dtypes import Doubles, Floats
+from embtool.tables.final_norm import FinalNorm
+from embtool.tables.metric import Metric
+from embtool.tables.neighbors import Neighbors, nearest_each
+from embtool.tables.scan import Mask
+from embtool.tables.survey import mean_row
+from embtool.tables.table import EmbeddingTable, TableReader
+from embtool.tables.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token, root_of
 
 MORE = 4

@@ -9,15 +9,15 @@ import numpy as np
 from embtool.answers import Card, Listing, Section, column, context, identity, python, records, token_column, value
 from embtool.answers.text import bar, count, fixed, plural, title_of
 from embtool.arguments import check_count
-from embtool.categories import Categorizer, padding_ids
-from embtool.dtypes import Doubles
 from embtool.errors import InvalidArgument
-from embtool.norms import row_norms
 from embtool.questions.vocab import Search
-from embtool.scan import Mask
-from embtool.statistics import PERCENTILES, Lengths, TableStatistics, describe_table, extremes, standing, sum_up
-from embtool.survey import distances
-from embtool.token_table import TokenTable
+from embtool.storage.dtypes import Doubles
+from embtool.tables.categories import Categorizer, padding_ids
+from embtool.tables.norms import row_norms
+from embtool.tables.scan import Mask
+from embtool.tables.statistics import PERCENTILES, Lengths, TableStatistics, describe_table, extremes, standing, sum_up
+from embtool.tables.survey import distances
+from embtool.tables.token_table import TokenTable
 from embtool.vocabulary import Query, Token
 
 BINS = 12

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from embtool.checkpoint import Checkpoint, TensorInfo
-from embtool.config import Config
+from embtool.configs.config import Config
 from embtool.errors import (
     ConfigError,
     FileNotInModel,
@@ -17,8 +16,9 @@ from embtool.errors import (
     told_of,
 )
 from embtool.formats import foreign_below, whole_tables
-from embtool.source import Source
-from embtool.table_roles import ENDS, Tables, find_tables, plain_path
+from embtool.storage.checkpoint import Checkpoint, TensorInfo
+from embtool.storage.source import Source
+from embtool.tables.table_roles import ENDS, Tables, find_tables, plain_path
 from embtool.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from embtool.answers import inline, python, value
 from embtool.answers.text import count, plural, ranges
-from embtool.config import NOT_IN_FILE, Config
+from embtool.configs.config import NOT_IN_FILE, Config
 from embtool.errors import NoRope
 from embtool.positions import (
     Alibi,

@@ -10,7 +10,6 @@ import numpy as np
 from embtool.answers import Card, Section, value
 from embtool.answers.text import plural
 from embtool.arguments import checked
-from embtool.dtypes import Doubles
 from embtool.judge.engine import slack_per_token
 from embtool.positions import LayerRope, RopeOverride
 from embtool.questions.rotation import Manner, Rotary, rotary_of
@@ -25,6 +24,7 @@ from embtool.rope import (
     stored_pairs,
     turn,
 )
+from embtool.storage.dtypes import Doubles
 
 if TYPE_CHECKING:
     from embtool.model import Model

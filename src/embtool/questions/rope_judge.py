@@ -12,8 +12,8 @@ from embtool.answers import Block, Listing, column, context, records, value
 from embtool.answers.fields import columns_of, record_of
 from embtool.answers.text import plural, ranges
 from embtool.arguments import checked
+from embtool.configs.families import family_of, known_families
 from embtool.errors import ConfigError, FormatError, InvalidArgument
-from embtool.families import family_of, known_families
 from embtool.judge import MISTAKES, Engine, Hypothesis, Scene, Trace, Verdict, judge, trace_of
 from embtool.judge.engine import waves
 from embtool.judge.mistakes import USUAL_THETAS

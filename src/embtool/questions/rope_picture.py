@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from embtool.answers.text import abridge, count, plural, visible
-from embtool.dial import MOST_DIALS, MOST_ROWS, Hand, Head, Pair, Resting, spread, to_drawing
-from embtool.drawing import Drawing
+from embtool.drawings.dial import MOST_DIALS, MOST_ROWS, Hand, Head, Pair, Resting, spread, to_drawing
+from embtool.drawings.drawing import Drawing
 from embtool.questions.rope import LONGEST_NAME, RopeAnswer
 from embtool.questions.rotation import (
     Place,

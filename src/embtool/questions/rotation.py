@@ -10,9 +10,8 @@ import numpy as np
 
 from embtool.answers import column, identity, inline, python, token_column, value
 from embtool.arguments import check_numbers
-from embtool.config import Config
+from embtool.configs.config import Config
 from embtool.counts import plural
-from embtool.dtypes import Doubles
 from embtool.errors import ConfigError, InvalidArgument
 from embtool.positions import UNKNOWN_LAYOUT, LayerRope, RopeOverride, override
 from embtool.positions.overrides import PARTIAL, SCALING, THETA
@@ -31,7 +30,8 @@ from embtool.rope import (
     stored_pairs,
     turn,
 )
-from embtool.token_table import Reading
+from embtool.storage.dtypes import Doubles
+from embtool.tables.token_table import Reading
 from embtool.vocabulary import Query, Token
 
 if TYPE_CHECKING:

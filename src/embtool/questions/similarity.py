@@ -21,11 +21,11 @@ from embtool.answers import (
     value,
 )
 from embtool.answers.text import brief, fixed, spelled, visible
-from embtool.arithmetic import belonging
 from embtool.errors import FormatError, InvalidArgument
-from embtool.metric import METRICS, Metric, check_metric
-from embtool.neighbors import score_rows
-from embtool.token_table import Reading, TokenTable
+from embtool.tables.arithmetic import belonging
+from embtool.tables.metric import METRICS, Metric, check_metric
+from embtool.tables.neighbors import score_rows
+from embtool.tables.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token
 
 PAIR = 2

@@ -8,11 +8,11 @@ from types import MappingProxyType
 
 from embtool.answers import python, value
 from embtool.answers.text import count, plural, size
-from embtool.checkpoint import Checkpoint, TensorInfo
-from embtool.config import Config
-from embtool.dtypes import DTYPES
+from embtool.configs.config import Config
 from embtool.errors import FormatError
-from embtool.table_roles import PREDICTS, decide_tying
+from embtool.storage.checkpoint import Checkpoint, TensorInfo
+from embtool.storage.dtypes import DTYPES
+from embtool.tables.table_roles import PREDICTS, decide_tying
 
 BUFFER = re.compile(
     r"(^|[._])(masked_bias|inv_freq|position_ids|token_type_ids|num_batches_tracked|SCB|([kvq]|input|output)_scale)$"

@@ -9,11 +9,11 @@ import numpy as np
 from embtool.answers import Column, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.text import abridge, count, fixed, plural, visible
 from embtool.arguments import check_count
-from embtool.categories import Categorizer, Category
 from embtool.errors import InvalidArgument
-from embtool.table_roles import Tying
-from embtool.token_table import Reading, TokenTable
-from embtool.undertrained import (
+from embtool.tables.categories import Categorizer, Category
+from embtool.tables.table_roles import Tying
+from embtool.tables.token_table import Reading, TokenTable
+from embtool.tables.undertrained import (
     CANDIDATE_PERCENT,
     KIND_MEANINGS,
     Indicator,

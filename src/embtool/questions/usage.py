@@ -12,11 +12,11 @@ import numpy as np
 from embtool.answers import Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.text import count, percent, plural, size
 from embtool.arguments import check_count
-from embtool.corpus import Counter, Counts, Tally, Text, lines_of
 from embtool.errors import FormatError, InvalidArgument, LocalFailure, NoSuchFile
-from embtool.places import is_folder, is_there
 from embtool.questions.vocab import Search
-from embtool.table import EmbeddingTable
+from embtool.storage.places import is_folder, is_there
+from embtool.tables.corpus import Counter, Counts, Tally, Text, lines_of
+from embtool.tables.table import EmbeddingTable
 from embtool.vocabulary import Token, Vocabulary
 
 STDIN = "-"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from embtool.answers import Listing, column, context, identity, python, records, token_column
 from embtool.answers.text import count
 from embtool.arguments import check_count, checked
-from embtool.categories import MEANINGS, Categorizer, Category
 from embtool.errors import InvalidArgument
+from embtool.tables.categories import MEANINGS, Categorizer, Category
 from embtool.vocabulary import Token, Vocabulary, parse_ids, read_queries, root_of
 
 AT_ONCE = 4096

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from embtool.answers.text import count
-from embtool.categories import Categorizer, Category
-from embtool.dtypes import Doubles, Floats
 from embtool.lesson import Subject
-from embtool.metric import MOST_QUERIES
-from embtool.neighbors import Neighbors, nearest_each
-from embtool.scan import Ids, Mask, in_parts, read_rows
-from embtool.table import TableReader
+from embtool.storage.dtypes import Doubles, Floats
+from embtool.tables.categories import Categorizer, Category
+from embtool.tables.metric import MOST_QUERIES
+from embtool.tables.neighbors import Neighbors, nearest_each
+from embtool.tables.scan import Ids, Mask, in_parts, read_rows
+from embtool.tables.table import TableReader
 from embtool.view.parts import Json, coded, decoded, name_of, packed, printed_parts
 from embtool.vocabulary import Token, Vocabulary
 

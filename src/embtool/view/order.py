@@ -8,15 +8,15 @@ from itertools import count as counted
 import numpy as np
 
 from embtool.answers.text import plural, visible
-from embtool.dial import MOST_DIALS, spread
-from embtool.dtypes import Doubles, Floats
+from embtool.drawings.dial import MOST_DIALS, spread
 from embtool.errors import EmbtoolError
 from embtool.lesson import Subject
 from embtool.positions import Alibi, LayerRope, Learned, Rope, Sinusoidal
 from embtool.questions.positions import in_words, layer_lines
 from embtool.questions.rotation import tokens_per_turn
 from embtool.rope import Frequencies, RopeSettings, channel_pairs, frequencies
-from embtool.sequence import cosines
+from embtool.storage.dtypes import Doubles, Floats
+from embtool.tables.sequence import cosines
 from embtool.view.parts import Json, packed, printed_parts, shades, typed
 
 BY_LENGTH = ("dynamic", "qwen_ntk", "longrope")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from embtool.errors import EmbtoolError
 from embtool.lesson import Subject
 from embtool.questions.map import MapAnswer, ask_map
-from embtool.token_table import Reading, TokenTable
+from embtool.tables.token_table import Reading, TokenTable
 from embtool.view.parts import Json, typed
 from embtool.vocabulary import Query
 

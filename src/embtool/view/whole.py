@@ -14,7 +14,7 @@ from embtool.errors import EmbtoolError, InvalidArgument, UnknownToken
 from embtool.lesson import Subject
 from embtool.model import Model
 from embtool.questions.export import WrittenFile
-from embtool.replacing import whole
+from embtool.storage.replacing import whole
 from embtool.view.cards import deal
 from embtool.view.carried import Slice, carry
 from embtool.view.order import describe_order

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from embtool.errors import EmbtoolError, FormatError, NoVocabulary, told_of
-from embtool.source import MOST_VALUES, Folder, Source, is_overfull
+from embtool.storage.source import MOST_VALUES, Folder, Source, is_overfull
 from embtool.vocabulary.classes import CLASSES, TEXT, TokenizerClass
 from embtool.vocabulary.confined import Confined
 from embtool.vocabulary.describe import (

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embtool.cache import derived, put
-from embtool.kept import has_named_sum, named_sum
+from embtool.storage.cache import derived, put
+from embtool.storage.kept import has_named_sum, named_sum
 from embtool.vocabulary.entries import LARGEST_ID, Added, Entries, MemoryEntries, Traits
 
 VERSION = 3

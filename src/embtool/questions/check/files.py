@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from embtool.answers.text import plural, size
-from embtool.categories import padding_ids
-from embtool.config import Config
+from embtool.configs.config import Config
 from embtool.errors import EmbtoolError, FileNotInModel, FormatError
 from embtool.formats import foreign_below
 from embtool.positions import Learned
@@ -12,10 +11,11 @@ from embtool.questions.check.rule import Found, Severity, ids_in_words, rule, so
 from embtool.questions.check.shapes import is_foreign
 from embtool.questions.check.subject import Subject
 from embtool.questions.check.surveys import Surveys
-from embtool.table import has_too_many_rows
-from embtool.table_diff import align_by_id, compare_tables
-from embtool.table_roles import PREDICTS
-from embtool.unknown_tables import hint_of_candidates
+from embtool.tables.categories import padding_ids
+from embtool.tables.table import has_too_many_rows
+from embtool.tables.table_diff import align_by_id, compare_tables
+from embtool.tables.table_roles import PREDICTS
+from embtool.tables.unknown_tables import hint_of_candidates
 
 
 @rule(

@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass
 
 from embtool.adapters.drafts import find_maps
-from embtool.checkpoint import Checkpoint, TensorInfo
-from embtool.config import Config
+from embtool.configs.config import Config
 from embtool.errors import TableNotFound
+from embtool.storage.checkpoint import Checkpoint, TensorInfo
 
 HEAD = re.compile(r"eagle", re.IGNORECASE)
 """Architectures of draft heads."""

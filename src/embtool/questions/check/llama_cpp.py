@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embtool.config import Config
+from embtool.configs.config import Config
 from embtool.errors import ConfigError
 from embtool.questions.check.small_files import SmallFiles, text_of
 from embtool.vocabulary import Vocabulary

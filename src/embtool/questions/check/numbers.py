@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from embtool.answers.text import plural
-from embtool.dtypes import Doubles
 from embtool.questions.check.rule import Found, Severity, ids_in_words, rule
 from embtool.questions.check.subject import Subject
-from embtool.survey import Survey
-from embtool.table import EmbeddingTable
+from embtool.storage.dtypes import Doubles
+from embtool.tables.survey import Survey
+from embtool.tables.table import EmbeddingTable
 
 MEAN_LIKE = 0.01
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from embtool.answers import column
-from embtool.checkpoint import runs
 from embtool.questions.check.subject import Subject
+from embtool.storage.checkpoint import runs
 
 NAMED = 8
 """Ids or names listed in one message; a finding carries all."""

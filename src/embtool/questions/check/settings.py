@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from embtool.config import Config
+from embtool.configs.config import Config
+from embtool.configs.params import FIELDS, PARAMS, translate
 from embtool.errors import EmbtoolError
-from embtool.params import FIELDS, PARAMS, translate
 from embtool.questions.check.rule import Found, Severity, rule
 from embtool.questions.check.subject import Subject
 

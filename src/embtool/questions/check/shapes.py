@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from embtool.answers.text import percent
-from embtool.checkpoint import Checkpoint, TensorInfo
-from embtool.config import Config
+from embtool.configs.config import Config
 from embtool.errors import EmbtoolError
 from embtool.formats.safetensors import CUT_FILES
-from embtool.table import has_too_many_rows
-from embtool.table_roles import OTHER_TOWERS, PLAUSIBLE_ROWS, TABLE_NAMES, Tables
+from embtool.storage.checkpoint import Checkpoint, TensorInfo
+from embtool.tables.table import has_too_many_rows
+from embtool.tables.table_roles import OTHER_TOWERS, PLAUSIBLE_ROWS, TABLE_NAMES, Tables
 
 SIDES = 2
 """Dimensions of a table: rows and columns."""

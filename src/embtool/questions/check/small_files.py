@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from embtool.config import Config
+from embtool.configs.config import Config
 from embtool.errors import EmbtoolError, told_of
-from embtool.source import Source
+from embtool.storage.source import Source
 from embtool.vocabulary import Vocabulary
 from embtool.vocabulary.files import TOKENIZER, decode_json
 

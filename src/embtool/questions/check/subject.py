@@ -8,20 +8,20 @@ from typing import Any
 
 from embtool.adapters.description import Adapter
 from embtool.adapters.drafts import Draft
-from embtool.architectures import Architecture
-from embtool.checkpoint import Checkpoint
-from embtool.config import Config
+from embtool.configs.architectures import Architecture
+from embtool.configs.config import Config
+from embtool.configs.families import UNKNOWN
 from embtool.errors import ConfigError, EmbtoolError
-from embtool.families import UNKNOWN
 from embtool.positions import Positions, read_positions
 from embtool.questions.check.heads import DraftHead, read_head
 from embtool.questions.check.llama_cpp import LlamaVocabulary, of_folder, of_gguf
 from embtool.questions.check.shapes import Misshapen, find_misshapen, named_output
 from embtool.questions.check.small_files import GENERATION, SmallFiles, SpecialId
 from embtool.questions.check.surveys import Surveys
-from embtool.source import Source
-from embtool.table import EmbeddingTable, has_too_many_rows
-from embtool.table_roles import PREDICTS, Tables
+from embtool.storage.checkpoint import Checkpoint
+from embtool.storage.source import Source
+from embtool.tables.table import EmbeddingTable, has_too_many_rows
+from embtool.tables.table_roles import PREDICTS, Tables
 from embtool.vocabulary import Vocabulary
 
 CAUSAL = re.compile(r"(ForCausalLM|LMHeadModel)$")

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from embtool.survey import Opener, Survey, equal_rows, survey
-from embtool.table import EmbeddingTable
+from embtool.tables.survey import Opener, Survey, equal_rows, survey
+from embtool.tables.table import EmbeddingTable
 
 
 class Surveys:

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterator
 
-from embtool.config import Config
+from embtool.configs.config import Config
 from embtool.errors import EmbtoolError
 from embtool.questions.check.rule import Found, Severity, rule, some
 from embtool.questions.check.shapes import Misshapen
 from embtool.questions.check.subject import Subject
 from embtool.questions.parts import left_out
-from embtool.table import EmbeddingTable
+from embtool.tables.table import EmbeddingTable
 
 WRAPPERS = re.compile(
     r"^((?:_orig_mod|module|_forward_module|_fsdp_wrapped_module|state_dict)\.)+|"

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 from embtool.answers.text import percent, plural
-from embtool.categories import padding_ids
 from embtool.errors import EmbtoolError
 from embtool.questions.check.rule import Found, Severity, ids_in_words, rule, some
 from embtool.questions.check.shapes import is_foreign
 from embtool.questions.check.subject import Subject
+from embtool.tables.categories import padding_ids
 from embtool.vocabulary import read_vocabulary_file
 from embtool.vocabulary.files import TOKENIZER
 

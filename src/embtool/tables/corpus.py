@@ -1,0 +1,251 @@
+"""How often a corpus uses each token: texts of any length, in bounded memory, on all cores.
+
+A text is split as a whole. One that is too long for that is split in parts, and cut only where its tokens are the same
+with and without the cut: what stands before a place is split by itself and together with what follows, and the second
+must begin with the tokens of the first. A part is split with that beginning before it, whose tokens are then dropped,
+so that what a tokenizer does to the start of a text is not done to a part. Where no such place is found the text is cut
+all the same, and that is counted.
+"""
+
+import codecs
+import os
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embtool.errors import LocalFailure, UnsupportedFormat
+from embtool.storage.impostors import LONGEST_MAGIC, impostor
+from embtool.vocabulary import Vocabulary
+
+Counts = NDArray[np.int64]
+
+PART = 1 << 15
+"""Characters of a part: enough that the cuts cost little, and not so many that a core waits for the others' last."""
+
+AHEAD = 1 << 13
+"""Characters after that in which a place to cut is looked for."""
+
+LEAD = 64
+"""Characters before a cut, and after it, that tell whether the tokens are the same; the part is split after them."""
+
+TRIED = 6
+"""Places of each kind that are tried."""
+
+BATCH = 1 << 19
+"""Characters split together by one thread: the library needs a hundred bytes for each token in hand."""
+
+BLOCK = 1 << 20
+"""Bytes read at a time."""
+
+REPLACEMENT = "\ufffd"
+"""What stands for bytes that are not UTF-8."""
+
+PLACES = tuple(
+    map(
+        re.compile,
+        (
+            r"(?<=\S\n)(?=\S)",
+            r"(?<=\S)(?=\n\S)",
+            r"(?<=\S)(?= \S)",
+            r"(?<=\S )(?=\S)",
+            r"(?<=[^\w\s])(?=\w)",
+            r"(?<=\w)(?=[^\w\s])",
+        ),
+    )
+)
+"""Places at which tokenizers end tokens: around the end of a line, around a space, around punctuation."""
+
+
+@dataclass
+class Tally:
+    """What was counted so far.
+
+    Attributes:
+        counts: how often each id was used, int64 (ids,).
+        texts: how many texts there were.
+        unsure: how many cuts may have changed the tokens around them.
+    """
+
+    counts: Counts
+    texts: int = 0
+    unsure: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens were counted."""
+        return int(self.counts.sum())
+
+
+@dataclass
+class Text:
+    """The text of a file, read as it is needed.
+
+    Attributes:
+        name: what the file is called.
+        file: where it is read from.
+        size: how many bytes were read so far.
+        replaced: how many of these are not UTF-8.
+        head: the first of them.
+    """
+
+    name: str
+    file: BinaryIO
+    size: int = 0
+    replaced: int = 0
+    head: bytes = b""
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield what it says, a block at a time, with U+FFFD for what is not UTF-8.
+
+        Raises:
+            UnsupportedFormat: it begins like an archive, or another file that is no text.
+            LocalFailure: the system does not let it be read.
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        is_last = False
+        while not is_last:
+            held = decoder.getstate()[0]
+            data = self._read()
+            is_last = not data
+            said = decoder.decode(data, final=is_last)
+            if REPLACEMENT in said:
+                if not self.size and (kind := impostor(data)) is not None:
+                    raise UnsupportedFormat(f"{self.name} is no text, but looks like {kind.what}", hint=kind.hint)
+                self.replaced += _replaced((held + data).removesuffix(decoder.getstate()[0]), said)
+            self.head = self.head or data[:LONGEST_MAGIC]
+            self.size += len(data)
+            if said:
+                yield said
+
+    def _read(self) -> bytes:
+        try:
+            return self.file.read(BLOCK)
+        except OSError as error:
+            raise LocalFailure(f"cannot read {self.name}: {error.strerror or error}") from error
+
+
+def _replaced(data: bytes, said: str) -> int:
+    """Count the bytes that U+FFFD stands for, and which are not its own three in UTF-8."""
+    own = len(REPLACEMENT.encode())
+    kept = len(said.encode()) - own * said.count(REPLACEMENT) + own * data.count(REPLACEMENT.encode())
+    return len(data) - kept
+
+
+def lines_of(blocks: Iterable[str]) -> Iterator[str]:
+    r"""Yield the lines of a text, each without its end, `\n` or `\r\n`.
+
+    >>> list(lines_of(["a\nb", "c\r\n\nd"]))
+    ['a', 'bc', '', 'd']
+    """
+    begun: list[str] = []
+    for block in blocks:
+        first, *rest = block.split("\n")
+        begun.append(first)
+        if rest:
+            whole = ["".join(begun), *rest]
+            begun = [whole.pop()]
+            yield from (line.removesuffix("\r") for line in whole)
+    if any(begun):
+        yield "".join(begun).removesuffix("\r")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a text, what stands before it, and how many tokens that is."""
+
+    lead: str
+    dropped: int
+    body: str
+
+
+class Counter:
+    """Counts the tokens of texts of one vocabulary, over at least `rows` ids.
+
+    Raises:
+        FormatError: its tokenizer cannot split a text.
+        NoVocabulary: it is not known how text is split.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, rows: int = 0, *, part: int = PART) -> None:
+        self._vocabulary = vocabulary
+        self._part = part
+        self._places = list(PLACES)
+        highest = int(vocabulary.ids[-1]) if len(vocabulary) else -1
+        self.tally = Tally(np.zeros(max(rows, highest + 1), np.int64))
+
+    def count(self, texts: Iterable[str | Iterable[str]]) -> None:
+        """Add texts, each a text or the blocks of one, in as many threads as there are cores."""
+        threads = os.cpu_count() or 1
+        waiting: deque[Future[Counts]] = deque()
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                for batch in self._batches(texts):
+                    waiting.append(pool.submit(self._split, batch))
+                    if len(waiting) > threads:
+                        self._add(waiting.popleft().result())
+                while waiting:
+                    self._add(waiting.popleft().result())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _add(self, counts: Counts) -> None:
+        self.tally.counts[: len(counts)] += counts
+
+    def _batches(self, texts: Iterable[str | Iterable[str]]) -> Iterator[list[_Part]]:
+        """Yield parts, as many together as one thread takes."""
+        batch: list[_Part] = []
+        size = 0
+        for text in texts:
+            self.tally.texts += 1
+            for part in [_Part("", 0, text)] if isinstance(text, str) and len(text) <= self._part else self._cut(text):
+                batch.append(part)
+                size += len(part.body) + 1
+                if size >= BATCH:
+                    yield batch
+                    batch, size = [], 0
+        if batch:
+            yield batch
+
+    def _split(self, batch: Sequence[_Part]) -> Counts:
+        """Count the tokens of parts: int64 (ids,)."""
+        split = self._vocabulary.encode_each([part.lead + part.body for part in batch])
+        ids = [np.array(found, np.int64)[part.dropped :] for part, found in zip(batch, split, strict=True)]
+        return np.bincount(np.concatenate(ids), minlength=1)
+
+    def _cut(self, text: str | Iterable[str]) -> Iterator[_Part]:
+        """Cut a text into parts."""
+        lead, dropped, held, start = "", 0, "", 0
+        for block in [text] if isinstance(text, str) else text:
+            held, start = held[start:] + block, 0
+            while len(held) - start > self._part + AHEAD + LEAD:
+                place, more = self._place(held, start + self._part)
+                yield _Part(lead, dropped, held[start:place])
+                lead, dropped, start = held[max(place - LEAD, 0) : place], more, place
+        if start < len(held):
+            yield _Part(lead, dropped, held[start:])
+
+    def _place(self, text: str, first: int) -> tuple[int, int]:
+        """Find where to cut a text, from `first` on: the place, and how many tokens what stands before it is."""
+        for kind in self._places:
+            for match in islice(kind.finditer(text, first, first + AHEAD), TRIED):
+                tokens = self._tokens_before(text, match.start())
+                if tokens is not None:
+                    self._places.remove(kind)
+                    self._places.insert(0, kind)
+                    return match.start(), tokens
+        self.tally.unsure += 1
+        return first, len(self._vocabulary.encode_each([text[max(first - LEAD, 0) : first]])[0])
+
+    def _tokens_before(self, text: str, place: int) -> int | None:
+        """Count the tokens of what stands before a place; None where a cut there would change tokens."""
+        lead, behind = text[max(place - LEAD, 0) : place], text[place : place + LEAD]
+        alone, both = self._vocabulary.encode_each([lead, lead + behind])
+        return len(alone) if both[: len(alone)] == alone else None

@@ -1,0 +1,226 @@
+"""What one pass over a table finds out about every row, and the sums from which its principal axes follow.
+
+A pass reads each block once, in bounded memory, and adds up in float64 in a fixed order, so that the same table gives
+the same digits on every run. Rows that are not finite take no part in sums; they are listed.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embtool.storage.dtypes import Bytes, Doubles, Floats
+from embtool.tables.kernels import squared_distances
+from embtool.tables.scan import Ids, Mask, in_parts, read_rows, scan, scan_in_order
+from embtool.tables.table import EmbeddingTable, TableReader
+
+Keys = NDArray[np.uint64]
+
+Opener = Callable[[EmbeddingTable], AbstractContextManager[TableReader]]
+"""What opens a table: `EmbeddingTable.open`, or something that watches the reading."""
+
+SEED = 20240508
+"""Of the random numbers below: any constant does, as long as it is one."""
+
+SURVEY_BYTES = 1 << 19
+"""Bytes of a block: decoded to float32, it should stay in a core's own cache."""
+
+COMPARED_AT_ONCE = 1024
+"""Rows of one key compared at a time: a table can hold its one untrained row ten thousand times."""
+
+FREE_EXPONENT = 20
+"""Rows of an average length of 2^±20 have float32 products of full precision, even where single rows are far longer."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one pass found.
+
+    Attributes:
+        norms: Euclidean length of each row: float64 (rows,); NaN where the row holds NaN or infinity.
+        zero: Ids of rows that are all zero.
+        nonfinite: Ids of rows that hold NaN or infinity.
+        keys: A number for each row, equal where its stored bytes are: uint64 (rows,).
+        mean: The mean of the finite rows: float64 (width,).
+        mean_unit: The mean of the finite rows that are not zero, each scaled to length 1: float64 (width,).
+        product: The finite rows' XᵀX times the probe: float64 (width, probes), or None without a probe.
+    """
+
+    norms: Doubles
+    zero: Ids
+    nonfinite: Ids
+    keys: Keys
+    mean: Doubles
+    mean_unit: Doubles
+    product: Doubles | None
+
+    @property
+    def finite(self) -> int:
+        """How many rows are finite."""
+        return len(self.norms) - len(self.nonfinite)
+
+    @property
+    def exponent(self) -> int:
+        """The power of two by which rows are of length 1 on average; 0 where float32 holds their products anyhow."""
+        mean = float(np.sqrt(np.nanmean(np.square(self.norms)))) if self.finite else 0.0
+        exponent = -int(np.frexp(mean)[1])
+        return exponent if abs(exponent) > FREE_EXPONENT else 0
+
+    def scaled(self, exponent: int) -> "Survey":
+        """Return what would have been found of rows times 2^exponent; the product is left as it is."""
+        return replace(self, norms=np.ldexp(self.norms, exponent), mean=np.ldexp(self.mean, exponent))
+
+
+@dataclass
+class _Sums:
+    rows: Doubles
+    units: Doubles
+    product: Doubles | None
+
+
+def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = None, *, units: bool = True) -> Survey:
+    """Read a table once: length and key of every row, the means, and XᵀX times `probe`, float32 (width, probes).
+
+    Without `units` the mean of unit rows is NaN: it costs as much as the rest.
+    """
+    width, count = table.shape[1], reader.row_count
+    squares, keys = np.empty(count, np.float64), np.empty(count, np.uint64)
+    odd, origin = _odd_numbers(reader.row_bytes), np.zeros(width, np.float32)
+
+    def start() -> _Sums:
+        return _Sums(
+            np.zeros(width), np.zeros(width), None if probe is None else np.zeros((width, probe.shape[1]), np.float64)
+        )
+
+    def visit(sums: _Sums, first: int, stored: Bytes) -> None:
+        rows = table.tensor.dtype.to_float32(stored)
+        keys[first : first + len(rows)] = _keys(stored, odd)
+        found = squared_distances(rows, origin)
+        squares[first : first + len(rows)] = found
+        finite = np.isfinite(found)
+        if not finite.all():
+            rows, found = rows[finite], found[finite]
+        if units:
+            _add_means(sums, rows, found)
+        else:
+            sums.rows += rows.sum(axis=0, dtype=np.float64)
+        if sums.product is not None and probe is not None:
+            with np.errstate(all="ignore"):  # beyond float32: `principal_axes` makes it again
+                sums.product += rows.T @ (rows @ probe)
+
+    lanes = scan_in_order(reader, start, visit, block_bytes=SURVEY_BYTES)
+    with np.errstate(all="ignore"):  # `principal_axes` makes it again
+        product = None if probe is None else np.sum([_product(lane) for lane in lanes], axis=0)
+    lost, zero = ~np.isfinite(squares), squares == 0
+    finite = int(count - lost.sum())
+    directed = max(finite - int(zero.sum()), 1) if units else math.nan
+    return Survey(
+        norms=np.sqrt(np.where(lost, np.nan, squares)),
+        zero=np.flatnonzero(zero).astype(np.int64),
+        nonfinite=np.flatnonzero(lost).astype(np.int64),
+        keys=keys,
+        mean=np.sum([lane.rows for lane in lanes], axis=0) / max(finite, 1),
+        mean_unit=np.sum([lane.units for lane in lanes], axis=0) / directed,
+        product=product,
+    )
+
+
+def _add_means(sums: _Sums, rows: Floats, squares: Doubles) -> None:
+    """Add finite rows, (n, width), of these squared lengths to the sums of rows and of unit rows."""
+    lengths, wide = np.sqrt(squares), rows.astype(np.float64)
+    inverse = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    sums.rows += wide.sum(axis=0)
+    sums.units += np.einsum("i,ij->j", inverse, wide)
+
+
+def _product(sums: _Sums) -> Doubles:
+    assert sums.product is not None
+    return sums.product
+
+
+def norms(table: EmbeddingTable, reader: TableReader) -> Doubles:
+    """Compute the Euclidean norm of every row: float64 (rows,); NaN where a row has one."""
+    return np.sqrt(_squares(table, reader, np.zeros(table.shape[1], np.float32)))
+
+
+def distances(table: EmbeddingTable, reader: TableReader, point: Doubles) -> Doubles:
+    """Compute each row's distance to a point, float64 (rows,); NaN where the row is not finite."""
+    squares = _squares(table, reader, point.astype(np.float32))
+    return np.sqrt(np.where(np.isfinite(squares), squares, np.nan))
+
+
+def _squares(table: EmbeddingTable, reader: TableReader, point: Floats) -> Doubles:
+    """Compute each row's squared distance to a point, float32 (width,): float64 (rows,)."""
+    squares = np.empty(reader.row_count, np.float64)
+
+    def visit(_: None, first: int, stored: Bytes) -> None:
+        rows = table.tensor.dtype.to_float32(stored)
+        squares[first : first + len(rows)] = squared_distances(rows, point)
+
+    scan(reader, lambda: None, visit, block_bytes=SURVEY_BYTES)
+    return squares
+
+
+def mean_row(table: EmbeddingTable, reader: TableReader) -> Doubles:
+    """Compute the mean of all finite rows: float64 (width,)."""
+
+    def visit(total: _Total, _: int, stored: Bytes) -> None:
+        rows = table.tensor.dtype.to_float32(stored)
+        finite = np.isfinite(rows).all(axis=1)
+        total.count += int(finite.sum())
+        total.sum += (rows if finite.all() else rows[finite]).sum(axis=0, dtype=np.float64)
+
+    totals = scan_in_order(reader, lambda: _Total(np.zeros(table.shape[1])), visit, block_bytes=SURVEY_BYTES)
+    count = sum(total.count for total in totals)
+    mean: Doubles = np.sum([total.sum for total in totals], axis=0) / max(count, 1)
+    return mean
+
+
+@dataclass
+class _Total:
+    sum: Doubles
+    count: int = 0
+
+
+def equal_rows(reader: TableReader, keys: Keys, among: Mask | None = None) -> list[Ids]:
+    """List the groups of rows whose stored bytes are equal, of those `among`, bool (rows,); each sorted by id.
+
+    Rows with equal keys are read again and compared, so that two keys that meet by accident are no group.
+    """
+    ids = np.arange(len(keys)) if among is None else np.flatnonzero(among)
+    order = ids[np.argsort(keys[ids], kind="stable")]
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(keys[order]) != 0) + 1, [len(order)]])
+    groups = [order[edges[place] : edges[place + 1]] for place in np.flatnonzero(np.diff(edges) > 1)]
+    found = [same for group in groups for same in _verified(reader, group.astype(np.int64))]
+    return sorted(found, key=lambda group: int(group[0]))
+
+
+def _verified(reader: TableReader, group: Ids) -> list[Ids]:
+    """Cut rows with one key into groups of rows whose bytes are equal."""
+    found: list[Ids] = []
+    while len(group) > 1:
+        first = read_rows(reader, group[:1])
+        same = np.concatenate(
+            [(read_rows(reader, part) == first).all(axis=1) for part in in_parts(group, COMPARED_AT_ONCE)]
+        )
+        if same.sum() > 1:
+            found.append(group[same])
+        group = group[~same]
+    return found
+
+
+def _odd_numbers(row_bytes: int) -> Keys:
+    """Make the multipliers of `_keys`, one for each word of a row."""
+    word = next(size for size in (8, 4, 2, 1) if row_bytes % size == 0)
+    numbers = np.random.default_rng(SEED).integers(0, 1 << 63, row_bytes // word, np.uint64)
+    return numbers << np.uint64(1) | np.uint64(1)
+
+
+def _keys(stored: Bytes, odd: Keys) -> Keys:
+    """Sum each row's words times random odd numbers, modulo 2⁶⁴: uint64 (n,)."""
+    words = np.ascontiguousarray(stored).view(f"<u{stored.shape[1] // len(odd)}")
+    keys: Keys = np.einsum("ij,j->i", words, odd)
+    return keys
