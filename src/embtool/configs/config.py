@@ -412,11 +412,13 @@ def parse_config(raw: object, *, file: str = "config.json", spelled: Mapping[str
     key = SAME_AS.get(model_type or "", model_type or "")
     reader = _Reader(top, text, key, model_type)
     sizes = reader.sizes()
+    names = top.mapping.get("architectures")
+    first = names[0] if isinstance(names, list | tuple) and names else None
     return Config(
         file=file,
         model_type=model_type,
         top_model_type=top_type,
-        architecture=_architecture(top),
+        architecture=first if isinstance(first, str) else None,
         family_known=reader.family is not UNKNOWN and reader.family.layout is not None,
         recorded=architecture(top_type or ""),
         family_key=key,
@@ -462,12 +464,6 @@ def _model_type(text: Fields, top_type: str | None) -> str | None:
     if own is not None and own != top_type:
         return own
     return None if top_type is None else text_type_of(top_type)
-
-
-def _architecture(top: Fields) -> str | None:
-    names = top.mapping.get("architectures")
-    first = names[0] if isinstance(names, list | tuple) and names else None
-    return first if isinstance(first, str) else None
 
 
 def _class_default(model_type: str | None) -> str:

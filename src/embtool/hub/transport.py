@@ -168,7 +168,10 @@ class Transport:
             FormatError: the address is not one that may be asked.
         """
         try:
-            request = self._connected().build_request("GET", url, headers=self._headers(url, headers))
+            sent = {"User-Agent": user_agent(), **headers}
+            if self.endpoint.is_origin_of(url) and (token := self.credentials.token()):
+                sent["Authorization"] = f"Bearer {token}"
+            request = self._connected().build_request("GET", url, headers=sent)
             if self.limit is not None and self.endpoint.is_origin_of(url):
                 await_turn(self.limit)
             self.meter.add(requests=1)
@@ -239,12 +242,6 @@ class Transport:
             sent_token=self.credentials.token() is not None,
             withheld_token=self.credentials.withheld,
         )
-
-    def _headers(self, url: str, headers: Mapping[str, str]) -> dict[str, str]:
-        sent = {"User-Agent": user_agent(), **headers}
-        if self.endpoint.is_origin_of(url) and (token := self.credentials.token()):
-            sent["Authorization"] = f"Bearer {token}"
-        return sent
 
     def _connected(self) -> httpx2.Client:
         with self._lock:
