@@ -22,9 +22,9 @@ from embtool.hub.crew import TICK, Crew, Job, Stop
 from embtool.hub.failures import from_os_error
 from embtool.hub.journal import BLOCK, Journal, Part, claimed_bytes, is_claimed, peek
 from embtool.hub.lock import FileLock
+from embtool.hub.remote_file import RemoteFile
 from embtool.hub.store import FileRecord, Store, content_key
 from embtool.hub.tablefile import find, make_header
-from embtool.hub.transport import RemoteFile
 from embtool.storage.cache import make_folder
 from embtool.storage.kept import NO_CHECKSUM, join_checksums, stamp
 from embtool.storage.source import LocalRange, Progress, TensorDescription

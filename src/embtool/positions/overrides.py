@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from embtool.arguments import checked
-from embtool.configs.config import Config, Fields
+from embtool.configs.config import Config
+from embtool.configs.fields import Fields
 from embtool.errors import ConfigError, InvalidArgument
 from embtool.positions.rope_fields import ATTENTION_FACTORS, OLD_NAMES, SHARE
 from embtool.positions.rope_sources import takes_flat

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from embtool.configs.config import NOT_IN_FILE, Config, Fields
+from embtool.configs.config import NOT_IN_FILE, Config
 from embtool.configs.families import UNKNOWN
+from embtool.configs.fields import Fields
 from embtool.errors import ConfigError
 from embtool.positions.layers import read_layer_types
 from embtool.positions.rope_sources import RopeSource
