@@ -65,6 +65,11 @@ class SumOptions:
         bool, typer.Option("--no-normalize", help="Under cosine too, add rows at the lengths they have.")
     ] = False
 
+    @property
+    def normalize(self) -> bool | None:
+        """Whether rows are scaled to length 1; None where the metric decides."""
+        return False if self.no_normalize else None
+
 
 @dataclass(frozen=True)
 class TestOptions:
@@ -131,15 +136,8 @@ def run(
     found: CalcAnswer | None = None
     failed: list[Line] = []
     with asked.open() as reader:
-        calculator = Calculator(
-            asked,
-            reader,
-            top,
-            metric.value,
-            token.reading,
-            adding.include_inputs,
-            False if adding.no_normalize else None,
-        )
+        sums = (adding.include_inputs, adding.normalize)
+        calculator = Calculator(asked, reader, top, metric.value, token.reading, *sums)
         if lines is None:
             found = calculator.answer(expression or [])
             if token.verbose:

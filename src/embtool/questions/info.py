@@ -12,7 +12,7 @@ from embtool.answers.text import count, percent, plural, size
 from embtool.errors import ConfigError, EmbtoolError, FileNotInModel, FormatError, told_of
 from embtool.formats.folders import hint_of_folders
 from embtool.questions.adapter import AdapterInfo, DraftInfo
-from embtool.questions.parts import left_out, open_parts
+from embtool.questions.parts import Parts, left_out, open_parts
 from embtool.questions.positions import ModelPositions, describe_positions, position_lines
 from embtool.questions.size import ConfigTable, Totals, weigh
 from embtool.storage.checkpoint import TensorInfo
@@ -369,11 +369,6 @@ class InfoAnswer(Card):
         return lines
 
 
-def _beside(model: "Model") -> tuple[str, ...] | None:
-    """Return the weight files beside those that are read; None where there are none."""
-    return tuple(left_out(model.source, model.checkpoint)) or None
-
-
 def ask_info(model: "Model") -> InfoAnswer:
     """Put together what is known of a model, from config.json and headers; no weights are read.
 
@@ -387,13 +382,8 @@ def ask_info(model: "Model") -> InfoAnswer:
     config, tables, vocabulary = parts.config, parts.tables, parts.vocabulary
     if isinstance(adapter, FormatError | ConfigError):
         parts.damage.setdefault("config", [adapter])
-    if parts.is_empty and parts.damage:
-        raise next(iter(parts.damage.values()))[0]  # nothing is left to be shown
     if parts.is_empty:
-        raise FileNotInModel(
-            f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model",
-            hint=hint_of_folders(model.source),
-        )
+        raise _nothing_to_show(model, parts)
     notes = list(parts.notes)
     if vocabulary is not None and vocabulary.unread:
         notes.append(f"beside the tokenizer, and not read: {', '.join(vocabulary.unread)}")
@@ -402,19 +392,14 @@ def ask_info(model: "Model") -> InfoAnswer:
     totals = _totals(model, tables, notes)
     found = tables.stored if tables is not None else ()
     dtype = found[0].tensor.dtype.name if found else None
-    position = None
-    try:
-        position = None if config is None else describe_positions(model, dtype)
-    except ConfigError as error:
-        parts.damage["positions"] = [error]
+    position = _position(model, dtype, parts)
     broken = tuple(
         BrokenPart(part, error.message, error.hint, error.exit_status)
         for part, errors in parts.damage.items()
         for error in errors
     )
-    of_tokens = (table.tensor.shape for table in found if table.role in ("input", "output"))
-    rows = next((shape[0] for shape in of_tokens if len(shape) == SIDES and all(shape)), None)
     candidates = _candidates(model, tables, vocabulary) if adapter is None else []
+    beside = tuple(left_out(model.source, model.checkpoint)) if tables is not None and model.source.local else ()
     return InfoAnswer(
         model=model.name,
         revision=model.source.revision,
@@ -430,11 +415,11 @@ def ask_info(model: "Model") -> InfoAnswer:
         tables=() if tables is None else tuple(TableInfo.of(table, totals, tables) for table in found),
         by_config=ConfigTable.of(config) if config is not None and tables is None else None,
         tied=TyingInfo(**vars(tables.tying)) if tables is not None else None,
-        vocabulary=_vocabulary(vocabulary, rows),
+        vocabulary=_vocabulary(vocabulary, found),
         position=position,
         cost=Cost(model.source.cost.requests, model.source.cost.bytes),
         broken=broken or None,
-        files_left_out=_beside(model) if tables is not None and model.source.local else None,
+        files_left_out=beside or None,
         candidates=tuple(tensor.name for tensor in candidates) or None,
         hint=hint_of_candidates(candidates),
         draft=None if model.draft is None else DraftInfo.of(model.draft),
@@ -442,6 +427,25 @@ def ask_info(model: "Model") -> InfoAnswer:
         vocab_size=config.vocab_size if config is not None else None,
         notes=tuple(notes),
         warnings=tuple(f"{part.part}: {part.message}{f' ({part.hint})' if part.hint else ''}" for part in broken),
+    )
+
+
+def _position(model: "Model", dtype: str | None, parts: Parts) -> ModelPositions | None:
+    """Describe how a model knows positions; why that cannot be told is added to what is wrong with its parts."""
+    try:
+        return None if parts.config is None else describe_positions(model, dtype)
+    except ConfigError as error:
+        parts.damage["positions"] = [error]
+        return None
+
+
+def _nothing_to_show(model: "Model", parts: Parts) -> EmbtoolError:
+    """Return what is wrong with the parts of a model none of which can be read, or that it is no model."""
+    if parts.damage:
+        return next(iter(parts.damage.values()))[0]
+    return FileNotInModel(
+        f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model",
+        hint=hint_of_folders(model.source),
     )
 
 
@@ -476,8 +480,10 @@ def _totals(model: "Model", tables: Tables | None, notes: list[str]) -> Totals |
         return None
 
 
-def _vocabulary(vocabulary: Vocabulary | None, rows: int | None) -> VocabularyInfo | None:
+def _vocabulary(vocabulary: Vocabulary | None, tables: Sequence[EmbeddingTable]) -> VocabularyInfo | None:
     """Hold the vocabulary against the table: which rows no token has, and which tokens have no row."""
+    of_tokens = (table.tensor.shape for table in tables if table.role in ("input", "output"))
+    rows = next((shape[0] for shape in of_tokens if len(shape) == SIDES and all(shape)), None)
     if vocabulary is None:
         return None if rows is None else VocabularyInfo(None, rows, None, None, None, None)
     ids = vocabulary.ids

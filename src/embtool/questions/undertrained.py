@@ -10,6 +10,7 @@ from embtool.answers import Column, Listing, column, context, identity, python, 
 from embtool.answers.text import abridge, count, fixed, plural, visible
 from embtool.arguments import check_count
 from embtool.errors import InvalidArgument
+from embtool.storage.dtypes import Doubles
 from embtool.tables.categories import Categorizer, Category
 from embtool.tables.table_roles import Tying
 from embtool.tables.token_table import Reading, TokenTable
@@ -134,18 +135,40 @@ def ask_undertrained(
     within = int(len(scores) * (CANDIDATE_PERCENT if percent is None else percent) / 100)
     is_small = percent is None and within < 1
     ids = rank_untrained(scores, min(k, len(scores)) if is_small else within, allowed).tolist()
-    entries = [vocabulary.token(row) for row in (ids if normal else ids[:k])]
     categorizer = Categorizer(vocabulary)
-    categories = categorizer.of_rows(entries)
-    kept = [
-        (row, entry, category)
-        for row, entry, category in zip(ids, entries, categories, strict=False)
-        if not normal or _is_ordinary(entry, category)
-    ][:k]
-    left_out = ids.index(kept[-1][0]) + 1 - len(kept) if kept else len(ids) if normal else 0
+    kept, left_out = _kept(ids, vocabulary, categorizer, k, normal=normal)
+    candidates = _candidates(kept, scores, known, vocabulary)
+    counts = {kind.value: known.count(kind) for kind in Kind}
+    return UndertrainedAnswer(
+        *(asked.model, asked.role, used, why),
+        verified=False,
+        reference=counts,
+        left_out=left_out,
+        tokens=candidates,
+        notes=(*(SMALL.format(count(len(scores))),) * is_small, *categorizer.notes),
+    )
+
+
+Row = tuple[int, Token | None, Category | None]
+
+
+def _kept(
+    ids: list[int], vocabulary: Vocabulary, categorizer: Categorizer, k: int, *, normal: bool
+) -> tuple[list[Row], int]:
+    """Take the first `k` rows, or ordinary tokens; count the rows before the last of these that are none."""
+    entries = [vocabulary.token(row) for row in (ids if normal else ids[:k])]
+    rows = zip(ids, entries, categorizer.of_rows(entries), strict=False)
+    kept = [row for row in rows if not normal or _is_ordinary(*row[1:])][:k]
+    return kept, ids.index(kept[-1][0]) + 1 - len(kept) if kept else len(ids) if normal else 0
+
+
+def _candidates(
+    kept: Sequence[Row], scores: Doubles, known: Reference, vocabulary: Vocabulary
+) -> tuple[Candidate, ...]:
+    """Describe rows: where their scores stand, and which longer tokens contain them."""
     longer = containing(vocabulary, [entry for _, entry, _ in kept if entry is not None])
     percentiles = percentiles_of(scores, [row for row, _, _ in kept]).tolist()
-    candidates = tuple(
+    return tuple(
         Candidate(
             rank,
             row,
@@ -157,15 +180,6 @@ def ask_undertrained(
             tuple(token.text for token in longer.get(row, [])),
         )
         for rank, (row, entry, category) in enumerate(kept, 1)
-    )
-    counts = {kind.value: known.count(kind) for kind in Kind}
-    return UndertrainedAnswer(
-        *(asked.model, asked.role, used, why),
-        verified=False,
-        reference=counts,
-        left_out=left_out,
-        tokens=candidates,
-        notes=(*(SMALL.format(count(len(scores))),) * is_small, *categorizer.notes),
     )
 
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -107,60 +108,50 @@ def ask_usage(
         FormatError: there is nothing to count, or the tokenizer cannot split a text.
         NoVocabulary: it is not known how text is split.
     """
-    if k is not None:
-        check_count(k, "k")
-    names = [str(file) for file in files]
-    for name in names:
-        _check(name)
+    check_count(1 if k is None else k, "k")
+    names = _readable(files)
     rows = None if table is None else table.shape[0]
     counter = Counter(vocabulary, rows or 0)
     read: list[Text] = []
     added = _Measured(texts)
-    counter.count(_texts(names, read, lines=lines))
-    counter.count(added)
+    counter.count(chain(_texts(names, read, lines=lines), added))
     tally = counter.tally
     corpus_bytes = added.bytes + sum(text.size for text in read)
     if not corpus_bytes:
         raise FormatError(f"{', '.join(names) or 'the corpus'} is empty: there is nothing to count")
-    ids = np.arange(len(tally.counts))
-    ids = ids[(ids < (rows or 0)) | np.isin(ids, vocabulary.ids)]
+    ids = np.union1d(np.arange(rows or 0), vocabulary.ids)
     used, row_bytes = int((tally.counts[:rows] > 0).sum()), 0 if table is None else table.tensor.row_bytes
-    every = len(ids) if rows is None else rows
-    listed = _chosen(ids, search, vocabulary)
-    best = listed[np.lexsort((listed, -tally.counts[listed]))]
-    covered = np.cumsum(tally.counts[best]) / max(tally.tokens, 1)
+    uses, hidden = _most_used(ids, tally, vocabulary, search, k)
     return UsageAnswer(
         model=model,
         texts=tally.texts,
         corpus_bytes=corpus_bytes,
         replaced_bytes=sum(text.replaced for text in read),
         corpus_tokens=tally.tokens,
-        rows=every,
+        rows=len(ids) if rows is None else rows,
         used=used,
         table_bytes=None if rows is None else rows * row_bytes,
         unused_bytes=None if rows is None else (rows - used) * row_bytes,
-        uses=[
-            RowCount(row, vocabulary.token(row), times, share)
-            for row, times, share in zip(
-                best[:k].tolist(), tally.counts[best[:k]].tolist(), covered[:k].tolist(), strict=True
-            )
-        ],
+        uses=uses,
         counts=tally.counts,
-        hidden=max(len(best) - len(best[:k]), 0),
+        hidden=hidden,
         notes=tuple(f"{text.name} is empty" for text in read if not text.size),
         warnings=tuple(_warnings(read, tally, rows)),
     )
 
 
-def _check(name: str) -> None:
-    """Raise unless a file can be read, before any other is."""
-    if name == STDIN:
-        if sys.stdin is None or sys.stdin.isatty():
-            raise InvalidArgument("- reads stdin, and nothing is piped in")
-    elif not is_there(Path(name)):
-        raise NoSuchFile(f"no such file: {name}")
-    elif is_folder(Path(name)):
-        raise LocalFailure(f"cannot read {name}: it is a folder")
+def _readable(files: Sequence[str | Path]) -> list[str]:
+    """Return the names of files; raise unless every one can be read, before the first is."""
+    names = [str(file) for file in files]
+    for name in names:
+        if name == STDIN:
+            if sys.stdin is None or sys.stdin.isatty():
+                raise InvalidArgument("- reads stdin, and nothing is piped in")
+        elif not is_there(Path(name)):
+            raise NoSuchFile(f"no such file: {name}")
+        elif is_folder(Path(name)):
+            raise LocalFailure(f"cannot read {name}: it is a folder")
+    return names
 
 
 def _texts(names: Sequence[str], read: list[Text], *, lines: bool) -> Iterator[str | Iterable[str]]:
@@ -192,12 +183,18 @@ class _Measured:
             yield text
 
 
-def _chosen(ids: Counts, search: Search | None, vocabulary: Vocabulary) -> Counts:
-    """Keep the rows that match."""
-    if search is None or search == Search():
-        return ids
-    padding = ids[~np.isin(ids, vocabulary.ids)].tolist()
-    return np.intersect1d(ids, [match.id for match in search.matches(vocabulary, padding)])
+def _most_used(
+    ids: Counts, tally: Tally, vocabulary: Vocabulary, search: Search | None, k: int | None
+) -> tuple[list[RowCount], int]:
+    """List the rows that match, the most used first, of equals the smaller id; count those that `k` leaves out."""
+    if search is not None and search != Search():
+        padding = ids[~np.isin(ids, vocabulary.ids)].tolist()
+        ids = np.intersect1d(ids, [match.id for match in search.matches(vocabulary, padding)])
+    best = ids[np.lexsort((ids, -tally.counts[ids]))]
+    covered = np.cumsum(tally.counts[best]) / max(tally.tokens, 1)
+    shown = zip(best[:k].tolist(), tally.counts[best[:k]].tolist(), covered[:k].tolist(), strict=True)
+    uses = [RowCount(row, vocabulary.token(row), times, share) for row, times, share in shown]
+    return uses, len(best) - len(uses)
 
 
 def _warnings(read: Sequence[Text], tally: Tally, rows: int | None) -> Iterator[str]:
