@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from embtool.adapters.adapted import table_of
+from embtool.adapters.description import Adapter
 from embtool.answers.text import plural, size
 from embtool.questions.check.rule import Found, Severity, ids_in_words, rule, some
 from embtool.questions.check.subject import Subject
@@ -21,32 +22,29 @@ SIDES = 2
     "enlarged for the adapter, and the base is loaded as it was.",
     advice="call resize_token_embeddings on the base, with the adapter's number of rows, before the adapter is loaded",
     threads=("unslothai/unsloth#978", "huggingface/peft#1457", "huggingface/peft#2290", "hiyouga/LlamaFactory#3154"),
-    needs=("adapter", "base"),
 )
-def _adapter_rows(subject: Subject) -> Iterator[Found]:
-    assert subject.adapter is not None
-    assert subject.base is not None
-    tables = subject.base.tables
+def _adapter_rows(subject: Subject, adapter: Adapter, base: Subject) -> Iterator[Found]:
+    tables = base.tables
     if tables is None:
         return
-    for change in subject.adapter.changes:
+    for change in adapter.changes:
         table = table_of(change, tables)
         if table is None or len(table.tensor.shape) != SIDES:
             continue
         rows = table.tensor.shape[0]
         first = next(iter(change.parts.values()))
         if change.rows is not None and change.rows != rows:
-            message = f"{change.module} is made for {change.rows:,} rows, that of {subject.base.name} has {rows:,}"
+            message = f"{change.module} is made for {change.rows:,} rows, that of {base.name} has {rows:,}"
             yield Found(message, file=first.shard, tensor=first.name)
         late = [identity for identity in change.ids if identity >= rows]
         if late:
-            message = f"{change.module} has rows for tokens beyond the {rows:,} rows of {subject.base.name}"
+            message = f"{change.module} has rows for tokens beyond the {rows:,} rows of {base.name}"
             yield Found(f"{message}: {ids_in_words(late)}", late, file=first.shard, tensor=first.name)
-    if subject.rows is None and subject.vocabulary is not None and subject.base.rows is not None:
-        beyond = [each for each in subject.vocabulary.ids.tolist() if each >= subject.base.rows]
+    if subject.rows is None and subject.vocabulary is not None and base.rows is not None:
+        beyond = [each for each in subject.vocabulary.ids.tolist() if each >= base.rows]
         if beyond:
-            message = f"{plural(len(beyond), 'token')} of its tokenizer beyond the {subject.base.rows:,} rows"
-            words = f"{message} of {subject.base.name}, and it brings no rows for them: {ids_in_words(beyond)}"
+            message = f"{plural(len(beyond), 'token')} of its tokenizer beyond the {base.rows:,} rows"
+            words = f"{message} of {base.name}, and it brings no rows for them: {ids_in_words(beyond)}"
             yield Found(words, beyond, file=subject.vocabulary.file)
 
 
@@ -58,18 +56,15 @@ def _adapter_rows(subject: Subject) -> Iterator[Found]:
     "warning at most.",
     advice="take the base and the class of model that the adapter was made for",
     threads=("huggingface/peft#1579", "huggingface/peft#2566", "huggingface/peft#3110"),
-    needs=("adapter", "base"),
 )
-def _adapter_module(subject: Subject) -> Iterator[Found]:
-    assert subject.adapter is not None
-    assert subject.base is not None
-    tables = subject.base.tables
+def _adapter_module(adapter: Adapter, base: Subject) -> Iterator[Found]:
+    tables = base.tables
     if tables is None:
         return
-    for change in subject.adapter.changes:
+    for change in adapter.changes:
         if table_of(change, tables) is None:
             first = next(iter(change.parts.values()))
-            message = f"it changes {change.module}, which {subject.base.name} does not have"
+            message = f"it changes {change.module}, which {base.name} does not have"
             yield Found(message, file=first.shard, tensor=first.name)
 
 
@@ -80,11 +75,9 @@ def _adapter_module(subject: Subject) -> Iterator[Found]:
     "Which token a row belongs to stands in adapter_config.json alone: PEFT stops where they are not as many.",
     advice="write the ids of the training into trainable_token_indices, in its order",
     threads=("vllm-project/vllm#36501", "huggingface/peft#2376", "huggingface/peft#2864"),
-    needs=("adapter",),
 )
-def _adapter_ids(subject: Subject) -> Iterator[Found]:
-    assert subject.adapter is not None
-    for change in subject.adapter.changes:
+def _adapter_ids(adapter: Adapter) -> Iterator[Found]:
+    for change in adapter.changes:
         tensor = change.tokens
         if tensor is None:
             continue
@@ -106,14 +99,12 @@ def _adapter_ids(subject: Subject) -> Iterator[Found]:
     "and does nothing.",
     advice="save it with save_pretrained, or take the adapter's name (such as .default) out of the names",
     threads=("huggingface/diffusers#11675", "huggingface/peft#2699"),
-    needs=("adapter",),
 )
-def _adapter_names(subject: Subject) -> Iterator[Found]:
-    assert subject.adapter is not None
-    names = subject.adapter.misnamed
+def _adapter_names(adapter: Adapter) -> Iterator[Found]:
+    names = adapter.misnamed
     if names:
         message = f"{plural(len(names), 'tensor')} with the adapter's name in theirs: {some(names)}"
-        yield Found(message, file=subject.adapter.checkpoint.tensor(names[0]).shard, tensor=names[0])
+        yield Found(message, file=adapter.checkpoint.tensor(names[0]).shard, tensor=names[0])
 
 
 @rule(
@@ -123,11 +114,8 @@ def _adapter_names(subject: Subject) -> Iterator[Found]:
     "ZeRO-3 and FSDP leave placeholders where pieces were not gathered before saving: the adapter cannot be loaded.",
     advice="gather the weights when saving: stage3_gather_16bit_weights_on_model_save, or FSDP's full state dict",
     threads=("huggingface/peft#1443", "huggingface/peft#1710", "OpenRLHF/OpenRLHF#651"),
-    needs=("adapter",),
 )
-def _adapter_empty(subject: Subject) -> Iterator[Found]:
-    assert subject.adapter is not None
-    adapter = subject.adapter
+def _adapter_empty(adapter: Adapter) -> Iterator[Found]:
     tensors = (adapter.checkpoint.tensor(name) for name in adapter.checkpoint.names)
     flat = [
         tensor
@@ -153,11 +141,9 @@ MATRICES = ("lora_embedding_A", "lora_embedding_B", "lora_A.weight", "lora_B.wei
     "nothing.",
     advice="leave the copies out, or pass save_embedding_layers=False to save_pretrained",
     threads=("huggingface/trl#1287", "huggingface/peft#1314"),
-    needs=("adapter",),
 )
-def _adapter_copies(subject: Subject) -> Iterator[Found]:
-    assert subject.adapter is not None
-    unused = [tensor for change in subject.adapter.changes for tensor in change.unused]
+def _adapter_copies(adapter: Adapter) -> Iterator[Found]:
+    unused = [tensor for change in adapter.changes for tensor in change.unused]
     if unused:
         taken = size(sum(tensor.nbytes for tensor in unused))
         message = (
@@ -174,12 +160,9 @@ def _adapter_copies(subject: Subject) -> Iterator[Found]:
     "tie_word_embeddings, and the next load throws one of them away.",
     advice="train with ensure_weight_tying=True, or write tie_word_embeddings: false when merging",
     threads=("huggingface/peft#2777", "huggingface/transformers#45127", "unslothai/unsloth#9331"),
-    needs=("adapter", "base"),
 )
-def _adapter_tying(subject: Subject) -> Iterator[Found]:
-    assert subject.adapter is not None
-    assert subject.base is not None
-    adapter, tables = subject.adapter, subject.base.tables
+def _adapter_tying(adapter: Adapter, base: Subject) -> Iterator[Found]:
+    tables = base.tables
     if tables is None or tables.tying.verdict != "tied" or adapter.ties:
         return
     changed = [  # rows of single tokens are changed in both tables
@@ -189,7 +172,7 @@ def _adapter_tying(subject: Subject) -> Iterator[Found]:
     ]
     if len(changed) == 1:
         first = next(iter(changed[0].parts.values()))
-        message = f"{subject.base.name} is tied, and the adapter changes {changed[0].module} alone"
+        message = f"{base.name} is tied, and the adapter changes {changed[0].module} alone"
         yield Found(message, file=first.shard, tensor=first.name)
 
 
@@ -200,12 +183,10 @@ def _adapter_tying(subject: Subject) -> Iterator[Found]:
     "AutoPeftModel, vLLM and hubs find the base by its name in adapter_config.json: a path of the machine that trained "
     "it leads nowhere else.",
     advice="write the repository of the base into base_model_name_or_path",
-    needs=("adapter",),
 )
-def _adapter_base(subject: Subject) -> Iterator[Found]:
-    assert subject.adapter is not None
-    base = subject.adapter.base
-    if subject.adapter.stands_alone:
+def _adapter_base(adapter: Adapter) -> Iterator[Found]:
+    base = adapter.base
+    if adapter.stands_alone:
         return
     if base is None:
         yield Found("no base is named", file="adapter_config.json", field="base_model_name_or_path")

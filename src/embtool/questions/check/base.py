@@ -1,6 +1,6 @@
 """Rules about the model that this one was made from: rows, ids, positions and tying are kept, new rows are trained."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,8 @@ from embtool.questions.check.rule import Found, Severity, ids_in_words, rule, so
 from embtool.questions.check.subject import Subject
 from embtool.rope import Frequencies, frequencies
 from embtool.storage.dtypes import Doubles
+from embtool.tables.table_roles import Tables
+from embtool.vocabulary import Vocabulary
 
 CLOSE = 1e-6
 """Relative difference of two frequencies that are one: GGUF files hold numbers in 32 bits."""
@@ -29,13 +31,12 @@ CLOSE = 1e-6
         "unslothai/unsloth#978",
         "huggingface/peft#1457",
     ),
-    needs=("base", "input"),
+    needs=("input",),
 )
-def _shrunk_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
-    assert subject.base is not None
-    before, now = subject.base.rows, subject.rows
+def _shrunk_table(subject: Subject, base: Subject) -> Iterator[Found]:
+    before, now = base.rows, subject.rows
     if before is not None and now is not None and now < before:
-        yield f"{now:,} rows, {subject.base.name} has {before:,}: {before - now:,} were dropped", ()
+        yield Found(f"{now:,} rows, {base.name} has {before:,}: {before - now:,} were dropped")
 
 
 @rule(
@@ -44,19 +45,16 @@ def _shrunk_table(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
     "tokens of the base model have kept their ids",
     "A token with another id reads another row: what the base model knew of it is lost.",
     advice="take the base's tokenizer, and add new tokens behind its last id",
-    needs=("base", "vocabulary"),
 )
-def _moved_token(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
-    assert subject.base is not None
-    assert subject.vocabulary is not None
-    if subject.base.vocabulary is None:
+def _moved_token(base: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
+    if base.vocabulary is None:
         return
-    now = {token.piece: token.id for token in subject.vocabulary}
-    moved = [token for token in subject.base.vocabulary if now.get(token.piece, token.id) != token.id]
+    now = {token.piece: token.id for token in vocabulary}
+    moved = [token for token in base.vocabulary if now.get(token.piece, token.id) != token.id]
     if moved:
         names = some(repr(token.text) for token in moved)
-        yield (
-            f"{plural(len(moved), 'token')} of {subject.base.name} with another id here: {names}",
+        yield Found(
+            f"{plural(len(moved), 'token')} of {base.name} with another id here: {names}",
             [now[token.piece] for token in moved],
         )
 
@@ -74,11 +72,9 @@ def _moved_token(subject: Subject) -> Iterator[tuple[str, Iterable[int]]]:
         "unslothai/unsloth-zoo#1073",
         "meta-llama/codellama#188",
     ),
-    needs=("base", "positions"),
+    needs=("positions",),
 )
-def _positions_differ(subject: Subject) -> Iterator[Found]:
-    base = subject.base
-    assert base is not None
+def _positions_differ(subject: Subject, base: Subject) -> Iterator[Found]:
     now, before = subject.positions, base.positions
     if now is None or before is None or (now.kind == "none" and not subject_knows(now)):
         return
@@ -145,16 +141,13 @@ def _written(value: object) -> str:
     "A shorter one cuts texts that the model could read; a longer one, with the frequencies as they were, promises "
     "what was never trained.",
     advice="write the base's max_position_embeddings, or leave it where the model was trained further",
-    needs=("base", "positions"),
 )
-def _context_differs(subject: Subject) -> Iterator[Found]:
-    assert subject.base is not None
-    assert subject.positions is not None
-    now = subject.positions.context_length
-    before = None if subject.base.positions is None else subject.base.positions.context_length
+def _context_differs(subject: Subject, base: Subject, positions: Positions) -> Iterator[Found]:
+    now = positions.context_length
+    before = None if base.positions is None else base.positions.context_length
     if now is not None and before is not None and now != before:
         file = None if subject.config is None else subject.config.file
-        yield Found(f"the context is {now:,} tokens, that of {subject.base.name} {before:,}", file=file)
+        yield Found(f"the context is {now:,} tokens, that of {base.name} {before:,}", file=file)
 
 
 @rule(
@@ -163,15 +156,12 @@ def _context_differs(subject: Subject) -> Iterator[Found]:
     "the tables are tied as in the base model",
     "A merge that unties writes a second table, one that ties throws the trained one away.",
     advice="write the base's tie_word_embeddings into config.json, and save again",
-    needs=("base", "tables"),
 )
-def _tying_differs(subject: Subject) -> Iterator[Found]:
-    assert subject.base is not None
-    assert subject.tables is not None
-    before = None if subject.base.tables is None else subject.base.tables.tying.verdict
-    now = subject.tables.tying.verdict
+def _tying_differs(subject: Subject, base: Subject, tables: Tables) -> Iterator[Found]:
+    before = None if base.tables is None else base.tables.tying.verdict
+    now = tables.tying.verdict
     if {now, before} == {"tied", "untied"} and subject.adapter is None:
-        yield Found(f"input and output table are {now}, those of {subject.base.name} {before}")
+        yield Found(f"input and output table are {now}, those of {base.name} {before}")
 
 
 # --- new tokens -------------------------------------------------------------------------------------------------------
@@ -232,15 +222,14 @@ class _New:
     advice="initialise the rows from the tokens' descriptions, and train the tables too (modules_to_save or "
     "trainable_token_indices in PEFT)",
     deep=True,
-    needs=("base", "vocabulary", "input"),
+    needs=("base", "input"),
 )
-def _new_token_rows(subject: Subject) -> Iterator[Found]:
+def _new_token_rows(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     new = _new_rows(subject)
     if new is None:
         return
-    assert subject.vocabulary is not None
     for what, ids in new.kinds():
-        tokens = [subject.vocabulary.token(identity) for identity in ids]
+        tokens = [vocabulary.token(identity) for identity in ids]
         names = some(repr(token.text) for token in tokens if token is not None)
         was = "the row of 1 new token is" if len(ids) == 1 else f"the rows of {len(ids):,} new tokens are"
         assert subject.input is not None

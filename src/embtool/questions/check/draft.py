@@ -142,11 +142,10 @@ def _draft_llama_cpp(subject: Subject) -> Iterator[Found]:
     "differ, be it by padding alone: the probabilities of the two are compared column by column.",
     advice="take a draft with the target's vocab_size, or draft by the tokens that both have: use_heterogeneous_vocab",
     threads=("vllm-project/vllm#7252", "vllm-project/vllm#13849", "sgl-project/sglang#23838"),
-    needs=("target", "draft_sizes"),
+    needs=("target",),
 )
-def _draft_vocab_size(subject: Subject) -> Iterator[Found]:
-    assert subject.draft_sizes is not None
-    ours, theirs = subject.draft_sizes
+def _draft_vocab_size(subject: Subject, draft_sizes: tuple[int, int]) -> Iterator[Found]:
+    ours, theirs = draft_sizes
     if ours != theirs:
         file = None if subject.config is None else subject.config.file
         yield Found(
@@ -162,11 +161,10 @@ def _draft_vocab_size(subject: Subject) -> Iterator[Found]:
     "ids are taken as they are, and what it proposes are other words, which the target hardly ever accepts.",
     advice="take a draft of the target's own family; else draft by the tokens that both have",
     threads=("sgl-project/sglang#23838", "a-ghorbani/pocketpal-ai#876", "LostRuins/koboldcpp#2325"),
-    needs=("target", "both_vocabularies"),
+    needs=("target",),
 )
-def _draft_tokens(subject: Subject) -> Iterator[Found]:
-    assert subject.both_vocabularies is not None
-    ours, theirs = (dict(words.pieces()) for words in subject.both_vocabularies)
+def _draft_tokens(both_vocabularies: tuple[Vocabulary, Vocabulary]) -> Iterator[Found]:
+    ours, theirs = (dict(words.pieces()) for words in both_vocabularies)
     unlike = sorted(place for place in ours.keys() & theirs.keys() if ours[place] != theirs[place])
     if unlike:
         named = some(f"{place} {ours[place]!r}, there {theirs[place]!r}" for place in unlike)
@@ -187,17 +185,16 @@ def _draft_tokens(subject: Subject) -> Iterator[Found]:
     "where the draft can say little.",
     advice="take a draft that shares more tokens, or one that drafts by strings",
     threads=("vllm-project/vllm#38174", "huggingface/transformers#35029"),
-    needs=("target", "both_vocabularies"),
 )
-def _draft_intersection(subject: Subject) -> Iterator[Found]:
-    assert subject.both_vocabularies is not None
-    assert subject.target is not None
-    shared = shared_texts(*subject.both_vocabularies)
-    if shared == max(map(len, subject.both_vocabularies)):
+def _draft_intersection(
+    subject: Subject, target: Subject, both_vocabularies: tuple[Vocabulary, Vocabulary]
+) -> Iterator[Found]:
+    shared = shared_texts(*both_vocabularies)
+    if shared == max(map(len, both_vocabularies)):
         return
     if shared < LEAST_SHARED:
         yield Found(f"draft and target share {plural(shared, 'token')}: vLLM warns below {LEAST_SHARED}")
-    for whose, each in (("draft", subject), ("target", subject.target)):
+    for whose, each in (("draft", subject), ("target", target)):
         if not any(each.named_special(name) for name in ("unk", "eos")):
             yield Found(f"vLLM refuses: the {whose} names neither an unknown token nor an end of a text")
 
@@ -223,12 +220,11 @@ def _plain(words: Vocabulary, piece: str) -> str:
     "beyond the target, they read another token or stop.",
     advice="export the head again with its d2t, in which each id of the head has the distance to the target's id",
     threads=("NVIDIA/NeMo#2447", "SafeAILab/EAGLE#222", "SafeAILab/EAGLE#258"),
-    needs=("target", "draft_head"),
+    needs=("draft_head",),
 )
-def _draft_head(subject: Subject) -> Iterator[Found]:
-    head, target = subject.draft_head, subject.target
+def _draft_head(subject: Subject, target: Subject) -> Iterator[Found]:
+    head = subject.draft_head
     assert head is not None
-    assert target is not None
     size = target.vocab_size
     if size is None:
         return

@@ -1,6 +1,6 @@
 """Rules about files, sizes and tying."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from embtool.answers.text import plural, size
 from embtool.configs.config import Config
@@ -11,11 +11,13 @@ from embtool.questions.check.rule import Found, Severity, ids_in_words, rule, so
 from embtool.questions.check.shapes import is_foreign
 from embtool.questions.check.subject import Subject
 from embtool.questions.check.surveys import Surveys
+from embtool.storage.checkpoint import Checkpoint
 from embtool.tables.categories import padding_ids
 from embtool.tables.table import has_too_many_rows
 from embtool.tables.table_diff import align_by_id, compare_tables
-from embtool.tables.table_roles import PREDICTS
+from embtool.tables.table_roles import PREDICTS, Tables
 from embtool.tables.unknown_tables import hint_of_candidates
+from embtool.vocabulary import Vocabulary
 
 
 @rule(
@@ -24,17 +26,15 @@ from embtool.tables.unknown_tables import hint_of_candidates
     "every shard that the index names is there",
     "A checkpoint without one of its shards cannot be loaded; an upload or a download was probably cut off.",
     advice="fetch the files that are missing, or save the model again",
-    needs=("checkpoint",),
 )
-def _missing_shard(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
-    assert subject.checkpoint is not None
-    missing = [shard for shard in subject.checkpoint.shards if not subject.source.has(shard)]
+def _missing_shard(subject: Subject, checkpoint: Checkpoint) -> Iterator[Found]:
+    missing = [shard for shard in checkpoint.shards if not subject.source.has(shard)]
     if missing:
-        known = {*subject.checkpoint.shards, "model.safetensors.index.json"}
+        known = {*checkpoint.shards, "model.safetensors.index.json"}
         files = [file for file in subject.source.files() if "/" not in file and file.endswith(".safetensors")]
         others = [file for file in files if file not in known]
         beside = f"; {plural(len(others), 'file')} there that the index does not name: {some(others)}" if others else ""
-        message = f"{plural(len(missing), 'shard')} of {len(subject.checkpoint.shards)} not there: {some(missing)}"
+        message = f"{plural(len(missing), 'shard')} of {len(checkpoint.shards)} not there: {some(missing)}"
         stale = (
             "the index is that of another saving: write it anew, or fetch the files that it names" if others else None
         )
@@ -48,7 +48,7 @@ def _missing_shard(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int
     "A truncated file or a header that contradicts the index gives wrong numbers or a crash in the middle of a load.",
     advice="delete the file and fetch it again, or save the model again",
 )
-def _damaged_shard(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
+def _damaged_shard(subject: Subject) -> Iterator[Found]:
     told = [error.message for error in subject.broken if isinstance(error, FormatError)]
     if subject.tables is not None:
         told += [
@@ -63,7 +63,7 @@ def _damaged_shard(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int
         except FormatError as error:
             told.append(error.message)
     for message in dict.fromkeys(told):
-        yield message, ()
+        yield Found(message)
 
 
 @rule(
@@ -79,11 +79,11 @@ def _damaged_shard(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int
     ),
     needs=("has_input",),
 )
-def _missing_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
+def _missing_table(subject: Subject) -> Iterator[Found]:
     if subject.checkpoint is None:
         other = foreign_below(subject.source)
         why = "the files that hold the tables were perhaps not uploaded"
-        yield f"no weights here: {why if other is None else other}", ()
+        yield Found(f"no weights here: {why if other is None else other}")
     elif not subject.has_input and subject.output is not None:
         name = subject.output.tensor.name
         message = f"only the output table is stored ({name}), and it does not say that the two are tied"
@@ -95,7 +95,7 @@ def _missing_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int
             message = f"no tensor is named like a table of tokens; {hint_of_candidates(found)}"
             yield Found(message, tensor=found[0].name, file=found[0].shard)
         else:
-            yield "no tensor looks like a table from token ids to vectors", ()
+            yield Found("no tensor looks like a table from token ids to vectors")
 
 
 @rule(
@@ -114,23 +114,21 @@ def _missing_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int
         "OpenRLHF/OpenRLHF#87",
         "jzhang38/TinyLlama#41",
     ),
-    needs=("vocabulary",),
 )
-def _tokens_beyond_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
-    assert subject.vocabulary is not None
+def _tokens_beyond_table(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     said = subject.config.vocab_size if subject.config is not None else None
     rows = subject.rows if subject.rows is not None else said
     if rows is None:
         return
     late = {identity for identity, _ in subject.small.late_tokens.values()}
-    beyond = [each for each in subject.vocabulary.ids[subject.vocabulary.ids >= rows].tolist() if each not in late]
+    beyond = [each for each in vocabulary.ids[vocabulary.ids >= rows].tolist() if each not in late]
     where = "the table has" if subject.rows is not None else "the config says"
     if beyond:
         message = f"{plural(len(beyond), 'token')} beyond the last row, {where} {rows:,} rows: {ids_in_words(beyond)}"
-        yield Found(message, beyond, file=subject.vocabulary.file)
+        yield Found(message, beyond, file=vocabulary.file)
     for text, (identity, place) in subject.small.late_tokens.items():
         if identity >= rows:
-            message = f"{place} is {text!r}, which {subject.vocabulary.file} does not have: it gets id {identity:,}"
+            message = f"{place} is {text!r}, which {vocabulary.file} does not have: it gets id {identity:,}"
             yield Found(f"{message}, {where} {rows:,} rows", (identity,), file=place.rpartition(" in ")[2])
 
 
@@ -141,16 +139,17 @@ def _tokens_beyond_table(subject: Subject) -> Iterator[Found | tuple[str, Iterab
     "Rows without a token are usual: tables are padded for speed. But a model can predict such a row, and a tokenizer "
     "that decodes it fails; and tokens added later take these rows over, with what is in them.",
     advice="nothing, where the table was padded on purpose",
-    needs=("vocabulary", "input"),
+    needs=("input",),
 )
-def _padding_rows(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
-    assert subject.vocabulary is not None
+def _padding_rows(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     assert subject.rows is not None
     told = {identity for identity, _ in subject.small.late_tokens.values()}  # by late-token, and by duplicate-token
     told |= {identity for ids in subject.small.shadowed.values() for identity in ids}
-    padding = [row for row in padding_ids(subject.vocabulary, subject.rows) if row not in told]
+    padding = [row for row in padding_ids(vocabulary, subject.rows) if row not in told]
     if padding and not is_foreign(len(padding), subject.rows):
-        yield f"{plural(len(padding), 'row')} of {subject.rows:,} without a token: {ids_in_words(padding)}", padding
+        yield Found(
+            f"{plural(len(padding), 'row')} of {subject.rows:,} without a token: {ids_in_words(padding)}", padding
+        )
 
 
 @rule(
@@ -160,18 +159,17 @@ def _padding_rows(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]
     "A library that makes the table by the config and then loads the tensor finds another shape, and refuses or "
     "initialises the rest at random.",
     advice="write the number of rows into config.json, or resize the table to vocab_size",
-    needs=("config", "input"),
+    needs=("input",),
 )
-def _vocab_size(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
-    assert subject.config is not None
-    stated = subject.config.vocab_size
+def _vocab_size(subject: Subject, config: Config) -> Iterator[Found]:
+    stated = config.vocab_size
     by_design = subject.recorded is not None and subject.recorded.extra_rows > 0
     if by_design and stated is not None and subject.rows is not None and subject.rows > stated:
         return
-    if stated is not None and subject.rows is not None and subject.rows in _with_channels(subject.config, stated):
+    if stated is not None and subject.rows is not None and subject.rows in _with_channels(config, stated):
         return
     if stated is not None and stated != subject.rows:
-        yield f"vocab_size is {stated:,} in {subject.config.file}, the table has {subject.rows:,} rows", ()
+        yield Found(f"vocab_size is {stated:,} in {config.file}, the table has {subject.rows:,} rows")
 
 
 def _with_channels(config: Config, vocab_size: int) -> list[int]:
@@ -186,19 +184,18 @@ def _with_channels(config: Config, vocab_size: int) -> list[int]:
     "the rows are as wide as the config says",
     "The first layer expects vectors of hidden_size numbers, or of embedding_size where rows are projected first.",
     advice="take config.json and weights from one model",
-    needs=("config", "input"),
+    needs=("input",),
 )
-def _table_width(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
-    assert subject.config is not None
+def _table_width(subject: Subject, config: Config) -> Iterator[Found]:
     assert subject.input is not None
-    stated = subject.config.embedding_size or subject.config.hidden_size
+    stated = config.embedding_size or config.hidden_size
     try:
         width = subject.input.shape[1]
     except EmbtoolError:
         return
     by_design = subject.recorded is not None and subject.recorded.own_width
     if stated is not None and width != stated and not by_design:
-        yield f"the rows have {width:,} numbers, {subject.config.file} says {stated:,}", ()
+        yield Found(f"the rows have {width:,} numbers, {config.file} says {stated:,}")
 
 
 @rule(
@@ -207,16 +204,15 @@ def _table_width(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]
     "a learned position table has a row for every position",
     "A text as long as max_position_embeddings promises ends in an index error.",
     advice="write the number of rows that the table has into config.json",
-    needs=("config", "tables", "positions"),
+    needs=("config", "positions"),
 )
-def _position_rows(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
-    assert subject.tables is not None
+def _position_rows(subject: Subject, tables: Tables) -> Iterator[Found]:
     if not isinstance(subject.positions, Learned) or subject.positions.rows is None:
         return
-    for table in subject.tables.stored:
+    for table in tables.stored:
         if table.role == "position" and table.tensor.shape[0] < subject.positions.rows:
             rows = table.tensor.shape[0]
-            yield f"{table.tensor.name} has {rows:,} rows, the config needs {subject.positions.rows:,}", ()
+            yield Found(f"{table.tensor.name} has {rows:,} rows, the config needs {subject.positions.rows:,}")
 
 
 @rule(
@@ -232,17 +228,15 @@ def _position_rows(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int
         "unslothai/unsloth#1971",
         "unslothai/unsloth#9331",
     ),
-    needs=("tables",),
 )
-def _tied_but_different(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
-    assert subject.tables is not None
-    tying = subject.tables.tying
+def _tied_but_different(subject: Subject, tables: Tables) -> Iterator[Found]:
+    tying = tables.tying
     if tying.config is not True or tying.stored != "both":
         return
     if subject.recorded is not None and subject.recorded.tied is None and not subject.recorded.heads:
         return  # its class does not tie, whatever its config says
     if tying.verdict == "untied" or (subject.surveys is not None and not _identical(subject, subject.surveys)):
-        yield "the config says tied, but input and output table are stored both and differ", ()
+        yield Found("the config says tied, but input and output table are stored both and differ")
 
 
 @rule(
@@ -253,14 +247,11 @@ def _tied_but_different(subject: Subject) -> Iterator[Found | tuple[str, Iterabl
     "saved with tie_word_embeddings.",
     advice="set tie_word_embeddings to true and save again",
     deep=True,
-    needs=("tables",),
 )
-def _untied_but_identical(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
-    assert subject.tables is not None
-    assert subject.surveys is not None
-    tying = subject.tables.tying
-    if tying.config is not True and tying.stored == "both" and _identical(subject, subject.surveys):
-        yield "the config does not say tied, but input and output table hold the same numbers", ()
+def _untied_but_identical(subject: Subject, tables: Tables, surveys: Surveys) -> Iterator[Found]:
+    tying = tables.tying
+    if tying.config is not True and tying.stored == "both" and _identical(subject, surveys):
+        yield Found("the config does not say tied, but input and output table hold the same numbers")
 
 
 def _identical(subject: Subject, surveys: Surveys) -> bool:
@@ -288,15 +279,13 @@ def _identical(subject: Subject, surveys: Surveys) -> bool:
         "sgl-project/sglang#2935",
         "ml-explore/mlx-lm#1298",
     ),
-    needs=("tables",),
 )
-def _stored_twice(subject: Subject) -> Iterator[Found]:
-    assert subject.tables is not None
-    tying = subject.tables.tying
+def _stored_twice(subject: Subject, tables: Tables) -> Iterator[Found]:
+    tying = tables.tying
     if tying.config is True and tying.stored == "both" and tying.verdict == "tied":
         if subject.surveys is not None and not _identical(subject, subject.surveys):
             return  # that is tied-but-different
-        second = next(table.tensor for table in subject.tables.stored if table.role == "output")
+        second = next(table.tensor for table in tables.stored if table.role == "output")
         message = f"the config says tied, and {second.name} is stored too: {size(second.nbytes)} twice"
         yield Found(message, file=second.shard, tensor=second.name)
 
@@ -308,14 +297,12 @@ def _stored_twice(subject: Subject) -> Iterator[Found]:
     "The output table would be initialised at random, and the model predicts nonsense.",
     advice="set tie_word_embeddings to true if the input table is used for both; else save the model again, "
     "with its head",
-    needs=("config", "tables", "has_output"),
+    needs=("has_output",),
 )
-def _missing_output_table(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
-    assert subject.config is not None
-    assert subject.tables is not None
-    architecture = subject.config.architecture or ""
+def _missing_output_table(subject: Subject, config: Config, tables: Tables) -> Iterator[Found]:
+    architecture = config.architecture or ""
     headless = subject.recorded is not None and architecture in subject.recorded.headless
     predicts = PREDICTS.search(architecture) is not None and not headless
-    tying = subject.tables.tying
+    tying = tables.tying
     if predicts and tying.config is False and tying.stored == "input":
-        yield f"{architecture} needs an output table; none is stored, and the config says that it is not tied", ()
+        yield Found(f"{architecture} needs an output table; none is stored, and the config says that it is not tied")

@@ -7,6 +7,7 @@ import numpy as np
 from embtool.answers.text import plural
 from embtool.questions.check.rule import Found, Severity, ids_in_words, rule
 from embtool.questions.check.subject import Subject
+from embtool.questions.check.surveys import Surveys
 from embtool.storage.dtypes import Doubles
 from embtool.tables.survey import Survey
 from embtool.tables.table import EmbeddingTable
@@ -69,10 +70,9 @@ def _zero_rows(subject: Subject) -> Iterator[Found]:
     deep=True,
     needs=("tables",),
 )
-def _identical_rows(subject: Subject) -> Iterator[Found]:
-    assert subject.surveys is not None
+def _identical_rows(subject: Subject, surveys: Surveys) -> Iterator[Found]:
     for table, _ in _surveyed(subject):
-        for group in subject.surveys.groups(table):
+        for group in surveys.groups(table):
             ids = [row for row in group if row not in subject.used_ids and _has_token(subject, row)]
             if len(ids) > 1:
                 yield _of(table, f"{len(ids):,} rows of {table.tensor.name} are the same", ids)
@@ -95,14 +95,13 @@ def _identical_rows(subject: Subject) -> Iterator[Found]:
     deep=True,
     needs=("tables", "vocabulary", "input"),
 )
-def _untrained_special(subject: Subject) -> Iterator[Found]:
-    assert subject.surveys is not None
+def _untrained_special(subject: Subject, surveys: Surveys) -> Iterator[Found]:
     assert subject.input is not None
     if subject.input not in subject.readable:
         return
-    found = subject.surveys.of(subject.input)
+    found = surveys.of(subject.input)
     nearly = set(faint(found))
-    shared = {row: len(group) for group in subject.surveys.groups(subject.input) for row in group}
+    shared = {row: len(group) for group in surveys.groups(subject.input) for row in group}
     zero = set(found.zero.tolist())
     for identity, name in sorted(subject.used_ids.items()):
         if identity >= len(found.norms):

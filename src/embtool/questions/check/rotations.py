@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from embtool.configs.config import Config
 from embtool.positions import Rope
 from embtool.questions.check.rule import Found, Severity, rule, some
 from embtool.questions.check.subject import Subject
@@ -47,17 +48,16 @@ def _sections(subject: Subject) -> Iterator[tuple[str, Mapping[str, Any], str]]:
         "deepseek-ai/DeepSeek-R1#684",
         "QwenLM/Qwen2.5-Omni#373",
     ),
-    needs=("config", "positions"),
+    needs=("positions",),
 )
-def _rope_unknown_key(subject: Subject) -> Iterator[Found]:
-    assert subject.config is not None
+def _rope_unknown_key(subject: Subject, config: Config) -> Iterator[Found]:
     if not isinstance(subject.positions, Rope) or subject.is_gguf:
         return
     for where, section, _ in _sections(subject):
         unknown = [key for key in section if key not in KNOWN]
         if unknown:
-            message = f"{some(f'{where}.{key}' for key in unknown)} in {subject.config.file}: no program reads that"
-            yield Found(message, file=subject.config.file, field=f"{where}.{unknown[0]}")
+            message = f"{some(f'{where}.{key}' for key in unknown)} in {config.file}: no program reads that"
+            yield Found(message, file=config.file, field=f"{where}.{unknown[0]}")
 
 
 KNOWN = ALWAYS.union(*STRETCHING.values())
@@ -80,23 +80,22 @@ KNOWN = ALWAYS.union(*STRETCHING.values())
         "QwenLM/Qwen3#1424",
         "NVIDIA/Megatron-LM#1418",
     ),
-    needs=("config", "positions"),
+    needs=("positions",),
 )
-def _rope_factor(subject: Subject) -> Iterator[Found]:
-    assert subject.config is not None
+def _rope_factor(subject: Subject, config: Config) -> Iterator[Found]:
     if subject.is_gguf:
         return
-    length = subject.config.max_position_embeddings
+    length = config.max_position_embeddings
     for where, section, kind in _sections(subject):
         inside = section.get("original_max_position_embeddings")
-        original = _number(subject.config.text.get("original_max_position_embeddings") if inside is None else inside)
+        original = _number(config.text.get("original_max_position_embeddings") if inside is None else inside)
         factor = _number(section.get("factor"))
-        if kind != "yarn" or not length or "max_position_embeddings" not in subject.config.text:
+        if kind != "yarn" or not length or "max_position_embeddings" not in config.text:
             continue
         if original is not None and factor is not None and abs(length / original - factor) > NEARLY * factor:
             ratio = f"max_position_embeddings {length:,} is {length / original:.4g} × the original {original:,.0f}"
             message = f"{where}.factor is {factor:g}, and {ratio}"
-            yield Found(message, file=subject.config.file, field=f"{where}.factor")
+            yield Found(message, file=config.file, field=f"{where}.factor")
 
 
 def _number(value: object) -> float | None:

@@ -1,18 +1,23 @@
 """What a rule is, and the words that findings are made of.
 
-A rule is a function that looks at a `Subject` and yields what it finds, a `Found` each, or a message and ids; its name
-and severity never change their meaning. What follows from a finding and what to do is said in the rule's declaration,
-for all of them; a `Found` can say better. Rules that need only headers and small files run always; `deep` ones look at
-`Surveys`, what one pass over a table finds. A rule that needs a part which the model lacks is skipped, and said to be.
+A rule is a function that looks at a `Subject`, or at those parts of one that its parameters are named after, and yields
+what it finds, a `Found` each; its name and severity never change their meaning. What follows from a finding and what to
+do is said in the rule's declaration, for all of them; a `Found` can say better. Rules that need only headers and small
+files run always; `deep` ones look at `Surveys`, what one pass over a table finds. A rule that needs a part which the
+model lacks is skipped, and said to be.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from inspect import signature
 
 from embtool.answers import column
 from embtool.questions.check.subject import Subject
 from embtool.storage.checkpoint import runs
+
+WHOLE = "subject"
+"""The parameter of a rule that is given the whole subject."""
 
 NAMED = 8
 """Ids or names listed in one message; a finding carries all."""
@@ -58,7 +63,8 @@ class Finding:
     advice: str = column("what to do", terminal=False, default="")
 
 
-Look = Callable[[Subject], Iterable[Found] | Iterable[Found | tuple[str, Iterable[int]]]]
+Look = Callable[..., Iterable[Found]]
+"""A rule's function; its parameters are parts of the subject by their names, and the `subject` itself."""
 
 
 @dataclass(frozen=True)
@@ -90,23 +96,21 @@ class Rule:
         """Look at a model."""
         softened = self.name in BY_FAMILY and self.severity is Severity.ERROR and not subject.knows_family
         severity = Severity.WARNING if softened else self.severity
+        parts = {name: subject if name == WHOLE else getattr(subject, name) for name in signature(self.look).parameters}
         return [
-            self._finding(found if isinstance(found, Found) else Found(*found), severity)
-            for found in self.look(subject)
+            Finding(
+                self.name,
+                severity,
+                found.message,
+                tuple(map(int, found.ids)),
+                found.file,
+                found.field,
+                found.tensor,
+                self.why,
+                found.advice or self.advice,
+            )
+            for found in self.look(**parts)
         ]
-
-    def _finding(self, found: Found, severity: Severity) -> Finding:
-        return Finding(
-            self.name,
-            severity,
-            found.message,
-            tuple(map(int, found.ids)),
-            found.file,
-            found.field,
-            found.tensor,
-            self.why,
-            found.advice or self.advice,
-        )
 
 
 BY_FAMILY = frozenset(
@@ -131,10 +135,15 @@ def rule(
     deep: bool = False,
     needs: tuple[str, ...] = (),
 ) -> Callable[[Look], Look]:
-    """Make a rule of a function."""
+    """Make a rule of a function.
+
+    The parts that it is given are what it needs, beside `needs`, and for a `deep` one the surveys: where the model
+    lacks one, the rule is skipped.
+    """
 
     def register(look: Look) -> Look:
-        all_needs = (*needs, "surveys") if deep else needs
+        given = (name for name in signature(look).parameters if name != WHOLE)
+        all_needs = tuple(dict.fromkeys((*given, *needs, *(("surveys",) if deep else ()))))
         RULES[name] = Rule(name, severity, summary, why, look, deep, all_needs, advice, threads, measured)
         return look
 

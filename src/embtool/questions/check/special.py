@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from embtool.questions.check.rule import Found, Severity, rule
 from embtool.questions.check.small_files import GENERATION, TOKENIZER_CONFIG
 from embtool.questions.check.subject import Subject
+from embtool.vocabulary import Vocabulary
 
 TURN_ENDS = (
     *("<|im_end|>", "<|eot_id|>", "<|eot|>", "<end_of_turn>", "<turn|>", "<|end|>", "<|return|>", "<|end_of_turn|>"),
@@ -106,13 +107,12 @@ def _pad_differs(subject: Subject) -> Iterator[Found]:
         "Blaizzy/mlx-vlm#2112",
         "huggingface/transformers#31362",
     ),
-    needs=("vocabulary", "generates"),
+    needs=("generates",),
 )
-def _turn_end(subject: Subject) -> Iterator[Found]:
-    assert subject.vocabulary is not None
+def _turn_end(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     stops = set().union(*subject.small.ids_of("eos_token_id").values(), *_places(subject, "eos").values())
-    written = [text for text in TURN_ENDS if text in subject.chat_template and subject.vocabulary.has_piece(text)]
-    ends = {text: subject.vocabulary.find_piece(text).id for text in written}
+    written = [text for text in TURN_ENDS if text in subject.chat_template and vocabulary.has_piece(text)]
+    ends = {text: vocabulary.find_piece(text).id for text in written}
     if stops and ends and not stops & set(ends.values()):
         ids = sorted(ends.values())
         message = (
@@ -134,21 +134,20 @@ def _turn_end(subject: Subject) -> Iterator[Found]:
         "salesforce/CodeGen#32",
         "ggml-org/llama.cpp#17071",
     ),
-    needs=("vocabulary", "generates"),
+    needs=("generates",),
 )
-def _ordinary_eos(subject: Subject) -> Iterator[Found]:
-    assert subject.vocabulary is not None
+def _ordinary_eos(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     types = subject.metadata.get("tokenizer.ggml.token_type")
-    added = set(subject.vocabulary.added_ids.tolist())
+    added = set(vocabulary.added_ids.tolist())
     stated = {special.text for special in subject.small.special_texts}
     for special in subject.special_ids:
-        token = subject.vocabulary.token(special.id) if special.kind == "eos_token_id" else None
+        token = vocabulary.token(special.id) if special.kind == "eos_token_id" else None
         if token is None or token.piece in stated:
             continue
         if subject.is_gguf:
             ordinary = types is not None and special.id < len(types) and int(types[special.id]) == NORMAL
         else:
-            ordinary = subject.vocabulary.file == "tokenizer.json" and bool(added) and special.id not in added
+            ordinary = vocabulary.file == "tokenizer.json" and bool(added) and special.id not in added
         if ordinary:
             message = f"{special.place} is {special.id}, {token.text!r}, an ordinary token"
             yield Found(message, (special.id,), file=special.file, field=special.field)

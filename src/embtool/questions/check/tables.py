@@ -9,7 +9,9 @@ from embtool.questions.check.rule import Found, Severity, rule, some
 from embtool.questions.check.shapes import Misshapen
 from embtool.questions.check.subject import Subject
 from embtool.questions.parts import left_out
+from embtool.storage.checkpoint import Checkpoint
 from embtool.tables.table import EmbeddingTable
+from embtool.tables.table_roles import Tables
 
 WRAPPERS = re.compile(
     r"^((?:_orig_mod|module|_forward_module|_fsdp_wrapped_module|state_dict)\.)+|"
@@ -145,12 +147,9 @@ def _unread_table(subject: Subject) -> Iterator[Found]:
         "vllm-project/vllm#20052",
         "vllm-project/vllm#5513",
     ),
-    needs=("tables", "config"),
 )
-def _lost_quantization(subject: Subject) -> Iterator[Found]:
-    assert subject.config is not None
-    assert subject.tables is not None
-    for table in subject.tables.stored:
+def _lost_quantization(subject: Subject, tables: Tables, config: Config) -> Iterator[Found]:
+    for table in tables.stored:
         tensor = table.tensor
         if table.role not in ("input", "output"):
             continue
@@ -158,12 +157,12 @@ def _lost_quantization(subject: Subject) -> Iterator[Found]:
             message = f"{tensor.name} holds codes of {tensor.dtype.name.split()[0]}, and no scale is stored beside it"
             yield Found(message, file=tensor.shard, tensor=tensor.name)
         elif tensor.parts and not tensor.stacked and _needs_config(table) and not _says_how(subject):
-            message = f"{tensor.name} is packed ({tensor.dtype.name}), and {subject.config.file} does not say how"
-            yield Found(message, file=subject.config.file, field="quantization_config", tensor=tensor.name)
+            message = f"{tensor.name} is packed ({tensor.dtype.name}), and {config.file} does not say how"
+            yield Found(message, file=config.file, field="quantization_config", tensor=tensor.name)
     for each in _of(subject, "packed"):
         if not _says_how(subject):
-            message = f"{each.tensor.name} {each.words}, and {subject.config.file} does not say so"
-            yield Found(message, file=subject.config.file, field="quantization_config", tensor=each.tensor.name)
+            message = f"{each.tensor.name} {each.words}, and {config.file} does not say so"
+            yield Found(message, file=config.file, field="quantization_config", tensor=each.tensor.name)
 
 
 def _lost_scale(subject: Subject, table: EmbeddingTable) -> bool:
@@ -195,13 +194,11 @@ def _says_how(subject: Subject) -> bool:
         "karpathy/nanoGPT#325",
         "eole-nlp/eole#179",
     ),
-    needs=("checkpoint",),
 )
-def _odd_prefix(subject: Subject) -> Iterator[Found]:
-    assert subject.checkpoint is not None
+def _odd_prefix(subject: Subject, checkpoint: Checkpoint) -> Iterator[Found]:
     told: dict[str, list[str]] = {}
     is_adapter = subject.source.has("adapter_config.json")
-    for name in subject.checkpoint.names:
+    for name in checkpoint.names:
         wrapped = WRAPPERS.search(name) or (None if is_adapter else ADAPTED.search(name))
         doubled = DOUBLED.search(name)
         if wrapped is not None:
@@ -209,7 +206,7 @@ def _odd_prefix(subject: Subject) -> Iterator[Found]:
         elif doubled is not None:
             told.setdefault(doubled[1] * 2, []).append(name)
     for prefix, names in told.items():
-        share = f"{len(names):,} of {len(subject.checkpoint.names):,} tensors"
+        share = f"{len(names):,} of {len(checkpoint.names):,} tensors"
         yield Found(f"{share} have {prefix} in their names, such as {names[0]}", tensor=names[0])
 
 
@@ -223,13 +220,11 @@ def _odd_prefix(subject: Subject) -> Iterator[Found]:
         "vllm-project/vllm#5005",
         "modelscope/ms-swift#7074",
     ),
-    needs=("checkpoint",),
 )
-def _stray_weights(subject: Subject) -> Iterator[Found]:
-    assert subject.checkpoint is not None
-    left = [file for file in left_out(subject.source, subject.checkpoint) if not _is_rival(subject, file)]
+def _stray_weights(subject: Subject, checkpoint: Checkpoint) -> Iterator[Found]:
+    left = [file for file in left_out(subject.source, checkpoint) if not _is_rival(subject, file)]
     if left:
-        yield Found(f"{some(left)} left out: the tables are read from {some(subject.checkpoint.shards)}", file=left[0])
+        yield Found(f"{some(left)} left out: the tables are read from {some(checkpoint.shards)}", file=left[0])
 
 
 @rule(
@@ -244,13 +239,11 @@ def _stray_weights(subject: Subject) -> Iterator[Found]:
         "vllm-project/vllm#40765",
         "vllm-project/vllm#5005",
     ),
-    needs=("checkpoint",),
 )
-def _rival_weights(subject: Subject) -> Iterator[Found]:
-    assert subject.checkpoint is not None
-    for file in left_out(subject.source, subject.checkpoint):
+def _rival_weights(subject: Subject, checkpoint: Checkpoint) -> Iterator[Found]:
+    for file in left_out(subject.source, checkpoint):
         if _is_rival(subject, file):
-            yield Found(f"{file} lies beside the shards of an index ({some(subject.checkpoint.shards)})", file=file)
+            yield Found(f"{file} lies beside the shards of an index ({some(checkpoint.shards)})", file=file)
 
 
 def _is_rival(subject: Subject, file: str) -> bool:
@@ -269,13 +262,11 @@ def _is_rival(subject: Subject, file: str) -> bool:
         "hiyouga/LlamaFactory#3154",
         "earth-insights/SegEarth-R2#9",
     ),
-    needs=("output",),
 )
-def _output_shape(subject: Subject) -> Iterator[Found]:
-    assert subject.output is not None
-    config, tensor = subject.config, subject.output.tensor
+def _output_shape(subject: Subject, output: EmbeddingTable) -> Iterator[Found]:
+    config, tensor = subject.config, output.tensor
     try:
-        rows, width = subject.output.shape
+        rows, width = output.shape
         own = None if subject.input is None else subject.input.shape[1]
     except EmbtoolError:
         return

@@ -2,14 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from embtool.configs.config import Config
 from embtool.configs.fields import LARGEST
 from embtool.errors import ConfigError
-from embtool.positions import Rope, read_positions
+from embtool.positions import Positions, Rope, read_positions
 from embtool.questions.check.rule import Found, Severity, rule, some
 from embtool.questions.check.subject import Subject
+from embtool.vocabulary import Vocabulary
 
 TEMPLATE_TOKEN = re.compile(
     r"<\|[^|<>{}\s]{1,60}\|>|<\uff5c[^\uff5c<>{}]{1,60}\uff5c>|</?(?:start|end|begin)_of_\w{1,40}>|\[\|[^|\[\]{}\s]{1,60}\|\]|"
@@ -35,7 +37,7 @@ COMPARED_FIELDS = ("rope_theta", "partial_rotary_factor", "rope_type", "factor",
     "table or the tokenizer does not have.",
     advice="name the id of a token that is there",
 )
-def _special_id(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
+def _special_id(subject: Subject) -> Iterator[Found]:
     late = {identity for identity, _ in subject.small.late_tokens.values()}
     for special in subject.special_ids:
         where, identity, message = special.place, special.id, None
@@ -55,11 +57,9 @@ def _special_id(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]
     "something else than it was trained on.",
     advice="write the markers that the tokenizer has, or add these to it and train their rows",
     threads=("ggml-org/llama.cpp#12196",),
-    needs=("vocabulary",),
 )
-def _template_token(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
-    assert subject.vocabulary is not None
-    has = subject.vocabulary.has_piece
+def _template_token(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
+    has = vocabulary.has_piece
     late = subject.small.late_tokens
     found = dict.fromkeys(TEMPLATE_TOKEN.findall(subject.chat_template))
     for text in dict.fromkeys(TEMPLATE_TAG.findall(subject.chat_template)):
@@ -83,14 +83,12 @@ def _template_token(subject: Subject) -> Iterator[Found | tuple[str, Iterable[in
         "StartHua/Comfyui_CXH_joy_caption#35",
         "apache/tvm#18102",
     ),
-    needs=("config",),
 )
-def _rope_invalid(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
-    assert subject.config is not None
+def _rope_invalid(config: Config) -> Iterator[Found]:
     try:
-        read_positions(subject.config)
+        read_positions(config)
     except ConfigError as error:
-        yield error.message, ()
+        yield Found(error.message)
 
 
 @rule(
@@ -99,15 +97,13 @@ def _rope_invalid(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]
     "the RoPE settings do not contradict each other",
     "Libraries read different fields: one that is stated twice with two values gives two models.",
     advice="state the field once, in rope_parameters for transformers 5",
-    needs=("config",),
 )
-def _rope_conflict(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
-    assert subject.config is not None
-    for name, values in _stated(subject.config.text).items():
+def _rope_conflict(config: Config) -> Iterator[Found]:
+    for name, values in _stated(config.text).items():
         distinct = {json.dumps(value) for value in values.values()}
         if len(distinct) > 1 and set(map(str, values.values())) not in SAME_TYPES:
             said = " and ".join(f"{json.dumps(value)[:40]} in {place}" for place, value in values.items())
-            yield f"{name} is {said}", ()
+            yield Found(f"{name} is {said}")
 
 
 def _stated(text: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -140,11 +136,11 @@ def _stated(text: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     advice="take it out, or set what does have the effect",
     needs=("config", "positions"),
 )
-def _rope_ignored(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
+def _rope_ignored(subject: Subject) -> Iterator[Found]:
     if isinstance(subject.positions, Rope):
         for note in subject.positions.notes:
             if " is in the file, but " in note:
-                yield note, ()
+                yield Found(note)
 
 
 @rule(
@@ -153,13 +149,10 @@ def _rope_ignored(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]
     "a model without rotary positions states no RoPE settings",
     "They are left over from a default or from another model, and mislead whoever reads the file.",
     advice="take it out",
-    needs=("config", "positions"),
 )
-def _rope_unused(subject: Subject) -> Iterator[Found | tuple[str, Iterable[int]]]:
-    assert subject.config is not None
-    assert subject.positions is not None
-    if isinstance(subject.positions, Rope):
+def _rope_unused(config: Config, positions: Positions) -> Iterator[Found]:
+    if isinstance(positions, Rope):
         return
-    stated = [name for name in ROPE_FIELDS if subject.config.text.get(name) is not None]
+    stated = [name for name in ROPE_FIELDS if config.text.get(name) is not None]
     if stated:
-        yield f"{some(stated)} in {subject.config.file}, but positions are {subject.positions.kind}", ()
+        yield Found(f"{some(stated)} in {config.file}, but positions are {positions.kind}")

@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from embtool.answers.text import percent, plural
+from embtool.configs.config import Config
 from embtool.errors import EmbtoolError
 from embtool.questions.check.rule import Found, Severity, ids_in_words, rule, some
 from embtool.questions.check.shapes import is_foreign
 from embtool.questions.check.subject import Subject
 from embtool.tables.categories import padding_ids
-from embtool.vocabulary import read_vocabulary_file
+from embtool.vocabulary import Vocabulary, read_vocabulary_file
 from embtool.vocabulary.files import TOKENIZER
 
 OTHER_FILES = ("vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
@@ -74,18 +75,15 @@ def _damaged_small_file(subject: Subject) -> Iterator[Found]:
         "HUBioDataLab/SELFormer#19",
         "huggingface/blog#140",
     ),
-    needs=("vocabulary", "input"),
+    needs=("input",),
 )
-def _foreign_tokenizer(subject: Subject) -> Iterator[Found]:
-    assert subject.vocabulary is not None
+def _foreign_tokenizer(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     assert subject.rows is not None
-    padding = padding_ids(subject.vocabulary, subject.rows)
+    padding = padding_ids(vocabulary, subject.rows)
     if is_foreign(len(padding), subject.rows):
         share = percent(len(padding) / subject.rows)
-        message = (
-            f"{plural(len(padding), 'row')} of {subject.rows:,} ({share}) without a token in {subject.vocabulary.file}"
-        )
-        yield Found(message, padding, file=subject.vocabulary.file)
+        message = f"{plural(len(padding), 'row')} of {subject.rows:,} ({share}) without a token in {vocabulary.file}"
+        yield Found(message, padding, file=vocabulary.file)
 
 
 @rule(
@@ -94,11 +92,8 @@ def _foreign_tokenizer(subject: Subject) -> Iterator[Found]:
     "the config states one vocab_size",
     "Libraries read one place or the other, and make tables of different sizes.",
     advice="write the number of rows in both places",
-    needs=("config",),
 )
-def _vocab_sizes_differ(subject: Subject) -> Iterator[Found]:
-    config = subject.config
-    assert config is not None
+def _vocab_sizes_differ(config: Config) -> Iterator[Found]:
     top, text = config.raw.get("vocab_size"), config.text.get("vocab_size")
     if config.text_path and type(top) is int and type(text) is int and top != text:
         inner = ".".join((*config.text_path, "vocab_size"))
@@ -216,14 +211,12 @@ def _added_id(subject: Subject) -> Iterator[Found]:
         "jzhang38/TinyLlama#41",
         "meta-llama/llama#481",
     ),
-    needs=("vocabulary",),
 )
-def _late_token(subject: Subject) -> Iterator[Found]:
-    assert subject.vocabulary is not None
+def _late_token(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     rows = subject.rows
     for text, (identity, place) in subject.small.late_tokens.items():
         if rows is None or identity < rows:
-            message = f"{place} is {text!r}, which {subject.vocabulary.file} does not have: it gets id {identity:,}"
+            message = f"{place} is {text!r}, which {vocabulary.file} does not have: it gets id {identity:,}"
             yield Found(message, (identity,), file=place.rpartition(" in ")[2], field=place.partition(" in ")[0])
 
 
