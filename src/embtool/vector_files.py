@@ -12,15 +12,13 @@ from embtool.counts import plural
 from embtool.errors import (
     FormatError,
     InvalidArgument,
-    LocalFailure,
-    NoSuchFile,
     TableNotFound,
     TokenIdOutOfRange,
     UnsupportedFormat,
 )
 from embtool.formats import PICKLES
 from embtool.model import open_model
-from embtool.storage.places import is_there
+from embtool.storage.places import is_there, read_up_to
 from embtool.storage.source import SMALL_FILE_LIMIT
 from embtool.tables.table import EmbeddingTable
 from embtool.tables.vectors import NamedVector, parse_vectors, rows_shape
@@ -87,13 +85,7 @@ def read_vectors(file: str | Path) -> list[NamedVector]:
 
 
 def _read_whole(file: str) -> list[NamedVector]:
-    try:
-        with Path(file).open("rb") as opened:
-            data = opened.read(SMALL_FILE_LIMIT + 1)
-    except FileNotFoundError as error:
-        raise NoSuchFile(f"no such file: {file}") from error
-    except OSError as error:
-        raise LocalFailure(f"cannot read {file}: {error.strerror or error}") from error
+    data = read_up_to(file, SMALL_FILE_LIMIT)
     if len(data) > SMALL_FILE_LIMIT:
         raise FormatError(f"{file} is too large: up to {SMALL_FILE_LIMIT:,} bytes are read")
     return parse_file(data, file)

@@ -6,7 +6,8 @@ from pathlib import Path
 import typer
 
 from embtool.answers.text import unescape
-from embtool.errors import FormatError, LocalFailure, NoSuchFile
+from embtool.errors import FormatError
+from embtool.storage.places import read_up_to
 from embtool.storage.source import SMALL_FILE_LIMIT
 from embtool.tables.vectors import NamedVector
 from embtool.vector_files import parse_file, read_some
@@ -27,13 +28,7 @@ def read_input(path: Path, option: str) -> bytes:
             raise typer.BadParameter(f"{option} - reads stdin, and nothing is piped in")
         data = sys.stdin.buffer.read(SMALL_FILE_LIMIT + 1)
     else:
-        try:
-            with path.open("rb") as file:
-                data = file.read(SMALL_FILE_LIMIT + 1)
-        except FileNotFoundError as error:
-            raise NoSuchFile(f"no such file: {path}") from error
-        except OSError as error:
-            raise LocalFailure(f"cannot read {path}: {error.strerror or error}") from error
+        data = read_up_to(path, SMALL_FILE_LIMIT)
     if len(data) > SMALL_FILE_LIMIT:
         raise FormatError(f"{path} is too large: {option} reads up to {SMALL_FILE_LIMIT:,} bytes")
     return data

@@ -12,7 +12,7 @@ To teach it a dialect: one word in `ALIASES`.
 import json
 import math
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
@@ -29,7 +29,7 @@ from embtool.configs.families import (
     shape_of,
     text_type_of,
 )
-from embtool.configs.fields import LARGEST, Fields, shown, whole
+from embtool.configs.fields import LARGEST, Fields, NamedTwice, once, shown, whole
 from embtool.errors import ConfigError
 from embtool.storage.source import MOST_VALUES, is_overfull
 
@@ -220,35 +220,20 @@ def parse_config_text(data: bytes, *, file: str = "config.json") -> Config:
     if is_overfull(data):
         raise ConfigError(f"{file} holds more than {MOST_VALUES:,} values")
     try:
-        raw = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once)
+        raw = json.loads(data.decode("utf-8-sig"), object_pairs_hook=once)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is not UTF-8: byte {error.start} is wrong") from error
     except json.JSONDecodeError as error:
         raise ConfigError(
             f"{file} is not JSON: line {error.lineno}, column {error.colno}: {error.msg.lower()}"
         ) from error
-    except _TwiceError as error:
+    except NamedTwice as error:
         raise ConfigError(f"{file} names the field {shown(error.key)} twice") from error
     except RecursionError as error:
         raise ConfigError(f"{file} is nested too deep") from error
     except ValueError as error:  # an integer of more digits than Python converts
         raise ConfigError(f"{file} holds a number that is too long") from error
     return parse_config(raw, file=file)
-
-
-class _TwiceError(ValueError):
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.key = key
-
-
-def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise _TwiceError(key)  # two readers of the file would see two models
-        result[key] = value
-    return result
 
 
 def parse_config(raw: object, *, file: str = "config.json", spelled: Mapping[str, str] | None = None) -> Config:

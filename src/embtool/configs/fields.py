@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,24 @@ LARGEST = 2**53
 
 SHOWN_LENGTH = 40
 """Characters of a wrong value that an error quotes: enough to find it, too few to fill a screen."""
+
+
+class NamedTwice(ValueError):
+    """A JSON object names a field twice: two readers of the file would see two models."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key[:SHOWN_LENGTH]!r} is given twice")
+        self.key = key
+
+
+def once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object of its fields, for `json.loads`, or raise NamedTwice."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise NamedTwice(key)
+        found[key] = value
+    return found
 
 
 @dataclass(frozen=True)

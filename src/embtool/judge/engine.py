@@ -13,7 +13,7 @@ import numpy as np
 
 from embtool.judge.trace import UNITS, Trace
 from embtool.rope import RopeSettings, channel_pairs, frequencies, mrope_axes, stored_pairs, turn
-from embtool.storage.dtypes import Doubles
+from embtool.storage.dtypes import Doubles, to_bfloat16
 
 Rounding: TypeAlias = Literal["inv_freq", "positions", "angles", "both"]
 """What an engine rounds before it takes cos and sin: the frequencies, the positions, their product, or all of these."""
@@ -58,10 +58,7 @@ class Engine:
 
 
 def _to_bfloat16(values: Doubles) -> Doubles:
-    """Round to BF16, halves to even."""
-    bits = values.astype(np.float32).view(np.uint32)
-    rounded = bits + 0x7FFF + ((bits >> 16) & 1)
-    return (rounded & np.uint32(0xFFFF0000)).view(np.float32).astype(np.float64)
+    return to_bfloat16(values.astype(np.float32)).astype(np.float64)
 
 
 def _to_float16(values: Doubles) -> Doubles:

@@ -6,13 +6,13 @@ too. Every given value has the option that gave it as its origin.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from embtool.arguments import checked
 from embtool.configs.config import Config
-from embtool.configs.fields import Fields
+from embtool.configs.fields import Fields, once
 from embtool.errors import ConfigError, InvalidArgument
 from embtool.positions.rope_fields import ATTENTION_FACTORS, OLD_NAMES, SHARE
 from embtool.positions.rope_sources import takes_flat
@@ -138,7 +138,7 @@ def _read(scaling: str | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         raise InvalidArgument(f"{SCALING} is longer than {LONGEST:,} characters")
     if text.startswith("{"):
         try:
-            read = json.loads(text, parse_constant=_refuse, object_pairs_hook=_once)
+            read = json.loads(text, parse_constant=_refuse, object_pairs_hook=once)
         except (ValueError, RecursionError) as error:
             raise InvalidArgument(f"{SCALING} is not JSON: {error}") from error
         assert isinstance(read, dict), "what begins with a brace is an object"
@@ -154,15 +154,6 @@ def _read(scaling: str | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number in JSON")
-
-
-def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"{key[:40]!r} is given twice")
-        found[key] = value
-    return found
 
 
 class _Reader:

@@ -117,3 +117,21 @@ DTYPES: dict[str, DType] = {
     )
 }
 """Every dtype of the safetensors format, by its name there."""
+
+
+def to_bfloat16(rows: Floats) -> Floats:
+    """Round to BF16 and back, to even, as torch does; NaN stays NaN."""
+    bits = np.ascontiguousarray(rows).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+    return np.where(np.isnan(rows), rows, rounded.view(np.float32))
+
+
+def to_float16(rows: Floats) -> Floats:
+    """Round to F16 and back."""
+    with np.errstate(over="ignore"):
+        return rows.astype(np.float16).astype(np.float32)
+
+
+ROUNDED: dict[str, Callable[[Floats], Floats]] = {"BF16": to_bfloat16, "F16": to_float16}
+"""How rows are rounded in the end, by the dtype of the base."""
+"""How float32 is rounded to a dtype and back, by its name."""

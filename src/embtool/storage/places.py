@@ -9,7 +9,7 @@ import os
 import stat
 from pathlib import Path
 
-from embtool.errors import LocalFailure
+from embtool.errors import LocalFailure, NoSuchFile
 
 NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EBADF})
 """What the system says where nothing is, or can be: also of a name that is too long, or has characters of no name."""
@@ -77,6 +77,22 @@ def read_regular(path: Path, limit: int) -> bytes:
         if status.st_size > limit:
             raise ValueError(f"{path} has more than {limit:,} bytes")
         return file.read()
+
+
+def read_up_to(path: str | Path, limit: int) -> bytes:
+    """Read a file that a user names, or its first `limit` bytes and one more; a pipe is read, too.
+
+    Raises:
+        NoSuchFile: it is not there.
+        LocalFailure: the system does not let it be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(limit + 1)
+    except FileNotFoundError as error:
+        raise NoSuchFile(f"no such file: {path}") from error
+    except OSError as error:
+        raise LocalFailure(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _mode(path: Path) -> int | None:

@@ -281,7 +281,7 @@ def ask_check(
     if target is not None:
         _check_comparable(subject, target)
     looked, found, warnings = [], [], list[str]()
-    for each in (each for each in chosen if each.applies(subject)):
+    for each in (each for each in chosen if not each.lacking(subject)):
         try:
             found += each.check(subject)
             looked.append(each)
@@ -289,7 +289,7 @@ def ask_check(
             warnings.append(f"{each.name} was not looked at: {error.message}")
     skipped = [each for each in chosen if each not in looked]
     findings = tuple(sorted(found, key=lambda finding: -ORDER.index(finding.severity)))
-    for each in (each for each in skipped if select and not each.applies(subject)):
+    for each in (each for each in skipped if select and each.lacking(subject)):
         why = dict.fromkeys(LACKING.get(need, "the weights are not there") for need in each.lacking(subject))
         warnings.append(f"{each.name} was not looked at: {', '.join(why)}")
     return CheckAnswer(

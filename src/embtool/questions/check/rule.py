@@ -84,10 +84,6 @@ class Rule:
     measured: str = ""
     """Where it draws a line, and the figures of sound models and of others on which that rests."""
 
-    def applies(self, subject: Subject) -> bool:
-        """Tell whether the model has what the rule needs."""
-        return not self.lacking(subject)
-
     def lacking(self, subject: Subject) -> list[str]:
         """Name what the rule needs and the model lacks."""
         return [need for need in self.needs if getattr(subject, need) is None]
