@@ -379,11 +379,11 @@ def ask_info(model: "Model") -> InfoAnswer:
     """
     adapter, model = _adapter(model), model.alone
     parts = open_parts(model)
-    config, tables, vocabulary = parts.config, parts.tables, parts.vocabulary
     if isinstance(adapter, FormatError | ConfigError):
         parts.damage.setdefault("config", [adapter])
     if parts.is_empty:
         raise _nothing_to_show(model, parts)
+    config, tables, vocabulary = parts.config, parts.tables, parts.vocabulary
     notes = list(parts.notes)
     if vocabulary is not None and vocabulary.unread:
         notes.append(f"beside the tokenizer, and not read: {', '.join(vocabulary.unread)}")
@@ -443,10 +443,8 @@ def _nothing_to_show(model: "Model", parts: Parts) -> EmbtoolError:
     """Return what is wrong with the parts of a model none of which can be read, or that it is no model."""
     if parts.damage:
         return next(iter(parts.damage.values()))[0]
-    return FileNotInModel(
-        f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model",
-        hint=hint_of_folders(model.source),
-    )
+    message = f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model"
+    return FileNotInModel(message, hint=hint_of_folders(model.source))
 
 
 def _candidates(model: "Model", tables: Tables | None, vocabulary: Vocabulary | None) -> list[TensorInfo]:

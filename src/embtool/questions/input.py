@@ -20,7 +20,7 @@ from embtool.tables.sequence import InputSequence, SequenceTables, cosines, read
 from embtool.vocabulary import Token
 
 if TYPE_CHECKING:
-    from embtool.model import Model
+    from embtool.positioned import Positioned
 
 LONGEST_NAME = 30
 """Characters of a model's name in a title."""
@@ -165,7 +165,7 @@ def _about_dials(tokens: Sequence[InputToken]) -> list[str]:
     return [f"turned: pairs {', '.join(map(str, _hands(len(tokens[0].angle))))}, fast to slow"]
 
 
-def ask_input(model: "Model", text: str, *, start: int = 0, special: bool = False) -> InputAnswer:
+def ask_input(model: "Positioned", text: str, *, start: int = 0, special: bool = False) -> InputAnswer:
     """Tell what the first block reads of a text.
 
     Args:
@@ -187,7 +187,9 @@ def ask_input(model: "Model", text: str, *, start: int = 0, special: bool = Fals
     return InputAnswer(model.name, sequence.position_kind, sequence.scale, read, sequence, tuple(remarks))
 
 
-def compare_inputs(model: "Model", text: str, other: str, *, start: int = 0, special: bool = False) -> InputComparison:
+def compare_inputs(
+    model: "Positioned", text: str, other: str, *, start: int = 0, special: bool = False
+) -> InputComparison:
     """Set what the first block reads of two texts side by side.
 
     They are read so that they share as many tokens as they can: most tokenizers spell a word at the beginning of a text
@@ -209,11 +211,11 @@ def compare_inputs(model: "Model", text: str, other: str, *, start: int = 0, spe
     )
 
 
-def _ids(model: "Model", text: str, *, special: bool) -> list[int]:
+def _ids(model: "Positioned", text: str, *, special: bool) -> list[int]:
     return [token.id for token in model.vocabulary.encode(text, special=special)]
 
 
-def _read(model: "Model", tables: SequenceTables, ids: list[int], start: int) -> InputSequence:
+def _read(model: "Positioned", tables: SequenceTables, ids: list[int], start: int) -> InputSequence:
     if not ids:
         raise InvalidArgument("the text is empty: it has no tokens")
     if start < 0:
@@ -221,7 +223,7 @@ def _read(model: "Model", tables: SequenceTables, ids: list[int], start: int) ->
     return read_sequence(ids, tables, model.positions, model.config, start=start)
 
 
-def _tokens(model: "Model", sequence: InputSequence) -> tuple[InputToken, ...]:
+def _tokens(model: "Positioned", sequence: InputSequence) -> tuple[InputToken, ...]:
     """Return a record for each token; `angle` is that of the first kind of layer."""
     size = len(sequence.ids)
     angles: Sequence[Any] = [None] * size
@@ -244,7 +246,7 @@ def _tokens(model: "Model", sequence: InputSequence) -> tuple[InputToken, ...]:
     return tuple(InputToken(*each) for each in columns)
 
 
-def _remarks(model: "Model", sequence: InputSequence) -> Iterator[str]:
+def _remarks(model: "Positioned", sequence: InputSequence) -> Iterator[str]:
     """Yield what the numbers do not say."""
     yield in_words(model.positions)
     if sequence.scale != 1:
@@ -260,7 +262,7 @@ def _remarks(model: "Model", sequence: InputSequence) -> Iterator[str]:
         yield f"position {sequence.positions[-1]} is beyond the context of {plural(longest, 'token')}"
 
 
-def _left_out(model: "Model", text: str, ids: list[int]) -> Iterator[str]:
+def _left_out(model: "Positioned", text: str, ids: list[int]) -> Iterator[str]:
     """Name what the tokenizer would put around a text, if anything."""
     whole = list(model.vocabulary.encode(text, special=True))
     start = next((at for at in range(len(whole)) if [token.id for token in whole[at:][: len(ids)]] == ids), None)
@@ -273,7 +275,7 @@ def _left_out(model: "Model", text: str, ids: list[int]) -> Iterator[str]:
     yield f"the tokenizer would put {shown} {where}{moved}: --special"
 
 
-def _begins_bare(model: "Model", text: str) -> Iterator[str]:
+def _begins_bare(model: "Positioned", text: str) -> Iterator[str]:
     """Say that the first word is split otherwise than inside a text, where a space before it makes fewer tokens."""
     word = next(iter(text.split()), "")
     if text.startswith(word) and model.vocabulary.marks_words(word):

@@ -35,7 +35,7 @@ from embtool.tables.token_table import Reading
 from embtool.vocabulary import Query, Token
 
 if TYPE_CHECKING:
-    from embtool.model import Model
+    from embtool.positioned import Positioned
 
 LARGEST = 2**53
 """The largest position: beyond it neighbouring positions are one number."""
@@ -101,7 +101,7 @@ def _place(position: Any) -> Place:
 
 
 def rotary_of(
-    model: "Model", layout: Layout | None = None, given: RopeOverride | None = None, length: int | None = None
+    model: "Positioned", layout: Layout | None = None, given: RopeOverride | None = None, length: int | None = None
 ) -> Rotary:
     """Take the rotation of a model, with another layout or other settings where they are given.
 
@@ -153,7 +153,7 @@ class Manner:
 
 
 def vectors_of(
-    model: "Model", tokens: Sequence[str | int | Query], vector: Any = None, reading: Reading | None = None
+    model: "Positioned", tokens: Sequence[str | int | Query], vector: Any = None, reading: Reading | None = None
 ) -> Vectors:
     """Return what is turned: the rows of tokens; numbers, (width,) or (vectors, width); "ones"; or None.
 
