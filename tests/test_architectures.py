@@ -39,7 +39,7 @@ APART = {
 
 NAMELESS = re.compile(
     r"relative|\.w\.weight|query_\d+|reference_points|pe_k|original0|conv|rel_pos_emb|distance_embedding|"
-    r"audio(_tower)?\.encoder\.weight|position_embeddings\.weights\.\d|gemma_expert\.lm_head"
+    r"audio(_tower)?\.encoder\.weight|gemma_expert\.lm_head"
 )
 """Looked up too, but told under other names or not at all: biases of blocks, anchors of detectors, convolutions."""
 
