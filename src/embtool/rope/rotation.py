@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,15 +35,11 @@ class Frequencies:
     def angles(self, positions: npt.ArrayLike) -> Floats:
         """Radians that each pair has turned at each position: shape (*positions.shape, pairs)."""
         dtype = NUMBERS[self.precision].dtype
-        return _outer(np.asarray(positions, dtype=np.float64).astype(dtype), self.inv_freq)
+        return np.asarray(positions, dtype=np.float64).astype(dtype)[..., np.newaxis] * self.inv_freq
 
     def unfinished(self, context_length: int) -> Ints:
         """The pairs that do not complete one turn within the context: for them every position is unlike any other."""
         return np.flatnonzero(self.wavelength > context_length).astype(np.int64)
-
-
-def _outer(positions: Floats, inv_freq: Floats) -> Floats:
-    return positions[..., np.newaxis] * inv_freq
 
 
 def frequencies(
@@ -137,13 +132,10 @@ def rotate(
     position = check_numbers(positions, "a position")
     if not np.isfinite(position).all():
         raise InvalidArgument("a position is finite")
-    length = _reach(position) if sequence_length is None else sequence_length
-    turning = frequencies(settings, length, precision)
+    if sequence_length is None and position.size:
+        sequence_length = max(int(position.max()) + 1, 1)
+    turning = frequencies(settings, sequence_length, precision)
     return turn(x, turning.angles(position), settings, turning.attention_factor, inverse=inverse)
-
-
-def _reach(position: npt.NDArray[Any]) -> int | None:
-    return max(int(position.max()) + 1, 1) if position.size else None
 
 
 def rotate_multimodal(
