@@ -2,15 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from embtool.arguments import check_numbers
+from embtool.arrays import AnyArray, ArrayLike, Doubles, Ints, np
 from embtool.errors import ConfigError, InvalidArgument
 from embtool.rope.formulas import NUMBERS, ROPE_TYPES
-from embtool.rope.settings import LAYOUTS, Floats, Ints, Layout, Precision, RopeSettings
+from embtool.rope.settings import LAYOUTS, Floats, Layout, Precision, RopeSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +25,12 @@ class Frequencies:
     precision: Precision
 
     @property
-    def wavelength(self) -> npt.NDArray[np.float64]:
+    def wavelength(self) -> Doubles:
         """Tokens per full turn, 2 pi / inv_freq; infinite for pairs that stand still."""
         with np.errstate(divide="ignore"):
             return (2 * math.pi) / self.inv_freq.astype(np.float64)
 
-    def angles(self, positions: npt.ArrayLike) -> Floats:
+    def angles(self, positions: ArrayLike) -> Floats:
         """Radians that each pair has turned at each position: shape (*positions.shape, pairs)."""
         dtype = NUMBERS[self.precision].dtype
         return _outer(np.asarray(positions, dtype=np.float64).astype(dtype), self.inv_freq)
@@ -74,6 +71,19 @@ def frequencies(
     return Frequencies(inv_freq, factor, precision)
 
 
+def attention_factor(settings: RopeSettings) -> float:
+    """Return what cos and sin are multiplied by; settings whose frequencies are not finite are refused.
+
+    Unstretched frequencies of a theta of at least 1 lie between 0 and 1, and are not computed for that.
+
+    Raises:
+        ConfigError: as `frequencies`.
+    """
+    if settings.rope_type == "default" and settings.rope_theta >= 1:
+        return 1.0
+    return frequencies(settings).attention_factor
+
+
 # --- Rotation -----------------------------------------------------------------------------------------------------
 
 
@@ -110,8 +120,8 @@ def _known_layout(settings: RopeSettings) -> Layout:
 
 
 def rotate(
-    x: npt.ArrayLike,
-    positions: npt.ArrayLike,
+    x: ArrayLike,
+    positions: ArrayLike,
     settings: RopeSettings,
     *,
     sequence_length: int | None = None,
@@ -142,12 +152,12 @@ def rotate(
     return turn(x, turning.angles(position), settings, turning.attention_factor, inverse=inverse)
 
 
-def _reach(position: npt.NDArray[Any]) -> int | None:
+def _reach(position: AnyArray) -> int | None:
     return max(int(position.max()) + 1, 1) if position.size else None
 
 
 def rotate_multimodal(
-    x: npt.ArrayLike,
+    x: ArrayLike,
     position: tuple[int, int, int],
     settings: RopeSettings,
     *,
@@ -193,7 +203,7 @@ def multimodal_angles(turning: Frequencies, position: tuple[int, int, int], sett
 
 
 def turn(
-    x: npt.ArrayLike, angles: Floats, settings: RopeSettings, attention_factor: float = 1.0, *, inverse: bool = False
+    x: ArrayLike, angles: Floats, settings: RopeSettings, attention_factor: float = 1.0, *, inverse: bool = False
 ) -> Floats:
     """Vectors whose pairs are turned by given angles.
 
