@@ -16,7 +16,6 @@ from embtool.configs.config import (
     NOT_IN_FILE,
     Config,
     EmbeddingScale,
-    Fields,
     parse_config,
     parse_config_text,
     rounded,
@@ -32,6 +31,7 @@ from embtool.configs.families import (
     family_of,
     known_families,
 )
+from embtool.configs.fields import Fields
 from embtool.errors import ConfigError
 
 

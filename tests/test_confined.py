@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from embtool.errors import FormatError
 from embtool.vocabulary import confined, read_vocabulary
 from embtool.vocabulary.confined import Confined
-from embtool.vocabulary.files import loader
+from embtool.vocabulary.loading import loader
 from embtool.vocabulary.ordinary import judge
 
 REAL_INPUTS = Path(os.environ.get("EMBTOOL_TEST_REAL", ""))

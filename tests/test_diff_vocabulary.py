@@ -29,7 +29,8 @@ import embtool
 from embtool.errors import FormatError, NoVocabulary
 from embtool.model import open_model
 from embtool.questions.diff_vocabulary import VocabularyAnswer
-from embtool.vocabulary import NOWHERE, Vocabulary, match_tokens
+from embtool.vocabulary import Vocabulary
+from embtool.vocabulary.matching import NOWHERE, match_tokens
 
 REAL = Path(os.environ.get("EMBTOOL_TEST_REAL", "nowhere")) / "tokenizers"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="published tokenizers are not part of it: EMBTOOL_TEST_REAL")

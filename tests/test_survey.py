@@ -12,7 +12,7 @@ from tables import on_disk
 
 import embtool.tables.scan
 import embtool.tables.spectrum
-from embtool.storage.dtypes import Bytes
+from embtool.arrays import Bytes
 from embtool.tables.spectrum import Axes, gram, point_up, principal_axes, probe_for, sampled_axes
 from embtool.tables.statistics import describe_table
 from embtool.tables.survey import distances, equal_rows, survey

@@ -286,7 +286,8 @@ def first_rows(value: torch.Tensor, width: int) -> np.ndarray | None:
         value = value[..., 0, :]
     if value.ndim < 2 or value.shape[-2] < len(TOKENS) or value.shape[-1] != width:
         return None
-    return value[..., : len(TOKENS), :].double().numpy().reshape(-1, len(TOKENS), width)[-1]
+    found: np.ndarray = value[..., : len(TOKENS), :].double().numpy().reshape(-1, len(TOKENS), width)[-1]
+    return found
 
 
 def first_sum(

@@ -14,12 +14,11 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
+from embtool.arrays import Bytes, Floats, np
 from embtool.configs.config import Config
 from embtool.errors import FormatError
 from embtool.storage.checkpoint import Checkpoint, Part, RowMap, TensorInfo
-from embtool.storage.dtypes import Bytes, DType, Floats
+from embtool.storage.dtypes import DType
 
 WEIGHT = "weight"
 

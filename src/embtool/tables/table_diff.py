@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embtool.arrays import Bytes, Doubles
 from embtool.errors import Unlike
-from embtool.storage.dtypes import Bytes, Doubles
 from embtool.tables.pairs import PAIR_KERNELS, Compared, PairSums, compare_rows, slack_of
 from embtool.tables.scan import Ids, Mask, in_parts, scan
 from embtool.tables.survey import Opener
 from embtool.tables.table import EmbeddingTable, TableReader
-from embtool.vocabulary import NOWHERE, TokenMatch, Vocabulary, match_tokens
+from embtool.vocabulary import Vocabulary
+from embtool.vocabulary.matching import NOWHERE, TokenMatch, match_tokens
 
 COMPARED_BYTES = 4 << 20
 """Bytes of A's rows that a thread compares at a time: few calls, and with B's they are still in a cache."""
