@@ -74,6 +74,9 @@ function command(text) {
 /** Quote an argument of a command line where a shell would take it otherwise. */
 const quoted = text => (/^[\w./:=@+,-]+$/.test(text) ? text : `"${text}"`);
 
+/** What stands at the two ends of a drawing. */
+const ends = (left, right) => make("p", { className: "ends" }, make("span", {}, left), make("span", {}, right));
+
 /** What a theme says a colour is. */
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
