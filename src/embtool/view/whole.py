@@ -85,7 +85,7 @@ def make_view(
     Args:
         model: the model.
         tokens: whose rows and neighbours the shadow shows; everyday words unless some are named.
-        exact: for how many tokens the neighbours are computed; 2,000 unless said.
+        exact: for how many tokens the neighbours are computed; 2,000 unless said, of small tables more.
         reached: the options with which the model was opened; the commands on the page repeat them.
 
     Raises:
