@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,8 @@ def main() -> int:
         "oracle": (work.observed, keep),
     }[asked.what]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(asked.processes, context, work.quiet, max_tasks_per_child=20) as pool:
-        results = (each.result() for each in as_completed([pool.submit(task, (kind, asked.only)) for kind in kinds]))
+    with context.Pool(asked.processes, work.quiet, maxtasksperchild=20) as pool:  # torch gives little memory back
+        results = pool.imap_unordered(task, [(kind, asked.only) for kind in kinds])
         return end(results, asked.facts, frozenset(asked.types))
 
 
