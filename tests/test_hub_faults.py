@@ -123,6 +123,7 @@ class TestRows03To08BrokenBodies:
         refused(case.fetch, 5, "ever smaller")
         case.holds(requests=2 + HURRY.attempts)
 
+    @pytest.mark.slow
     def test_a_stall_is_resumed_at_the_byte(self, case: Case) -> None:
         case.hub.fault("stall", where="storage", after=1_000_000)
         assert case.fetch(patience=replace(HURRY, read=4)) == case.table

@@ -8,12 +8,12 @@ model without one part still answers what the others can.
 import functools
 from collections.abc import Callable
 from dataclasses import replace
-from html import escape
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embtool.arguments import checked
+from embtool.arrays import Doubles
 from embtool.errors import EmbtoolError
 from embtool.formats import OPENERS
 from embtool.hub.limit import Limit
@@ -21,7 +21,6 @@ from embtool.opening import Opening, Reach
 from embtool.positioned import Positioned
 from embtool.references import find_source
 from embtool.settings import BUNDLED
-from embtool.storage.dtypes import Doubles
 from embtool.storage.places import expand, is_folder, is_there
 from embtool.storage.source import Confirm, Folder, Progress
 from embtool.tables.metric import Metric
@@ -70,6 +69,8 @@ class Model(Positioned):
         try:
             return self.info()._repr_html_()
         except EmbtoolError:
+            from html import escape  # noqa: PLC0415 - in a notebook only
+
             return escape(repr(self))
 
     def calc(
@@ -382,7 +383,7 @@ class Model(Positioned):
         Args:
             path: where to.
             tokens: whose rows and neighbours the map shows; everyday words unless some are named.
-            exact: for how many tokens the neighbours are computed; 2,000 unless said.
+            exact: for how many tokens the neighbours are computed; 2,000 unless said, of small tables more.
 
         Raises:
             UnknownToken: one of the tokens is none.

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from embtool.arguments import checked
 from embtool.opened import Opened
-from embtool.positions import Rope, RopeOverride
+from embtool.positions import Rope
 from embtool.tables.token_table import Reading
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from embtool.positions import RopeOverride
     from embtool.questions.input import InputAnswer, InputComparison
     from embtool.questions.rope import RopeAnswer
     from embtool.questions.rope_relative import RelativeAnswer

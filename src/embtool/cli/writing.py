@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from embtool.answers.text import size
+from embtool.arrays import np
 from embtool.cli.command_run import CommandRun
 from embtool.cli.messages import note
 from embtool.storage.places import is_file, is_folder

@@ -17,7 +17,7 @@ from embtool.errors import ConfigError, InvalidArgument
 from embtool.positions.rope_fields import ATTENTION_FACTORS, OLD_NAMES, SHARE
 from embtool.positions.rope_sources import takes_flat
 from embtool.positions.schemes import LayerRope
-from embtool.rope import STRETCHING, USUAL, RopeSettings, frequencies
+from embtool.rope import STRETCHING, USUAL, RopeSettings, attention_factor
 
 SCALING, THETA, PARTIAL = "--scaling", "--theta", "--partial"
 """The options that give settings; also the origins of what is given."""
@@ -180,7 +180,7 @@ class _Reader:
             share = self._given(SHARE, self.given.partial, PARTIAL)
             values |= self._width(values.get("rope_type", self.settings.rope_type), share)
             settings = replace(self.settings, **values)
-            frequencies(settings)
+            attention_factor(settings)
         except ConfigError as error:
             raise self._naming(error) from error
         self._tell_context(settings)

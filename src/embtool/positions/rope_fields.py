@@ -15,7 +15,7 @@ from embtool.configs.fields import Fields
 from embtool.errors import ConfigError
 from embtool.positions.layers import read_layer_types
 from embtool.positions.rope_sources import RopeSource
-from embtool.rope import STRETCHING, USUAL, RopeSettings, frequencies
+from embtool.rope import STRETCHING, USUAL, RopeSettings, attention_factor
 
 Value = TypeVar("Value")
 
@@ -92,7 +92,7 @@ class SettingsReader:
                 "clockwise": self.config.family.clockwise,
             }
             settings = RopeSettings(**values, **self._mrope(values["rotary_dim"] // 2))
-            frequencies(settings)
+            attention_factor(settings)
         except ConfigError as error:
             if error.message.startswith(f"{self.config.file}: "):
                 raise

@@ -9,8 +9,8 @@ import numpy as np
 from embtool.answers import Column, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.text import abridge, count, fixed, plural, visible
 from embtool.arguments import check_count
+from embtool.arrays import Doubles
 from embtool.errors import InvalidArgument
-from embtool.storage.dtypes import Doubles
 from embtool.tables.categories import Categorizer, Category
 from embtool.tables.table_roles import Tying
 from embtool.tables.token_table import Reading, TokenTable

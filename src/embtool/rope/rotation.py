@@ -3,13 +3,11 @@
 import math
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from embtool.arguments import check_numbers
+from embtool.arrays import ArrayLike, Doubles, Ints, np
 from embtool.errors import ConfigError, InvalidArgument
 from embtool.rope.formulas import NUMBERS, ROPE_TYPES
-from embtool.rope.settings import LAYOUTS, Floats, Ints, Layout, Precision, RopeSettings
+from embtool.rope.settings import LAYOUTS, Floats, Layout, Precision, RopeSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +25,12 @@ class Frequencies:
     precision: Precision
 
     @property
-    def wavelength(self) -> npt.NDArray[np.float64]:
+    def wavelength(self) -> Doubles:
         """Tokens per full turn, 2 pi / inv_freq; infinite for pairs that stand still."""
         with np.errstate(divide="ignore"):
             return (2 * math.pi) / self.inv_freq.astype(np.float64)
 
-    def angles(self, positions: npt.ArrayLike) -> Floats:
+    def angles(self, positions: ArrayLike) -> Floats:
         """Radians that each pair has turned at each position: shape (*positions.shape, pairs)."""
         dtype = NUMBERS[self.precision].dtype
         return np.asarray(positions, dtype=np.float64).astype(dtype)[..., np.newaxis] * self.inv_freq
@@ -67,6 +65,19 @@ def frequencies(
     inv_freq = inv_freq.astype(NUMBERS[precision].dtype)
     inv_freq.setflags(write=False)
     return Frequencies(inv_freq, factor, precision)
+
+
+def attention_factor(settings: RopeSettings) -> float:
+    """Return what cos and sin are multiplied by; settings whose frequencies are not finite are refused.
+
+    Unstretched frequencies of a theta of at least 1 lie between 0 and 1, and are not computed for that.
+
+    Raises:
+        ConfigError: as `frequencies`.
+    """
+    if settings.rope_type == "default" and settings.rope_theta >= 1:
+        return 1.0
+    return frequencies(settings).attention_factor
 
 
 # --- Rotation -----------------------------------------------------------------------------------------------------
@@ -105,8 +116,8 @@ def _known_layout(settings: RopeSettings) -> Layout:
 
 
 def rotate(
-    x: npt.ArrayLike,
-    positions: npt.ArrayLike,
+    x: ArrayLike,
+    positions: ArrayLike,
     settings: RopeSettings,
     *,
     sequence_length: int | None = None,
@@ -139,7 +150,7 @@ def rotate(
 
 
 def rotate_multimodal(
-    x: npt.ArrayLike,
+    x: ArrayLike,
     position: tuple[int, int, int],
     settings: RopeSettings,
     *,
@@ -185,7 +196,7 @@ def multimodal_angles(turning: Frequencies, position: tuple[int, int, int], sett
 
 
 def turn(
-    x: npt.ArrayLike, angles: Floats, settings: RopeSettings, attention_factor: float = 1.0, *, inverse: bool = False
+    x: ArrayLike, angles: Floats, settings: RopeSettings, attention_factor: float = 1.0, *, inverse: bool = False
 ) -> Floats:
     """Vectors whose pairs are turned by given angles.
 

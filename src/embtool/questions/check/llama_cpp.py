@@ -12,8 +12,8 @@ from embtool.configs.config import Config
 from embtool.errors import ConfigError
 from embtool.questions.check.small_files import SmallFiles, text_of
 from embtool.vocabulary import Vocabulary
-from embtool.vocabulary.files import WORLD
 from embtool.vocabulary.ggml import DEFAULTS, TokenizerMetadata
+from embtool.vocabulary.older import WORLD
 from embtool.vocabulary.spelling import ByteLevel, Metaspace, WordPiece
 
 KINDS = {
