@@ -46,7 +46,8 @@ def test_a_command_loads_no_more_than_it_needs(words: tuple[str, ...]) -> None:
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "80"}
     if words[0] == COMPLETE:
         env |= {"_EMBTOOL_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "\n".join(("embtool", *words[1:]))}
-    done = subprocess.run([sys.executable, "-c", LISTED, *(() if words[0] == COMPLETE else words)], env=env, capture_output=True, text=True, check=True)
+    typed = () if words[0] == COMPLETE else words
+    done = subprocess.run([sys.executable, "-c", LISTED, *typed], env=env, capture_output=True, text=True, check=True)
     status, modules = json.loads(done.stderr.splitlines()[-1])
     assert status == 0
     assert done.stdout

@@ -30,7 +30,7 @@ __all__ = [
 class Array:
     """What stands for an array in an annotation, with what it holds: bytes, bool, int or float."""
 
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: Any = classmethod(GenericAlias)
 
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from embtool.storage.source import Source
 from embtool.vocabulary.classes import CLASSES, TEXT, TokenizerClass
 from embtool.vocabulary.describe import (
     Description,
-    State,
     describe_letters,
     describe_merges,
     describe_pieces,
@@ -26,7 +25,7 @@ from embtool.vocabulary.describe import (
     parse_words,
     with_every_token,
 )
-from embtool.vocabulary.entries import Added, MemoryEntries, number, parse_tokenizer
+from embtool.vocabulary.entries import Added, MemoryEntries, State, number, parse_tokenizer
 from embtool.vocabulary.index import open_index, write_index
 from embtool.vocabulary.loading import loader
 from embtool.vocabulary.settings import (
