@@ -10,8 +10,7 @@ from embtool.tables.token_table import Reading
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import numpy.typing as npt
-
+    from embtool.arrays import ArrayLike
     from embtool.positions import RopeOverride
     from embtool.questions.input import InputAnswer, InputComparison
     from embtool.questions.rope import RopeAnswer
@@ -79,7 +78,7 @@ class Positioned(Opened):
         n: int,
         tokens: "Sequence[str | int]" = (),
         *,
-        vector: "npt.ArrayLike | None" = None,
+        vector: "ArrayLike | None" = None,
         layout: "Layout | None" = None,
         length: int | None = None,
         precision: "Precision" = "float64",
@@ -114,7 +113,7 @@ class Positioned(Opened):
         positions: "Iterable[Place]" = (),
         tokens: "Sequence[str | int]" = (),
         *,
-        vector: "npt.ArrayLike | None" = None,
+        vector: "ArrayLike | None" = None,
         inverse: bool = False,
         layout: "Layout | None" = None,
         override: "RopeOverride | None" = None,
