@@ -10,7 +10,6 @@ from embtool.adapters import may_be_adapter, may_be_draft
 from embtool.arguments import checked
 from embtool.arrays import Floats, np
 from embtool.configs.config import Config, parse_config_text
-from embtool.configs.params import PARAMS, parse_params
 from embtool.errors import (
     BadReference,
     ConfigError,
@@ -34,7 +33,6 @@ from embtool.references import base_reference, find_source, tokenizer_beside
 from embtool.storage.checkpoint import Checkpoint
 from embtool.storage.impostors import LONGEST_MAGIC, seems
 from embtool.storage.source import CONFIG_LIMIT, Progress, Source
-from embtool.tables.final_norm import FinalNorm, find_final_norm
 from embtool.tables.further_tables import of_tokens
 from embtool.tables.table import EmbeddingTable, TableReader
 from embtool.tables.table_roles import Tables, find_tables
@@ -45,6 +43,7 @@ from embtool.vocabulary.settings import MODEL_FILES
 if TYPE_CHECKING:
     from embtool.adapters.description import Adapter
     from embtool.adapters.drafts import Draft
+    from embtool.tables.final_norm import FinalNorm
 
 CONFIG = "config.json"
 
@@ -211,7 +210,9 @@ class Opened:
             except FileNotInModel:
                 if self._described is not None:
                     return self._described.read_config()
-                return parse_params(self.source.read_file(PARAMS, CONFIG_LIMIT)) if self.source.has(PARAMS) else None
+                from embtool.configs.params import read_params  # noqa: PLC0415 - where there is no config.json
+
+                return read_params(self.source)
             if (other := seems(data)) is not None:
                 raise ConfigError(f"{CONFIG} is not JSON: it looks like {other}")
             return parse_config_text(data, file=CONFIG)
@@ -344,13 +345,15 @@ class Opened:
         return self.tables.find("output")
 
     @cached_property
-    def final_norm(self) -> FinalNorm:
+    def final_norm(self) -> "FinalNorm":
         """The norm between its last block and its output table; its `apply` takes vectors and gives float64.
 
         Raises:
             ConfigError: it is not known what the norm of such a model does.
             TableNotFound: the norm is not among its weights.
         """
+        from embtool.tables.final_norm import find_final_norm  # noqa: PLC0415 - asked for by one command
+
         with told_of(self.name):
             return find_final_norm(self.checkpoint, self.config, self.name)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from embtool.configs.config import NOT_IN_FILE, Config, parse_config
 from embtool.errors import ConfigError
-from embtool.storage.source import MOST_VALUES, is_overfull
+from embtool.storage.source import CONFIG_LIMIT, MOST_VALUES, Source, is_overfull
 
 PARAMS = "params.json"
 
@@ -82,13 +82,15 @@ def _decoded(data: bytes) -> dict[str, Any]:
     return raw
 
 
-def parse_params(data: bytes) -> Config:
-    """Read a config from the bytes of params.json.
+def read_params(source: Source) -> Config | None:
+    """Read a config from params.json; None where there is none.
 
     Raises:
-        ConfigError: they are not a JSON object, or a field that is read has a value of the wrong type.
+        ConfigError: it is not a JSON object, or a field that is read has a value of the wrong type.
     """
-    raw = _decoded(data)
+    if not source.has(PARAMS):
+        return None
+    raw = _decoded(source.read_file(PARAMS, CONFIG_LIMIT))
     found = translate(raw)
     found.setdefault("rope_theta", THETA)
     spelled = {FIELDS[key]: key for key in raw if key in FIELDS} | {"model_type": PARAMS}

@@ -5,14 +5,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from embtool.answers import Column, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.text import bar, brief, count, fixed, title_of
 from embtool.arguments import check_numbers, checked
 from embtool.arrays import Doubles, Floats, np
 from embtool.errors import InvalidArgument
-from embtool.tables.final_norm import FinalNorm
 from embtool.tables.metric import Metric
 from embtool.tables.neighbors import Neighbors, nearest_each
 from embtool.tables.scan import Mask
@@ -20,6 +19,9 @@ from embtool.tables.survey import mean_row
 from embtool.tables.table import EmbeddingTable, TableReader
 from embtool.tables.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token, root_of
+
+if TYPE_CHECKING:
+    from embtool.tables.final_norm import FinalNorm
 
 MORE = 4
 """How many times more rows are ranked at a time where variants are left out."""
@@ -182,7 +184,7 @@ class Ranking:
     filters: Filters
     allowed: Mask | None
     mean: Doubles | None
-    through: FinalNorm | None = None
+    through: "FinalNorm | None" = None
 
     def answer(self, queries: Sequence[Query]) -> list[NeighborsAnswer]:
         """Answer queries together, in one pass over the table; with `distinct`, in as many as it takes."""
@@ -287,7 +289,7 @@ def open_ranking(
     center: bool = False,
     reading: Reading | None = None,
     filters: Filters | None = None,
-    through: FinalNorm | None = None,
+    through: "FinalNorm | None" = None,
 ) -> Iterator[Ranking]:
     """Open a table for ranking.
 
