@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from embtool.answers import Card, Section, plain, python, value
 from embtool.answers.text import count, percent, plural, size
-from embtool.errors import ConfigError, EmbtoolError, FileNotInModel, FormatError, told_of
+from embtool.errors import ConfigError, EmbtoolError, FileNotInModel, FormatError
 from embtool.formats.folders import hint_of_folders
 from embtool.questions.adapter import AdapterInfo, DraftInfo
 from embtool.questions.parts import Parts, left_out, open_parts
 from embtool.questions.positions import ModelPositions, describe_positions, position_lines
-from embtool.questions.size import ConfigTable, Totals, weigh
+from embtool.questions.size import ConfigTable, Totals, totals_of
 from embtool.storage.checkpoint import TensorInfo
 from embtool.tables.table import EmbeddingTable
 from embtool.tables.table_roles import Tables, Tying
@@ -33,9 +33,6 @@ COUNTS = ("num_hidden_layers", "num_attention_heads", "num_key_value_heads")
 
 SIDES = 2
 """Dimensions of a table: rows and columns."""
-
-MOST_HEADERS = 64
-"""Files of a model on a hub whose headers are asked for: each costs two requests, and a hub allows some hundreds."""
 
 
 @dataclass(frozen=True)
@@ -387,7 +384,7 @@ def ask_info(model: "Model") -> InfoAnswer:
         notes.append(f"beside the tokenizer, and not read: {', '.join(vocabulary.unread)}")
     if config is None and "config" not in parts.damage and adapter is None:
         notes.append(f"{model.name} has no config.json{': shapes come from the tensors' if tables is not None else ''}")
-    totals = _totals(model, tables, notes)
+    totals = totals_of(model, tables, notes)
     found = tables.stored if tables is not None else ()
     dtype = found[0].tensor.dtype.name if found else None
     position = _position(model, dtype, parts)
@@ -458,22 +455,6 @@ def _adapter(model: "Model") -> AdapterInfo | FormatError | ConfigError | None:
         return None if model.adapter is None else AdapterInfo.of(model.adapter)
     except (FormatError, ConfigError) as error:
         return error
-
-
-def _totals(model: "Model", tables: Tables | None, notes: list[str]) -> Totals | None:
-    """Count parameters and bytes; why that cannot be done is told in `notes`."""
-    if tables is None:
-        return None
-    shards = len(model.checkpoint.shards)
-    if shards > MOST_HEADERS and not model.source.local:
-        notes.append(f"parameters are not counted: a hub would be asked for the headers of {count(shards)} files")
-        return None
-    try:
-        with told_of(model.name):
-            return weigh(model.checkpoint, tables.checkpoint)
-    except EmbtoolError as error:
-        notes.append(f"parameters are not counted: {error.message}")
-        return None
 
 
 def _vocabulary(vocabulary: Vocabulary | None, tables: Sequence[EmbeddingTable]) -> VocabularyInfo | None:

@@ -5,14 +5,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from embtool.answers import python, value
 from embtool.answers.text import count, plural, size
 from embtool.configs.config import Config
-from embtool.errors import FormatError
+from embtool.errors import EmbtoolError, FormatError, told_of
 from embtool.storage.checkpoint import Checkpoint, TensorInfo
 from embtool.storage.dtypes import DTYPES
-from embtool.tables.table_roles import PREDICTS, decide_tying
+from embtool.tables.table_roles import PREDICTS, Tables, decide_tying
+
+if TYPE_CHECKING:
+    from embtool.model import Model
 
 BUFFER = re.compile(
     r"(^|[._])(masked_bias|inv_freq|position_ids|token_type_ids|num_batches_tracked|SCB|([kvq]|input|output)_scale)$"
@@ -32,6 +36,9 @@ CONFIG_DTYPES: Mapping[str, str] = MappingProxyType(
     {"bfloat16": "BF16", "float16": "F16", "half": "F16", "float32": "F32", "float": "F32", "float64": "F64"}
 )
 """How config.json spells the dtypes of weights, and what they are called here."""
+
+MOST_HEADERS = 64
+"""Files of a model on a hub whose headers are asked for: each costs two requests, and a hub allows some hundreds."""
 
 
 @dataclass(frozen=True)
@@ -130,3 +137,19 @@ def _codes(tensor: TensorInfo, stored: frozenset[str]) -> int | None:
         if tensor.name.endswith(end) and tensor.name.removesuffix(end) + beside in stored:
             return math.prod(tensor.shape) * codes
     return 0 if len(tensor.shape) < SIDES else None
+
+
+def totals_of(model: "Model", tables: Tables | None, notes: list[str]) -> Totals | None:
+    """Count parameters and bytes; why that cannot be done is told in `notes`."""
+    if tables is None:
+        return None
+    shards = len(model.checkpoint.shards)
+    if shards > MOST_HEADERS and not model.source.local:
+        notes.append(f"parameters are not counted: a hub would be asked for the headers of {count(shards)} files")
+        return None
+    try:
+        with told_of(model.name):
+            return weigh(model.checkpoint, tables.checkpoint)
+    except EmbtoolError as error:
+        notes.append(f"parameters are not counted: {error.message}")
+        return None
