@@ -86,6 +86,7 @@ def test_what_grows_without_end_is_refused_by_its_step(name: str) -> None:
 
 @pytest.mark.parametrize("part", ["normalizer", "pre_tokenizer"])
 @pytest.mark.parametrize("limited", [True, False])
+@pytest.mark.slow
 def test_an_expression_that_tries_everything_is_stopped(
     part: str,
     limited: bool,  # noqa: FBT001 - a parameter of the test

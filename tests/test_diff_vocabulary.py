@@ -241,6 +241,7 @@ def test_a_diff_says_how_the_vocabularies_stand_first(run: Program, tmp_path: Pa
     assert run(*pair, "--by", "id", "--json").ok().document["rows"]["changed"] == 0
 
 
+@pytest.mark.slow
 def test_rows_of_two_widths_leave_the_vocabularies(run: Program) -> None:
     answer = run("diff", "small/", "mini", "--json").ok()
     assert answer.document == run("diff", "small/", "mini", "--vocab", "--json").document | {

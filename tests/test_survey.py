@@ -112,6 +112,7 @@ def test_principal_axes_are_those_of_numpy(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.few(1)
 @pytest.mark.parametrize("power", [0.5, 2.0])
+@pytest.mark.slow
 def test_axes_of_a_wide_table_are_near_those_of_numpy(tmp_path: Path, power: float) -> None:
     """Variances that fall off as slowly as those of real tables do, in a table too wide for all of its axes."""
     width = 1100

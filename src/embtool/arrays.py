@@ -8,7 +8,7 @@ numpy's own types; while the program runs they are `Array`, of which only what i
 import sys
 from importlib import import_module
 from types import GenericAlias, ModuleType
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
 __all__ = [
     "AnyArray",
@@ -30,7 +30,7 @@ __all__ = [
 class Array:
     """What stands for an array in an annotation, with what it holds: bytes, bool, int or float."""
 
-    __class_getitem__: Any = classmethod(GenericAlias)
+    __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)
 
 
 if TYPE_CHECKING:

@@ -508,7 +508,7 @@ class Model(Opened):
         Args:
             path: where to.
             tokens: whose rows and neighbours the map shows; everyday words unless some are named.
-            exact: for how many tokens the neighbours are computed; 2,000 unless said.
+            exact: for how many tokens the neighbours are computed; 2,000 unless said, of small tables more.
 
         Raises:
             UnknownToken: one of the tokens is none.

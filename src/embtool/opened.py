@@ -209,16 +209,12 @@ class Opened:
             try:
                 data = self.source.read_file(CONFIG, CONFIG_LIMIT)
             except FileNotInModel:
-                return self._config_without_file()
+                if self._described is not None:
+                    return self._described.read_config()
+                return parse_params(self.source.read_file(PARAMS, CONFIG_LIMIT)) if self.source.has(PARAMS) else None
             if (other := seems(data)) is not None:
                 raise ConfigError(f"{CONFIG} is not JSON: it looks like {other}")
             return parse_config_text(data, file=CONFIG)
-
-    def _config_without_file(self) -> Config | None:
-        """Its config where there is no config.json: what its weights say, or params.json beside them."""
-        if self._described is not None:
-            return self._described.read_config()
-        return parse_params(self.source.read_file(PARAMS, CONFIG_LIMIT)) if self.source.has(PARAMS) else None
 
     @cached_property
     def _described(self) -> SelfDescribing | None:

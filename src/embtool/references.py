@@ -52,6 +52,8 @@ def find_source(reference: str | Path, reach: Reach) -> tuple[Source, str | None
         if is_folder(path):
             return Folder(path, text), None
         source: Source = Folder(path.parent, text, named=path.name)
+        if path.name == SIGNS_OF_MODELS[0]:  # named itself it stands for its folder
+            return source, None
         return source, check_named_file(source, path.name)
     if is_path:
         raise ModelNotFound(f"no such file or folder: {text}")

@@ -17,6 +17,15 @@ from embtool.storage.replacing import whole
 STDOUT = "-"
 
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")]
+RowsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--npy",
+        metavar="FILE",
+        help="Write the rows as a numpy file, float32 (tokens, width); - is stdout.",
+        readable=False,
+    ),
+]
 
 
 def check_free(path: Path | None, *, force: bool, wants_folder: bool = False) -> None:

@@ -45,7 +45,12 @@ def direction(subject: Subject) -> list[Question]:
     doubt = Question(
         f"What is the cosine of {others} with the arrow {many} − {one}, from -1 to 1?",
         lambda: _another(subject),
-        (f"And {others}, which are neither {many} nor a number? For {other} it is {_cosine(subject, other):.2f}.",),
+        (
+            (
+                f"And {others}, which are neither {many} nor a number? {other}'s cosine with the arrow is "
+                f"{_cosine(subject, other):.2f}."
+            ),
+        ),
         kind=Kind.COSINE,
         commands=(
             subject.command("similarity", others, other, "--along", many, "--minus", one),

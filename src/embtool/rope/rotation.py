@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from embtool.arguments import check_numbers
-from embtool.arrays import AnyArray, ArrayLike, Doubles, Ints, np
+from embtool.arrays import ArrayLike, Doubles, Ints, np
 from embtool.errors import ConfigError, InvalidArgument
 from embtool.rope.formulas import NUMBERS, ROPE_TYPES
 from embtool.rope.settings import LAYOUTS, Floats, Layout, Precision, RopeSettings
@@ -33,15 +33,11 @@ class Frequencies:
     def angles(self, positions: ArrayLike) -> Floats:
         """Radians that each pair has turned at each position: shape (*positions.shape, pairs)."""
         dtype = NUMBERS[self.precision].dtype
-        return _outer(np.asarray(positions, dtype=np.float64).astype(dtype), self.inv_freq)
+        return np.asarray(positions, dtype=np.float64).astype(dtype)[..., np.newaxis] * self.inv_freq
 
     def unfinished(self, context_length: int) -> Ints:
         """The pairs that do not complete one turn within the context: for them every position is unlike any other."""
         return np.flatnonzero(self.wavelength > context_length).astype(np.int64)
-
-
-def _outer(positions: Floats, inv_freq: Floats) -> Floats:
-    return positions[..., np.newaxis] * inv_freq
 
 
 def frequencies(
@@ -147,13 +143,10 @@ def rotate(
     position = check_numbers(positions, "a position")
     if not np.isfinite(position).all():
         raise InvalidArgument("a position is finite")
-    length = _reach(position) if sequence_length is None else sequence_length
-    turning = frequencies(settings, length, precision)
+    if sequence_length is None and position.size:
+        sequence_length = max(int(position.max()) + 1, 1)
+    turning = frequencies(settings, sequence_length, precision)
     return turn(x, turning.angles(position), settings, turning.attention_factor, inverse=inverse)
-
-
-def _reach(position: AnyArray) -> int | None:
-    return max(int(position.max()) + 1, 1) if position.size else None
 
 
 def rotate_multimodal(

@@ -42,6 +42,7 @@ def describe_order(subject: Subject) -> Json:
     data: Json = {
         "kind": "unknown" if known is None else known.kind,
         "words": "its files do not say how it knows order" if known is None else in_words(known),
+        "idle": subject.is_idle,
         "context": None if known is None else known.context_length,
         "command": typed(subject.about("info")),
         "rows": _position_rows(subject),
