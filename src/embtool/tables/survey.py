@@ -1,8 +1,7 @@
 """What one pass over a table finds out about every row, and the sums from which its principal axes follow.
 
-A pass reads each block once, in bounded memory, and adds up in a fixed order, so that the same table gives the same
-digits on every run: in float64, but for unit rows, which are added up in float32 within a block. Rows that are not
-finite take no part in sums; they are listed.
+A pass reads each block once, in bounded memory, and adds up in float64 in a fixed order, so that the same table gives
+the same digits on every run. Rows that are not finite take no part in sums; they are listed.
 """
 
 import math
@@ -72,16 +71,14 @@ class Survey:
         return replace(self, norms=np.ldexp(self.norms, exponent), mean=np.ldexp(self.mean, exponent))
 
 
-UNIT_EXPONENT = 40
-"""Rows of lengths within 2^±40 are scaled to length 1 in float32, which holds the inverses of these lengths too."""
-
-
 @dataclass
 class _Sums:
     decode: Decoder
     rows: Doubles
     units: Doubles
     product: Doubles | None
+    wide: Doubles
+    """Memory for the rows of a block as float64."""
 
 
 def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = None, *, units: bool = True) -> Survey:
@@ -99,6 +96,7 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
             np.zeros(width),
             np.zeros(width),
             None if probe is None else np.zeros((width, probe.shape[1]), np.float64),
+            np.empty((0, width)),
         )
 
     def visit(sums: _Sums, first: int, stored: Bytes) -> None:
@@ -133,13 +131,16 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
 
 def _add_means(sums: _Sums, rows: Floats, squares: Doubles, *, units: bool) -> None:
     """Add finite rows, (n, width), of these squared lengths to the sums of rows and, if asked for, of unit rows."""
-    sums.rows += rows.sum(axis=0, dtype=np.float64)
     if not units:
+        sums.rows += rows.sum(axis=0, dtype=np.float64)
         return
+    if len(sums.wide) < len(rows):
+        sums.wide = np.empty(rows.shape, np.float64)
+    wide = sums.wide[: len(rows)]
+    wide[...] = rows
     lengths = np.sqrt(squares)
-    inverse = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    is_plain = (np.abs(np.frexp(lengths[lengths > 0])[1]) <= UNIT_EXPONENT).all()
-    sums.units += inverse.astype(np.float32) @ rows if is_plain else inverse @ rows.astype(np.float64)
+    sums.rows += np.ones(len(rows)) @ wide
+    sums.units += np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0) @ wide
 
 
 def _product(sums: _Sums) -> Doubles:
