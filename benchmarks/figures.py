@@ -20,6 +20,7 @@ RUNS = (
     ["run.py", "--size", "gpt2", "--size", "llama3", "--size", "qwen3.6", "--queries", "1"],
     ["run.py", "--size", "gpt2", "--queries", "1000"],
     ["run.py", "--size", "llama3", "--queries", "1000"],
+    ["run.py", "--size", "qwen3.6", "--queries", "1000"],
 )
 
 

@@ -5,6 +5,7 @@ with as many entries as the table has tokens, and ` strawberry` is one of them.
 """
 
 import json
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,6 +40,15 @@ SIZES = (
     Size("llama3", 128_256, 4_096, "BF16", "llama"),
     Size("qwen3.6", 248_320, 5_120, "BF16", "qwen3_5_text"),
 )
+
+
+def keep_bytecode(folder: Path) -> None:
+    """Let the processes to come keep compiled modules in a folder, as what is installed has them beside it.
+
+    In a checkout, or where PYTHONDONTWRITEBYTECODE is set, each would compile the program anew and be measured by that.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
 
 
 def write_model(folder: Path, size: Size, seed: int = 0) -> Path:

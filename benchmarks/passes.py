@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from models import SIZES, WORD, Size, write_model
+from models import SIZES, WORD, Size, keep_bytecode, write_model
 
 from embtool.model import open_model
 from embtool.storage import mapped
@@ -66,6 +66,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         os.environ |= {"EMBTOOL_CACHE": str(Path(temporary) / "cache"), "HF_HUB_OFFLINE": "1"}
+        keep_bytecode(Path(temporary))
         base = options.folder or Path(temporary)
         for size in (QWEN, GPT2, *DTYPES):
             folder = base / size.name.replace(", ", "-")
@@ -197,7 +198,15 @@ def commands(folder: Path, size: Size, scratch: Path, rounds: int) -> None:
     neighbors = program("neighbors", WORD, "-m", model)
     neighbors()
     least = "python, numpy, a pass by all threads"
-    by_turns("`embtool info DIR`", program("info", model), IMPORTS, python(IMPORTS), rounds)
+    started = {
+        "`embtool --version`": ("--version",),
+        "`embtool info DIR`": ("info", model),
+        "`embtool rope`": ("rope", model),
+        "`embtool tokens`, one token": ("tokens", " king", "-m", model),
+    }
+    for what, words in started.items():
+        program(*words)()  # compiles its modules
+        by_turns(what, program(*words), IMPORTS, python(IMPORTS), rounds)
     by_turns("`embtool neighbors`", neighbors, least, floor, rounds)
     by_turns("`embtool norms`", program("norms", model, "--json"), least, floor, rounds)
     by_turns("`embtool undertrained`", program("undertrained", model, "--json"), least, floor, 3)

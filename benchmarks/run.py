@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from models import SIZES, WORD, Size, write_model
+from models import SIZES, WORD, Size, keep_bytecode, write_model
 from peers import PEERS, decoded, stored
 
 ROUNDS = 7
@@ -48,6 +48,7 @@ def main() -> None:
         return
     sizes = [size for size in SIZES if not options.size or size.name in options.size]
     with tempfile.TemporaryDirectory() as temporary:
+        keep_bytecode(Path(temporary))
         base = options.folder or Path(temporary)
         print(f"{_machine()}\n")
         for size in sizes:

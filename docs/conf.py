@@ -27,7 +27,7 @@ exclude_patterns = ["_build"]
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(np|npt|numpy|pathlib|collections\.abc|contextlib|typing|Any|Path|NDArray|ArrayLike)\b.*"),
-    ("py:.*", r"(embtool\.)?(storage|configs|tables|drawings|formats|positions|rope|vocabulary|errors)\..*"),
+    ("py:.*", r"(embtool\.)?(arrays|storage|configs|tables|drawings|formats|positions|rope|vocabulary|errors)\..*"),
     ("py:.*", r"(embtool\.)?(answers|questions|adapters|hub|opening|sweep|view|judge)\..*"),
     ("py:class", r"\w+Answer|Basis|Doubles|Layout|Precision|Place|InputComparison|The name in its schema|Two"),
 ]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tables import e4m3
 
 from embtool.errors import UnsupportedDType
-from embtool.storage.dtypes import DTYPES
+from embtool.storage.dtypes import DTYPES, DType
 
 EVERY_BYTE = np.arange(256, dtype=np.uint8)
 EVERY_PAIR = np.arange(65536, dtype="<u2").view(np.uint8)
@@ -96,3 +96,12 @@ def test_sub_byte_values_must_fill_whole_blocks() -> None:
     assert DTYPES["F6_E2M3"].nbytes(8) == 6
     assert DTYPES["F6_E3M2"].nbytes(2) is None
     assert DTYPES["F32"].nbytes(0) == 0
+
+
+@pytest.mark.parametrize(
+    "dtype", [dtype for dtype in DTYPES.values() if dtype.decode is not None], ids=lambda d: d.name
+)
+def test_memory_that_is_there_gets_the_same_numbers(dtype: DType) -> None:
+    stored = np.concatenate([EVERY_PAIR, EVERY_PAIR[::-1]])[: 65536 // 8 * 8].reshape(4, -1)
+    out = np.full((4, stored.shape[1] // dtype.bytes), 7, np.float32)
+    assert same_bits(dtype.to_float32(stored, out), dtype.to_float32(stored))

@@ -6,6 +6,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from sources import Memory
 from tokenizers import Tokenizer
 
 from embtool.errors import EmbtoolError, FormatError, NoVocabulary, TokenIdOutOfRange, UnknownToken
+from embtool.questions.info import without
 from embtool.storage.source import Folder
 from embtool.vocabulary import Vocabulary, parse_ids, read_queries, read_vocabulary
+from embtool.vocabulary.entries import runs
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -347,6 +350,33 @@ def test_a_damaged_index_is_passed_over(tmp_path: Path, monkeypatch: pytest.Monk
         assert [words.token(identity) for identity in range(len(expected))] == expected
         assert [words.find(text).text for text in (" queen", "king")] == [" queen", " king"]
         assert list(words) == expected
+
+
+@pytest.mark.parametrize(
+    "ids", ["[[0, 1000000000000]]", "[[5, 1]]", "[[-4, 2]]", "[[0]]", "[[0, 1.5]]", "7", "{", "[[0, null]]"]
+)
+def test_ids_that_another_hand_wrote_into_an_index_are_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: str
+) -> None:
+    expected = list(read_in(tmp_path, monkeypatch))
+    (path,) = index_files(tmp_path)
+    database = sqlite3.connect(path)
+    database.execute("UPDATE facts SET value = ? WHERE name = 'ids'", (ids.encode(),))
+    database.commit()
+    database.close()
+    monkeypatch.setattr("embtool.vocabulary.index.has_named_sum", lambda _: True)
+    words = read_in(tmp_path, monkeypatch)
+    assert len(words) == len(expected)
+    assert words.ids.tolist() == [token.id for token in expected]
+
+
+@given(st.sets(st.integers(0, 60)), st.integers(0, 70))
+def test_ids_are_kept_as_runs(ids: set[int], rows: int) -> None:
+    found = runs(ids)
+    assert [identity for first, last in found for identity in range(first, last + 1)] == sorted(ids)
+    assert all(last + 1 < first for (_, last), (first, _) in pairwise(found))
+    gaps = [row for first, last in without(found, rows) for row in range(first, last + 1)]
+    assert gaps == [row for row in range(rows) if row not in ids]
 
 
 def test_an_index_of_another_version_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -464,7 +464,7 @@ def _vocabulary(vocabulary: Vocabulary | None, tables: Sequence[EmbeddingTable])
     if vocabulary is None:
         return None if rows is None else VocabularyInfo(None, rows, None, None, None, None)
     ids = vocabulary.id_ranges
-    padding = () if rows is None else tuple(_without(ids, rows))
+    padding = () if rows is None else tuple(without(ids, rows))
     return VocabularyInfo(
         file=vocabulary.file,
         rows=rows,
@@ -476,7 +476,7 @@ def _vocabulary(vocabulary: Vocabulary | None, tables: Sequence[EmbeddingTable])
     )
 
 
-def _without(ids: Iterable[tuple[int, int]], rows: int) -> Iterator[tuple[int, int]]:
+def without(ids: Iterable[tuple[int, int]], rows: int) -> Iterator[tuple[int, int]]:
     """Yield the runs of rows that have no token, the first and the last of each."""
     start = 0
     for first, last in (*ids, (rows, rows)):

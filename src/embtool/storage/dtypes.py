@@ -17,20 +17,26 @@ from embtool.errors import UnsupportedDType
 
 @dataclass(frozen=True)
 class DType:
-    """A number format: `values` numbers stand in `bytes` bytes; `decode` turns bytes into float32."""
+    """A number format: `values` numbers stand in `bytes` bytes; `decode` turns bytes into float32.
+
+    `decode_into` does the same, one number a value, into memory that is there already.
+    """
 
     name: str
     values: int
     bytes: int
     decode: Callable[[Bytes], Floats] | None = None
+    decode_into: Callable[[Bytes, Floats], None] | None = None
 
     def nbytes(self, count: int) -> int | None:
         """Return how many bytes `count` values take, or None if they do not fill whole blocks."""
         blocks, rest = divmod(count, self.values)
         return None if rest else blocks * self.bytes
 
-    def to_float32(self, stored: Bytes) -> Floats:
+    def to_float32(self, stored: Bytes, out: Floats | None = None) -> Floats:
         """Decode an array of bytes (..., n * bytes) to float32 (..., n * values); every 16- and 8-bit value is exact.
+
+        The numbers are put into `out` where that saves making an array; what is returned is where they are.
 
         Raises:
             UnsupportedDType: this dtype cannot be decoded.
@@ -38,6 +44,9 @@ class DType:
         if self.decode is None:
             raise UnsupportedDType(f"rows of dtype {self.name} cannot be read")
         with np.errstate(all="ignore"):  # a scale can be infinite or NaN, and so are then the numbers: they are counted
+            if out is not None and self.decode_into is not None:
+                self.decode_into(stored, out)
+                return out
             return self.decode(stored)
 
 
@@ -55,6 +64,16 @@ def _bfloat16(stored: Bytes) -> Floats:
     wide = np.ascontiguousarray(stored).view("<u2").astype(np.uint32)
     wide <<= 16
     return wide.view(np.float32)
+
+
+def _bfloat16_into(stored: Bytes, out: Floats) -> None:
+    wide = out.view(np.uint32)
+    wide[...] = np.ascontiguousarray(stored).view("<u2")
+    wide <<= 16
+
+
+def _float16_into(stored: Bytes, out: Floats) -> None:
+    out[...] = np.ascontiguousarray(stored).view("<f2")
 
 
 @cache
@@ -89,8 +108,8 @@ DTYPES: dict[str, DType] = {
     for dtype in (
         DType("F64", 1, 8, _plain("<f8")),
         DType("F32", 1, 4, _plain("<f4")),
-        DType("F16", 1, 2, _plain("<f2")),
-        DType("BF16", 1, 2, _bfloat16),
+        DType("F16", 1, 2, _plain("<f2"), _float16_into),
+        DType("BF16", 1, 2, _bfloat16, _bfloat16_into),
         DType("F8_E4M3", 1, 1, lambda stored: _float8(4, 3, infinities=False)[stored]),
         DType("F8_E5M2", 1, 1, lambda stored: _float8(5, 2, infinities=True)[stored]),
         DType("BOOL", 1, 1),

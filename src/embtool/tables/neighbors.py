@@ -304,8 +304,8 @@ class _Ranking:
         for part in in_parts(np.arange(len(ids)), step):
             read, places = np.unique(ids[part], return_inverse=True)
             rows = self.table.tensor.dtype.to_float32(read_rows(self.reader, read))
-            rows = (rows if self.mean is None else rows - self.mean)[places]
-            scores.append(score_rows(rows, queries[whose[part]], self.metric))
+            centered = rows if self.mean is None else rows - self.mean
+            scores.append(score_rows(centered[places], queries[whose[part]], self.metric))
         return np.concatenate(scores)
 
     def _unscored(self, exclude: Sequence[int]) -> Neighbors:

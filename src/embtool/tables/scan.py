@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from embtool.arrays import Bytes, Flags, Ints, np
-from embtool.tables.table import TableReader
+from embtool.arrays import Bytes, Flags, Floats, Ints, np
+from embtool.tables.table import EmbeddingTable, TableReader
 
 Ids = Ints
 Mask = Flags
@@ -29,6 +29,20 @@ SERIAL_BYTES = 32 << 20
 
 LANES = 8
 """Parts of a table that are summed each by itself: as many as threads ever, so that the order of a sum is fixed."""
+
+
+class Decoder:
+    """Decodes one block after another, each into the same memory: new memory costs more than the numbers in it."""
+
+    def __init__(self, table: EmbeddingTable) -> None:
+        self._dtype, self._width = table.tensor.dtype, table.shape[1]
+        self._rows = np.empty((0, self._width), np.float32)
+
+    def __call__(self, stored: Bytes) -> Floats:
+        """Decode stored rows, (n, row_bytes), to float32 (n, width), which last until the next are decoded."""
+        if len(self._rows) < len(stored):
+            self._rows = np.empty((len(stored), self._width), np.float32)
+        return self._dtype.to_float32(stored, self._rows[: len(stored)])
 
 
 def read_rows(reader: TableReader, ids: Ids) -> Bytes:

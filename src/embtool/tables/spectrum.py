@@ -5,6 +5,7 @@ of the time, with an error that the same sample tells; all rows are looked at wh
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from embtool.arrays import Bytes, Doubles, Floats, np
@@ -167,14 +168,17 @@ def sampled_axes(table: EmbeddingTable, reader: TableReader, found: Survey, most
     chosen = np.random.default_rng(SEED).permutation(finite)[: 2 * half]
     if len(chosen) < 2 * half or not (np.isfinite(total) and total > 0):
         return None
-    one = _centered(table, reader, np.sort(chosen[:half]), found, exponent)
-    directions = _leading(one, max(most, DEFLATED))
-    other = _centered(table, reader, np.sort(chosen[half:]), found, exponent)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(
+            lambda ids: _centered(table, reader, np.sort(ids), found, exponent), (chosen[:half], chosen[half:])
+        )
+        found_pairs = pool.submit(_paired, one, other)
+        directions = _leading(one, max(most, DEFLATED))
+        pairs = found_pairs.result()
     if directions is None or not np.isfinite(other).all():
         return None
     along = np.square((other @ directions.astype(np.float32).T).astype(np.float64))
     order = np.argsort(-along.mean(axis=0), kind="stable")[:most]
-    pairs = np.square((one[:PAIRED_ROWS] @ other[:PAIRED_ROWS].T).astype(np.float64))
     spread = sum(float(pairs.mean(axis=side).var(ddof=1)) / pairs.shape[1 - side] for side in (0, 1))
     back = -2 * exponent
     return Axes(
@@ -189,12 +193,19 @@ def sampled_axes(table: EmbeddingTable, reader: TableReader, found: Survey, most
     )
 
 
+def _paired(one: Floats, other: Floats) -> Doubles:
+    """Multiply rows of one half of a sample with rows of the other, and square that: float64 (n, n)."""
+    with np.errstate(all="ignore"):  # what float32 does not hold is seen by the caller
+        return np.square((one[:PAIRED_ROWS] @ other[:PAIRED_ROWS].T).astype(np.float64))
+
+
 def _centered(table: EmbeddingTable, reader: TableReader, ids: Ids, found: Survey, exponent: int) -> Floats:
     """Read rows, times 2^exponent, less the mean of all: float32 (n, width)."""
     rows = table.tensor.dtype.to_float32(read_rows(reader, ids))
     with np.errstate(all="ignore"):  # what float32 does not hold is seen by the caller
-        centered: Floats = (np.ldexp(rows, exponent) if exponent else rows) - found.mean.astype(np.float32)
-    return centered
+        rows = np.ldexp(rows, exponent) if exponent else rows
+        rows -= found.mean.astype(np.float32)
+    return rows
 
 
 def _leading(rows: Floats, count: int) -> Doubles | None:

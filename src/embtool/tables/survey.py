@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from embtool.arrays import Bytes, Doubles, Floats, Words, np
 from embtool.tables.kernels import squared_distances
-from embtool.tables.scan import Ids, Mask, in_parts, read_rows, scan, scan_in_order
+from embtool.tables.scan import Decoder, Ids, Mask, in_parts, read_rows, scan, scan_in_order
 from embtool.tables.table import EmbeddingTable, TableReader
 
 Keys = Words
@@ -73,9 +73,12 @@ class Survey:
 
 @dataclass
 class _Sums:
+    decode: Decoder
     rows: Doubles
     units: Doubles
     product: Doubles | None
+    wide: Doubles
+    """Memory for the rows of a block as float64."""
 
 
 def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = None, *, units: bool = True) -> Survey:
@@ -89,21 +92,22 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
 
     def start() -> _Sums:
         return _Sums(
-            np.zeros(width), np.zeros(width), None if probe is None else np.zeros((width, probe.shape[1]), np.float64)
+            Decoder(table),
+            np.zeros(width),
+            np.zeros(width),
+            None if probe is None else np.zeros((width, probe.shape[1]), np.float64),
+            np.empty((0, width)),
         )
 
     def visit(sums: _Sums, first: int, stored: Bytes) -> None:
-        rows = table.tensor.dtype.to_float32(stored)
+        rows = sums.decode(stored)
         keys[first : first + len(rows)] = _keys(stored, odd)
         found = squared_distances(rows, origin)
         squares[first : first + len(rows)] = found
         finite = np.isfinite(found)
         if not finite.all():
             rows, found = rows[finite], found[finite]
-        if units:
-            _add_means(sums, rows, found)
-        else:
-            sums.rows += rows.sum(axis=0, dtype=np.float64)
+        _add_means(sums, rows, found, units=units)
         if sums.product is not None and probe is not None:
             with np.errstate(all="ignore"):  # beyond float32: `principal_axes` makes it again
                 sums.product += rows.T @ (rows @ probe)
@@ -125,12 +129,18 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
     )
 
 
-def _add_means(sums: _Sums, rows: Floats, squares: Doubles) -> None:
-    """Add finite rows, (n, width), of these squared lengths to the sums of rows and of unit rows."""
-    lengths, wide = np.sqrt(squares), rows.astype(np.float64)
-    inverse = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    sums.rows += wide.sum(axis=0)
-    sums.units += np.einsum("i,ij->j", inverse, wide)
+def _add_means(sums: _Sums, rows: Floats, squares: Doubles, *, units: bool) -> None:
+    """Add finite rows, (n, width), of these squared lengths to the sums of rows and, if asked for, of unit rows."""
+    if not units:
+        sums.rows += rows.sum(axis=0, dtype=np.float64)
+        return
+    if len(sums.wide) < len(rows):
+        sums.wide = np.empty(rows.shape, np.float64)
+    wide = sums.wide[: len(rows)]
+    wide[...] = rows
+    lengths = np.sqrt(squares)
+    sums.rows += np.ones(len(rows)) @ wide
+    sums.units += np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0) @ wide
 
 
 def _product(sums: _Sums) -> Doubles:
@@ -153,11 +163,11 @@ def _squares(table: EmbeddingTable, reader: TableReader, point: Floats) -> Doubl
     """Compute each row's squared distance to a point, float32 (width,): float64 (rows,)."""
     squares = np.empty(reader.row_count, np.float64)
 
-    def visit(_: None, first: int, stored: Bytes) -> None:
-        rows = table.tensor.dtype.to_float32(stored)
+    def visit(decode: Decoder, first: int, stored: Bytes) -> None:
+        rows = decode(stored)
         squares[first : first + len(rows)] = squared_distances(rows, point)
 
-    scan(reader, lambda: None, visit, block_bytes=SURVEY_BYTES)
+    scan(reader, lambda: Decoder(table), visit, block_bytes=SURVEY_BYTES)
     return squares
 
 
@@ -165,12 +175,14 @@ def mean_row(table: EmbeddingTable, reader: TableReader) -> Doubles:
     """Compute the mean of all finite rows: float64 (width,)."""
 
     def visit(total: _Total, _: int, stored: Bytes) -> None:
-        rows = table.tensor.dtype.to_float32(stored)
+        rows = total.decode(stored)
         finite = np.isfinite(rows).all(axis=1)
         total.count += int(finite.sum())
         total.sum += (rows if finite.all() else rows[finite]).sum(axis=0, dtype=np.float64)
 
-    totals = scan_in_order(reader, lambda: _Total(np.zeros(table.shape[1])), visit, block_bytes=SURVEY_BYTES)
+    totals = scan_in_order(
+        reader, lambda: _Total(Decoder(table), np.zeros(table.shape[1])), visit, block_bytes=SURVEY_BYTES
+    )
     count = sum(total.count for total in totals)
     mean: Doubles = np.sum([total.sum for total in totals], axis=0) / max(count, 1)
     return mean
@@ -178,6 +190,7 @@ def mean_row(table: EmbeddingTable, reader: TableReader) -> Doubles:
 
 @dataclass
 class _Total:
+    decode: Decoder
     sum: Doubles
     count: int = 0
 
