@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embtool.adapters.drafts import read_map
+from embtool.adapters.drafts import described, is_map, read_map
 from embtool.answers.text import percent, plural
 from embtool.questions.check.heads import DraftHead
 from embtool.questions.check.rule import RULES, Finding, Found, Severity, rule, some
@@ -252,6 +252,11 @@ def _map_into(head: DraftHead, predicts: int | None, size: int) -> Iterator[Foun
     """Tell what is wrong with the maps of a head whose target has `size` tokens."""
     assert head.d2t is not None
     name, shard = head.d2t.name, head.d2t.shard
+    wrong = [each for each in (head.d2t, head.t2d) if each is not None and not is_map(each)]
+    for each in wrong:
+        yield Found(f"{described(each)}: it is no map of ids", file=each.shard, tensor=each.name)
+    if wrong:
+        return
     offsets = read_map(head.checkpoint, head.d2t)
     if predicts is not None and len(offsets) != predicts:
         yield Found(f"{name} maps {len(offsets):,} ids, the head predicts {predicts:,}", file=shard, tensor=name)
