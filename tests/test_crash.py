@@ -60,8 +60,7 @@ def code(text: str) -> tuple[str, ...]:
 
 PROGRESS = "from embtool.lesson.progress import Done, save_progress\nsave_progress({})"
 NORMS = (
-    "from embtool.tables import norms\nnorms.KEPT_BYTES = 0\n"
-    "status = run(['row', 'id:3', '-f', 'table', '-m', {!r}])"
+    "from embtool.tables import norms\nnorms.KEPT_BYTES = 0\nstatus = run(['row', 'id:3', '-f', 'table', '-m', {!r}])"
 )
 
 WRITINGS = {
@@ -397,6 +396,7 @@ def online(desk: Desk) -> Iterator[Online]:
         yield Online(desk, hub)
 
 
+@pytest.mark.slow
 def test_killed_or_full_at_any_step_a_fetch_goes_on(online: Online) -> None:
     whole = online.run(mishap=("count", 0))
     assert whole.status == 0, whole.err

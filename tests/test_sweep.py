@@ -216,6 +216,7 @@ def test_info_writes_any_format_into_a_file(run: Program, tmp_path: Path) -> Non
     assert run("row", "id:3", "-m", "small/", "-f", "parquet").status == 2
 
 
+@pytest.mark.slow
 def test_a_list_of_which_some_fail(run: Program, tmp_path: Path) -> None:
     check_list(run, tmp_path, 300)
 
@@ -239,6 +240,7 @@ def check_list(run: Program, tmp_path: Path, count: int) -> None:
     assert [("error" in record) for record in lines] == [name == "missing/" for name in names]
 
 
+@pytest.mark.slow
 def test_each_of_many_is_let_go(run: Program, hub_home: Path) -> None:
     """Of a long list no file is held once its model has answered, and the cost of all is told at the end."""
     del hub_home

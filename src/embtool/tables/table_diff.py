@@ -8,18 +8,15 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from embtool.arrays import AnyArray, Bytes, Doubles, np
 from embtool.errors import Unlike
-from embtool.storage.dtypes import Bytes, Doubles
 from embtool.tables.pairs import PAIR_KERNELS, Compared, PairSums, compare_rows, slack_of
 from embtool.tables.scan import Ids, Mask, in_parts, scan
 from embtool.tables.survey import Opener
 from embtool.tables.table import EmbeddingTable, TableReader
-from embtool.vocabulary import NOWHERE, TokenMatch, Vocabulary, match_tokens
+from embtool.vocabulary import Vocabulary
+from embtool.vocabulary.matching import NOWHERE, TokenMatch, match_tokens
 
 COMPARED_BYTES = 16 << 20
 """Bytes of A's rows that a thread compares at a time: few calls, and eight threads that read both hold 256 MiB."""
@@ -299,7 +296,7 @@ class _Pass:
         self.cosine[ids], self.slack[ids] = figures.cosine[which], figures.slack[which]
 
 
-def _words(rows: Bytes) -> NDArray[Any]:
+def _words(rows: Bytes) -> AnyArray:
     """Show rows, uint8 (n, row_bytes), as words as long as they are made of, which are compared faster."""
     word = next(size for size in (8, 4, 2, 1) if rows.shape[1] % size == 0)
     return np.ascontiguousarray(rows).view(f"u{word}")
