@@ -57,7 +57,7 @@ oracles: $(BIN)/.test-ready ## Install what some tests compare with or are drive
 	$(BIN)/pip install -q -e '.[gguf,parquet,plot,tokenizers]' --group oracle
 
 engines: .venv-engines/.ready ## Run the tests of a sweep on Ray and on Dask; EMBTOOL_TEST_MODELS=500 takes the whole test hub
-	EMBTOOL_TEST_MODELS=$(or $(EMBTOOL_TEST_MODELS),56) .venv-engines/bin/pytest -m slow tests/test_sweep.py -k 'engine or limit'
+	EMBTOOL_TEST_MODELS=$(or $(EMBTOOL_TEST_MODELS),84) .venv-engines/bin/pytest -m slow tests/test_sweep.py -k 'engine or limit'
 
 .venv-engines/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv-engines
