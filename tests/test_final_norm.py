@@ -110,6 +110,7 @@ def test_what_the_language_model_does_counts_whatever_it_is_put_into(tmp_path: P
     text = {"model_type": "gemma", "rms_norm_eps": 0.5}
     folder = write_toy(tmp_path / "toy", "llama", model_type="llava", text_config=text)
     found = embtool.open_model(folder).final_norm
+    assert found.weight is not None
     np.testing.assert_allclose(found.weight, np.array(TOYS["llama"]["tensors"]["model.norm.weight"]) + 1)
     assert found.eps == 0.5
 

@@ -252,10 +252,10 @@ def _map_into(head: DraftHead, predicts: int | None, size: int) -> Iterator[Foun
     """Tell what is wrong with the maps of a head whose target has `size` tokens."""
     assert head.d2t is not None
     name, shard = head.d2t.name, head.d2t.shard
-    wrong = [each for each in (head.d2t, head.t2d) if each is not None and not is_map(each)]
-    for each in wrong:
+    no_maps = [each for each in (head.d2t, head.t2d) if each is not None and not is_map(each)]
+    for each in no_maps:
         yield Found(f"{described(each)}: it is no map of ids", file=each.shard, tensor=each.name)
-    if wrong:
+    if no_maps:
         return
     offsets = read_map(head.checkpoint, head.d2t)
     if predicts is not None and len(offsets) != predicts:
