@@ -272,7 +272,12 @@ def test_certificates_are_read_once_for_many_models(
     del hub_home
     made: list[object] = []
     make = httpx2.create_ssl_context
-    monkeypatch.setattr("httpx2.create_ssl_context", lambda: made.append(make()) or made[-1])
+
+    def counted() -> object:
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr("httpx2.create_ssl_context", counted)
     trusted.cache_clear()
     with HubStub() as hub:
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
