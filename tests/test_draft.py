@@ -360,14 +360,26 @@ def test_a_head_needs_no_tokenizer(run: Program, pair: tuple[Path, Path]) -> Non
     assert f"the head was made for {ROWS} tokens" in finding["message"]
 
 
-def test_a_map_that_is_none_is_told(run: Program, pair: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "shape"),
+    [
+        ({"d2t": ("F32", (40,), bytes(160))}, "d2t in part-1.safetensors is 40 F32"),
+        ({"d2t": ("I64", (2, 20), bytes(320))}, "d2t in part-1.safetensors is 2 × 20 I64"),
+        ({"d2t": ("I64", (), bytes(8))}, "d2t in part-1.safetensors is one number, I64"),
+        ({"t2d": ("BOOL", (1, ROWS), bytes(ROWS))}, f"t2d in part-1.safetensors is 1 × {ROWS} BOOL"),
+    ],
+)
+def test_a_map_that_is_none_does_not_fit(
+    run: Program, pair: tuple[Path, Path], wrong: dict[str, Any], shape: str
+) -> None:
     draft, target = pair
     head(OFFSETS, MARKS)(draft)
-    beside: dict[str, Any] = {"d2t": ("F32", (40,), bytes(160)), "t2d": ("BOOL", (ROWS,), MARKS.tobytes())}
-    put_tensor(OUTPUT, tensor(np.ones((40, 16))), beside)(draft)
+    beside = {"d2t": ("I64", (40,), OFFSETS.tobytes()), "t2d": ("BOOL", (ROWS,), MARKS.tobytes())}
+    put_tensor(OUTPUT, tensor(np.ones((40, 16))), beside | wrong)(draft)
     answer = run("check", draft, "--draft-for", target, "--json")
-    assert verdicts(answer) == {"EAGLE": "not known"}
-    assert any("it is no map of ids" in line for line in answer.of("warning"))
+    assert answer.status == 1
+    assert verdicts(answer) == {"EAGLE": "does not fit"}
+    assert [each["message"] for each in answer.document["findings"]] == [f"{shape}: it is no map of ids"]
 
 
 def test_added_tokens_count_as_they_are_loaded(run: Program, pair: tuple[Path, Path]) -> None:

@@ -272,7 +272,12 @@ def test_certificates_are_read_once_for_many_models(
     del hub_home
     made: list[object] = []
     make = httpx2.create_ssl_context
-    monkeypatch.setattr("httpx2.create_ssl_context", lambda: made.append(make()) or made[-1])
+
+    def counted() -> object:
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr("httpx2.create_ssl_context", counted)
     trusted.cache_clear()
     with HubStub() as hub:
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
@@ -342,6 +347,10 @@ def test_a_model_that_kills_its_worker_is_recorded_and_no_other(
     assert "4 models to ask, 0 done before" in capsys.readouterr().err
     asking.main(start)
     assert "0 models to ask, 4 done before" in capsys.readouterr().err
+    for wrong, status in (([*command[:3], "none.txt", str(out)], "No such file"), ([*command, "--batch", "0"], "2")):
+        monkeypatch.setattr(sys, "argv", wrong)
+        with pytest.raises(SystemExit, match=status):
+            asking.main(start)
     monkeypatch.setattr(sys, "argv", [*command, "--retry"])
     asking.main(start)
     assert "1 models to ask, 3 done before" in capsys.readouterr().err

@@ -57,25 +57,34 @@ def main(start: Start) -> None:
     sweep.add_argument("folder", type=Path, help="where the answers go; what is there already is not asked again")
     sweep.add_argument("--asking", type=json.loads, default={}, help="arguments of the question: '{\"deep\": true}'")
     sweep.add_argument("--opening", type=json.loads, default={}, help="of open_model: '{\"max_bytes\": 1000000000}'")
-    sweep.add_argument("--batch", type=int, default=BATCH, help="models of a batch, which is one file")
-    sweep.add_argument("--side-by-side", type=int, default=4, help="models that a worker asks at a time")
+    sweep.add_argument("--batch", type=at_least_one, default=BATCH, help="models of a batch, which is one file")
+    sweep.add_argument("--side-by-side", type=at_least_one, default=4, help="models that a worker asks at a time")
     sweep.add_argument("--retry", action="store_true", help="ask again where the network or a machine failed")
     graph = commands.add_parser("graph", help="find the rows nearest to each row of a model's table")
     graph.add_argument("model")
     graph.add_argument("file", type=Path)
-    graph.add_argument("-k", type=int, default=10)
+    graph.add_argument("-k", type=at_least_one, default=10)
     graph.add_argument("--metric", default="cosine")
-    graph.add_argument("--parts", type=int, default=4, help="into how many ranges the rows are cut, twice")
-    graph.add_argument("--rows", type=int, help="only so many rows ask; by default all")
+    graph.add_argument("--parts", type=at_least_one, default=4, help="into how many ranges the rows are cut, twice")
+    graph.add_argument("--rows", type=at_least_one, help="only so many rows ask; by default all")
     for each in (sweep, graph):
-        each.add_argument("--workers", type=int, default=2)
-        each.add_argument("--requests", type=int, default=ANONYMOUS, help="requests to the hub, by all workers,")
+        each.add_argument("--workers", type=at_least_one, default=2)
+        each.add_argument(
+            "--requests", type=at_least_one, default=ANONYMOUS, help="requests to the hub, by all workers,"
+        )
         each.add_argument("--seconds", type=float, default=WINDOW, help="in any so many seconds")
     arguments = parser.parse_args()
     try:
         {"sweep": run_sweep, "graph": run_graph}[arguments.command](arguments, start)
-    except embtool.EmbtoolError as error:
+    except (embtool.EmbtoolError, OSError) as error:
         sys.exit(f"error: {error}")
+
+
+def at_least_one(text: str) -> int:
+    """Read a number of things."""
+    if (count := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{count} is less than one")
+    return count
 
 
 def run_sweep(arguments: argparse.Namespace, start: Start) -> None:

@@ -105,6 +105,8 @@ def _rows_of_tensor(file: str, name: str | None, rows: str | None) -> list[Named
         tensor = model.checkpoint.tensor(names[0] if name is None else name)
         tensor = replace(tensor, shape=rows_shape(tensor.shape))
         table = EmbeddingTable("tensor", tensor, model.checkpoint)
+        if not table.shape[0]:
+            raise FormatError(f"{tensor.name} of {file} has no rows")
         asked = _asked(rows, table.shape[0], file)
         vectors = table.rows(asked).astype(np.float64)
     if not np.isfinite(vectors).all():

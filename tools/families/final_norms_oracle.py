@@ -24,9 +24,14 @@ KINDS = {
     "nemotron": "NemotronForCausalLM",
     "gptj": "GPTJForCausalLM",
     "olmo": "OlmoForCausalLM",
+    "opt": "OPTForCausalLM",
+    "helium": "HeliumForCausalLM",
+    "deepseek_v2": "DeepseekV2ForCausalLM",
+    "dots1": "Dots1ForCausalLM",
+    "xglm": "XGLMForCausalLM",
 }
 """Root mean square, with a weight of 0 for 1, with a mean and a bias, without a bias, with both, with a bias of the
-output layer, without any weight."""
+output layer, without any weight; then others, to be sure."""
 
 ROWS, VECTORS = 96, 2
 
@@ -35,7 +40,7 @@ def toy(kind: str, name: str) -> dict[str, Any]:
     """Return a checkpoint and what its own modules make of vectors."""
     torch.manual_seed(len(kind))
     each = next(each for each in tiny.classes(kind) if each.__name__ == name)
-    config = tiny.tiny(kind, vocab_size=ROWS)
+    config = tiny.tiny(kind, vocab_size=ROWS, **final_norms.CHANGES.get(kind, {}))
     for part, key in final_norms.epsilons(config):
         setattr(part, key, 0.02)
     model = tiny.build(each, config).eval()

@@ -83,7 +83,7 @@ def read_draft(checkpoint: Checkpoint) -> Draft | None:
     maps = find_maps(checkpoint)
     if MAPPING in maps:
         mapping, mask = maps[MAPPING], maps.get(MASK)
-        if mapping.dtype.name not in INTEGERS or len(mapping.shape) != 1:
+        if not is_map(mapping):
             return None
         shape = () if mask is None else mask.shape
         return Draft("EAGLE-3", checkpoint, mapping, shape[0] if len(shape) == 1 else None)
@@ -110,21 +110,30 @@ def find_maps(checkpoint: Checkpoint) -> dict[str, TensorInfo]:
     return found
 
 
+def is_map(tensor: TensorInfo) -> bool:
+    """Tell whether a tensor is a list of whole numbers, and not larger than any vocabulary."""
+    return tensor.dtype.name in INTEGERS and len(tensor.shape) == 1 and tensor.nbytes <= MOST_BYTES
+
+
+def described(tensor: TensorInfo) -> str:
+    """Say where a tensor is, and of which shape and dtype."""
+    shape = " × ".join(f"{size:,}" for size in tensor.shape) or "one number,"
+    return f"{tensor.name} in {tensor.shard} is {shape} {tensor.dtype.name}"
+
+
 def read_map(checkpoint: Checkpoint, tensor: TensorInfo) -> Ints:
     """Read a map as it is stored: int64 (n,).
 
     Raises:
         FormatError: it is no list of whole numbers.
     """
-    layout = INTEGERS.get(tensor.dtype.name)
-    if layout is None or len(tensor.shape) != 1 or tensor.nbytes > MOST_BYTES:
-        shape = " × ".join(f"{size:,}" for size in tensor.shape)
-        raise FormatError(f"{tensor.name} in {tensor.shard} is {shape} {tensor.dtype.name}: it is no map of ids")
+    if not is_map(tensor):
+        raise FormatError(f"{described(tensor)}: it is no map of ids")
     buffer = np.empty(tensor.nbytes, np.uint8)
     if tensor.nbytes:
         with checkpoint.open(tensor) as (reader, start):
             reader.read_into(start, buffer.data)
-    return buffer.view(layout).astype(np.int64)
+    return buffer.view(INTEGERS[tensor.dtype.name]).astype(np.int64)
 
 
 def _joins(shape: Sequence[int]) -> bool:

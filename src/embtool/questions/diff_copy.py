@@ -245,7 +245,6 @@ def ask_copy(
     if neighbors is not None:
         kept = copies.keep(theirs, neighbors, sample, k)
     listed = copies.records()
-    errors = copies.errors[np.isfinite(copies.errors)]
     over = None if max_error is None else int(copies.over.sum())
     return CopyAnswer(
         a=ours.model,
@@ -255,20 +254,8 @@ def ask_copy(
         max_error=max_error,
         accepted=None if over is None else over == 0,
         vocabulary=None if both.words is None else both.words.summary,
-        rows=CopyCounts(
-            compared=len(copies.ids),
-            same=int(found.same[copies.ids].sum()),
-            missing=int((alignment.counterpart[copies.ids] == NOWHERE).sum()),
-            unmeasured=int((np.isinf(copies.errors) & (alignment.counterpart[copies.ids] != NOWHERE)).sum()),
-            over=over,
-        ),
-        error=CopyErrors(
-            *(
-                (float(errors.mean()), *map(float, np.percentile(errors, (50, 99))), float(errors.max()))
-                if len(errors)
-                else (None,) * 4
-            )
-        ),
+        rows=copies.counts(over),
+        error=copies.errors_summed_up(),
         kept=kept,
         categories=copies.by_category(),
         worst=tuple(listed[:k]),
@@ -320,6 +307,25 @@ class _Copies:
     def notes(self) -> tuple[str, ...]:
         """What a reader of the categories should know."""
         return self._categorized[1]
+
+    def counts(self, over: int | None) -> CopyCounts:
+        """Count the rows of each kind, given how many are beyond the line."""
+        missing = self.alignment.counterpart[self.ids] == NOWHERE
+        return CopyCounts(
+            compared=len(self.ids),
+            same=int(self.found.same[self.ids].sum()),
+            missing=int(missing.sum()),
+            unmeasured=int((np.isinf(self.errors) & ~missing).sum()),
+            over=over,
+        )
+
+    def errors_summed_up(self) -> CopyErrors:
+        """Sum up the errors of all rows that have one."""
+        errors = self.errors[np.isfinite(self.errors)]
+        if not len(errors):
+            return CopyErrors(None, None, None, None)
+        median, p99 = map(float, np.percentile(errors, (50, 99)))
+        return CopyErrors(float(errors.mean()), median, p99, float(errors.max()))
 
     def keep(self, theirs: TokenTable, neighbors: int, sample: int, worst: int) -> Kept:
         """Compare the neighbours of some rows and of the worst, and keep the share of each that is kept.

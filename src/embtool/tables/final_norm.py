@@ -30,6 +30,9 @@ EPSILONS = {"rms_norm_eps": "rms", "layer_norm_eps": "layer"}
 IN_A_LAYER = re.compile(r"\.\d+\.")
 """What the name of a norm inside of a block has."""
 
+TOWER = re.compile(r"vis|image|audio|speech|video|encoder\.|connector|projector|merger|resampler|mtp|nextn")
+"""What the name of a norm has that is not the language model's."""
+
 MOST_EPSILON = 1.0
 """An epsilon beyond this is none."""
 
@@ -95,17 +98,34 @@ def find_final_norm(checkpoint: Checkpoint, config: Config | None, model: str) -
             raise ConfigError(f"{model} does not say the epsilon of its final norm")
         bias = _read(checkpoint, GGUF_BIAS) if GGUF_BIAS in checkpoint.names else None
         return FinalNorm(GGUF_WEIGHT, EPSILONS[key], _epsilon(config, key, None), _read(checkpoint, GGUF_WEIGHT), bias)
-    types = [kind for kind in (config.top_model_type, config.model_type, config.family_key) if kind]
-    found = next((_recording()[kind] for kind in types if kind in _recording()), None)
-    if found is None:
-        named = repr(types[0]) if types else "no model_type"
-        raise ConfigError(f"{model} has {named}: what its final norm does is not known")
-    names = {part: _named(checkpoint, found[part], model) for part in ("weight", "bias") if part in found}
+    found = _recorded(config, model)
+    names = {
+        part: _named(checkpoint, [name for each in found for name in each.get(part, ())], model)
+        for part in ("weight", "bias")
+        if part in found[0]
+    }
+    norm = found[0]
     weight, bias = (_read(checkpoint, names[part]) if part in names else None for part in ("weight", "bias"))
-    if weight is not None and found.get("plus_one"):
+    if weight is not None and norm.get("plus_one"):
         weight = weight + 1
-    eps = found["eps"] if "eps_key" not in found else _epsilon(config, found["eps_key"], found.get("default"))
-    return FinalNorm(names.get("weight", f"a {found['kind']} norm without weights"), found["kind"], eps, weight, bias)
+    eps = norm["eps"] if "eps_key" not in norm else _epsilon(config, norm["eps_key"], norm.get("default"))
+    return FinalNorm(names.get("weight", f"a {norm['kind']} norm without weights"), norm["kind"], eps, weight, bias)
+
+
+def _recorded(config: Config, model: str) -> list[Mapping[str, Any]]:
+    """Return what is recorded of a model's types: of its language model first, which any other can be put into.
+
+    Raises:
+        ConfigError: nothing is, or that no norm is the last.
+    """
+    types = [kind for kind in (config.model_type, config.top_model_type, config.family_key) if kind]
+    found = [_recording()[kind] for kind in types if kind in _recording()]
+    if not found:
+        named = repr(config.top_model_type or types[0]) if types else "no model_type"
+        raise ConfigError(f"{model} has {named}: what its final norm does is not known")
+    if "none" in found[0]:
+        raise ConfigError(f"{model} has no final norm to apply: {found[0]['none']}")
+    return found
 
 
 def _named(checkpoint: Checkpoint, recorded: Sequence[str], model: str) -> str:
@@ -120,8 +140,9 @@ def _named(checkpoint: Checkpoint, recorded: Sequence[str], model: str) -> str:
     for end in _ends(recorded):
         found = [name for name in checkpoint.names if name.endswith(f".{end}") or name == end]
         outside = [name for name in found if not IN_A_LAYER.search(name)]
-        if len(outside) == 1:
-            return outside[0]
+        of_text = [name for name in outside if not TOWER.search(name)]
+        if len(of_text or outside) == 1:
+            return (of_text or outside)[0]
     norms = [name for name in checkpoint.names if "norm" in name and not IN_A_LAYER.search(name)]
     raise TableNotFound(
         f"{model} has no tensor {' or '.join(recorded)}, its final norm",
@@ -131,7 +152,7 @@ def _named(checkpoint: Checkpoint, recorded: Sequence[str], model: str) -> str:
 
 def _ends(recorded: Sequence[str]) -> Iterator[str]:
     """Yield ends of names, the longest first, none shorter than a module and its weight."""
-    parts = {tuple(name.split(".")[at:]) for name in recorded for at in range(1, len(name.split(".")) - 1)}
+    parts = {tuple(name.split(".")[at:]) for name in recorded for at in range(len(name.split(".")) - 1)}
     yield from (".".join(each) for each in sorted(parts, key=lambda each: (-len(each), each)))
 
 

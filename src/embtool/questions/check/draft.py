@@ -8,7 +8,7 @@ drafts (sgl-project/sglang#23838), transformers' assisted generation (`_validate
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from embtool.adapters.drafts import read_map
+from embtool.adapters.drafts import described, is_map, read_map
 from embtool.answers.text import percent, plural
 from embtool.arrays import np
 from embtool.questions.check.heads import DraftHead
@@ -248,6 +248,11 @@ def _map_into(head: DraftHead, predicts: int | None, size: int) -> Iterator[Foun
     """Tell what is wrong with the maps of a head whose target has `size` tokens."""
     assert head.d2t is not None
     name, shard = head.d2t.name, head.d2t.shard
+    no_maps = [each for each in (head.d2t, head.t2d) if each is not None and not is_map(each)]
+    for each in no_maps:
+        yield Found(f"{described(each)}: it is no map of ids", file=each.shard, tensor=each.name)
+    if no_maps:
+        return
     offsets = read_map(head.checkpoint, head.d2t)
     if predicts is not None and len(offsets) != predicts:
         yield Found(f"{name} maps {len(offsets):,} ids, the head predicts {predicts:,}", file=shard, tensor=name)
