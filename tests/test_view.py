@@ -136,6 +136,7 @@ def write_qwen(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("model", MODELS, indirect=True)
+@pytest.mark.few(1)
 def test_neighbours_and_lengths_are_those_of_the_commands(run: Program, model: str | Path) -> None:
     told = make(run, model, "--tokens", "12").data["table"]
     ids, k = numbers(told["ids"], "I"), told["nearest"]
@@ -199,6 +200,7 @@ def words_of(line: str) -> list[str]:
 
 
 @pytest.mark.parametrize("model", ["mini", "small/", "qwen", "qwen3.6-settings"], indirect=True)
+@pytest.mark.slow
 def test_the_hands_turn_as_the_command_says(run: Program, model: str | Path) -> None:
     told = make(run, model, "--tokens", "1").data["order"]["layers"][0]
     again = run("rope", "--pos", "1000", "-m", model, "--json").document["layers"][0]
@@ -330,6 +332,7 @@ def test_the_library_writes_the_same(run: Program, models: Path, tmp_path: Path)
         model.view(tmp_path / "x.html", ["kingqueen"])
 
 
+@pytest.mark.slow
 def test_a_wide_table_is_carried_in_few_bits(run: Program, tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(-64, 64, (3000, 5120)) / 64
     tensors = {"model.embed_tokens.weight": ("BF16", values.shape, bfloat16(values))}

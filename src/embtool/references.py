@@ -1,7 +1,6 @@
 """What a user's word for a model means: something bundled, a folder, a file, a folder of one, or a repository."""
 
 import re
-from importlib.resources import files
 from pathlib import Path
 
 from embtool.errors import BadReference, EmbtoolError, FormatError, ModelNotFound
@@ -127,4 +126,4 @@ def _find_below(text: str, reach: Reach) -> Source:
 
 def bundled_folder(name: str = BUNDLED) -> Path:
     """Return where a bundled model is."""
-    return Path(str(files("embtool") / "bundled" / name))
+    return Path(__file__).with_name("bundled") / name

@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from embtool.arrays import Floats
 from embtool.errors import FormatError
 from embtool.storage.checkpoint import Checkpoint, TensorInfo
-from embtool.storage.dtypes import Floats
 
 Ids = NDArray[np.int64]
 

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from embtool.storage.dtypes import DTYPES, Bytes, DType, Floats
+from embtool.arrays import Bytes, Floats
+from embtool.storage.dtypes import DTYPES, DType
 
 BITS_OF_BYTE = 8
 

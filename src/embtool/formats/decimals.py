@@ -12,7 +12,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from embtool.storage.dtypes import Bytes, Doubles
+from embtool.arrays import Bytes, Doubles
 
 Places = NDArray[np.int64]
 Lengths = NDArray[np.int64]

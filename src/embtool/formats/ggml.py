@@ -11,8 +11,9 @@ from types import MappingProxyType
 
 import numpy as np
 
+from embtool.arrays import Bytes, Floats
 from embtool.errors import MissingExtra, UnsupportedDType
-from embtool.storage.dtypes import DTYPES, Bytes, DType, Floats
+from embtool.storage.dtypes import DTYPES, DType
 
 BLOCKS: MappingProxyType[int, tuple[str, int, int]] = MappingProxyType(
     {

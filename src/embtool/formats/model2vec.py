@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embtool.arrays import Bytes, Floats
 from embtool.formats.codes import I8
 from embtool.formats.packed import Pieces, Recipe
 from embtool.storage.checkpoint import Part, RowMap, TensorInfo
-from embtool.storage.dtypes import Bytes, DType, Floats
+from embtool.storage.dtypes import DType
 
 
 @dataclass(frozen=True)

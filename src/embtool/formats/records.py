@@ -14,10 +14,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from embtool.arrays import Bytes, Floats
 from embtool.counts import plural
 from embtool.errors import FormatError
 from embtool.formats.decimals import WRITTEN, NotANumberError, parse
-from embtool.storage.dtypes import Bytes, Floats
 from embtool.storage.source import Source
 
 CHUNK = 8 << 20

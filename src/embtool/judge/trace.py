@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from embtool.arguments import is_whole
+from embtool.arrays import Doubles
 from embtool.counts import plural
 from embtool.errors import EmbtoolError, FormatError
 from embtool.formats.safetensors import LENGTH_BYTES, parse_header, strict_object
-from embtool.storage.dtypes import Doubles
 from embtool.storage.source import MOST_VALUES, SMALL_FILE_LIMIT, is_overfull
 from embtool.tables.vectors import read_npy
 

@@ -8,11 +8,11 @@ from functools import cached_property
 import numpy as np
 
 from embtool.answers.text import abridge, count, title_of
+from embtool.arrays import Doubles
 from embtool.errors import ConfigError, EmbtoolError, FormatError, TableNotFound
 from embtool.model import Model, open_model
 from embtool.positions import Learned, Positions, Rope, UnknownPositions
 from embtool.questions.size import ConfigTable
-from embtool.storage.dtypes import Doubles
 from embtool.tables.neighbors import Neighbors, nearest
 from embtool.tables.norms import row_norms
 from embtool.tables.sequence import InputSequence, cosines, read_sequence, sequence_tables

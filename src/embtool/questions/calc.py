@@ -7,8 +7,8 @@ import numpy as np
 
 from embtool.answers import Column, Listing, context, identity, python, records, token_column, value
 from embtool.answers.text import brief
+from embtool.arrays import Doubles
 from embtool.questions.neighbors import Neighbor
-from embtool.storage.dtypes import Doubles
 from embtool.tables.arithmetic import add_up, combine
 from embtool.tables.metric import Metric, check_metric
 from embtool.tables.neighbors import nearest

@@ -10,6 +10,7 @@ from embtool.answers import Block, Column, Listing, column, context, python, rec
 from embtool.answers.fields import columns_of, record_of
 from embtool.answers.text import abridge, bar, count, plural, ranges, visible
 from embtool.arguments import checked
+from embtool.arrays import Doubles
 from embtool.drawings.curves import Series, to_drawing
 from embtool.drawings.drawing import Drawing
 from embtool.errors import InvalidArgument
@@ -26,7 +27,6 @@ from embtool.questions.rotation import (
     rotary_of,
 )
 from embtool.rope import Frequencies, Precision, frequencies
-from embtool.storage.dtypes import Doubles
 
 if TYPE_CHECKING:
     from embtool.model import Model

@@ -10,6 +10,7 @@ import numpy as np
 from embtool.answers import Card, Section, value
 from embtool.answers.text import plural
 from embtool.arguments import checked
+from embtool.arrays import Doubles
 from embtool.judge.engine import slack_per_token
 from embtool.positions import LayerRope, RopeOverride
 from embtool.questions.rotation import Manner, Rotary, rotary_of
@@ -24,7 +25,6 @@ from embtool.rope import (
     stored_pairs,
     turn,
 )
-from embtool.storage.dtypes import Doubles
 
 if TYPE_CHECKING:
     from embtool.model import Model

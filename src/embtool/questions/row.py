@@ -8,7 +8,7 @@ import numpy as np
 
 from embtool.answers import Block, Column, Listing, column, context, identity, python, records, token_column
 from embtool.answers.text import brief, count, plural, size, spelled
-from embtool.storage.dtypes import Doubles
+from embtool.arrays import Doubles
 from embtool.tables.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embtool.storage.dtypes import Bytes, Floats
+from embtool.arrays import Bytes, Floats
 from embtool.tables.metric import Metric
 from embtool.tables.scan import BLOCK_BYTES, Ids, Mask, read_rows, scan
 from embtool.tables.scoring import Reals, Scorer, Scores

@@ -20,9 +20,10 @@ from typing import IO, Any, TypeVar
 
 import numpy as np
 
+from embtool.arrays import Bytes, Doubles, Floats
 from embtool.errors import LocalFailure, MissingExtra
 from embtool.storage.checkpoint import runs
-from embtool.storage.dtypes import DTYPES, Bytes, Doubles, Floats
+from embtool.storage.dtypes import DTYPES
 from embtool.storage.replacing import whole
 from embtool.tables.scan import Ids
 from embtool.tables.survey import Opener

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embtool.storage.dtypes import Bytes, Doubles, DType, Floats
+from embtool.arrays import Bytes, Doubles, Floats
+from embtool.storage.dtypes import DType
 
 Ids = NDArray[np.int64]
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from embtool.arguments import check_count, check_numbers, checked, quoted
+from embtool.arrays import Doubles, Floats
 from embtool.counts import plural
 from embtool.errors import FormatError, InvalidArgument
-from embtool.storage.dtypes import Doubles, Floats
 from embtool.tables.candidates import Candidates, find_candidates
 from embtool.tables.metric import MOST_QUERIES, Metric, check_metric
 from embtool.tables.scan import Ids, Mask, in_parts, read_rows

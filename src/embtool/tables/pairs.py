@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embtool.storage.dtypes import Bytes, Doubles, DType, Floats
+from embtool.arrays import Bytes, Doubles, Floats
+from embtool.storage.dtypes import DType
 from embtool.tables.kernels import ROUNDING
 from embtool.tables.scan import Mask
 

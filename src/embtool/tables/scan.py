@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embtool.storage.dtypes import Bytes
+from embtool.arrays import Bytes
 from embtool.tables.table import TableReader
 
 Ids = NDArray[np.int64]

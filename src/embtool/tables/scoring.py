@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from embtool.storage.dtypes import Bytes, Doubles, DType, Floats
+from embtool.arrays import Bytes, Doubles, Floats
+from embtool.storage.dtypes import DType
 from embtool.tables.kernels import FLUSHED, KERNELS, SHORTEST, StoredQueries, dots, relative_error
 from embtool.tables.metric import Metric
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from embtool.storage.dtypes import Bytes, Doubles, Floats
+from embtool.arrays import Bytes, Doubles, Floats
 from embtool.tables.kernels import squared_distances
 from embtool.tables.scan import Ids, Mask, in_parts, read_rows, scan, scan_in_order
 from embtool.tables.table import EmbeddingTable, TableReader

@@ -15,8 +15,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from embtool.arrays import Doubles
 from embtool.errors import FormatError
-from embtool.storage.dtypes import Doubles
 from embtool.tables.categories import never_in_text, padding_ids
 from embtool.tables.scan import Ids, Mask, in_parts
 from embtool.tables.survey import distances

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embtool.arrays import Doubles
 from embtool.counts import plural
 from embtool.errors import FormatError
-from embtool.storage.dtypes import Doubles
 from embtool.storage.source import MOST_VALUES, is_overfull
 
 NPY_MAGIC = b"\x93NUMPY"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from embtool.answers.text import count
+from embtool.arrays import Doubles, Floats
 from embtool.lesson import Subject
-from embtool.storage.dtypes import Doubles, Floats
 from embtool.tables.categories import Categorizer, Category
 from embtool.tables.metric import MOST_QUERIES
 from embtool.tables.neighbors import Neighbors, nearest_each

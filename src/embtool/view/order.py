@@ -8,6 +8,7 @@ from itertools import count as counted
 import numpy as np
 
 from embtool.answers.text import plural, visible
+from embtool.arrays import Doubles, Floats
 from embtool.drawings.dial import MOST_DIALS, spread
 from embtool.errors import EmbtoolError
 from embtool.lesson import Subject
@@ -15,7 +16,6 @@ from embtool.positions import Alibi, LayerRope, Learned, Rope, Sinusoidal
 from embtool.questions.positions import in_words, layer_lines
 from embtool.questions.rotation import tokens_per_turn
 from embtool.rope import Frequencies, RopeSettings, channel_pairs, frequencies
-from embtool.storage.dtypes import Doubles, Floats
 from embtool.tables.sequence import cosines
 from embtool.view.parts import Json, packed, printed_parts, shades, typed
 

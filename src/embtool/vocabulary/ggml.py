@@ -26,8 +26,8 @@ from embtool.vocabulary.classes import TEXT
 from embtool.vocabulary.cuts import BEGINNING, CUTS, LONG_CUTS, WHOLE_WORDS_FIRST, WITHOUT_BYTES
 from embtool.vocabulary.describe import merges_by_score, template
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
-from embtool.vocabulary.files import loader
 from embtool.vocabulary.index import open_index, write_index
+from embtool.vocabulary.loading import loader
 from embtool.vocabulary.ordinary import LONGEST_WORD
 from embtool.vocabulary.protobuf import BYTE, CONTROL, UNKNOWN, UNUSED, USER_DEFINED
 from embtool.vocabulary.spelling import WORDS, ByteLevel

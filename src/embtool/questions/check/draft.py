@@ -15,7 +15,8 @@ from embtool.answers.text import percent, plural
 from embtool.questions.check.heads import DraftHead
 from embtool.questions.check.rule import RULES, Finding, Found, Severity, rule, some
 from embtool.questions.check.subject import Subject
-from embtool.vocabulary import Vocabulary, match_tokens
+from embtool.vocabulary import Vocabulary
+from embtool.vocabulary.matching import match_tokens
 from embtool.vocabulary.spelling import ByteLevel, Metaspace
 
 MOST_DIFFERENCE = 128
