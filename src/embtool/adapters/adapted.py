@@ -10,11 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
-
 from embtool.adapters.changes import ROUNDED, Ids, LowRank, Replaced, Step, matrix
 from embtool.adapters.description import Adapter, TableChange, check_read
-from embtool.arrays import Bytes, Floats
+from embtool.arrays import Bytes, Floats, np
 from embtool.errors import FormatError
 from embtool.storage.checkpoint import Checkpoint, TensorInfo
 from embtool.storage.dtypes import DTYPES, DType

@@ -3,10 +3,10 @@
 import sys
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from embtool.answers import Format
+from embtool.arrays import np
 from embtool.cli.batch import Batch
 from embtool.cli.explanations import About, explain_row
 from embtool.cli.options import (

@@ -20,8 +20,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
+from embtool.arrays import np
 from embtool.configs.config import Config, parse_config
 from embtool.configs.families import UNKNOWN, Family, Layout, family_of
 from embtool.errors import ConfigError

@@ -19,9 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from embtool.arrays import Bytes, Floats
+from embtool.arrays import Bytes, Floats, np
 from embtool.formats.codes import E2M1, E8M0, I8, in_groups, unpack
 from embtool.formats.named import WORD_BITS, refused
 from embtool.formats.packed import Pieces, Recipe, single

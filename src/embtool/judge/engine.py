@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-import numpy as np
-
-from embtool.arrays import Doubles
+from embtool.arrays import Doubles, np
 from embtool.judge.trace import UNITS, Trace
 from embtool.rope import RopeSettings, channel_pairs, frequencies, mrope_axes, stored_pairs, turn
 

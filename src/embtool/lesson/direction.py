@@ -1,8 +1,7 @@
 """Step 8: a direction made of the difference of two rows."""
 
-import numpy as np
-
 from embtool.answers.text import plural
+from embtool.arrays import np
 from embtool.lesson.drawings import Bars
 from embtool.lesson.parts import Kind, Outcome, Question
 from embtool.lesson.subject import Subject, Told

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-import numpy as np
-
 from embtool.answers.text import percent
+from embtool.arrays import np
 from embtool.lesson.drawings import Drawing
 from embtool.lesson.subject import Subject
 

@@ -2,9 +2,8 @@
 
 import math
 
-import numpy as np
-
 from embtool.answers.text import count
+from embtool.arrays import np
 from embtool.lesson.drawings import Beside, Grid, Hands
 from embtool.lesson.parts import Kind, Outcome, Question, figure
 from embtool.lesson.subject import Subject, Told

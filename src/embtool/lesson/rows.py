@@ -3,9 +3,8 @@
 import math
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from embtool.answers.text import count, percent, size
+from embtool.arrays import np
 from embtool.lesson.drawings import Plane
 from embtool.lesson.parts import Kind, Outcome, Question, unit_of
 from embtool.lesson.subject import Subject

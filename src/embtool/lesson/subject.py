@@ -5,10 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from embtool.answers.text import abridge, count, title_of
-from embtool.arrays import Doubles
+from embtool.arrays import Doubles, np
 from embtool.errors import ConfigError, EmbtoolError, FormatError, TableNotFound
 from embtool.model import Model, open_model
 from embtool.positions import Learned, Positions, Rope, UnknownPositions

@@ -3,11 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from embtool.answers import Column, Listing, context, identity, python, records, token_column, value
 from embtool.answers.text import brief
-from embtool.arrays import Doubles
+from embtool.arrays import Doubles, np
 from embtool.questions.neighbors import Neighbor
 from embtool.tables.arithmetic import add_up, combine
 from embtool.tables.metric import Metric, check_metric

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from embtool.answers import Block, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.fields import record_of
 from embtool.answers.text import count, fixed, percent, plural
 from embtool.arguments import check_count
-from embtool.arrays import Doubles
+from embtool.arrays import Doubles, np
 from embtool.errors import InvalidArgument
 from embtool.questions.diff_both import Both, Matching
 from embtool.questions.diff_vocabulary import VocabularySummary

@@ -4,12 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from embtool.answers import Listing, column, context, python, records, value
 from embtool.answers.text import plural, printable, size
 from embtool.arguments import check_count
-from embtool.arrays import Doubles
+from embtool.arrays import Doubles, np
 from embtool.errors import InvalidArgument
 from embtool.questions.neighbors import Filters
 from embtool.tables.categories import Categorizer, Category

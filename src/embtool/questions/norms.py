@@ -4,12 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from embtool.answers import Card, Listing, Section, column, context, identity, python, records, token_column, value
 from embtool.answers.text import bar, count, fixed, plural, title_of
 from embtool.arguments import check_count
-from embtool.arrays import Doubles
+from embtool.arrays import Doubles, np
 from embtool.errors import InvalidArgument
 from embtool.questions.vocab import Search
 from embtool.tables.categories import Categorizer, padding_ids

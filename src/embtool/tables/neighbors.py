@@ -7,10 +7,8 @@ the rows themselves, so that the order does not depend on a kernel, a block size
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from embtool.arguments import check_count, check_numbers, checked, quoted
-from embtool.arrays import Doubles, Floats
+from embtool.arrays import Doubles, Floats, np
 from embtool.counts import plural
 from embtool.errors import FormatError, InvalidArgument
 from embtool.tables.candidates import Candidates, find_candidates

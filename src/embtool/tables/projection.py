@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from embtool.arrays import Doubles, Floats
+from embtool.arrays import Doubles, Floats, np
 from embtool.errors import FormatError
 from embtool.tables.spectrum import Axes, point_up
 

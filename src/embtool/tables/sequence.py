@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from embtool.arrays import Doubles
+from embtool.arrays import Doubles, np
 from embtool.configs.config import Config
 from embtool.errors import TableNotFound, TokenIdOutOfRange
 from embtool.positions import Learned, Positions, Sinusoidal

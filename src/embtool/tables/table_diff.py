@@ -8,12 +8,8 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from embtool.arrays import Bytes, Doubles
+from embtool.arrays import AnyArray, Bytes, Doubles, np
 from embtool.errors import Unlike
 from embtool.tables.pairs import PAIR_KERNELS, Compared, PairSums, compare_rows, slack_of
 from embtool.tables.scan import Ids, Mask, in_parts, scan
@@ -300,7 +296,7 @@ class _Pass:
         self.cosine[ids], self.slack[ids] = figures.cosine[which], figures.slack[which]
 
 
-def _words(rows: Bytes) -> NDArray[Any]:
+def _words(rows: Bytes) -> AnyArray:
     """Show rows, uint8 (n, row_bytes), as words as long as they are made of, which are compared faster."""
     word = next(size for size in (8, 4, 2, 1) if rows.shape[1] % size == 0)
     return np.ascontiguousarray(rows).view(f"u{word}")

@@ -13,9 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-import numpy as np
-
-from embtool.arrays import Doubles
+from embtool.arrays import Doubles, np
 from embtool.errors import FormatError
 from embtool.tables.categories import never_in_text, padding_ids
 from embtool.tables.scan import Ids, Mask, in_parts

@@ -8,10 +8,8 @@ computed here, in passes over the whole table that answer many queries each.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from embtool.answers.text import count
-from embtool.arrays import Doubles, Floats
+from embtool.arrays import Doubles, Floats, np
 from embtool.lesson import Subject
 from embtool.tables.categories import Categorizer, Category
 from embtool.tables.metric import MOST_QUERIES

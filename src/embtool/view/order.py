@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count as counted
 
-import numpy as np
-
 from embtool.answers.text import plural, visible
-from embtool.arrays import Doubles, Floats
+from embtool.arrays import Doubles, Floats, np
 from embtool.drawings.dial import MOST_DIALS, spread
 from embtool.errors import EmbtoolError
 from embtool.lesson import Subject

@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from embtool.answers.text import plural
-from embtool.arrays import Doubles
+from embtool.arrays import Doubles, np
 from embtool.errors import EmbtoolError
 from embtool.positions import Positions, Rope
 from embtool.questions.check.numbers import is_mean
