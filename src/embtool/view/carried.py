@@ -22,7 +22,7 @@ from embtool.vocabulary import Token, Vocabulary
 MOST_CARRIED = 20_000
 """Tokens of a slice."""
 
-ROOM = 3_900_000
+ROOM = 3_600_000
 """Bytes for rows and neighbours; a third more as base64, and a page of less than 6 MB with the names."""
 
 LEAST_ROOM = 500_000
@@ -34,7 +34,7 @@ FEW_ROWS = 1 << 16
 LEAST_EXACT = 2_000
 """Tokens whose neighbours are computed at least, unless another number is asked for."""
 
-USUAL_WORK = 21 * 10**9
+USUAL_WORK = 13 * 10**9
 """Products that are spent on more of them, where the table is small: seconds."""
 
 NEAREST = 10
