@@ -303,7 +303,7 @@ class _Ranking:
         scores = [np.empty(0, np.float64)]
         for part in in_parts(np.arange(len(ids)), step):
             read, places = np.unique(ids[part], return_inverse=True)
-            rows = self.table.tensor.dtype.to_float32(read_rows(self.reader, read))
+            rows: Floats | Doubles = self.table.tensor.dtype.to_float32(read_rows(self.reader, read))
             rows = (rows if self.mean is None else rows - self.mean)[places]
             scores.append(score_rows(rows, queries[whose[part]], self.metric))
         return np.concatenate(scores)
