@@ -239,8 +239,9 @@ def test_who_may_be_taken_for_the_nearest_is_near() -> None:
     cosines = sorted(asked_of.cosine(row, other) for other in others)
     assert cosines[0] < 0.3
     assert cosines[1] > 0.5
-    assert asked_of.vocabulary is not None
-    assert all(asked_of.vocabulary.is_word(asked_of.vocabulary.token(other)) for other in others)
+    words = asked_of.vocabulary
+    assert words is not None
+    assert all(token is not None and words.is_word(token) for token in map(words.token, others))
 
 
 def test_the_published_settings_give_the_published_sizes(run: Program) -> None:
