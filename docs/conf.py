@@ -118,10 +118,10 @@ def write_dashes(_: Sphinx, page: nodes.document) -> None:
 
 
 def make_page(app: Sphinx) -> None:
-    """Make the page of the bundled model, which the first page of the site carries, as a reader would make it."""
+    """Make the page of the bundled model, which the first page of the site carries: exact for every token on it."""
     if app.builder.format == "html":
         app.outdir.mkdir(parents=True, exist_ok=True)
-        embtool.open_model("mini").view(app.outdir / "mini.html")
+        embtool.open_model("mini").view(app.outdir / "mini.html", exact=20_000)
 
 
 def setup(app: Sphinx) -> None:

@@ -48,6 +48,12 @@ def test_the_model_is_chosen_as_everywhere(run: Program) -> None:
     assert "embtool info small/" in answer.text
 
 
+def test_the_list_is_of_a_model_that_there_is(run: Program) -> None:
+    assert "on small/" in run("learn", "-f", "table", "-m", "small/").ok().text
+    for named in (("nowhere/",), ("-m", "nowhere/")):
+        run("learn", "-f", "table", *named).refused(3, "no such file or folder: nowhere/")
+
+
 def test_lines_for_machines(run: Program) -> None:
     header, *lines = run("learn", "6", "--tsv", "-m", "small/").ok().cells
     assert [line[header.index("step")] for line in lines] == ["6"] * len(lines)

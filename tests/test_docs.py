@@ -122,7 +122,7 @@ def test_a_picture_stands_alone_and_is_what_its_recipe_makes(run: Program, tmp_p
     )
     if recipe is None:
         capture = pytest.importorskip("capture", exc_type=ImportError, reason="no terminals to capture here")
-        again = capture.screen()
+        again = capture.screen(path.stem)
     else:
         run(*shlex.split(recipe[1]), "-o", tmp_path / "x.svg").ok()
         again = (tmp_path / "x.svg").read_text(encoding="utf-8")

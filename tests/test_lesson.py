@@ -223,6 +223,27 @@ def test_only_a_config_teaches_steps_1_5_and_6(run: Program) -> None:
         assert any("only-config/ has no weights here" in told for told in first["told"])
 
 
+def test_a_config_that_is_named_itself_is_its_folder(run: Program) -> None:
+    for number in (1, 5, 6):
+        of_file, of_folder = (found(run, name, number) for name in ("only-config/config.json", "only-config/"))
+        assert [question["answer"] for question in of_file] == [question["answer"] for question in of_folder]
+    shown = found(run, "only-config/config.json", 5)[0]["commands"][0]
+    assert shown == "embtool info only-config/config.json"
+    assert run(*shlex.split(shown)[1:], "--json").ok().document["by_config"]
+
+
+def test_who_may_be_taken_for_the_nearest_is_near() -> None:
+    """Where the usual words are no tokens, the others to choose from are words near the row, and one that is not."""
+    asked_of = Subject(open_model("mini-gpt2"))
+    row, others = asked_of.company
+    cosines = sorted(asked_of.cosine(row, other) for other in others)
+    assert cosines[0] < 0.3
+    assert cosines[1] > 0.5
+    words = asked_of.vocabulary
+    assert words is not None
+    assert all(token is not None and words.is_word(token) for token in map(words.token, others))
+
+
 def test_the_published_settings_give_the_published_sizes(run: Program) -> None:
     width, begins = found(run, "qwen3.6-settings", 1)
     assert width["answer"] == 5_120

@@ -140,7 +140,7 @@ def write_qwen(folder: Path) -> Path:
 def test_neighbours_and_lengths_are_those_of_the_commands(run: Program, model: str | Path) -> None:
     told = make(run, model, "--tokens", "12").data["table"]
     ids, k = numbers(told["ids"], "I"), told["nearest"]
-    near, scores = numbers(told["neighbors"], "I"), numbers(told["scores"], "h")
+    near, scores = numbers(told["neighbors"], "H" if told["rows"] <= 65536 else "I"), numbers(told["scores"], "h")
     asked = [f"id:{row}" for row in ids[: told["exact"]]]
     found = run("neighbors", *asked, "-m", model, "-k", k, "--json").document["queries"]
     for place, query in enumerate(found):
@@ -337,6 +337,14 @@ def test_a_wide_table_is_carried_in_few_bits(run: Program, tmp_path: Path) -> No
     values = np.random.default_rng(0).integers(-64, 64, (3000, 5120)) / 64
     tensors = {"model.embed_tokens.weight": ("BF16", values.shape, bfloat16(values))}
     model = write_single(tmp_path / "wide", tensors, config=config(vocab_size=3000, hidden_size=5120))
-    page = make(run, model, "--tokens", "20")
-    assert page.data["table"]["bits"] == 4
+    for tokens, bits in (("20", 4), ("3000", 2)):
+        page = make(run, model, "--tokens", tokens)
+        assert page.data["table"]["bits"] == bits
+        assert len(page.content) < 6_000_000
+
+
+def test_a_page_that_is_exact_throughout_is_small_enough_to_send(run: Program) -> None:
+    page = make(run, "mini", "--tokens", "20000")
+    told = page.data["table"]
+    assert told["count"] == told["exact"] == told["drawn"] == 20_000
     assert len(page.content) < 6_000_000

@@ -31,6 +31,7 @@ MINILM = Path(__file__).parent.parent / ".models" / "minilm"
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(600),  # a browser on a busy machine; only a guard against hanging
     pytest.mark.skipif(BROWSER is None, reason="no Chromium here to open the page with"),
 ]
 

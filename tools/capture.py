@@ -1,4 +1,4 @@
-"""Make docs/pictures/neighbors.svg, what a terminal shows of a command; it loads nothing. Part of `make pictures`."""
+"""Make pictures of what a terminal shows of a command; they load nothing. Part of `make pictures`."""
 
 import io
 import re
@@ -8,17 +8,24 @@ from rich.console import Console
 from rich.text import Text
 from show import ROOT, run
 
-COMMAND = "embtool neighbors strawberry"
+PICTURES = {"neighbors": ("embtool neighbors strawberry", ()), "guess": ("embtool learn 5", ("1",))}
+"""A picture's name, what is run, and what is guessed."""
+
+SECOND = "\n\nAt its other end"
+"""Where a picture of a guess ends: before the next question."""
+
 FONTS = 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace'
 UNUSED = r'@font-face {.*?}|<!--.*?-->|<defs>.*?</defs>| clip-path="[^"]*"|<text [^>]*>\n</text>'
 BAR = r'<text class="([^"]*)" x="([^"]*)" y="([^"]*)" textLength="([^"]*)">(█*[▏▎▍▌▋▊▉]?)</text>'
 """A bar of blocks and a last eighth, as rich writes it."""
 
 
-def screen() -> str:
-    """Draw what the command shows on a terminal."""
-    lines = [Text.assemble(("$ ", "bold green"), (COMMAND, "bold"))]
-    lines += Text.from_ansi(run(COMMAND, colour=True).strip()).split("\n", allow_blank=True)
+def screen(name: str) -> str:
+    """Draw what the command of a picture shows on a terminal."""
+    command, guesses = PICTURES[name]
+    lines = [Text.assemble(("$ ", "bold green"), (command, "bold"))]
+    shown = run(command, colour=True, typed=guesses or None).partition(SECOND)[0]
+    lines += Text.from_ansi(shown.strip()).split("\n", allow_blank=True)
     for line in lines:
         line.rstrip()
     width = max(line.cell_len for line in lines)
@@ -26,7 +33,7 @@ def screen() -> str:
     console.print(Text("\n").join([*lines, Text()]), soft_wrap=True)
     drawn = console.export_svg(title="embtool", unique_id="screen")
     drawn = re.sub(UNUSED, "", drawn, flags=re.DOTALL).replace("Fira Code, monospace", FONTS)
-    drawn = re.sub(BAR, _bar, drawn).replace("<svg ", f'<svg role="img" aria-label="{escape(COMMAND)}" ', 1)
+    drawn = re.sub(BAR, _bar, drawn).replace("<svg ", f'<svg role="img" aria-label="{escape(command)}" ', 1)
     return "".join(f"{line.strip()}\n" for line in drawn.splitlines() if line.strip())
 
 
@@ -39,4 +46,5 @@ def _bar(found: re.Match[str]) -> str:
 
 
 if __name__ == "__main__":
-    (ROOT / "docs" / "pictures" / "neighbors.svg").write_text(screen(), "utf-8")
+    for picture in PICTURES:
+        (ROOT / "docs" / "pictures" / f"{picture}.svg").write_text(screen(picture), "utf-8")

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,19 @@ def workplace(folder: str) -> Path:
     return path
 
 
-def run(command: str, *, stderr: bool = False, folder: str | None = None, status: int = 0, colour: bool = False) -> str:
-    """Run a shell command on a terminal and return what it printed; with `colour` as the terminal gets it."""
+def run(
+    command: str,
+    *,
+    stderr: bool = False,
+    folder: str | None = None,
+    status: int = 0,
+    colour: bool = False,
+    typed: Sequence[str] | None = None,
+) -> str:
+    """Run a shell command on a terminal and return what it printed; with `colour` as the terminal gets it.
+
+    `typed` are lines for a command that asks, one at each of its prompts; then its input ends.
+    """
     with tempfile.TemporaryDirectory() as home:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         fixed = {"HF_HUB_OFFLINE": "1", "COLUMNS": "100", "LANG": "C.UTF-8", "PYTHONWARNINGS": "ignore"}
@@ -68,14 +80,18 @@ def run(command: str, *, stderr: bool = False, folder: str | None = None, status
         reader, writer = pty.openpty()
         process = subprocess.Popen(
             ["/bin/sh", "-c", command],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if typed is None else writer,
             stdout=writer,
             stderr=writer if stderr else subprocess.DEVNULL,
             env={"PATH": path, "HOME": home, "EMBTOOL_CACHE": f"{home}/cache", **fixed, **style},
             cwd=None if folder is None else workplace(folder),
         )
         os.close(writer)
-        output = b"".join(iter(lambda: _read(reader), b""))
+        output, lines = b"", iter(typed or ())
+        while data := _read(reader):
+            output += data
+            if typed is not None and output.endswith(b"> "):
+                os.write(reader, next((f"{line}\n" for line in lines), "\x04").encode())
         os.close(reader)
         if process.wait() != status:
             raise SystemExit(f"{command!r} failed with status {process.returncode}")

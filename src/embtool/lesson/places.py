@@ -68,11 +68,10 @@ def _added(on: Told, own: tuple[str, ...], *, is_own: bool) -> list[Question]:
         found = float(cosines(a, b))
         if not math.isfinite(found):
             return Outcome("no cosine: a row is all zeros")
-        lines = (
-            "These rows are trained like any other: what they say of a place, they had to learn.",
-            "Here are places so far apart, from two starts:",
-        )
-        return Outcome(found, lines, _alike_by_place(subject, table, known))
+        drawn = _alike_by_place(subject, table, known)
+        lines = ["These rows are trained like any other: what they say of a place, they had to learn."]
+        lines += ["Here are places so far apart, from two starts:"] if drawn is not None else []
+        return Outcome(found, tuple(lines), drawn)
 
     return [
         Question(

@@ -30,7 +30,7 @@ def _listed(subject: Subject, ids: Sequence[int], scores: Sequence[float]) -> st
 # --- 1. the mechanism -------------------------------------------------------------------------------------------------
 
 ADDRESS = (
-    "What happens to that number? Nothing is reckoned with it. It says which row of a table to read, as a house number "
+    "What happens to that number? Nothing is computed from it. It says which row of a table to read, as a house number "
     "says where to ring (that much is a comparison). The row itself is real: a list of numbers, learned in training."
 )
 

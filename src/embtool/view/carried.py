@@ -22,13 +22,19 @@ from embtool.vocabulary import Token, Vocabulary
 MOST_CARRIED = 20_000
 """Tokens of a slice."""
 
-ROOM = 3_200_000
-"""Bytes for all rows; a third more as base64, and a page of less than 6 MB with the names and the neighbours."""
+ROOM = 3_600_000
+"""Bytes for rows and neighbours; a third more as base64, and a page of less than 6 MB with the names."""
+
+LEAST_ROOM = 500_000
+"""Bytes for rows, however many neighbours are asked for."""
+
+FEW_ROWS = 1 << 16
+"""Rows of a table up to which two bytes hold an id."""
 
 LEAST_EXACT = 2_000
 """Tokens whose neighbours are computed at least, unless another number is asked for."""
 
-USUAL_WORK = 21 * 10**9
+USUAL_WORK = 13 * 10**9
 """Products that are spent on more of them, where the table is small: seconds."""
 
 NEAREST = 10
@@ -81,8 +87,11 @@ def carry(subject: Subject, wanted: Sequence[int], exact: int | None = None) -> 
     chosen = _choose(subject, wanted, MOST_CARRIED if exact is None else max(MOST_CARRIED, exact))
     usual = max(LEAST_EXACT, USUAL_WORK // (rows * width) // 1000 * 1000)
     exact = min(len(chosen), max(usual if exact is None else exact, len(wanted)))
-    bits = 8 if _fitting(width, 8) >= len(chosen) else 4 if _fitting(width, 4) >= exact else 2
-    carried = chosen[: max(exact, min(len(chosen), _fitting(width, bits)))]
+    kind = "u2" if rows <= FEW_ROWS else "u4"
+    room = max(LEAST_ROOM, ROOM - exact * NEAREST * (int(kind[1]) + 2))
+    fitting = {bits: room // -(-width * bits // 8) for bits in (8, 4, 2)}
+    bits = 8 if fitting[8] >= len(chosen) else 4 if fitting[4] >= exact else 2
+    carried = chosen[: max(exact, min(len(chosen), fitting[bits]))]
     ids = [entry.id for entry in carried]
     with subject.model.open_table(subject.table) as reader:
         values = _read(subject, reader, ids)
@@ -93,16 +102,11 @@ def carry(subject: Subject, wanted: Sequence[int], exact: int | None = None) -> 
         "exact": exact,
         "nearest": NEAREST,
         **_lengths(subject, values),
-        **_coded(values[: _fitting(width, bits)], bits),
-        "neighbors": packed(np.array([_padded(each.ids, 0) for each in found]), "u4"),
+        **_coded(values[: fitting[bits]], bits),
+        "neighbors": packed(np.array([_padded(each.ids, 0) for each in found]), kind),
         "scores": packed(printed_parts(np.array([_padded(each.scores, np.nan) for each in found])), "i2"),
     }
     return Slice(tuple(ids), exact, data)
-
-
-def _fitting(width: int, bits: int) -> int:
-    """Count the rows for which there is room."""
-    return ROOM // -(-width * bits // 8)
 
 
 def _choose(subject: Subject, wanted: Sequence[int], most: int) -> list[_Entry]:

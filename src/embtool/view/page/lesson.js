@@ -11,6 +11,7 @@ function startLesson({ steps, left_out }) {
   }
 
   function score() {
+    find("forget").hidden = !Object.keys(kept.cards).length;
     const verdicts = steps.flatMap(step => step.cards.map((card, place) => [card, kept.cards[`${step.name}.${place}`]]))
       .filter(([, guess]) => guess !== undefined).map(([card, guess]) => judge(card, guess).right).filter(right => right !== null);
     find("score").textContent = verdicts.length

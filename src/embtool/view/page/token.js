@@ -3,7 +3,7 @@
 function startToken(table, first) {
   const ids = unpack(table.ids, Uint32Array), norms = unpack(table.norms, Float64Array);
   const shorter = unpack(table.shorter, Uint8Array), words = unpack(table.words, Uint8Array);
-  const near = unpack(table.neighbors, Uint32Array), scores = unpack(table.scores, Int16Array);
+  const near = unpack(table.neighbors, table.rows > 65536 ? Uint32Array : Uint16Array), scores = unpack(table.scores, Int16Array);
   const stored = unpack(table.codes, Uint8Array);
   const places = new Map(Array.from(ids, (id, place) => [id, place]));
   const isWord = place => (words[place >> 3] >> (place & 7)) & 1;
