@@ -169,9 +169,21 @@ BEGINNING = frozenset(
 
 WHOLE_WORDS_FIRST = frozenset(
     {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"}
-    | {"tekken", "glm4", "glm5", "chatglm-bpe", "minicpm5", "youtu", "granite-embed-multi-97m", "gemma4"}
+    | {"tekken", "glm4", "glm5", "minicpm5", "youtu", "granite-embed-multi-97m"}
 )
 """Where a cut-out text that is a token is that token, whatever the merges say."""
+
+HANGUL: Mapping[str, str] = MappingProxyType(
+    {f"[{chr(0xAC00 + 588 * place)}-{chr(0xAC00 + 588 * place + 587)}]": chr(0x1100 + place) for place in range(19)}
+)
+"""Syllables, and the letter that each of them begins with: all that llama.cpp leaves of one where it strips accents."""
+
+MARKS = r"\p{M}"
+EDGES = r"\A | \z"
+"""A space at either end of a text."""
+
+WHOLE_BREAKS_FIRST = frozenset({"gemma4", "granite-embed-multi-311m"})
+"""Where that holds for line breaks only."""
 
 LOOKING_AHEAD = {THOUSANDS, *CUTS["tiny_aya"][:1], r"\s+$"}
 """Expressions that look ahead over a whole run of digits or spaces from many of its places."""
@@ -180,6 +192,9 @@ EXPRESSIONS = frozenset(
     {
         *({cut for cuts in (*CUTS.values(), *LONG_CUTS.values()) for cut in cuts} - LOOKING_AHEAD),
         r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+        *HANGUL,
+        MARKS,
+        EDGES,
         CLIP,
         BLOOM,
         r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
