@@ -105,7 +105,7 @@ def _byte_level(names: Mapping[str, str], around: tuple[str, ...] | None = None,
 
 
 def _bert(names: Mapping[str, str], around: tuple[str, ...] = _CLS_SEP, **options: Any) -> TokenizerClass:
-    """Describe BERT's WordPiece."""
+    """Describe WordPiece; `lowercase` where the class decides that, `cleans` where the folder may say no to it."""
     return TokenizerClass("words", names, around, mask_takes_space=names["mask_token"].startswith("<"), options=options)
 
 
@@ -189,15 +189,19 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             (
                 *("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer", "LxmertTokenizer"),
                 *("ConvBertTokenizer", "SqueezeBertTokenizer", "LayoutLMTokenizer", "LayoutLMv2Tokenizer"),
-                *("DPRQuestionEncoderTokenizer", "DPRContextEncoderTokenizer", "DPRReaderTokenizer"),
                 *("RetriBertTokenizer", "RealmTokenizer", "NezhaTokenizer", "MiniLMTokenizer"),
             ),
             _bert(_BERT),
         ),
+        **dict.fromkeys(
+            ("DPRQuestionEncoderTokenizer", "DPRContextEncoderTokenizer", "DPRReaderTokenizer"),
+            _bert(_BERT, lowercase=True),
+        ),
         "SplinterTokenizer": _bert({**_BERT, "question_token": "[QUESTION]"}),
         "MPNetTokenizer": _bert({**_FAIRSEQ, "unk_token": "[UNK]"}),
         "FunnelTokenizer": _bert(
-            {**_SENTENCE, "sep_token": "<sep>", "pad_token": "<pad>", "cls_token": "<cls>", "mask_token": "<mask>"}
+            {**_SENTENCE, "sep_token": "<sep>", "pad_token": "<pad>", "cls_token": "<cls>", "mask_token": "<mask>"},
+            cleans=True,
         ),
         "EsmTokenizer": TokenizerClass(
             "letters",

@@ -5,6 +5,7 @@ description: a normalizer, a pre-tokenizer, a model, a post-processor, in the wo
 """
 
 import base64
+import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -231,33 +232,33 @@ def _bert_normalizer(
 
 
 def parse_words(text: str) -> dict[str, int]:
-    """Read vocab.txt, one piece a line; of two lines with one piece the last counts."""
-    return {word.rstrip("\r"): place for place, word in enumerate(text.removesuffix("\n").split("\n"))}
+    """Read vocab.txt, one piece a line, however lines end; of two lines with one piece the last counts."""
+    return {word.removesuffix("\n"): place for place, word in enumerate(io.StringIO(text, newline=None))}
 
 
 def describe_words(kind: TokenizerClass, settings: Settings, vocabulary: Mapping[str, int]) -> State:
-    """Describe BERT's WordPiece."""
+    """Describe BERT's WordPiece. Like its class, this passes over `never_split`, `do_basic_tokenize` and the prefix."""
     cased = "[unused1]" in vocabulary and any(word[:1].isupper() and word[1:].islower() for word in vocabulary)
-    prefix = settings.text("wordpieces_prefix", "##")
-    is_basic = settings.flag("do_basic_tokenize", otherwise=True)
+    is_guessed = not settings.tokenizer and settings.name is None
+    lowercase = kind.options.get("lowercase")
     folding = _bert_normalizer(
-        lowercase=bool(settings.flag("do_lower_case", bool(settings.tokenizer) or not cased)),
+        lowercase=bool(settings.flag("do_lower_case", not is_guessed or not cased) if lowercase is None else lowercase),
         strip_accents=settings.flag("strip_accents", None),
         chinese=bool(settings.flag("tokenize_chinese_chars", otherwise=True)),
-        clean=bool(settings.flag("clean_text", otherwise=True)),
+        clean="cleans" not in kind.options or bool(settings.flag("clean_text", otherwise=True)),
     )
     return _assemble(
         kind,
         settings,
         {
-            "normalizer": folding if is_basic else None,
-            "pre_tokenizer": {"type": "BertPreTokenizer" if is_basic else "WhitespaceSplit"},
-            "decoder": {"type": "WordPiece", "prefix": prefix, "cleanup": True},
+            "normalizer": folding,
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
             "model": {
                 "type": "WordPiece",
                 "vocab": dict(vocabulary),
                 "unk_token": settings.named("unk_token", kind.names.get("unk_token")) or "[UNK]",
-                "continuing_subword_prefix": prefix,
+                "continuing_subword_prefix": "##",
                 "max_input_chars_per_word": 100,
             },
         },
