@@ -117,7 +117,7 @@ CUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "qwen35": (QWEN35,),
         **dict.fromkeys(("gpt-4o", "llama4", "o200k", "minimax-m2", "kanana2", "talkie"), (GPT4O,)),
         "granite-embed-multi-97m": (GPT4O,),
-        **dict.fromkeys(("tiny_aya", "cohere2moe"), (r"\d{1,3}(?=(?:\d{3})*\b)", GPT4O)),
+        **dict.fromkeys(("tiny_aya", "cohere2moe"), (r"[0-9]{1,3}(?=(?:[0-9]{3})*(?![A-Za-z0-9_]))", GPT4O)),
         "youtu": (_YOUTU, _GPT4O_DIGITS),
         "kimi-k2": (KIMI,),
         **dict.fromkeys(

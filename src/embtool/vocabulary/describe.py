@@ -76,8 +76,8 @@ def template(parts: Sequence[str], ids: Mapping[str, int]) -> State | None:
     return {"type": "TemplateProcessing", "single": single, "pair": single, "special_tokens": special}
 
 
-def _around(kind: TokenizerClass, settings: Settings, ids: Mapping[str, int]) -> State | None:
-    """Describe what the class puts around a text; a token that the vocabulary lacks is left out."""
+def around(kind: TokenizerClass, settings: Settings, ids: Mapping[str, int]) -> list[str]:
+    """List what the class puts around a text, and `TEXT`; a token that the vocabulary lacks is left out."""
     if kind.around is None:
         parts: list[str] = [TEXT]
         if settings.flag("add_bos_token", kind.begins):
@@ -91,12 +91,12 @@ def _around(kind: TokenizerClass, settings: Settings, ids: Mapping[str, int]) ->
     found: list[str | None] = []
     for part in parts:
         if part == "lang":
-            found.append(settings.text("src_lang", kind.options["language"]))
+            found.append(kind.options.get("written", "{}").format(settings.text("src_lang", kind.options["language"])))
         elif part == "speech":
             found += _speech(settings)
         else:
             found.append(settings.named(part, kind.names.get(part)) if part.endswith("_token") else part)
-    return template([part for part in found if part is not None and (part == TEXT or part in ids)], ids)
+    return [part for part in found if part is not None and (part == TEXT or part in ids)]
 
 
 def _speech(settings: Settings) -> list[str]:
@@ -125,7 +125,7 @@ def _assemble(
     numbered = number((token["content"] for token in tokens), places, len(vocabulary))
     state["added_tokens"] = [{"id": place, **token} for place, token in zip(numbered, tokens, strict=True)]
     ids = {**places, **{token["content"]: place for place, token in zip(numbered, tokens, strict=True)}}
-    return {"version": "1.0", **state, "post_processor": _around(kind, settings, ids)}
+    return {"version": "1.0", **state, "post_processor": template(around(kind, settings, ids), ids)}
 
 
 # --- vocab.json with merges.txt
@@ -413,11 +413,15 @@ def _fold_albert(
 ) -> tuple[State | None, State | None]:
     """Fold quotes, accents and case before the model's own map."""
     steps: list[State] = [{"type": "Replace", "pattern": {"String": mark}, "content": '"'} for mark in ("``", "''")]
+    words = [{"type": "WhitespaceSplit"}]
+    if "doubled" in kind.options:
+        steps.append({"type": "Replace", "pattern": _DOUBLED, "content": " "})
+        words = []
     if not settings.flag("keep_accents", kind.options.get("keep_accents", False)):
         steps += [{"type": "NFKD"}, {"type": "StripAccents"}]
     if settings.flag("do_lower_case", kind.options["lowercase"]):
         steps.append({"type": "Lowercase"})
-    return _steps([*steps, *_characters(model)]), _cuts([{"type": "WhitespaceSplit"}, _metaspace(settings)])
+    return _steps([*steps, *_characters(model)]), _cuts([*words, _metaspace(settings)])
 
 
 def _fold_deberta(

@@ -32,14 +32,18 @@ from embtool.vocabulary.describe import (
 from embtool.vocabulary.entries import Added, MemoryEntries, number, parse_tokenizer
 from embtool.vocabulary.index import open_index, write_index
 from embtool.vocabulary.ordinary import LONGEST, LONGEST_PIECE, judge, listed_tokens
+from embtool.vocabulary.sentences import read_sentences
 from embtool.vocabulary.settings import Settings
-from embtool.vocabulary.spm import checked_model, read_marian, read_sentencepiece
+from embtool.vocabulary.spm import checked_model, read_sentencepiece
 from embtool.vocabulary.words import Vocabulary, is_of_library
 from embtool.vocabulary.world import looks_like_world, read_world
 
 TOKENIZER = "tokenizer.json"
 
-MODEL_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm.model", "sentencepiece.model")
+MODEL_FILES = (
+    *("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm.model", "sentencepiece.model"),
+    "spm_char.model",
+)
 """Names of binary files: SentencePiece's, or tiktoken's lines under the same name, as Llama 3 has them."""
 
 NUMBERED_MODEL = re.compile(r"tokenizer\.model\.v[0-9]{1,2}[a-z0-9]{0,4}|tiktoken\.model|[^/]+\.tiktoken")
@@ -134,8 +138,12 @@ def read_vocabulary_file(source: Source, file: str) -> Vocabulary:
     if file.endswith(".json") and file != "vocab.json" and not TEKKEN.fullmatch(file):
         return _from_json(source, file)
     settings = _settings(source)
-    for recipe in ("merges", "marian", "words", "world", "tekken"):
-        if file == _file_of(source, recipe) and (recipe != "marian" or settings.name == "MarianTokenizer"):
+    kind = CLASSES.get(settings.name or "")
+    recipes = ["merges", "words", "world", "tekken"]
+    if kind is not None and kind.recipe in ("marian", "mapped"):
+        recipes.insert(0, kind.recipe)
+    for recipe in recipes:
+        if file == _file_of(source, recipe):
             return _read(source, file, settings, recipe)
     if file.endswith(".json"):
         return _from_json(source, file)
@@ -158,21 +166,24 @@ def _settings(source: Source, config: Config | None = None) -> Settings:
 
 def _file_of(source: Source, recipe: str) -> str | None:
     """Return the file by which a folder has what a recipe is made of, or None."""
-    if recipe in ("merges", "marian"):
+    if recipe in _BESIDE:
         return "vocab.json" if source.has("vocab.json") and source.has(_BESIDE[recipe][0]) else None
     if recipe in ("words", "letters"):
         return "vocab.txt" if source.has("vocab.txt") else None
-    if recipe in ("pieces", "ranks"):
+    if recipe in ("pieces", "library", "ranks"):
         known = next((file for file in MODEL_FILES if source.has(file)), None)
         return known or next(filter(NUMBERED_MODEL.fullmatch, source.files()), None)
     pattern = {"world": WORLD, "tekken": TEKKEN}[recipe]
     return next(filter(pattern.fullmatch, source.files()), None)
 
 
-MADE = ("merges", "words", "letters", "pieces", "marian")
+SPLIT_BY_LIBRARY = ("library", "marian", "mapped")
+"""Recipes whose text the sentencepiece library splits."""
+
+MADE = ("merges", "words", "letters", "pieces", *SPLIT_BY_LIBRARY)
 """Recipes that are made of a class and files; the others are known by what a file holds."""
 
-_BESIDE = {"merges": ("merges.txt",), "marian": ("source.spm", "target.spm")}
+_BESIDE = {"merges": ("merges.txt",), "marian": ("source.spm", "target.spm"), "mapped": (SHIFTED,)}
 """What else a recipe is made of."""
 
 
@@ -325,9 +336,8 @@ class _Ordinary:
 
 def _made(source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass) -> Vocabulary:
     """Make a tokenizer of its class and files; its entries from the index of both, but for small ones."""
-    if kind.recipe == "marian":
-        vocabulary = parse_vocabulary(decode_json(data, file))
-        return read_marian(vocabulary, source.read_file("source.spm"), settings.tokens(kind.names), file)
+    if kind.recipe in SPLIT_BY_LIBRARY:
+        return _split_by_library(source, file, data, settings, kind)
     beside = source.read_file("merges.txt") if kind.recipe == "merges" else b""
     label = f"{file}, sentencepiece" if kind.recipe == "pieces" else file
 
@@ -363,6 +373,16 @@ def _made(source: Source, file: str, data: bytes, settings: Settings, kind: Toke
         return loader(json.dumps(state).encode(), file)()
 
     return Vocabulary(label, parse, load, quick=lambda: open_index(key) if len(data) > INDEXED_BYTES else None)
+
+
+def _split_by_library(source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass) -> Vocabulary:
+    """Make a tokenizer whose text the sentencepiece library splits; its ids are the model's, or those of vocab.json."""
+    if kind.recipe == "library":
+        return read_sentences(kind, settings, (data, file))
+    model = _BESIDE[kind.recipe][0]
+    return read_sentences(
+        kind, settings, (source.read_file(model), model), (parse_vocabulary(decode_json(data, file)), file)
+    )
 
 
 INDEXED_BYTES = 1 << 20

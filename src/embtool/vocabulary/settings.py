@@ -4,7 +4,7 @@ The files are tokenizer_config.json, config.json, and, in older folders, special
 Which of them counts, and in which order tokens are added, is as transformers has it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -86,6 +86,7 @@ class Settings:
         more: Iterable[str] = (),
         *,
         mask_takes_space: bool = False,
+        strips: Collection[str] = (),
     ) -> list[dict[str, Any]]:
         """List the tokens that are added, in their order, as tokenizer.json would have them, without ids.
 
@@ -93,6 +94,7 @@ class Settings:
             names: the special tokens of the class, by purpose, where the folder does not name others.
             more: further special tokens of the class.
             mask_takes_space: whether the mask of the class takes the space before it with it.
+            strips: the purposes of tokens that take the spaces on both sides with them.
 
         Raises:
             FormatError: a file has something else in the place of a token.
@@ -105,8 +107,9 @@ class Settings:
                 continue
             known = listed.setdefault(token["content"], token)
             known["special"] = True
-            if role == "mask_token" and mask_takes_space and token is known and not _is_object(self, role):
-                known["lstrip"] = True
+            if token is known and not _is_object(self, role):
+                known["lstrip"] |= role in strips or (role == "mask_token" and mask_takes_space)
+                known["rstrip"] |= role in strips
         for content in (*more, *self._extra()):
             token = _token(content, "additional_special_tokens", special=True)
             listed.setdefault(token["content"], token)
