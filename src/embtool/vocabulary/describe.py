@@ -16,6 +16,7 @@ from embtool.vocabulary.classes import TEXT, TokenizerClass
 from embtool.vocabulary.entries import number
 from embtool.vocabulary.protobuf import BPE, CONTROL, NORMAL, UNIGRAM, USER_DEFINED, SentencePieceModel
 from embtool.vocabulary.settings import Settings
+from embtool.vocabulary.whisper import CODES
 
 State = dict[str, Any]
 
@@ -102,8 +103,8 @@ def around(kind: TokenizerClass, settings: Settings, ids: Mapping[str, int]) -> 
 def _speech(settings: Settings) -> list[str]:
     """List what Whisper puts before a text: the beginning, a language, a task, and that there are no times."""
     begin = ["<|startoftranscript|>"]
-    for key, otherwise in (("language", ""), ("task", "")):
-        value = settings.text(key, otherwise)
+    language = settings.text("language", "").lower()
+    for value in (CODES.get(language, language), settings.text("task", "")):
         begin += [f"<|{value}|>"] if value else []
     return begin if settings.flag("predict_timestamps", otherwise=False) else [*begin, "<|notimestamps|>"]
 

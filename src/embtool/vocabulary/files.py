@@ -76,7 +76,7 @@ TOKENIZER_FILES = (
     "*.tiktoken",
 )
 
-DESCRIPTION_VERSION = 1
+DESCRIPTION_VERSION = 2
 """Raise it when descriptions are made in another way: indexes that were written before are then not found."""
 
 WORD_MARKS = ("</w>", "@@", "\u2581")
@@ -196,7 +196,7 @@ def _read(source: Source, file: str, settings: Settings, recipe: str) -> Vocabul
         from embtool.vocabulary.ranks import looks_like_ranks, read_ranks  # noqa: PLC0415 - few models have such a file
 
         if looks_like_ranks(data):
-            return read_ranks(data, file, _numbered(settings), name)
+            return read_ranks(data, file, _numbered(settings), name, settings.config().get("vocab_size"))
     if recipe == "tekken":
         from embtool.vocabulary.tekken import read_tekken  # noqa: PLC0415 - as above
 

@@ -75,9 +75,10 @@ def read_sentences(
     base = {**pieces, **{token: len(pieces) + place for place, token in enumerate(languages)}}
     tokens = settings.tokens(kind.names, strips=kind.options.get("strips", ()))
     ids = _numbered(base, settings, [token["content"] for token in tokens])
-    unknown = pieces.get(settings.named("unk_token", kind.names["unk_token"]) or "")
+    name = settings.named("unk_token", kind.names["unk_token"]) or ""
+    unknown = pieces.get(name)
     if unknown is None:
-        raise FormatError(f"{table[1] if table else spm} has no unknown token, which {settings.name} needs")
+        raise FormatError(f"{table[1] if table else spm} has no {name}, which {settings.name} needs")
     added = {ids[token["content"]]: Added(token["content"], token["special"]) for token in tokens}
     added |= {base[token]: Added(token, special=True) for token in languages}
     entries = MemoryEntries(
