@@ -60,8 +60,7 @@ def code(text: str) -> tuple[str, ...]:
 
 PROGRESS = "from embtool.lesson.progress import Done, save_progress\nsave_progress({})"
 NORMS = (
-    "from embtool.tables import norms\nnorms.KEPT_BYTES = 0\n"
-    "status = run(['row', 'id:3', '-f', 'table', '-m', {!r}])"
+    "from embtool.tables import norms\nnorms.KEPT_BYTES = 0\nstatus = run(['row', 'id:3', '-f', 'table', '-m', {!r}])"
 )
 
 WRITINGS = {

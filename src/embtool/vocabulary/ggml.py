@@ -437,6 +437,8 @@ def _describe_bert(metadata: TokenizerMetadata) -> dict[str, Any]:
         firsts = [_replaced(syllables, letter) for syllables, letter in HANGUL.items()]
         folding = [*firsts, {"type": "NFD"}, _replaced(MARKS, ""), *folding]
     folding.insert(0, _replaced(r"\s", " "))
+    if lowercase:  # the library makes two characters of it
+        folding.insert(0, {"type": "Replace", "pattern": {"String": "\u0130"}, "content": "i"})
     return {
         "version": "1.0",
         "normalizer": {"type": "Sequence", "normalizers": folding},
