@@ -1,4 +1,4 @@
-"""Vocabularies of GGUF files, held against the ids that llama.cpp's own library gave (tools/record_llama_vocabularies.py)."""
+"""Vocabularies of GGUF files, held against ids of llama.cpp's own library: tools/record_llama_vocabularies.py."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ CUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "qwen35": (QWEN35,),
         **dict.fromkeys(("gpt-4o", "llama4", "o200k", "minimax-m2", "kanana2", "talkie"), (_of_case(GPT4O, r"\p{L}"),)),
         "granite-embed-multi-97m": (_of_case(GPT4O, r"\p{L}\p{M}"),),
-        **dict.fromkeys(("tiny_aya", "cohere2moe"), (r"[0-9]{1,3}(?=(?:[0-9]{3})*(?![A-Za-z0-9_]))", GPT4O)),
+        **dict.fromkeys(("tiny_aya", "cohere2moe"), (r"[0-9]{1,3}(?=(?:[0-9]{3})*(?![A-Za-z0-9_]))", _UNCASED)),
         "youtu": (_YOUTU, _UNCASED.replace(r"\p{N}{1,3}", r"\p{N}")),
         "kimi-k2": (_KIMI_UNCASED,),
         **dict.fromkeys(

@@ -467,9 +467,10 @@ def _describe_t5(metadata: TokenizerMetadata) -> dict[str, Any]:
         if hashlib.sha256(data).hexdigest() in MAPS:  # the library looks at one grapheme, llama.cpp at the whole text
             folding.append({"type": "NFC"})
         folding.append({"type": "Precompiled", "precompiled_charsmap": base64.b64encode(data).decode()})
-    if metadata.flag("remove_extra_whitespaces", otherwise=False):
+    merges_spaces = metadata.flag("remove_extra_whitespaces", otherwise=False)
+    if merges_spaces:
         folding += [_replaced(" {2,}", " "), _replaced(EDGES, "")]
-    scheme = "always" if metadata.flag("add_space_prefix", otherwise=False) else "never"
+    scheme = "always" if merges_spaces or metadata.flag("add_space_prefix", otherwise=False) else "never"
     marks = {"type": "Metaspace", "replacement": WORD, "prepend_scheme": scheme, "split": True}
     return {
         "version": "1.0",
