@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import embtool
-from embtool.storage.dtypes import Doubles, Floats
+from embtool.arrays import Doubles, Floats
 from embtool.tables.table import EmbeddingTable
 
 GGUF_TYPES = ("BF16", "F16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "MXFP4", "TQ2_0", "TQ1_0")

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 
 from embtool import open_model
-from embtool.storage.dtypes import Doubles
+from embtool.arrays import Doubles
 
 QUERIES = 200
 K = 10

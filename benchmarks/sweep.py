@@ -1,9 +1,10 @@
 """Measure what many models cost, and what a second worker brings.
 
     python benchmarks/sweep.py cost                   requests, bytes and seconds of a processor of some kinds of model
-    python benchmarks/sweep.py workers --engine ray   one worker against two, in turn, on a hub that answers slowly
+    python benchmarks/sweep.py workers --engine ray   one worker against two, in turn, on a hub that is far away
 
-The hub is the one of the tests, in a process of its own. `cost` takes the tokenizers of the folder that
+The hub is the one of the tests, for `workers` in a process of its own. There no repository answers "too many requests":
+that holds all workers together, as it should, however many they are. `cost` takes the tokenizers of the folder that
 EMBTOOL_TEST_REAL names, where it names one: of small random ones neither bytes nor seconds mean much.
 """
 
@@ -11,23 +12,19 @@ import argparse
 import json
 import os
 import re
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
-
-MODELS = 16
-DELAY = 0.5
-"""Seconds that the hub thinks about each answer: much, so that waiting decides and not this machine's other work."""
 
 
 class Shape(NamedTuple):
@@ -57,12 +54,20 @@ def main() -> None:
     workers = commands.add_parser("workers")
     workers.add_argument("--engine", choices=["ray", "dask"], default="dask")
     workers.add_argument("--rounds", type=int, default=3)
+    served = commands.add_parser("hub")
+    served.add_argument("folder", type=Path)
+    for command in (workers, served):
+        command.add_argument("--models", type=int, default=500)
+        command.add_argument("--delay", type=float, default=0.1, help="seconds that the hub thinks about each answer")
     arguments = parser.parse_args()
+    if arguments.command == "hub":
+        serve(arguments.folder, arguments.models, arguments.delay)
+        return
     with tempfile.TemporaryDirectory() as name:
         if arguments.command == "cost":
             cost(Path(name))
         else:
-            compare_workers(Path(name), arguments.engine, arguments.rounds)
+            compare_workers(Path(name), arguments)
 
 
 def cost(folder: Path) -> None:
@@ -143,33 +148,37 @@ def write_shard(path: Path, tensors: Mapping[str, Any]) -> None:
         file.truncate(8 + len(text) + end)
 
 
-def compare_workers(folder: Path, engine: str, rounds: int) -> None:
-    """Sweep the same models with one worker and with two, in turn, each time with empty caches."""
-    from small_models import (
-        bfloat16,
-        config,
-        table,
-        tokenizer_json,
-        write_single,
-    )
-
-    values = table("input")
-    tensors = {"model.embed_tokens.weight": ("BF16", values.shape, bfloat16(values))}
-    names = [f"acme/m{number}" for number in range(MODELS)]
-    for name in names:
-        write_single(
-            folder / "models" / name, tensors, config=config(tie_word_embeddings=True), tokenizer=tokenizer_json()
-        )
-    (folder / "models.txt").write_text("\n".join(names))
+def compare_workers(folder: Path, asked: argparse.Namespace) -> None:
+    """Sweep the test hub's repositories with one worker and with two, in turn, each time with empty caches."""
     taken: dict[int, list[float]] = {1: [], 2: []}
-    with slow_hub(folder / "models") as endpoint:
-        for number in range(rounds):
-            for workers in (1, 2):
-                taken[workers].append(sweep(folder / f"{number}-{workers}", endpoint, engine, workers))
-                print(f"{engine}, {workers} worker(s): {taken[workers][-1]:.1f} s", flush=True)
+    engine = asked.engine
+    command = [sys.executable, __file__, "hub", folder, "--models", asked.models, "--delay", asked.delay]
+    with subprocess.Popen(
+        [str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as hub:
+        assert hub.stdout is not None
+        endpoint = hub.stdout.readline().strip()
+        try:
+            for number in range(asked.rounds):
+                for workers in (1, 2):
+                    before = processor_time()
+                    taken[workers].append(sweep(folder / f"{number}-{workers}", endpoint, engine, workers))
+                    spent = processor_time() - before
+                    print(
+                        f"{engine}, {workers} worker(s): {taken[workers][-1]:.1f} s, of processors {spent:.0f} s",
+                        flush=True,
+                    )
+        finally:
+            hub.kill()
     ratios = [one / two for one, two in zip(taken[1], taken[2], strict=True)]
     middle, least, most = statistics.median(ratios), min(ratios), max(ratios)
     print(f"{engine}: two workers do {middle:.2f} × one's work ({least:.2f} to {most:.2f})")
+
+
+def processor_time() -> float:
+    """Return the seconds of a processor that the programs took which have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def sweep(home: Path, endpoint: str, engine: str, workers: int) -> float:
@@ -177,7 +186,7 @@ def sweep(home: Path, endpoint: str, engine: str, workers: int) -> float:
     home.mkdir()
     script = ROOT / "examples" / "many_models" / f"with_{engine}.py"
     command = [sys.executable, script, "sweep", "info", home.parent / "models.txt", home / "out"]
-    options = ("--workers", workers, "--batch", 2, "--side-by-side", 1, "--requests", 10**6)
+    options = ("--workers", workers, "--batch", 8, "--requests", 10**6)
     environment = {
         **os.environ,
         "HOME": str(home),
@@ -185,25 +194,28 @@ def sweep(home: Path, endpoint: str, engine: str, workers: int) -> float:
         "EMBTOOL_CACHE": str(home / "cache"),
         "HF_ENDPOINT": endpoint,
         "HF_HUB_OFFLINE": "0",
+        "EMBTOOL_RETRIES": "2",
     }
     done = subprocess.run(
         [str(word) for word in (*command, *options)], env=environment, capture_output=True, text=True, check=False
     )
-    found = re.findall(rf"{MODELS} of {MODELS} models, 0 with an error; ([0-9.]+) s", done.stderr)
+    found = re.findall(r"([0-9,]+) of \1 models, [0-9]+ with an error; ([0-9.]+) s", done.stderr)
     assert found, done.stderr
-    return float(found[-1])
+    return float(found[-1][1])
 
 
-@contextmanager
-def slow_hub(models: Path) -> Iterator[str]:
-    """Serve a folder from a process of its own that thinks about each answer."""
-    command = [sys.executable, str(ROOT / "tests" / "hubstub.py"), str(models), str(DELAY)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
+def serve(folder: Path, models: int, delay: float) -> None:
+    """Serve the repositories of the tests, thinking about each answer, until this process is ended."""
+    from hubstub import HubStub
+    from many_models import populate
+
+    with HubStub() as hub:
+        names = populate(hub, folder / "models", models)
+        hub.faults = [fault for fault in hub.faults if "/busy-" not in fault.path]
+        hub.fault("delay", times=None, seconds=delay)
+        (folder / "models.txt").write_text("\n".join(names))
+        print(hub.endpoint, flush=True)
+        sys.stdin.read()
 
 
 if __name__ == "__main__":

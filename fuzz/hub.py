@@ -10,10 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from embtool.errors import EmbtoolError, FormatError
-from embtool.hub import inventory, journal, reference, small, tablefile, transport
+from embtool.hub import inventory, journal, reference, remote_file, small, tablefile, transport
 from embtool.hub.endpoint import Credentials, Endpoint
 from embtool.hub.failures import from_status
-from embtool.hub.repository import parse_listing
+from embtool.hub.listing import parse_listing
 from embtool.hub.store import FileRecord, Store, content_key, is_hash, is_range_sound, matches, seal, spans
 from embtool.storage import kept
 from embtool.storage.source import Cost
@@ -55,14 +55,14 @@ def read_answer(case: bytes) -> None:
     for read in (_redirect, _whole_file, _ranged):
         try:
             read(response, said)
-        except (EmbtoolError, transport.Again, transport.Refused) as error:
+        except (EmbtoolError, transport.Again, remote_file.Refused) as error:
             refusals.append(error)
     if refusals:
         raise FormatError("refused in part")
 
 
 def _redirect(response: Any, _: dict[str, Any]) -> None:
-    target = transport._target("https://hub.example/x", response.headers.get("location"))
+    target = remote_file._target("https://hub.example/x", response.headers.get("location"))
     assert target.startswith("https://"), "from https to another scheme"
     HUB.is_origin_of(target)
 
@@ -86,7 +86,7 @@ def _ranged(response: Any, said: dict[str, Any]) -> None:
     stop = max(_whole(said.get("stop"), 10), start + 1)
     size = _whole(said.get("size"), -1)
     known = None if size < 0 else FileRecord("x", COMMIT, "", size)
-    remote = transport.RemoteFile(TRANSPORT, REPOSITORY, "main", "x", known)
+    remote = remote_file.RemoteFile(TRANSPORT, REPOSITORY, "main", "x", known)
     remote._note(response.headers, response)
     before = remote.record
     end = remote._check(response, "https://hub.example/x", start, stop)

@@ -266,6 +266,7 @@ def test_json_is_one_document() -> None:
 
 @pytest.mark.parametrize("form", list(Format))
 @pytest.mark.parametrize("hostile", HOSTILE)
+@pytest.mark.few(50)
 def test_no_format_prints_a_stranger_raw(form: Format, hostile: str) -> None:
     text = HOSTILE[hostile]
     for result in (listing([text, text]), TextCard(text, text), [TextCard(text, text)] * 2):

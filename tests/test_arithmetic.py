@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from embtool.arrays import Doubles
 from embtool.errors import FormatError
-from embtool.storage.dtypes import Doubles
 from embtool.tables.arithmetic import combine, pool
 from embtool.vocabulary import POOLS
 

@@ -206,6 +206,7 @@ BAD: dict[str, tuple[Callable[[Path], object] | None, list[str], int, tuple[str,
 
 @pytest.mark.parametrize("form", ["table", "json", "tsv"])
 @pytest.mark.parametrize("case", BAD)
+@pytest.mark.few(90)
 def test_bad_input_is_one_line_and_the_contracts_status(case: str, form: str, tmp_path: Path, models: Path) -> None:
     make, arguments, status, words = BAD[case]
     if make is not None:

@@ -222,6 +222,7 @@ def test_a_model_without_a_tokenizer(run: Program) -> None:
     assert query["neighbors"][0]["token"] is None
 
 
+@pytest.mark.slow
 def test_whole_words_only(run: Program) -> None:
     vocabulary = open_model("mini").vocabulary
     found = ids(run("neighbors", "cat", "-m", "mini", "-k", "300", "--words", "--json"))

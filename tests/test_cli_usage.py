@@ -344,6 +344,7 @@ def test_a_broken_generation_config_is_a_finding_of_check(run: Program, tmp_path
 
 
 @pytest.mark.parametrize("name", ["mini", "small/", "bert/"])
+@pytest.mark.slow
 def test_the_counts_of_the_vocabulary_are_those_of_its_lines(run: Program, name: str) -> None:
     listed = run("vocab", "-m", name, "--tsv", "--no-header").ok().text.count("\n")
     *counted, everything = run("vocab", "--counts", "-m", name, "--json").ok().document["counts"]

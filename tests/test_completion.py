@@ -228,6 +228,7 @@ def test_bash(run: Program, bin_path: str, line: str, wanted: list[str]) -> None
     assert len(offered) < 12
 
 
+@pytest.mark.slow
 def test_bash_offers_a_hidden_folder_only_where_a_dot_is_typed(run: Program, bin_path: str, tmp_path: Path) -> None:
     for name in (".hidden", "shown"):
         (tmp_path / "here" / name).mkdir(parents=True)

@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from embtool.errors import FormatError
 from embtool.vocabulary import confined, read_vocabulary
 from embtool.vocabulary.confined import Confined
-from embtool.vocabulary.files import loader
+from embtool.vocabulary.loading import loader
 from embtool.vocabulary.ordinary import judge
 
 REAL_INPUTS = Path(os.environ.get("EMBTOOL_TEST_REAL", ""))
@@ -86,6 +86,7 @@ def test_what_grows_without_end_is_refused_by_its_step(name: str) -> None:
 
 @pytest.mark.parametrize("part", ["normalizer", "pre_tokenizer"])
 @pytest.mark.parametrize("limited", [True, False])
+@pytest.mark.slow
 def test_an_expression_that_tries_everything_is_stopped(
     part: str,
     limited: bool,  # noqa: FBT001 - a parameter of the test

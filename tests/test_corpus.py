@@ -71,6 +71,7 @@ def test_parts_have_the_tokens_of_the_whole(kind: str) -> None:
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="tokenizers of published models are not part of the project")
 @pytest.mark.parametrize("name", ["falcon", "gpt2", "llama2", "qwen3", "t5-small"])
+@pytest.mark.few(1)
 def test_parts_have_the_tokens_of_the_whole_by_published_tokenizers(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -396,6 +396,7 @@ def online(desk: Desk) -> Iterator[Online]:
         yield Online(desk, hub)
 
 
+@pytest.mark.slow
 def test_killed_or_full_at_any_step_a_fetch_goes_on(online: Online) -> None:
     whole = online.run(mishap=("count", 0))
     assert whole.status == 0, whole.err

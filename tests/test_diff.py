@@ -33,7 +33,7 @@ from embtool.errors import Unlike
 from embtool.model import open_model
 from embtool.questions.diff import Difference
 from embtool.tables.table_diff import Alignment, Moved, align_by_id, align_by_token, compare_tables
-from embtool.vocabulary import NOWHERE
+from embtool.vocabulary.matching import NOWHERE
 
 INPUT = "model.embed_tokens.weight"
 ROWS = len(texts()) + PADDING

@@ -29,7 +29,8 @@ import embtool
 from embtool.errors import FormatError, NoVocabulary
 from embtool.model import open_model
 from embtool.questions.diff_vocabulary import VocabularyAnswer
-from embtool.vocabulary import NOWHERE, Vocabulary, match_tokens
+from embtool.vocabulary import Vocabulary
+from embtool.vocabulary.matching import NOWHERE, match_tokens
 
 REAL = Path(os.environ.get("EMBTOOL_TEST_REAL", "nowhere")) / "tokenizers"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="published tokenizers are not part of it: EMBTOOL_TEST_REAL")
@@ -240,6 +241,7 @@ def test_a_diff_says_how_the_vocabularies_stand_first(run: Program, tmp_path: Pa
     assert run(*pair, "--by", "id", "--json").ok().document["rows"]["changed"] == 0
 
 
+@pytest.mark.slow
 def test_rows_of_two_widths_leave_the_vocabularies(run: Program) -> None:
     answer = run("diff", "small/", "mini", "--json").ok()
     assert answer.document == run("diff", "small/", "mini", "--vocab", "--json").document | {

@@ -164,6 +164,7 @@ SETTINGS: dict[str, Any] = {
 @pytest.mark.parametrize("config", [{}, {"bos_token_id": 9, "eos_token_id": [1, 2]}])
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.few(20)
 def test_a_folder_is_read_as_the_library_reads_it(
     tmp_path: Path, template: str, settings: str, config: dict[str, Any]
 ) -> None:

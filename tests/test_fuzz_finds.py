@@ -276,6 +276,7 @@ TWICE = {"type": "Replace", "pattern": {"Regex": "a"}, "content": "aa"}
 
 
 @pytest.mark.parametrize("step", [BETWEEN, TWICE])
+@pytest.mark.slow
 def test_a_normalizer_that_doubles_a_text_at_every_step_is_refused(step: dict[str, object]) -> None:
     """It was two to the thirty-second characters, and the end of the process."""
     vocabulary = lengthening(*[step] * 32)

@@ -451,6 +451,7 @@ SAMPLE = "It's 12345 héllo WORLDwide  \n\n x=y+1; 日本語カナ 한국 …\t!
 
 
 @pytest.mark.parametrize("name", CUTS)
+@pytest.mark.few(20)
 def test_a_cut_loses_nothing(name: str) -> None:
     steps = [pre_tokenizers.Split(Regex(cut), "isolated") for cut in CUTS[name]]
     words = [word for word, _ in pre_tokenizers.Sequence(steps).pre_tokenize_str(SAMPLE)]

@@ -24,7 +24,7 @@ from embtool.errors import (
     ModelNotFound,
     Unreachable,
 )
-from embtool.hub import failures, inventory, repository, store, transport
+from embtool.hub import failures, inventory, remote_file, store
 from embtool.hub.endpoint import Endpoint
 from embtool.hub.failures import Asked, from_os_error, from_status, network_error
 from embtool.hub.journal import BLOCK, Journal, Part
@@ -381,14 +381,6 @@ def test_a_small_file_has_a_limit(case: Case) -> None:
         source.read_file("config.json", len(data) - 1)
 
 
-def test_a_plan_of_small_files(case: Case) -> None:
-    source = case.source()
-    source.files()
-    assert source.plan_file("config.json") == repository.Planned("config.json", 0, 23, 23, None)
-    path = source.path("config.json")
-    assert source.plan_file("config.json") == repository.Planned("config.json", 0, 23, 0, path)
-
-
 # --- Transport and journal ----------------------------------------------------------------------------------------
 
 
@@ -407,18 +399,18 @@ class _Body:
 
 @pytest.mark.parametrize(
     ("lengths", "taken"),
-    [((10, 10), 2), ((transport.ASIDE_LIMIT, 1, 1, 1), 2), ((transport.ASIDE_LIMIT // 2 + 1,) * 9, 2)],
+    [((10, 10), 2), ((remote_file.ASIDE_LIMIT, 1, 1, 1), 2), ((remote_file.ASIDE_LIMIT // 2 + 1,) * 9, 2)],
 )
 def test_an_answer_that_is_not_wanted_is_read_only_so_far(lengths: tuple[int, ...], taken: int) -> None:
     body: Any = _Body(*lengths)
-    transport._drain(body)
+    remote_file._drain(body)
     assert body.taken == taken
 
 
 def test_a_connection_that_brings_enough_each_time_may_break_as_often_as_it_likes(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "WORTH_AN_ATTEMPT", 200_000)
+    monkeypatch.setattr(remote_file, "WORTH_AN_ATTEMPT", 200_000)
     case.hub.fault("drop", where="storage", after=300_000, times=None)
     assert case.source().head(SHARD, 3_000_000) == case.data[:3_000_000]
     assert case.hub.count("storage") > 2 * HURRY.attempts

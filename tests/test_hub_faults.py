@@ -20,7 +20,7 @@ from hub_fixtures import BRIEF, HURRY, MODEL, ROW_BYTES, SHARD, Case, read
 from huggingface_hub import constants
 
 from embtool.errors import AccessDenied, EmbtoolError, FileNotInModel, FormatError, ModelNotFound, Unreachable
-from embtool.hub import HubSource, table, transport
+from embtool.hub import HubSource, remote_file, table
 from embtool.hub.crew import Stop
 from embtool.hub.journal import BLOCK
 from embtool.hub.transport import Patience
@@ -123,6 +123,7 @@ class TestRows03To08BrokenBodies:
         refused(case.fetch, 5, "ever smaller")
         case.holds(requests=2 + HURRY.attempts)
 
+    @pytest.mark.slow
     def test_a_stall_is_resumed_at_the_byte(self, case: Case) -> None:
         case.hub.fault("stall", where="storage", after=1_000_000)
         assert case.fetch(patience=replace(HURRY, read=4)) == case.table
@@ -398,8 +399,8 @@ class TestRows26To28OtherServers:
 
     def test_https_does_not_lead_to_plain_http(self) -> None:
         with pytest.raises(FormatError, match="from https to plain http"):
-            transport._target("https://huggingface.co/x", "http://example.org/x")
-        assert transport._target("http://mirror/x", "https://example.org/x") == "https://example.org/x"
+            remote_file._target("https://huggingface.co/x", "http://example.org/x")
+        assert remote_file._target("http://mirror/x", "https://example.org/x") == "https://example.org/x"
 
     def test_a_third_host_sees_no_token_and_no_cookie(self, case: Case) -> None:
         case.hub.fault("add", times=None, headers={"Set-Cookie": "session=1; Path=/"})
@@ -612,7 +613,7 @@ def test_row_39_wrong_bytes_in_a_right_range_cannot_be_seen(case: Case) -> None:
 
 
 def test_a_listing_is_believed_only_as_far_as_it_is_one() -> None:
-    from embtool.hub.repository import parse_listing  # noqa: PLC0415
+    from embtool.hub.listing import parse_listing  # noqa: PLC0415
 
     for data in (b"", b"[]", b"{}", b'{"sha": "x", "siblings": []}', b"[" * 100_000, b"\xff", b'{"sha": 1}'):
         with pytest.raises(FormatError):

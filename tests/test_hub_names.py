@@ -138,10 +138,10 @@ class TestToken:
         assert text not in caught.value.message + str(caught.value.hint)
 
     def test_is_looked_up_only_when_it_is_sent(self, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refuse() -> str:
+        def refuse(_notes: list[str]) -> str:
             raise AssertionError
 
-        monkeypatch.setattr(HubSource, "_look_up_token", refuse)
+        monkeypatch.setattr("embtool.hub.repository.look_up_token", refuse)
         with pytest.raises(SourceError):
             case.source(offline=True).read_file("config.json")
 

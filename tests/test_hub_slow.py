@@ -206,6 +206,7 @@ class TestThePrograms:
     @pytest.mark.few(1)
     @pytest.mark.parametrize("ask", [config, head, HubSource.files])
     @pytest.mark.parametrize("kind", ENDLESS)
+    @pytest.mark.slow
     def test_headers_without_end(self, case: Case, ask: Ask, kind: str) -> None:
         case.hub.fault(kind, where="hub", times=None)
         source = case.source(patience=self.PATIENCE)
@@ -216,6 +217,7 @@ class TestThePrograms:
     @pytest.mark.few(1)
     @pytest.mark.parametrize(("ask", "path"), [(config, "/api/resolve-cache"), (head, "/blobs/")])
     @pytest.mark.parametrize("kind", ENDLESS)
+    @pytest.mark.slow
     def test_behind_a_redirect(self, case: Case, ask: Ask, path: str, kind: str) -> None:
         case.hub.fault(kind, path=path, times=None)
         with pytest.raises(Unreachable, match="did not answer in time: the headers"):
@@ -232,6 +234,7 @@ class TestThePrograms:
 
     @pytest.mark.few(1)
     @pytest.mark.parametrize(("ask", "path"), [(config, "/api/"), (head, "/blobs/"), (HubSource.files, "/revision/")])
+    @pytest.mark.slow
     def test_a_body_by_the_byte(self, case: Case, ask: Ask, path: str) -> None:
         case.hub.fault("slow", path=path, times=None, bytes_per_second=4)
         with pytest.raises(Unreachable, match=r"did not answer in time: less than 150 bytes came in 3 s"):
@@ -243,6 +246,7 @@ class TestThePrograms:
         assert head(case.source(patience=HURRY)) == case.data[:100]
         case.holds(requests=2)
 
+    @pytest.mark.slow
     def test_what_came_before_is_kept(self, case: Case) -> None:
         case.hub.fault("slow", where="storage", times=None, bytes_per_second=4, after=3 * BLOCK + 10)
         with pytest.raises(EmbtoolError) as caught:
@@ -349,6 +353,7 @@ class TestProxies:
         assert TOKEN.encode() not in proxy.heads[0]
         assert b"roxy-Authorization: Basic bmFtZTp3b3Jk" in proxy.heads[0]
 
+    @pytest.mark.slow
     def test_a_proxy_that_drips_its_answer_ends_too(self, hub_home: object, monkeypatch: pytest.MonkeyPatch) -> None:
         del hub_home
         with HubStub() as hub:

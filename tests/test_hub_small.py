@@ -124,6 +124,7 @@ def test_a_mirror_without_a_route_to_xet_serves(mirror: Case) -> None:
     assert mirror.source().read_file("tokenizer.json") == b'{"model": {}}'
 
 
+@pytest.mark.slow
 def test_of_huggingface_hub_only_constants_are_used() -> None:
     """Whatever else it offers may speak to a network on its own."""
     used = set()
@@ -359,6 +360,7 @@ def test_what_others_see_is_the_hubs_where_it_was_asked(
 
 @pytest.mark.few(1)
 @pytest.mark.parametrize("revision", ["main", "a commit"])
+@pytest.mark.slow
 def test_tokens_are_the_hubs_own(case: Case, liar: Case, revision: str) -> None:
     """A whole tokenizer, by way of the index that is derived from it."""
     true = tokenizer_json()
@@ -432,6 +434,7 @@ def kept(*folders: Path) -> list[Path]:
 
 @pytest.mark.few(1)
 @pytest.mark.parametrize("part", range(4))
+@pytest.mark.slow
 def test_whatever_rots_is_fetched_anew_or_offline_one_clear_error(case: Case, part: int) -> None:
     assert not case.source().has("vocab.json")
     look_online(case)

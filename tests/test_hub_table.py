@@ -224,6 +224,7 @@ class TestRow62Signals:
 
 
 class TestRow63Processes:
+    @pytest.mark.slow
     def test_three_at_once_fetch_each_byte_once(self, case: Case) -> None:
         case.hub.fault("slow", where="storage", times=None, bytes_per_second=15_000_000)
         processes = [case.program() for _ in range(3)]

@@ -105,6 +105,7 @@ MADE: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("case", MADE)
 @pytest.mark.parametrize("name", ["x.safetensors", "x.gguf", "x.vec", "x.bin", "x.pt", "x.txt", "x"])
+@pytest.mark.few(80)
 def test_a_file_is_called_what_it_is_whatever_its_name(tmp_path: Path, case: str, name: str) -> None:
     content, word = MADE[case]
     (tmp_path / name).write_bytes(content)
@@ -118,6 +119,7 @@ def test_a_file_is_called_what_it_is_whatever_its_name(tmp_path: Path, case: str
 
 @pytest.mark.parametrize("case", MADE)
 @pytest.mark.parametrize("name", ["model.safetensors", "model.gguf", "weights.bin"])
+@pytest.mark.few(40)
 def test_so_is_a_file_of_a_folder(tmp_path: Path, case: str, name: str) -> None:
     content, word = MADE[case]
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')

@@ -228,6 +228,7 @@ def desk(forks: Forks, tmp_path: Path) -> Iterator[Desk]:
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_costs_little(desk: Desk, name: str) -> None:
     case = CASES[name]
     desk.write(case.file, case.content(), case.without)

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from small_models import safetensors
 from tables import DTYPES, stored
 
+from embtool.arrays import Bytes
 from embtool.cli import run
 from embtool.errors import FormatError
 from embtool.formats.safetensors import open_file
 from embtool.storage import leases, mapped
-from embtool.storage.dtypes import Bytes
 from embtool.storage.leases import is_held
 from embtool.storage.source import Folder
 from embtool.tables.metric import METRICS

@@ -24,6 +24,7 @@ from embtool.formats.recipes import RECIPES
 from embtool.model import Model
 from embtool.storage import dtypes
 from embtool.tables.norms import row_norms
+from embtool.tables.sequence import read_sequence, sequence_tables
 from embtool.tables.survey import mean_row
 
 ROWS, WIDTH = 23, 256
@@ -653,6 +654,33 @@ def test_added_rows_stand_below_the_others(run: Program, tmp_path: Path) -> None
     differing = {f"{base}.embedding": f32(VALUES), f"{base}.new_embedding": f32(VALUES[:, :8])}
     write(tmp_path / "differing", differing)
     run("row", "-m", tmp_path / "differing", "id:0").refused(6, "differ in width")
+
+
+def test_positions_by_two_axes_are_one_table(run: Program, tmp_path: Path) -> None:
+    """Reformer's: its own code spreads both over a grid, and lays their numbers side by side."""
+    base, rows, each = "reformer.embeddings.position_embeddings", 5, 7
+    one, two = VALUES[:rows, None, :6], VALUES[None, :each, 6:]
+    tensors = {
+        "reformer.embeddings.word_embeddings.weight": f32(VALUES),
+        f"{base}.weights.0": f32(one),
+        f"{base}.weights.1": f32(two),
+    }
+    model = write(tmp_path, tensors, model_type="reformer", hidden_size=WIDTH)
+    spread = np.concatenate(
+        [np.broadcast_to(part, (rows, each, part.shape[2])) for part in (one, two)], axis=2
+    ).reshape(rows * each, WIDTH)
+    table = model.tables.find("position")
+    assert table.shape == spread.shape
+    np.testing.assert_array_equal(table.rows([34, 0, 7, 6, 13]), spread[[34, 0, 7, 6, 13]])
+    query = spread[16].astype(np.float64)
+    wanted = ranked(scores(spread.astype(float), query, "cosine"), rows * each, "cosine")
+    assert nearest(table, query, rows * each).ids.tolist() == wanted
+    read = read_sequence(
+        [3, 4], sequence_tables(model.tables, model.positions, model.config), model.positions, model.config
+    )
+    np.testing.assert_allclose(read.rows[1], VALUES[4].astype(float) + spread[1])
+    write(tmp_path / "odd", tensors | {f"{base}.weights.1": f32(VALUES)}, model_type="reformer")
+    run("row", "-m", tmp_path / "odd", "--table", "position", "id:0").refused(6, "two axes")
 
 
 def test_every_table_is_reached_by_its_name(run: Program, tmp_path: Path) -> None:

@@ -233,6 +233,7 @@ def inks(content: bytes) -> set[Ink]:
     return {ink for ink in Ink if tuple(bytes.fromhex(LIGHT[ink][1:])) in seen}
 
 
+@pytest.mark.slow
 def test_a_png(run: Program, tmp_path: Path) -> None:
     pytest.importorskip("resvg_py")
     for file in ("x.png", "y.png"):

@@ -89,6 +89,7 @@ def recorded_layer(name: str, kind: str) -> tuple[LayerRope, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", sorted(ORACLE))
+@pytest.mark.few(60)
 def test_sizes_are_those_of_transformers(name: str) -> None:
     read, expected = parse_config(ORACLE[name]["config"]), ORACLE[name]["expected"]
     if "refused" in expected or name in OVERRULED:
@@ -107,6 +108,7 @@ def test_sizes_are_those_of_transformers(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), LAYERS)
+@pytest.mark.few(60)
 def test_settings_are_those_of_transformers(name: str, kind: str) -> None:
     entry, expected = recorded_layer(name, kind)
     settings = entry.settings
@@ -121,6 +123,7 @@ def test_settings_are_those_of_transformers(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize(("name", "kind"), LAYERS)
 @pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.few(60)
 def test_frequencies_are_those_of_transformers(name: str, kind: str, precision: Precision) -> None:
     entry, expected = recorded_layer(name, kind)
     lengths = {"inv_freq": None, "inv_freq_long": 10**9, "inv_freq_at_2x": 2 * 8192, "inv_freq_at_4x": 4 * 8192}
@@ -158,6 +161,7 @@ LARGEST = 4.0
 
 @pytest.mark.parametrize(("name", "kind"), LAYERS)
 @pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.few(60)
 def test_rotated_queries_are_those_of_transformers(name: str, kind: str, precision: Precision) -> None:
     entry, _ = recorded_layer(name, kind)
     query = np.random.RandomState(0).standard_normal(entry.settings.head_dim).astype(np.float32)
@@ -184,6 +188,7 @@ def test_multimodal_examples_are_those_of_transformers(name: str, kind: str, pre
 
 
 @pytest.mark.parametrize("name", RECORDED)
+@pytest.mark.few(60)
 def test_layers_are_those_of_transformers(name: str) -> None:
     rope, expected = read_positions(parse_config(ORACLE[name]["config"])), ORACLE[name]["expected"]
     assert isinstance(rope, Rope)

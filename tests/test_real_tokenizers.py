@@ -112,6 +112,7 @@ def test_the_bytes_of_the_tokens_are_those_of_the_text(name: str, text: str) -> 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("word", WORDS)
+@pytest.mark.few(20)
 def test_a_word_is_one_token_where_the_library_says_so(name: str, word: str) -> None:
     words, library = both(name)
 
@@ -172,6 +173,7 @@ def test_every_token_is_found_by_its_own_piece(name: str) -> None:
         assert found.bytes == token.bytes
 
 
+@pytest.mark.slow
 def test_gpt2_of_vocab_json_and_merges_is_that_of_tokenizer_json() -> None:
     state = json.loads((FOLDER / "gpt2" / "tokenizer.json").read_text(encoding="utf-8"))
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in state["model"]["merges"]]

@@ -418,6 +418,7 @@ def test_a_redirect_to_a_stranger_takes_no_secret_along(online: Online) -> None:
     assert not online.hub.leaks()
 
 
+@pytest.mark.slow
 def test_a_local_model_is_asked_without_a_word_to_a_hub(online: Online) -> None:
     settings = {"HF_ENDPOINT": online.hub.endpoint, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0"}
     for asked in every.EVERY.values():

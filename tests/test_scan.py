@@ -52,6 +52,7 @@ def whole_bytes(data: bytes, rows: int) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.few(40)
 def test_a_score_is_off_by_no_more_than_its_slack_and_the_slack_is_small(
     dtype: str,
     metric: Metric,

@@ -12,7 +12,7 @@ from tables import on_disk
 
 import embtool.tables.scan
 import embtool.tables.spectrum
-from embtool.storage.dtypes import Bytes
+from embtool.arrays import Bytes
 from embtool.tables.spectrum import Axes, gram, point_up, principal_axes, probe_for, sampled_axes
 from embtool.tables.statistics import describe_table
 from embtool.tables.survey import distances, equal_rows, survey
@@ -112,6 +112,7 @@ def test_principal_axes_are_those_of_numpy(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.few(1)
 @pytest.mark.parametrize("power", [0.5, 2.0])
+@pytest.mark.slow
 def test_axes_of_a_wide_table_are_near_those_of_numpy(tmp_path: Path, power: float) -> None:
     """Variances that fall off as slowly as those of real tables do, in a table too wide for all of its axes."""
     width = 1100

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 from hub_fixtures import wait_until
@@ -26,6 +27,7 @@ import embtool
 from embtool.answers.schema import schema_of
 from embtool.cli.schema import kinds_of
 from embtool.errors import EmbtoolError, FormatError, InvalidArgument, LocalFailure
+from embtool.hub.line import trusted
 from embtool.sweep import QUESTIONS, Sweep
 
 pa = pytest.importorskip("pyarrow")
@@ -214,6 +216,7 @@ def test_info_writes_any_format_into_a_file(run: Program, tmp_path: Path) -> Non
     assert run("row", "id:3", "-m", "small/", "-f", "parquet").status == 2
 
 
+@pytest.mark.slow
 def test_a_list_of_which_some_fail(run: Program, tmp_path: Path) -> None:
     check_list(run, tmp_path, 300)
 
@@ -237,6 +240,7 @@ def check_list(run: Program, tmp_path: Path, count: int) -> None:
     assert [("error" in record) for record in lines] == [name == "missing/" for name in names]
 
 
+@pytest.mark.slow
 def test_each_of_many_is_let_go(run: Program, hub_home: Path) -> None:
     """Of a long list no file is held once its model has answered, and the cost of all is told at the end."""
     del hub_home
@@ -260,6 +264,27 @@ def test_each_of_many_is_let_go(run: Program, hub_home: Path) -> None:
         assert len(most) == 40
         assert max(most) <= 6
         assert f"{hub.count():,} requests" in answer.of("note")[-1]
+
+
+def test_certificates_are_read_once_for_many_models(
+    hub_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del hub_home
+    made: list[object] = []
+    make = httpx2.create_ssl_context
+    monkeypatch.setattr("httpx2.create_ssl_context", lambda: made.append(make()) or made[-1])
+    trusted.cache_clear()
+    with HubStub() as hub:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+        names = [f"acme/m{number}" for number in range(4)]
+        for name in names:
+            hub.add(name, {"config.json": b'{"model_type": "llama", "hidden_size": 64, "vocab_size": 9}'})
+        assert Sweep("info", tmp_path).write(names).failed == 0
+        assert len(made) == 1
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+        Sweep("info", tmp_path).answer("acme/m0")
+        Sweep("info", tmp_path).answer("acme/missing")
+    assert len(made) == 2
 
 
 # --- the examples, run by an engine of this process -------------------------------------------------------------------

@@ -55,6 +55,7 @@ def scalars(held: object) -> Iterator[object]:
     yield from held if isinstance(held, list) else [held]
 
 
+@pytest.mark.slow
 def test_an_answer_arrives_as_it_left(answers: list[Answer]) -> None:
     for answer in answers:
         arrived = sent(answer)

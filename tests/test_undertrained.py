@@ -178,6 +178,7 @@ def test_the_unused_rows_of_a_real_model_are_found(run: Program) -> None:
     assert sum("[unused" in record["piece"] for record in records) >= 15
 
 
+@pytest.mark.slow
 def test_what_a_text_can_contain_comes_first_and_the_rest_is_counted(run: Program) -> None:
     ordinary = run("undertrained", "mini", "-k", "20", "--json").ok().document
     assert {record["category"] for record in ordinary["tokens"]} == {"normal"}

@@ -7,6 +7,7 @@ fetches a browser, and the page is opened from disk.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,19 +111,36 @@ def cells_of(rows: Any) -> list[list[str]]:
     return found
 
 
-def guess_all(page: Any) -> int:
-    """Guess and reveal every card, and return how many there were."""
+def forget(page: Any) -> None:
+    """Forget all guesses, which loads the page anew."""
+    with page.expect_navigation():
+        page.locator("#forget").click()
+    page.locator(".card:visible").wait_for()
+
+
+def guess_all(page: Any, how: str = "anyhow") -> int:
+    """Guess and reveal every card (`right`, `wrong`, `blank`, or anyhow), and return how many there were."""
     many = 0
+    asked = page.evaluate(
+        "JSON.parse(document.getElementById('data').textContent).lesson.steps.map(step => step.cards)"
+    )
     for step in range(page.locator("#steps button").count()):
         page.locator("#steps button").nth(step).click()
-        while (forms := page.locator(".step.current .card:not(.later):not(.revealed) form.guess")).count():
-            form = forms.first
-            if form.locator("input[type=radio]").count():
-                form.locator("input[type=radio]").first.check()
-            elif form.locator("textarea").count():
-                form.locator("textarea").fill(EXPLAINED)
+        for card in asked[step]:
+            form = page.locator(".step.current .card:not(.later):not(.revealed) form.guess").first
+            if how == "blank":
+                pass
+            elif card["kind"] == "choice":
+                wrong = (card["answer"] + 1) % len(card["choices"])
+                place = {"right": card["answer"], "wrong": wrong}.get(how, 0)
+                form.locator("input[type=radio]").nth(place).check()
+            elif card["kind"] == "open":
+                form.locator("textarea").fill("a banana" if how == "wrong" else EXPLAINED)
             else:
-                form.locator("input").fill("0.5")
+                right = 0 if isinstance(card["answer"], str) else card["answer"]
+                right = min(right, 1) if card["kind"] == "cosine" else right
+                wrong = -0.99 if card["kind"] == "cosine" else 10**13
+                form.locator("input").fill({"right": f"{right}", "wrong": f"{wrong}"}.get(how, "0.5"))
             form.locator("button[type=submit]").click()
             many += 1
     return many
@@ -141,8 +159,7 @@ def test_every_card_is_guessed_and_revealed(browser: Any, page_of: Any, name: st
             assert page.locator(".ideas input:checked").count() >= 4
         page.reload()
         assert page.locator(".card.revealed").count() == cards, "progress stays in the browser"
-        page.locator("#forget").click()
-        page.locator(".card:visible").wait_for()
+        forget(page)
         assert page.locator(".card.revealed").count() == 0
 
 
@@ -298,14 +315,37 @@ def test_the_map_moves_by_keys_and_by_hand(browser: Any, page_of: Any) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["mini", "gpt2", "config"])
 def test_everyone_can_use_it(browser: Any, page_of: Any, name: str, scheme: str) -> None:
+    """A screen reader and a narrow screen have no complaint, whatever was guessed or looked up."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    with opened(browser, page_of(name), 360, color_scheme=scheme) as page:
-        guess_all(page)
-        page.evaluate("document.querySelectorAll('.step').forEach(step => step.classList.add('current'))")
-        page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+
+    def hold(page: Any) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         found = axe.run(page, options={"resultTypes": ["violations"]}).response["violations"]
         assert [(each["id"], [node["target"] for node in each["nodes"]]) for each in found] == []
+
+    def is_told(page: Any, states: set[str]) -> None:
+        classes = page.evaluate("[...document.querySelectorAll('.card')].map(card => card.className.split(' ')).flat()")
+        assert states <= set(classes)
+        assert not ({"hit", "missed"} - states) & set(classes)
+
+    with opened(browser, page_of(name), 360, color_scheme=scheme) as page:
+        hold(page)
+        page.locator(".card:visible input").first.fill("no idea")
+        page.keyboard.press("Enter")
+        hold(page)
+        for how, states in (("right", {"hit"}), ("wrong", {"missed"}), ("blank", {"revealed"})):
+            guess_all(page, how)
+            is_told(page, states)
+            page.evaluate("document.querySelectorAll('.step').forEach(step => step.classList.add('current'))")
+            page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+            hold(page)
+            forget(page)
+        if page.locator("#token:visible").count():
+            page.locator("#token-text").fill("s")
+            hold(page)
+            page.locator("#token-text").fill("nothing of that name")
+            page.keyboard.press("Enter")
+            hold(page)
 
 
 def test_the_keyboard_reaches_everything(browser: Any, page_of: Any) -> None:
@@ -335,30 +375,61 @@ def test_it_prints_with_every_answer(browser: Any, page_of: Any) -> None:
 
 
 def test_hostile_names_stay_text(browser: Any, tmp_path: Path) -> None:
+    """In the map, its table and legend, what is looked up, its neighbours, what is suggested, missed, and the title."""
     names = (
         "</script><script>document.title='x'</script>",
         "<img src=x onerror=\"document.title='x'\">",
         "{{script}}",
         "<!--<script>",
+        "$(touch${IFS}x)`id`'\"",
     )
     tokenizer = tokenizer_json({END_OF_TEXT: True, **dict.fromkeys(names, False)})
     rows = len(texts()) + len(names)
     values = np.random.default_rng(0).standard_normal((rows, 8))
+    values[-len(names) :] = values[-1] + 0.1 * values[-len(names) :]
     tensors = {"model.embed_tokens.weight": ("F32", values.shape, float32(values))}
-    folder = write_single(tmp_path / "model<b>", tensors, config=config(vocab_size=rows), tokenizer=tokenizer)
+    folder = write_single(tmp_path / "model<b>$(x)", tensors, config=config(vocab_size=rows), tokenizer=tokenizer)
     path = tmp_path / "page.html"
     embtool.open_model(folder).view(path, [f"piece:{name}" for name in names])
+    wanted = {name.replace(" ", "␣") for name in names}
     with opened(browser, path) as page:
-        assert page.title() != "x"
-        assert page.locator("img, b, main script").count() == 0
-        shown = page.locator("#map text").all_text_contents()
+        title = page.title()
+        assert "<b>$(x): from a number" in title
+
+        def is_text() -> None:
+            assert page.title() == title
+            assert page.locator("img, b, main script").count() == 0
+
+        is_text()
+        assert wanted <= set(page.locator("#map text").all_text_contents())
+        assert wanted <= set(page.locator("#map-legend li").all_text_contents())
+        assert wanted <= {row[0] for row in cells_of(page.locator("#map-table tbody tr"))}
         for name in names:
-            assert name.replace(" ", "␣") in shown
             page.locator("#token-text").fill(name)
+            assert page.locator("#token-chips button").first.text_content() == name.replace(" ", "␣")
             page.locator("#token-text").press("Enter")
-            assert page.title() != "x"
+            assert page.locator("#token-found h3").text_content() == name.replace(" ", "␣")
+            near = {row[1] for row in cells_of(page.locator("#token-found tbody tr"))}
+            assert wanted - {name.replace(" ", "␣")} <= near
+            for command in page.locator("#token-found .command code").all_text_contents():
+                assert shlex.split(command)[1:] == [
+                    "neighbors",
+                    f"id:{rows - len(names) + names.index(name)}",
+                    "-m",
+                    str(folder),
+                ]
+            page.locator("#token-other").fill(names[0])
+            page.locator("#token-other").press("Enter")
+            page.locator("#token-text").fill(f"no such {name}")
+            page.locator("#token-text").press("Enter")
+            assert f"no such {name} is none of" in page.locator("#token-found").text_content()
+            for command in page.locator("#token-found .command code").all_text_contents():
+                assert shlex.split(command)[2:] == [f"no such {name}", "-m", str(folder)]
+            is_text()
         guess_all(page)
-        assert page.title() != "x"
+        for command in page.locator(".command code").all_text_contents():
+            assert shlex.split(command)[0] == "embtool"
+        is_text()
 
 
 @pytest.mark.skipif(not os.environ.get("EMBTOOL_TEST_REAL"), reason="EMBTOOL_TEST_REAL names no folder of real configs")

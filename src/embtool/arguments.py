@@ -14,9 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any, NamedTuple, SupportsIndex, TypeGuard, TypeVar
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
+from embtool.arrays import AnyArray, ArrayLike, is_array, is_array_scalar, np
 from embtool.errors import InvalidArgument
 
 Public = TypeVar("Public", bound=Callable[..., Any])
@@ -34,12 +32,12 @@ class Kind(NamedTuple):
 
 def is_whole(value: object) -> TypeGuard[SupportsIndex]:
     """Return whether a value is a whole number; a truth value and an array are none."""
-    return hasattr(value, "__index__") and not is_truth(value) and not isinstance(value, np.ndarray)
+    return hasattr(value, "__index__") and not is_truth(value) and not is_array(value)
 
 
 def is_truth(value: Any) -> bool:
     """Return whether a value is Python's or numpy's True or False."""
-    return isinstance(value, bool | np.bool_)
+    return isinstance(value, bool) or (is_array_scalar(value) and value.dtype.kind == "b")
 
 
 def _is_list(value: Any) -> bool:
@@ -66,7 +64,8 @@ KINDS = {
     **dict.fromkeys(("Basis", "Layout", "Precision"), TEXT),
     **dict.fromkeys(("Callable", "Progress", "Confirm"), CALLABLE),
     **dict.fromkeys(
-        ("Any", "Self", "object", "ndarray", "ArrayLike", "Doubles", "Floats", "Mask", "Place", "Union"), ANYTHING
+        ("Any", "Self", "object", "ndarray", "Array", "ArrayLike", "Doubles", "Floats", "Mask", "Place", "Union"),
+        ANYTHING,
     ),
 }
 """By the name in an annotation; any other name is a class. Literals and arrays are looked at where they are used."""
@@ -95,7 +94,7 @@ def check_count(number: object, name: str, least: int = 1) -> None:
         raise InvalidArgument(f"{name} is at least {least}, not {number}")
 
 
-def check_numbers(values: ArrayLike, name: str) -> NDArray[Any]:
+def check_numbers(values: ArrayLike, name: str) -> AnyArray:
     """Return numbers as an array of their own type and shape, or raise InvalidArgument."""
     try:
         given = np.asarray(values)
@@ -143,7 +142,7 @@ def _checked_function(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _plain(value: Any) -> Any:
     """Return a number or a text of numpy's as Python's own: an int8 is too small to count with."""
-    return value.item() if isinstance(value, np.generic) else value
+    return value.item() if is_array_scalar(value) else value
 
 
 def _kind(annotation: Any) -> Kind:

@@ -8,12 +8,12 @@ model without one part still answers what the others can.
 import functools
 from collections.abc import Callable
 from dataclasses import replace
-from html import escape
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embtool.arguments import checked
+from embtool.arrays import Doubles
 from embtool.errors import (
     EmbtoolError,
 )
@@ -23,10 +23,9 @@ from embtool.formats import (
 from embtool.hub.limit import Limit
 from embtool.opened import Opened
 from embtool.opening import Opening, Reach
-from embtool.positions import Rope, RopeOverride
+from embtool.positions import Rope
 from embtool.references import find_source
 from embtool.settings import BUNDLED
-from embtool.storage.dtypes import Doubles
 from embtool.storage.places import expand, is_folder, is_there
 from embtool.storage.source import Confirm, Folder, Progress
 from embtool.tables.metric import Metric
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from embtool.positions import RopeOverride
     from embtool.questions.analogy import AnalogyAnswer
     from embtool.questions.calc import CalcAnswer
     from embtool.questions.check import CheckAnswer
@@ -82,6 +82,8 @@ class Model(Opened):
         try:
             return self.info()._repr_html_()
         except EmbtoolError:
+            from html import escape  # noqa: PLC0415 - in a notebook only
+
             return escape(repr(self))
 
     def calc(
@@ -506,7 +508,7 @@ class Model(Opened):
         Args:
             path: where to.
             tokens: whose rows and neighbours the map shows; everyday words unless some are named.
-            exact: for how many tokens the neighbours are computed; 2,000 unless said.
+            exact: for how many tokens the neighbours are computed; 2,000 unless said, of small tables more.
 
         Raises:
             UnknownToken: one of the tokens is none.

@@ -6,10 +6,9 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from embtool.adapters import may_be_adapter, may_be_draft
 from embtool.arguments import checked
+from embtool.arrays import Floats, np
 from embtool.configs.config import Config, parse_config_text
 from embtool.configs.params import PARAMS, parse_params
 from embtool.errors import (
@@ -33,7 +32,6 @@ from embtool.opening import Opening, Reach
 from embtool.positions import Positions, UnknownPositions, read_positions
 from embtool.references import base_reference, find_source, tokenizer_beside
 from embtool.storage.checkpoint import Checkpoint
-from embtool.storage.dtypes import Floats
 from embtool.storage.impostors import LONGEST_MAGIC, seems
 from embtool.storage.source import CONFIG_LIMIT, Progress, Source
 from embtool.tables.final_norm import FinalNorm, find_final_norm
@@ -42,7 +40,7 @@ from embtool.tables.table import EmbeddingTable, TableReader
 from embtool.tables.table_roles import Tables, find_tables
 from embtool.tables.token_table import Reading, TokenTable
 from embtool.vocabulary import Vocabulary, read_vocabulary
-from embtool.vocabulary.files import MODEL_FILES
+from embtool.vocabulary.settings import MODEL_FILES
 
 if TYPE_CHECKING:
     from embtool.adapters.description import Adapter
@@ -211,16 +209,12 @@ class Opened:
             try:
                 data = self.source.read_file(CONFIG, CONFIG_LIMIT)
             except FileNotInModel:
-                return self._config_without_file()
+                if self._described is not None:
+                    return self._described.read_config()
+                return parse_params(self.source.read_file(PARAMS, CONFIG_LIMIT)) if self.source.has(PARAMS) else None
             if (other := seems(data)) is not None:
                 raise ConfigError(f"{CONFIG} is not JSON: it looks like {other}")
             return parse_config_text(data, file=CONFIG)
-
-    def _config_without_file(self) -> Config | None:
-        """Its config where there is no config.json: what its weights say, or params.json beside them."""
-        if self._described is not None:
-            return self._described.read_config()
-        return parse_params(self.source.read_file(PARAMS, CONFIG_LIMIT)) if self.source.has(PARAMS) else None
 
     @cached_property
     def _described(self) -> SelfDescribing | None:

@@ -1,7 +1,6 @@
 """What a user's word for a model means: something bundled, a folder, a file, a folder of one, or a repository."""
 
 import re
-from importlib.resources import files
 from pathlib import Path
 
 from embtool.errors import BadReference, EmbtoolError, FormatError, ModelNotFound
@@ -53,6 +52,8 @@ def find_source(reference: str | Path, reach: Reach) -> tuple[Source, str | None
         if is_folder(path):
             return Folder(path, text), None
         source: Source = Folder(path.parent, text, named=path.name)
+        if path.name == SIGNS_OF_MODELS[0]:  # named itself it stands for its folder
+            return source, None
         return source, check_named_file(source, path.name)
     if is_path:
         raise ModelNotFound(f"no such file or folder: {text}")
@@ -125,4 +126,4 @@ def _find_below(text: str, reach: Reach) -> Source:
 
 def bundled_folder(name: str = BUNDLED) -> Path:
     """Return where a bundled model is."""
-    return Path(str(files("embtool") / "bundled" / name))
+    return Path(__file__).with_name("bundled") / name

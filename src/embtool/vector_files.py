@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from embtool.arguments import checked
+from embtool.arrays import np
 from embtool.counts import plural
 from embtool.errors import (
     FormatError,

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +35,13 @@ def main() -> int:
         "oracle": (work.observed, keep),
     }[asked.what]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(asked.processes, context, work.quiet) as pool:
-        results = (each.result() for each in as_completed([pool.submit(task, (kind, asked.only)) for kind in kinds]))
-        return end(results, asked.facts)
+    with context.Pool(asked.processes, work.quiet, maxtasksperchild=20) as pool:  # torch gives little memory back
+        results = pool.imap_unordered(task, [(kind, asked.only) for kind in kinds])
+        return end(results, asked.facts, frozenset(asked.types))
 
 
-def gather(results: Iterable[tuple[str, Any]], facts: Path | None) -> int:
-    """Write the recording, and say what could not be built."""
+def gather(results: Iterable[tuple[str, Any]], facts: Path | None, only: frozenset[str]) -> int:
+    """Write the recording, or these types into the one that is there, and say what could not be built."""
     seen = {}
     for kind, found in results:
         if isinstance(found, str):
@@ -51,15 +50,16 @@ def gather(results: Iterable[tuple[str, Any]], facts: Path | None) -> int:
             seen[kind] = found
     if facts is not None:
         facts.write_text(json.dumps(seen, default=str, sort_keys=True, indent=1))
-    pack.pack(seen)
+    pack.pack(seen, beside=bool(only))
     print(f"recorded {len(seen)} types of transformers {transformers.__version__}")
     return 0
 
 
-def keep(results: Iterable[tuple[str, Any]], facts: Path | None) -> int:
-    """Write what the tests hold embtool against, a model a line."""
+def keep(results: Iterable[tuple[str, Any]], facts: Path | None, only: frozenset[str]) -> int:
+    """Write what the tests hold embtool against, a model a line; with `only`, these types beside what is there."""
     del facts
-    lines = []
+    there = gzip.decompress(ORACLE.read_bytes()).decode().splitlines() if only else []
+    lines = [line for line in there if json.loads(line)["type"] not in only]
     for kind, found in results:
         if isinstance(found, str):
             print(f"{kind}: not built: {found}", flush=True)
@@ -70,9 +70,9 @@ def keep(results: Iterable[tuple[str, Any]], facts: Path | None) -> int:
     return 0
 
 
-def report(results: Iterable[tuple[str, Any]], facts: Path | None) -> int:
+def report(results: Iterable[tuple[str, Any]], facts: Path | None, only: frozenset[str]) -> int:
     """Print what disagrees, and the totals."""
-    del facts
+    del facts, only
     total, wrong, undecided, clean = 0, 0, 0, 0
     for _, (count, lines, left) in results:
         total, wrong, undecided = total + count, wrong + len(lines), undecided + len(left)

@@ -64,6 +64,9 @@ def input_embedding(model: PreTrainedModel, seen: Run) -> tuple[str, torch.Tenso
     modules = dict(model.named_modules())
     if isinstance(found, nn.Embedding):
         looked = {name for name, *_ in seen.looked_up if name in modules and modules[name].weight is found.weight}
+        own = [name for name, *_ in seen.looked_up if name.endswith("encoder.embed_tokens") and name in modules]
+        if not looked and own:  # nothing is tied: the shared table is never looked at
+            return own[0], modules[own[0]].weight.detach()
         path = next(iter(sorted(looked)), None) or next(name for name, each in modules.items() if each is found)
         return path, found.weight.detach()
     wanted = torch.tensor(TOKENS)
@@ -268,13 +271,23 @@ class Sum:
 def entrances(seen: Run, path: str, width: int) -> list[np.ndarray]:
     """Return what the first blocks, and norms before them, read beside the table at `path`."""
     stack = path.rsplit(".", 1)[0].split(".")
-    fits = [
-        (name, value)
-        for name, value in (*(b for b in seen.blocks if b[0].endswith(".0")), *seen.norms)
-        if value.shape[-2:] == (len(TOKENS), width)
-    ]
+    read = (*(each for each in seen.blocks if each[0].endswith(".0")), *seen.norms)
+    fits = [(name, rows) for name, value in read if (rows := first_rows(value, width)) is not None]
     fits.sort(key=lambda entry: -common(stack, entry[0].split(".")))
-    return [value.double().numpy().reshape(-1, len(TOKENS), width)[-1] for _, value in fits]
+    return [rows for _, rows in fits]
+
+
+def first_rows(value: torch.Tensor, width: int) -> np.ndarray | None:
+    """Return the row of each token in what a part of a model reads; None where it reads something else.
+
+    Rows may be followed by those of padding (Longformer), or each be there several times (hyper-connections).
+    """
+    if value.ndim > 3 and value.shape[-3] == len(TOKENS):
+        value = value[..., 0, :]
+    if value.ndim < 2 or value.shape[-2] < len(TOKENS) or value.shape[-1] != width:
+        return None
+    found: np.ndarray = value[..., : len(TOKENS), :].double().numpy().reshape(-1, len(TOKENS), width)[-1]
+    return found
 
 
 def first_sum(

@@ -33,11 +33,13 @@ WAY = re.compile(
 )
 
 
-def pack(observed: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write the recording."""
+def pack(observed: Mapping[str, Mapping[str, Any]], *, beside: bool = False) -> None:
+    """Write the recording; `beside` the other types of the one that is there."""
+    there = json.loads(RECORDING.read_text(encoding="utf-8"))["types"] if beside else {}
+    types = there | {kind: entry(kind, facts) for kind, facts in observed.items()}
     lines = [
-        f" {json.dumps(kind)}: {json.dumps(entry(kind, facts), separators=(',', ':'), sort_keys=True)}"
-        for kind, facts in sorted(observed.items())
+        f" {json.dumps(kind)}: {json.dumps(found, separators=(',', ':'), sort_keys=True)}"
+        for kind, found in sorted(types.items())
     ]
     head = f'{{"transformers": "{transformers.__version__}", "types": {{\n'
     RECORDING.write_text(head + ",\n".join(lines) + "\n}}\n", encoding="utf-8")

@@ -187,7 +187,7 @@ def tie(kind: str, kinds: list[type[PreTrainedModel]], small: PreTrainedConfig) 
 
 def flipped(model: PreTrainedModel) -> dict[str, Any]:
     """Return the names of the tables of a model that is tied the other way round than its class."""
-    tensors, embedding = observe.stored(model), observe.input_embedding(model, observe.Run())
+    tensors, embedding = observe.stored(model), observe.input_embedding(model, observe.run(model))
     names = {} if embedding is None else {"flipped_input": observe.named(tensors, embedding[1])}
     return names | {"flipped_output": observe.named(tensors, model.get_output_embeddings().weight)}
 

@@ -184,6 +184,8 @@ def small(key: str, value: Any, *, tower: bool) -> Any:
     """Return one field made small."""
     if isinstance(value, dict) and not key.startswith("rope") and ("model_type" in value or key.endswith("_config")):
         return shrunk(value, tower=tower or bool(TOWERS.search(key)))
+    if isinstance(value, list) and key.endswith("_token_id"):
+        return [small(f"{key}_{place}_id", each, tower=tower) for place, each in enumerate(value)]
     if isinstance(value, bool) or not isinstance(value, int):
         return value
     if re.fullmatch(r".*(_token_id|_token_index|_id|token_idx)", key):
@@ -273,8 +275,11 @@ def build(each: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedMo
         with suppress(AttributeError):  # composites whose parts tie themselves
             model.tie_weights()
         model = model.eval().float()
+        unsaved = getattr(model, "_keys_to_ignore_on_save", None) or ()
         for name, parameter in model.named_parameters():
-            if parameter.numel() > LARGE:
+            if name in unsaved:  # sines, which the class computes
+                model._init_weights(model.get_submodule(name.rpartition(".")[0]))  # noqa: SLF001 - nothing public does
+            elif parameter.numel() > LARGE and "embed_tokens" not in name:
                 parameter.fill_(0.05)  # a tower's: nothing is asked of it
             elif parameter.is_floating_point():
                 parameter.normal_(1.0 if "norm" in name.lower() and parameter.ndim == 1 else 0.0, 0.1)

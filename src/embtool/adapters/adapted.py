@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
-
 from embtool.adapters.changes import ROUNDED, Ids, LowRank, Replaced, Step, matrix
 from embtool.adapters.description import Adapter, TableChange, check_read
+from embtool.arrays import Bytes, Floats, np
 from embtool.errors import FormatError
 from embtool.storage.checkpoint import Checkpoint, TensorInfo
-from embtool.storage.dtypes import DTYPES, Bytes, DType, Floats
+from embtool.storage.dtypes import DTYPES, DType
 from embtool.storage.source import LocalRange, RangeReader
 from embtool.tables.table import EmbeddingTable
 from embtool.tables.table_roles import TABLE_NAMES, Tables

@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from embtool.arrays import Floats, Ints, np
 from embtool.errors import FormatError
 from embtool.storage.checkpoint import Checkpoint, TensorInfo
-from embtool.storage.dtypes import Floats
 
-Ids = NDArray[np.int64]
+Ids = Ints
 
 SIDES = 2
 

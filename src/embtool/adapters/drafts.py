@@ -9,10 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from embtool.adapters import may_be_draft
+from embtool.arrays import Ints, np
 from embtool.errors import FormatError
 from embtool.storage.checkpoint import Checkpoint, TensorInfo
 
@@ -62,7 +60,7 @@ class Draft:
         """How many tokens it predicts, where these are a part of the target's."""
         return None if self.mapping is None else self.mapping.shape[0]
 
-    def token_ids(self) -> NDArray[np.int64]:
+    def token_ids(self) -> Ints:
         """Read which token of the target each row of the output table is: int64 (rows,).
 
         Raises:
@@ -112,7 +110,7 @@ def find_maps(checkpoint: Checkpoint) -> dict[str, TensorInfo]:
     return found
 
 
-def read_map(checkpoint: Checkpoint, tensor: TensorInfo) -> NDArray[np.int64]:
+def read_map(checkpoint: Checkpoint, tensor: TensorInfo) -> Ints:
     """Read a map as it is stored: int64 (n,).
 
     Raises:

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import IO, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import numpy as np
-
 from embtool import __version__
 from embtool.answers.answer import Answer, Card, Failure, Listing, record_type
 from embtool.answers.fields import TOKEN_KEYS, inlined, specs
+from embtool.arrays import Array
 from embtool.errors import InvalidArgument, MissingExtra
 
 RECORDS_VERSION = 1
@@ -119,8 +118,8 @@ def type_of(hint: Any) -> str:
     origin, arguments = get_origin(kind), get_args(kind)
     if kind in NUMBERS:
         return NUMBERS[kind]
-    if origin is np.ndarray:
-        return "list<int64>" if "int" in str(arguments[1]) else "list<float64>"
+    if origin is Array:
+        return "list<int64>" if arguments == (int,) else "list<float64>"
     if isinstance(origin, type) and issubclass(origin, Sequence):
         return f"list<{type_of(arguments[0])}>"
     is_text = kind in (str, Any) or origin is Literal or (isinstance(kind, type) and issubclass(kind, Enum))

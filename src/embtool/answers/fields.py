@@ -13,10 +13,8 @@ from enum import Enum
 from functools import cache
 from typing import Annotated, Any, get_args, get_type_hints
 
-import numpy as np
-
 from embtool.answers.text import count, visible
-from embtool.storage.dtypes import Doubles
+from embtool.arrays import Doubles, is_array, is_array_scalar
 from embtool.vocabulary import Token
 
 SPEC = "embtool"
@@ -205,13 +203,13 @@ def plain(held: Any) -> Any:  # noqa: PLR0911 - one return for each kind of valu
     """Turn a value into what JSON has: answers into dicts, numpy's into Python's, NaN and infinity into None."""
     if held is None or isinstance(held, bool | int) or type(held) is str:
         return held
-    if isinstance(held, np.generic):
+    if is_array_scalar(held):
         return plain(held.item())
     if isinstance(held, float):
         return held if math.isfinite(held) else None
     if isinstance(held, Enum):
         return held.value
-    if isinstance(held, np.ndarray):
+    if is_array(held):
         return plain(held.tolist())
     if isinstance(held, Mapping):
         return {str(key): plain(entry) for key, entry in held.items()}

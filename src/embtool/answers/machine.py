@@ -1,6 +1,5 @@
 """Answers for programs: JSON, JSON Lines, TSV and CSV, in full precision."""
 
-import csv
 import json
 import re
 import unicodedata
@@ -106,6 +105,8 @@ def write_csv(
     answers: Answers, stream: TextIO, *, header: bool, many: bool, blank: Answer | type[Answer] | None
 ) -> None:
     """Write comma-separated values."""
+    import csv  # noqa: PLC0415 - rarely asked for
+
     del many
     for table in _tables(answers, blank, header=header):
         csv.writer(stream, lineterminator="\n").writerows(table)

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import numpy as np
-
 from embtool.answers.answer import Answer
-from embtool.answers.fields import TOKEN_KEYS, Spec, inlined, specs
+from embtool.answers.fields import TOKEN_KEYS, inlined, specs
+from embtool.arrays import Array
 from embtool.vocabulary import Token
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -81,13 +80,10 @@ def _object(kind: type) -> dict[str, Any]:
             required += inner.get("required", []) if inlined(hints[name]) is hints[name] else []
             is_open |= {key: held for key, held in inner.items() if key == "additionalProperties"}
         else:
-            properties[name] = _described(of_type(hints[name]), spec)
+            schema = of_type(hints[name])
+            properties[name] = {**schema, "description": spec.meaning} if spec.meaning else schema
             required += [] if spec.optional else [name]
     return {"type": "object", "properties": properties, "required": required, **is_open}
-
-
-def _described(schema: dict[str, Any], spec: Spec) -> dict[str, Any]:
-    return {**schema, "description": spec.meaning} if spec.meaning else schema
 
 
 def of_type(kind: Any) -> dict[str, Any]:  # noqa: PLR0911 - one return for each kind of type
@@ -105,8 +101,8 @@ def of_type(kind: Any) -> dict[str, Any]:  # noqa: PLR0911 - one return for each
         return {"enum": list(arguments)}
     if origin in (Union, types.UnionType):
         return _any_of([of_type(each) for each in arguments])
-    if origin is np.ndarray:
-        whole = "int" in str(arguments[1])
+    if origin is Array:
+        whole = arguments == (int,)
         return {"type": "array", "items": {"type": "integer"} if whole else NUMBER}
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return {"type": "object", "additionalProperties": of_type(arguments[1])}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +30,6 @@ from embtool.cli.reading import read_input
 from embtool.errors import EmbtoolError
 from embtool.questions.analogy import ask_analogies
 from embtool.questions.calc import CalcAnswer, Calculator
-from embtool.tables.token_table import TokenTable
 from embtool.vocabulary import parse_expression
 
 TEST = "Analogy test"
@@ -54,6 +54,36 @@ class _Calc(typer.core.TyperCommand):
         return parsed
 
 
+@dataclass(frozen=True)
+class SumOptions:
+    """How rows are added up, and whether those of the expression may be answered."""
+
+    include_inputs: Annotated[
+        bool, typer.Option("--include-inputs", help="Let the expression's own tokens be answered.")
+    ] = False
+    no_normalize: Annotated[
+        bool, typer.Option("--no-normalize", help="Under cosine too, add rows at the lengths they have.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class TestOptions:
+    """A test of analogies in place of an expression."""
+
+    questions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Answer an analogy test in word2vec's format, and count what is right; - is stdin.",
+            rich_help_panel=TEST,
+            readable=False,
+        ),
+    ] = None
+    each: Annotated[
+        bool, typer.Option("--each", help="List every question with its answer instead.", rich_help_panel=TEST)
+    ] = False
+
+
 app = typer.Typer(add_completion=False)
 
 
@@ -70,24 +100,8 @@ def run(
     top: Top = 10,
     metric: Annotated[Metric, typer.Option(help="How nearness is measured.")] = Metric.COSINE,
     table: TableName = "input",
-    include_inputs: Annotated[
-        bool, typer.Option("--include-inputs", help="Let the expression's own tokens be answered.")
-    ] = False,
-    no_normalize: Annotated[
-        bool, typer.Option("--no-normalize", help="Under cosine too, add rows at the lengths they have.")
-    ] = False,
-    questions: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Answer an analogy test in word2vec's format, and count what is right; - is stdin.",
-            rich_help_panel=TEST,
-            readable=False,
-        ),
-    ] = None,
-    each: Annotated[
-        bool, typer.Option("--each", help="List every question with its answer instead.", rich_help_panel=TEST)
-    ] = False,
+    adding: SumOptions,
+    test: TestOptions,
     token: TokenOptions,
     model: RowOptions,
     output: OutputOptions,
@@ -102,17 +116,12 @@ def run(
     With --questions, lines such as `Athens Greece Oslo Norway` ask for the row nearest to Greece - Athens + Oslo; a
     question with a word that is not one token is skipped and counted.
     """
-    if questions is not None and expression:
-        raise typer.BadParameter("--questions asks its own: name no tokens beside it")
-    if questions is not None:
-        opened = model.open()
-        asked = find_table(opened, table)
-        _answer_test(questions, asked, token, output, each=each)
-        if explain.explain:
-            about = About(opened, model.reached, asked.table)
-            explain_analogies(about, str(questions), each=each).show(output.format)
+    if test.questions is not None:
+        if expression:
+            raise typer.BadParameter("--questions asks its own: name no tokens beside it")
+        _answer_test(test.questions, test, table, token, model, output, explain)
         return
-    if each:
+    if test.each:
         raise typer.BadParameter("--each lists the questions of --questions FILE")
     lines = None if expression and expression != ["-"] else read_entries()
     if lines is None:
@@ -123,7 +132,13 @@ def run(
     failed: list[Line] = []
     with asked.open() as reader:
         calculator = Calculator(
-            asked, reader, top, metric.value, token.reading, include_inputs, False if no_normalize else None
+            asked,
+            reader,
+            top,
+            metric.value,
+            token.reading,
+            adding.include_inputs,
+            False if adding.no_normalize else None,
         )
         if lines is None:
             found = calculator.answer(expression or [])
@@ -142,11 +157,24 @@ def run(
 app.command("calc", cls=_Calc, help=run.__doc__)(expand(run))
 
 
-def _answer_test(file: Path, asked: TokenTable, token: TokenOptions, output: OutputOptions, *, each: bool) -> None:
+def _answer_test(
+    file: Path,
+    test: TestOptions,
+    table: str,
+    token: TokenOptions,
+    model: RowOptions,
+    output: OutputOptions,
+    explain: ExplainOptions,
+) -> None:
     """Answer an analogy test, and print the counts or every question."""
+    opened = model.open()
+    asked = find_table(opened, table)
     lines = cut_lines(read_input(file, "FILE"), str(file))
     found = ask_analogies(asked, lines, file=str(file), reading=token.reading)
-    output.emit(found.each if each else found)
+    output.emit(found.each if test.each else found)
+    if explain.explain:
+        about = About(opened, model.reached, asked.table)
+        explain_analogies(about, str(file), each=test.each).show(output.format)
 
 
 def _answers(

@@ -1,5 +1,6 @@
 """`embtool check`: is the table healthy, and does it fit its tokenizer?"""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,47 @@ FOUND = 1
 """The exit status when a rule found something at or above the level."""
 
 Names = list[str] | None
+
+
+@dataclass(frozen=True)
+class RuleOptions:
+    """Which rules are looked at, what they find is worth, or what they say of themselves."""
+
+    select: Annotated[
+        Names,
+        typer.Option(
+            metavar="RULE",
+            autocompletion=completion.choices(*RULES),
+            help="Look at these rules only; several with commas.",
+        ),
+    ] = None
+    ignore: Annotated[
+        Names,
+        typer.Option(
+            metavar="RULE",
+            autocompletion=completion.choices(*RULES),
+            help="Leave out these rules; several with commas.",
+        ),
+    ] = None
+    level: Annotated[
+        Severity, typer.Option(help="End with status 1 from this severity on: error, warning or info.")
+    ] = Severity.WARNING
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE", autocompletion=completion.choices(*RULES), help="Say what a rule holds and why it matters."
+        ),
+    ] = None
+    listed: Annotated[bool, typer.Option("--rules", help="List every rule.")] = False
+
+    @property
+    def chosen(self) -> dict[str, list[str]]:
+        """The rules selected and ignored, each by its name."""
+        typed = {"select": self.select, "ignore": self.ignore}
+        return {
+            what: [part.strip() for name in names or [] for part in name.split(",") if part.strip()]
+            for what, names in typed.items()
+        }
 
 
 def run(
@@ -42,32 +84,7 @@ def run(
             help="Does it fit this model as its draft for speculative decoding? Looks at that alone.",
         ),
     ] = None,
-    select: Annotated[
-        Names,
-        typer.Option(
-            metavar="RULE",
-            autocompletion=completion.choices(*RULES),
-            help="Look at these rules only; several with commas.",
-        ),
-    ] = None,
-    ignore: Annotated[
-        Names,
-        typer.Option(
-            metavar="RULE",
-            autocompletion=completion.choices(*RULES),
-            help="Leave out these rules; several with commas.",
-        ),
-    ] = None,
-    level: Annotated[
-        Severity, typer.Option(help="End with status 1 from this severity on: error, warning or info.")
-    ] = Severity.WARNING,
-    explain: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RULE", autocompletion=completion.choices(*RULES), help="Say what a rule holds and why it matters."
-        ),
-    ] = None,
-    rules: Annotated[bool, typer.Option("--rules", help="List every rule.")] = False,
+    rules: RuleOptions,
     sarif: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the findings as SARIF 2.1.0 too, for code hosts; replaces the file."),
@@ -83,21 +100,21 @@ def run(
     With --draft-for: does it fit another model as its draft, by the rules of llama.cpp, vLLM, SGLang and transformers,
     by the tokens that both have, or by an EAGLE head's map? Only the rules about that are looked at.
     """
-    if explain is not None:
-        output.emit(explain_rule(explain))
+    if rules.explain is not None:
+        output.emit(explain_rule(rules.explain))
         return
-    if rules:
+    if rules.listed:
         output.emit(list_rules())
         return
     before = None if base is None else model.open_named(base)
     target = None if draft_for is None else model.open_named(draft_for)
     opened = model.open(named)
-    report = ask_check(opened, base=before, draft_for=target, deep=deep, select=_split(select), ignore=_split(ignore))
+    report = ask_check(opened, base=before, draft_for=target, deep=deep, **rules.chosen)
     output.emit(report)
     if sarif is not None:
         with whole(sarif) as file:
             file.write(to_sarif(report.findings, _folder(opened)).encode())
-    if report.at_least(level):
+    if report.at_least(rules.level):
         raise typer.Exit(FOUND)
 
 
@@ -108,7 +125,3 @@ def _folder(model: Model) -> str:
         return ""
     folder = place.parent if is_file(place) else place
     return "" if folder == Path() else folder.as_posix()
-
-
-def _split(names: Names) -> list[str]:
-    return [part.strip() for name in names or [] for part in name.split(",") if part.strip()]

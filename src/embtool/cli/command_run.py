@@ -183,7 +183,7 @@ class CommandRun:
                     file=entry.file,
                     start=entry.start,
                     stop=entry.stop,
-                    bytes=None if entry.stop is None else entry.stop - entry.start,
+                    bytes=entry.stop - entry.start,
                     missing=entry.missing,
                     cached=entry.is_cached,
                     path=None if entry.path is None else str(entry.path),

@@ -155,7 +155,7 @@ def _ids(vocabulary: "Vocabulary", digits: str) -> Offers:
     """Offer the rows whose numbers begin with these digits."""
     if digits and not (digits.isascii() and digits.isdecimal()):
         return []
-    last = int(vocabulary.ids[-1]) if len(vocabulary) else -1
+    last = vocabulary.id_ranges[-1][1] if len(vocabulary) else -1
     if not digits or digits == "0":
         numbers = list(range(10)) if not digits else [0]
     else:
@@ -184,7 +184,7 @@ def _bytes(vocabulary: "Vocabulary", digits: str) -> Offers:
 
 def _is_plain(text: str) -> bool:
     """Tell whether a text can be typed and read as it is."""
-    from embtool.answers.text import visible  # noqa: PLC0415 - loads numpy, as the vocabulary has
+    from embtool.answers.text import visible  # noqa: PLC0415 - only where a token is completed
 
     shown = visible(text).replace("\\\\", "\\")
     return shown == text.replace(" ", "␣") and "\ufffd" not in text and "␣" not in text

@@ -193,19 +193,14 @@ def tidy(command: Any, context: Any, name: str) -> None:
     command.get_help_option(context).metavar = ""
     for parameter in command.params:
         if parameter.param_type_name == "argument":
-            _tidy_argument(parameter)
+            shown = parameter.metavar or parameter.name.upper()
+            usage = shown if parameter.required or shown.startswith("[") else f"[{shown}]"
+            show_argument_as(parameter, usage)
         elif parameter.metavar is None:
             parameter.metavar = "" if parameter.is_flag else _value(parameter)
     command.params.sort(key=lambda parameter: getattr(parameter, "rich_help_panel", None) == HUB)
     for word, inner in getattr(command, "commands", {}).items():
         tidy(inner, context, f"{name} {word}")
-
-
-def _tidy_argument(argument: Any) -> None:
-    """Write `[TOKEN...]` once, and no type: what an argument is stands in its name."""
-    shown = argument.metavar or argument.name.upper()
-    usage = shown if argument.required or shown.startswith("[") else f"[{shown}]"
-    show_argument_as(argument, usage)
 
 
 def _value(option: Any) -> str:

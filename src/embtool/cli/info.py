@@ -1,6 +1,6 @@
 """`embtool info`: what a model's tables are, from its headers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -8,13 +8,11 @@ import typer
 from embtool.answers import Answer, Failure
 from embtool.cli import completion
 from embtool.cli.command_run import hint_mistyped_path
-from embtool.cli.explanations import explain_info
 from embtool.cli.lines import Line, checked, read_entries
 from embtool.cli.messages import report
 from embtool.cli.options import ExplainOptions, ModelOptions
 from embtool.cli.output_file import FileOutputOptions
 from embtool.errors import EmbtoolError
-from embtool.hub.crew import in_order
 from embtool.model import Model
 from embtool.questions.info import InfoAnswer, ask_info
 
@@ -59,7 +57,7 @@ def run(
                 model.run.let_go(opened.source)
 
     def answers() -> Iterator[Answer | Failure]:
-        for name, found in zip(names, in_order(names, look, SIDE_BY_SIDE), strict=True):
+        for name, found in zip(names, _looked(names, look), strict=True):
             if isinstance(found, InfoAnswer):
                 statuses.append(found.status)
                 yield found
@@ -74,11 +72,24 @@ def run(
     alone = None if many else next(answers())
     output.write(alone if isinstance(alone, Answer) else answers(), InfoAnswer, is_dry=model.dry_run)
     if explain.explain:
+        from embtool.cli.explanations import explain_info  # noqa: PLC0415 - where it is asked for
+
         first = next(name for name in names if isinstance(name, str) and name not in failed)
         explain_info(default or model.open_named(first), model.reached).show(output.format)
     status = NOT_FOUND if failed else max(statuses, default=0)
     if status:
         raise typer.Exit(status)
+
+
+def _looked(
+    names: Sequence[Line], look: Callable[[Line], InfoAnswer | EmbtoolError]
+) -> Iterable[InfoAnswer | EmbtoolError]:
+    """Look at models in their order, several side by side where there are several."""
+    if len(names) == 1:
+        return map(look, names)
+    from embtool.hub.crew import in_order  # noqa: PLC0415 - one needs no threads
+
+    return in_order(names, look, SIDE_BY_SIDE)
 
 
 def _asked(typed: list[str], model: ModelOptions) -> tuple[Sequence[Line], Model | None]:

@@ -1,6 +1,5 @@
 """`embtool input`: the sequence that the first block reads."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ from embtool.cli.explanations import About, explain_input
 from embtool.cli.lines import read_text
 from embtool.cli.messages import note
 from embtool.cli.options import ExplainOptions, OutputOptions, RowOptions
-from embtool.cli.writing import Force, check_free, write_rows
+from embtool.cli.writing import Force, RowsFile, check_free, write_rows
 from embtool.questions.input import InputAnswer, InputComparison
 
 
@@ -24,15 +23,7 @@ def run(
     special: Annotated[
         bool, typer.Option("--special", help="Add what the tokenizer puts around a text, such as its beginning.")
     ] = False,
-    npy: Annotated[
-        Path | None,
-        typer.Option(
-            "--npy",
-            metavar="FILE",
-            help="Write the rows as a numpy file, float32 (tokens, width); - is stdout.",
-            readable=False,
-        ),
-    ] = None,
+    npy: RowsFile = None,
     force: Force = False,
     model: RowOptions,
     output: OutputOptions,

@@ -49,7 +49,7 @@ PROMPTS = {
     Kind.COUNT: "how many> ",
     Kind.TURNS: "how many turns> ",
     Kind.COSINE: "-1 to 1> ",
-    Kind.OPEN: "in your words; an empty line ends> ",
+    Kind.OPEN: "> ",
 }
 
 ASIDES = {
@@ -94,6 +94,8 @@ def run(
     chosen, named = _steps(words or ())
     if not chosen and output.asked is not Format.JSON:
         asked = None if named is None and not model.models else Subject(model.open(named), model.reached)
+        if asked is not None:
+            _ = asked.by_config  # a model that is none is told now
         output.emit(list_steps(STEPS, read_progress(), asked))
         return
     subject = Subject(model.open(named), model.reached)
@@ -152,14 +154,14 @@ def _reveal(page: Page, question: Question, guess: str) -> bool | None:
     """Measure, show how to see it again, and compare; tell whether the guess was right."""
     outcome = question.find()
     verdict = judge(question, outcome, guess)
-    if guess or question.kind is Kind.OPEN:
+    if guess:
         page.say(verdict.text, COLOURS[verdict.right], indent=2)
     for line in verdict.lines:
         page.say(line, indent=2)
     for command in question.commands:
         page.line(f"  $ {shell(command)}", "cyan")
-    label = "" if question.kind is Kind.OPEN else "Answer: "
-    page.say(f"{label}{question.written(outcome)}", "bold", indent=2)
+    label = "One way to say it" if question.kind is Kind.OPEN else "Answer"
+    page.say(f"{label}: {question.written(outcome)}", "bold", indent=2)
     for line in outcome.lines:
         page.say(line, indent=2)
     if outcome.drawing is not None:
@@ -206,6 +208,8 @@ class _Walk:
         if self.next is STEPS[0]:
             self.page.say("That was the last step. The same lesson on another model tells another story:")
             self.page.line(f"  $ {shell(['learn', EVERY, 'MODEL'])}", "cyan")
+            self.page.say("And a page of this one, to play with or to send:")
+            self.page.line(f"  $ {shell(self.subject.about('view'))}", "cyan")
             return None
         self.page.say(f"Next: step {self.next.number}, {self.next.title}.", "dim")
         self._read(f"Enter goes on, {LEAVE} leaves> ")
@@ -237,6 +241,7 @@ class _Walk:
     def _guess(self, question: Question) -> str:
         """Read a guess until it can be held against the answer."""
         if question.kind is Kind.OPEN:
+            self.page.say("In your words; an empty line ends.", "dim")
             return "\n".join(iter(lambda: self._read(PROMPTS[Kind.OPEN]), ""))
         prompt = PROMPTS.get(question.kind) or f"a to {LETTERS[len(question.choices) - 1]}> "
         while (guess := self._read(prompt)) and not understood(question, guess):

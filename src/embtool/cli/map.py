@@ -22,7 +22,7 @@ from embtool.cli.options import (
     find_table,
 )
 from embtool.cli.pictures import drawer
-from embtool.cli.writing import Force, write
+from embtool.cli.writing import Force
 from embtool.drawings.drawing import to_png, to_svg
 from embtool.drawings.picture import Picture, to_drawing
 from embtool.questions.map import ask_map
@@ -66,14 +66,14 @@ def run(
     named. `embtool view --token` makes a page that zooms. A shadow leaves most of the space out; how much it keeps is
     always said. Points that are far apart here are far apart there; points that are near here may not be.
     """
-    draw = drawer(out, KINDS, force=force)
+    draw = drawer(out, KINDS, model.run, force=force)
     opened = model.open()
     asked = find_table(opened, table)
     batch = Batch(tokens, token, asked)
     queries = batch.all()
     found = ask_map(asked, queries, token.reading, basis=basis.value, neighbors=neighbors, metric=metric.value)
-    if out is not None and draw is not None:
-        write(draw(found.picture()), out, model.run, about=f": {found.caption}")
+    if draw is not None:
+        draw(found.picture(), found.caption)
     output.emit(found, only_notes=draw is not None and output.asked is None)
     if draw is None and output.format in (Format.TSV, Format.CSV, Format.JSONL):  # the others have it in the answer
         note(found.caption)

@@ -70,6 +70,45 @@ class FilterOptions:
         )
 
 
+@dataclass(frozen=True)
+class QueryOptions:
+    """What is a query instead of the tokens named, and what is done to it first."""
+
+    every: Annotated[
+        bool, typer.Option("--all", help="Ask for every row of the table, in the order of ids; the same as id:0..LAST.")
+    ] = False
+    vector: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Query with numbers: npy, JSON, the TSV of `row`, or x.safetensors:TENSOR#ROWS; - is stdin.",
+            readable=False,
+        ),
+    ] = None
+    through_norm: Annotated[
+        bool,
+        typer.Option(
+            "--through-norm",
+            help="The model's final norm first, then its output table: the raw logit lens of a vector.",
+        ),
+    ] = False
+    center: Annotated[bool, typer.Option("--center", help="Remove the table's mean row from query and rows first.")] = (
+        False
+    )
+
+    def texts(self, tokens: list[str] | None, rows: int) -> list[str] | None:
+        """The texts that are looked up; all rows of the table are one range.
+
+        Raises:
+            BadParameter: two things are asked for at once.
+        """
+        if self.vector is not None and (tokens or self.every):
+            raise typer.BadParameter("--vector is the query: name no tokens beside it")
+        if self.every and tokens:
+            raise typer.BadParameter("--all asks for every row: name no tokens beside it")
+        return [f"id:0..{rows - 1}"] if self.every else tokens
+
+
 def run(
     tokens: Texts = None,
     *,
@@ -87,27 +126,7 @@ def run(
             rich_help_panel="Model",
         ),
     ] = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Ask for every row of the table, in the order of ids; the same as id:0..LAST.")
-    ] = False,
-    vector: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Query with numbers: npy, JSON, the TSV of `row`, or x.safetensors:TENSOR#ROWS; - is stdin.",
-            readable=False,
-        ),
-    ] = None,
-    through_norm: Annotated[
-        bool,
-        typer.Option(
-            "--through-norm",
-            help="The model's final norm first, then its output table: the raw logit lens of a vector.",
-        ),
-    ] = False,
-    center: Annotated[
-        bool, typer.Option("--center", help="Remove the table's mean row from query and rows first.")
-    ] = False,
+    asking: QueryOptions,
     filtering: FilterOptions,
     token: TokenOptions,
     model: RowOptions,
@@ -121,32 +140,28 @@ def run(
     """
     opened = model.open()
     asked = find_table(opened, table)
-    through = opened.final_norm if through_norm else None
+    through = opened.final_norm if asking.through_norm else None
     ranked = find_table(opened, against or "output") if against or through else asked
-    if vector is not None and (tokens or every):
-        raise typer.BadParameter("--vector is the query: name no tokens beside it")
-    if every and tokens:
-        raise typer.BadParameter("--all asks for every row: name no tokens beside it")
-    typed = [f"id:0..{asked.table.shape[0] - 1}"] if every else tokens
-    batch = None if vector is not None else Batch(typed, token, asked)
+    texts = asking.texts(tokens, asked.table.shape[0])
+    batch = Batch(texts, token, asked) if asking.vector is None else None
     with open_ranking(
         asked,
         ranked,
         k=top,
         metric=None if metric is None else metric.value,
-        center=center,
+        center=asking.center,
         reading=token.reading,
         filters=filtering.filters,
         through=through,
     ) as ranking:
         answers: Iterable[Answer | Failure] = batch.answers(ranking.answer) if batch is not None else ()
-        if vector is not None:
-            answers = ranking.answer(read_vectors(vector))
+        if asking.vector is not None:
+            answers = ranking.answer(read_vectors(asking.vector))
         output.emit(answers, blank=ranking.blank)
     if explain.explain:
         about = About(opened, model.reached, asked.table, None if batch is None else batch.first)
         explain_neighbors(
-            about, ranking.metric, centered=center, through=None if through is None else through.name
+            about, ranking.metric, centered=asking.center, through=None if through is None else through.name
         ).show(output.format)
     if batch is not None:
         batch.finish()

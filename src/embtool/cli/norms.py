@@ -1,5 +1,6 @@
 """`embtool norms`: the statistics of a table."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -22,6 +23,21 @@ from embtool.tables.categories import Category
 from embtool.tables.norms import row_norms
 
 
+@dataclass(frozen=True)
+class SpectrumOptions:
+    """Whether the spread of the variance is told, and how exactly."""
+
+    spectrum: Annotated[
+        bool, typer.Option("--spectrum/--no-spectrum", help="Tell how the variance spreads over directions.")
+    ] = True
+    all_rows: Annotated[
+        bool,
+        typer.Option(
+            "--all-rows", help="Find that from every row, not from a sample of a large table's: it takes minutes."
+        ),
+    ] = False
+
+
 def run(
     named: ModelName = None,
     *,
@@ -37,15 +53,7 @@ def run(
     category: Annotated[
         list[Category] | None, typer.Option(help="Of these only this kind of token; again for more.")
     ] = None,
-    spectrum: Annotated[
-        bool, typer.Option("--spectrum/--no-spectrum", help="Tell how the variance spreads over directions.")
-    ] = True,
-    all_rows: Annotated[
-        bool,
-        typer.Option(
-            "--all-rows", help="Find that from every row, not from a sample of a large table's: it takes minutes."
-        ),
-    ] = False,
+    variance: SpectrumOptions,
     table: TableName = "input",
     token: TokenOptions,
     model: RowOptions,
@@ -63,7 +71,7 @@ def run(
         raise typer.BadParameter("--list shows every row: name no tokens beside it")
     if listing and top is not None:
         raise typer.BadParameter("--list shows every row: leave out -k")
-    if all_rows and (tokens or listing or not spectrum):
+    if variance.all_rows and (tokens or listing or not variance.spectrum):
         raise typer.BadParameter("--all-rows is about the spectrum, which is not asked for")
     search = Search(only, categories=frozenset(category or ()))
     if tokens and search != Search():
@@ -81,7 +89,8 @@ def run(
     elif listing:
         output.emit(ask_row_norms(asked, search))
     else:
-        output.emit(ask_norms(asked, k=10 if top is None else top, spectrum=spectrum, all_rows=all_rows, search=search))
+        k = 10 if top is None else top
+        output.emit(ask_norms(asked, k=k, **vars(variance), search=search))
     if explain.explain:
         about = About(opened, model.reached, asked.table, None if batch is None else batch.first)
         explain_norms(about).show(output.format)

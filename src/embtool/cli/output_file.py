@@ -12,7 +12,6 @@ from typing import IO, Annotated
 import typer
 
 from embtool.answers import Answer, Failure, Format
-from embtool.answers.arrow import need_pyarrow, outcomes, schema_of, write_parquet
 from embtool.cli.messages import note
 from embtool.cli.options import OutputOptions
 from embtool.cli.writing import Force, check_free
@@ -100,6 +99,8 @@ class FileOutputOptions(OutputOptions):
         """
         check_free(self.file, force=self.force)
         if self.is_parquet:
+            from embtool.answers.arrow import need_pyarrow  # noqa: PLC0415 - most answers are text
+
             need_pyarrow()
             if self.file is None and sys.stdout.isatty():
                 raise typer.BadParameter("Parquet is not for a terminal: -o names a file")
@@ -115,6 +116,8 @@ class FileOutputOptions(OutputOptions):
             return
         with self._opened() as file:
             if self.is_parquet:
+                from embtool.answers.arrow import outcomes, schema_of, write_parquet  # noqa: PLC0415 - as above
+
                 several = [answers] if isinstance(answers, Answer) else answers
                 records = (record for answer in self.with_notes(several) for record in outcomes(answer, summary=True))
                 write_parquet(records, schema_of(blank, summary=True, failures=True), file)

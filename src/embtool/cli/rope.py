@@ -175,6 +175,19 @@ class EngineOptions:
         return self.golden is not None or self.judge is not None
 
 
+@dataclass(frozen=True)
+class PictureOptions:
+    """The file that a picture goes into."""
+
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Draw the dials of --pos, or --decay: .svg or .png.", readable=False
+        ),
+    ] = None
+    force: Force = False
+
+
 def run(
     names: Annotated[
         list[str] | None,
@@ -187,13 +200,7 @@ def run(
     rotation: RotationOptions,
     settings: SettingsOptions,
     engine: EngineOptions,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", metavar="FILE", help="Draw the dials of --pos, or --decay: .svg or .png.", readable=False
-        ),
-    ] = None,
-    force: Force = False,
+    picture: PictureOptions,
     token: TokenOptions,
     model: ModelOptions,
     output: OutputOptions,
@@ -214,8 +221,8 @@ def run(
     as well if a format is named.
     """
     places = _places(rotation.pos)
-    draw = drawer(out, KINDS, force=force)
-    check_free(engine.golden, force=force)
+    draw = drawer(picture.out, KINDS, model.run, force=picture.force)
+    check_free(engine.golden, force=picture.force)
     named, others = (names[0] if names else None), (names or [])[1:]
     if named == "compare":
         _compare(others, rotation, settings, model, output, explain)
@@ -229,25 +236,16 @@ def run(
         return
     if any(layer.settings.mrope_section is not None for layer in rotary.layers):
         places = _places(rotation.pos, axes=True)
-    vectors = _vectors(tokens, rotation.vector, token, opened)
-    answer: RopeAnswer | RelativeAnswer | RopeDecay
-    if rotation.decay is not None:
-        answer = ask_decay(rotary, *_distances(rotation.decay), rotation.manner)
-    elif rotation.relative is not None:
-        answer = ask_relative(rotary, *rotation.relative, vectors, rotation.manner)
-    else:
-        answer = ask_rope(rotary, places, vectors, rotation.manner)
-    if out is not None and draw is not None and not isinstance(answer, RelativeAnswer):
+    answer = _answer(rotary, rotation, places, _vectors(tokens, rotation.vector, token, opened))
+    if draw is not None and not isinstance(answer, RelativeAnswer):
         drawing = answer.drawing() if isinstance(answer, RopeDecay) else picture_of(answer)
-        write(draw(drawing), out, model.run, about=f": {drawing.title}")
+        draw(drawing, drawing.title)
     output.emit(answer, only_notes=draw is not None and output.asked is None)
     if explain.explain:
-        explain_rope(
-            _retyped(rotary, settings, model),
-            placed=bool(places),
-            relative=rotation.relative is not None,
-            layout_known=all(layer.settings.layout is not None for layer in rotary.layers),
-        ).show(output.format)
+        typed = settings.typed if rotary.name is None else (*settings.typed, "-m", rotary.name, *model.reached)
+        known = all(layer.settings.layout is not None for layer in rotary.layers)
+        explained = explain_rope(typed, placed=bool(places), relative=rotation.relative is not None, layout_known=known)
+        explained.show(output.format)
 
 
 def _answer_engine(
@@ -301,11 +299,6 @@ def _compare(
         explain_rope(typed, placed=False, relative=False, layout_known=False).show(output.format)
 
 
-def _retyped(rotary: Rotary, settings: SettingsOptions, model: ModelOptions) -> tuple[str, ...]:
-    """Return the options that name the same again."""
-    return settings.typed if rotary.name is None else (*settings.typed, "-m", rotary.name, *model.reached)
-
-
 def _places(texts: Sequence[str] | None, *, axes: bool = False) -> list[Place]:
     """Read every --pos; where tokens have positions along three `axes`, 5,100,200 could be one number or three."""
     places: list[Place] = []
@@ -332,12 +325,18 @@ def _places(texts: Sequence[str] | None, *, axes: bool = False) -> list[Place]:
     return places
 
 
-def _distances(text: str) -> tuple[int, int]:
-    """Read --decay."""
-    ends = [plain_number(end) for end in text.split("..")]
+def _answer(
+    rotary: Rotary, rotation: RotationOptions, places: Sequence[Place], vectors: Vectors
+) -> RopeAnswer | RelativeAnswer | RopeDecay:
+    """Turn what is asked: over distances, from one place to another, or at each position."""
+    if rotation.relative is not None:
+        return ask_relative(rotary, *rotation.relative, vectors, rotation.manner)
+    if rotation.decay is None:
+        return ask_rope(rotary, places, vectors, rotation.manner)
+    ends = [plain_number(end) for end in rotation.decay.split("..")]
     if len(ends) != len("AB") or not all(map(PLACE.fullmatch, ends)):
-        raise typer.BadParameter(f"--decay is a range of distances A..B, such as 0..4096, not {text!r}")
-    return int(ends[0]), int(ends[1])
+        raise typer.BadParameter(f"--decay is a range of distances A..B, such as 0..4096, not {rotation.decay!r}")
+    return ask_decay(rotary, int(ends[0]), int(ends[1]), rotation.manner)
 
 
 def _check_options(

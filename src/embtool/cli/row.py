@@ -1,13 +1,12 @@
 """`embtool row`: the vector of a token."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from embtool.answers import Format
+from embtool.arrays import np
 from embtool.cli.batch import Batch
 from embtool.cli.explanations import About, explain_row
 from embtool.cli.options import (
@@ -19,7 +18,7 @@ from embtool.cli.options import (
     TokenOptions,
     find_table,
 )
-from embtool.cli.writing import Force, check_free, write_rows
+from embtool.cli.writing import Force, RowsFile, check_free, write_rows
 from embtool.questions.row import RowAnswer, ask_row, blank_row
 from embtool.tables.norms import row_norms
 from embtool.vocabulary import Query
@@ -28,15 +27,7 @@ from embtool.vocabulary import Query
 def run(
     tokens: Texts = None,
     *,
-    npy: Annotated[
-        Path | None,
-        typer.Option(
-            "--npy",
-            help="Write the rows as a numpy file, float32 (tokens, width); - is stdout.",
-            metavar="FILE",
-            readable=False,
-        ),
-    ] = None,
+    npy: RowsFile = None,
     raw: Annotated[bool, typer.Option("--raw", help="Write the rows to stdout as little-endian float32.")] = False,
     force: Force = False,
     table: TableName = "input",

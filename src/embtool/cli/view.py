@@ -27,7 +27,7 @@ def run(
             "--tokens",
             min=1,
             metavar="N",
-            help="For how many tokens the nearest rows are computed; 2,000 unless said.",
+            help="For how many tokens the nearest rows are computed; 2,000 unless said, of small tables more.",
         ),
     ] = None,
     tokens: Annotated[

@@ -1,6 +1,7 @@
 """`embtool vocab`: search the vocabulary."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,52 @@ SHOWN = 50
 """Rows of a table on a terminal; the other formats hold every match unless -k says otherwise."""
 
 
+@dataclass(frozen=True)
+class SearchOptions:
+    """Which tokens match."""
+
+    piece: Annotated[bool, typer.Option("--piece", help="Match the tokenizer's own spelling instead of the text.")] = (
+        False
+    )
+    ignore_case: Annotated[bool, typer.Option("-i", "--ignore-case", help="Let upper and lower case match.")] = False
+    category: Annotated[list[Category] | None, typer.Option(help="Only this kind; again for more.")] = None
+    identity: Annotated[str | None, typer.Option("--id", metavar="A..B", help="Only these ids, such as 0..255.")] = None
+    variants: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOKEN",
+            autocompletion=completion.tokens,
+            help="Only what differs from this token in case or in spaces around it.",
+        ),
+    ] = None
+    duplicates: Annotated[bool, typer.Option("--duplicates", help="Only tokens whose text another token has too.")] = (
+        False
+    )
+
+    def search(self, pattern: str | None) -> Search:
+        """What is looked for, with a pattern."""
+        kinds = frozenset(self.category or ())
+        return Search(pattern, self.piece, self.ignore_case, kinds, self.identity, self.variants, self.duplicates)
+
+
+@dataclass(frozen=True)
+class CorpusOptions:
+    """The texts whose tokens are counted."""
+
+    files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--count",
+            metavar="FILE...",
+            help="Count how often these texts use each row instead, the most used first; - is stdin.",
+            readable=False,
+        ),
+    ] = None
+    lines: Annotated[
+        bool, typer.Option("--lines", help="With --count: each line is a text of its own, without its end.")
+    ] = False
+
+
 def run(
     words: Annotated[
         list[str] | None,
@@ -27,41 +74,9 @@ def run(
         ),
     ] = None,
     *,
-    piece: Annotated[
-        bool, typer.Option("--piece", help="Match the tokenizer's own spelling instead of the text.")
-    ] = False,
-    ignore_case: Annotated[bool, typer.Option("-i", "--ignore-case", help="Let upper and lower case match.")] = False,
-    category: Annotated[
-        list[Category] | None,
-        typer.Option(help="Only this kind; again for more."),
-    ] = None,
-    identity: Annotated[
-        str | None, typer.Option("--id", metavar="A..B", help="Only these ids, such as 0..255.")
-    ] = None,
-    variants: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TOKEN",
-            autocompletion=completion.tokens,
-            help="Only what differs from this token in case or in spaces around it.",
-        ),
-    ] = None,
-    duplicates: Annotated[
-        bool, typer.Option("--duplicates", help="Only tokens whose text another token has too.")
-    ] = False,
+    filtering: SearchOptions,
     counts: Annotated[bool, typer.Option("--counts", help="Count what matches by category instead.")] = False,
-    corpus: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--count",
-            metavar="FILE...",
-            help="Count how often these texts use each row instead, the most used first; - is stdin.",
-            readable=False,
-        ),
-    ] = None,
-    lines: Annotated[
-        bool, typer.Option("--lines", help="With --count: each line is a text of its own, without its end.")
-    ] = False,
+    counting: CorpusOptions,
     top: Annotated[int | None, typer.Option("-k", "--top", min=1, help="How many at most.")] = None,
     model: ModelOptions,
     output: OutputOptions,
@@ -74,19 +89,19 @@ def run(
     With --count, how often a corpus uses each row, zeros included: each FILE is one text, of any size, split as the
     tokenizer splits it whole, with nothing put around it.
     """
-    if lines and not corpus:
+    corpus = counting.files
+    if counting.lines and not corpus:
         raise typer.BadParameter("--lines says how the files of --count are read: name --count too")
     if counts and corpus:
         raise typer.BadParameter("--counts counts the vocabulary, --count a corpus: one of them")
     if words and len(words) > 1 and not corpus:
         raise typer.BadParameter(f"one PATTERN, not {len(words)}: a|b matches either; files to count follow --count")
-    pattern = words[0] if words and not corpus else None
-    search = Search(pattern, piece, ignore_case, frozenset(category or ()), identity, variants, duplicates)
+    search = filtering.search(words[0] if words and not corpus else None)
     opened = model.open()
     is_shown = output.format in (Format.TABLE, Format.MARKDOWN)
     if corpus:
         most = SHOWN if is_shown and top is None else top
-        used = opened.count(*corpus, *(words or ()), lines=lines, search=search, k=most)
+        used = opened.count(*corpus, *(words or ()), lines=counting.lines, search=search, k=most)
         for line in () if is_shown else used.summary:
             note(line)
         output.emit(used)

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from embtool.answers.text import size
+from embtool.arrays import np
 from embtool.cli.command_run import CommandRun
 from embtool.cli.messages import note
 from embtool.storage.places import is_file, is_folder
@@ -17,6 +17,15 @@ from embtool.storage.replacing import whole
 STDOUT = "-"
 
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")]
+RowsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--npy",
+        metavar="FILE",
+        help="Write the rows as a numpy file, float32 (tokens, width); - is stdout.",
+        readable=False,
+    ),
+]
 
 
 def check_free(path: Path | None, *, force: bool, wants_folder: bool = False) -> None:

@@ -10,7 +10,7 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple
 
 RECORDING = "families.json"
@@ -93,7 +93,7 @@ _READ: Mapping[str, Any] = {
 
 @functools.cache
 def _recording() -> Mapping[str, Mapping[str, Any]]:
-    text = resources.files(__package__).joinpath(RECORDING).read_text(encoding="utf-8")
+    text = Path(__file__).with_name(RECORDING).read_text(encoding="utf-8")
     found: Mapping[str, Mapping[str, Any]] = json.loads(text)["types"]
     return found
 

@@ -4,15 +4,15 @@ Families and years disagree about names (`n_embd`, `d_model`, `hidden_size`) and
 `thinker_config.text_config`, flat). `parse_config` finds the config of the language model, reads its sizes by a table
 of aliases, fills what the file leaves out from the class defaults in `embtool.configs.families`, and remembers for
 every value where it was read. What the RoPE fields mean is the business of `embtool.positions`, which reads
-`Config.text` with the same typed getters (`Fields`).
+`Config.text` with the same typed getters (`embtool.configs.fields`).
 
-To teach it a dialect: one row in `ALIASES`.
+To teach it a dialect: one word in `ALIASES`.
 """
 
 import json
 import math
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
@@ -29,6 +29,7 @@ from embtool.configs.families import (
     shape_of,
     text_type_of,
 )
+from embtool.configs.fields import LARGEST, Fields, shown, whole
 from embtool.errors import ConfigError
 from embtool.storage.source import MOST_VALUES, is_overfull
 
@@ -40,180 +41,33 @@ WHATEVER = "whatever the file says"
 NOT_IN_FILE = "not in the file"
 """The origin of a value that neither the file nor the class gives."""
 
-ALIASES: Mapping[str, str] = MappingProxyType(
+ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "padded_vocab_size": "vocab_size",
-        "n_vocab": "vocab_size",
-        "src_vocab_size": "vocab_size",
-        "d_model": "hidden_size",
-        "n_embd": "hidden_size",
-        "n_embed": "hidden_size",
-        "dim": "hidden_size",
-        "emb_dim": "hidden_size",
-        "model_dim": "hidden_size",
-        "embed_dim": "hidden_size",
-        "n_layer": "num_hidden_layers",
-        "n_layers": "num_hidden_layers",
-        "num_layers": "num_hidden_layers",
-        "decoder_layers": "num_hidden_layers",
-        "num_transformer_layers": "num_hidden_layers",
-        "n_head": "num_attention_heads",
-        "n_heads": "num_attention_heads",
-        "num_heads": "num_attention_heads",
-        "attention_heads": "num_attention_heads",
-        "decoder_attention_heads": "num_attention_heads",
-        "decoder_num_attention_heads": "num_attention_heads",
-        "decoder_num_hidden_layers": "num_hidden_layers",
-        "n_positions": "max_position_embeddings",
-        "n_ctx": "max_position_embeddings",
-        "max_seq_len": "max_position_embeddings",
-        "max_sequence_length": "max_position_embeddings",
-        "max_target_positions": "max_position_embeddings",
-        "seq_length": "max_position_embeddings",
-        "model_max_length": "max_position_embeddings",
-        "num_kv_heads": "num_key_value_heads",
-        "n_kv_heads": "num_key_value_heads",
-        "multi_query_group_num": "num_key_value_heads",
-        "attention_head_dim": "head_dim",  # before kv_channels: Zamba2 has both, and turns the former
-        "kv_channels": "head_dim",
-        "d_kv": "head_dim",
-        "d_head": "head_dim",
-        "word_embed_proj_dim": "embedding_size",
-        "input_embedding_size": "embedding_size",
-        "tie_embedding": "tie_word_embeddings",
-        "tie_embeddings": "tie_word_embeddings",
+        "vocab_size": ("padded_vocab_size", "n_vocab", "src_vocab_size"),
+        "hidden_size": ("d_model", "n_embd", "n_embed", "dim", "emb_dim", "model_dim", "embed_dim"),
+        "num_hidden_layers": (
+            *("n_layer", "n_layers", "num_layers", "decoder_layers", "num_transformer_layers"),
+            "decoder_num_hidden_layers",
+        ),
+        "num_attention_heads": (
+            *("n_head", "n_heads", "num_heads", "attention_heads", "decoder_attention_heads"),
+            "decoder_num_attention_heads",
+        ),
+        "max_position_embeddings": (
+            *("n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "max_target_positions"),
+            *("seq_length", "model_max_length"),
+        ),
+        "num_key_value_heads": ("num_kv_heads", "n_kv_heads", "multi_query_group_num"),
+        # Zamba2 has the first two, and turns the first.
+        "head_dim": ("attention_head_dim", "kv_channels", "d_kv", "d_head"),
+        "embedding_size": ("word_embed_proj_dim", "input_embedding_size"),
+        "tie_word_embeddings": ("tie_embedding", "tie_embeddings"),
     }
 )
 """What other dialects call the fields of a `Config`; where a file has several, the first one here wins."""
 
 MASKED_SHARE = 1 - 0.15 * 0.8
 """What ESM multiplies rows by where nothing is masked (transformers, `EsmEmbeddings`)."""
-
-LARGEST = 2**53
-"""No count in a config is larger: beyond it JSON numbers are no longer whole."""
-
-
-@dataclass(frozen=True)
-class Fields:
-    """One JSON object of a config file, read field by field, each with a type.
-
-    A getter returns None for a field that is absent or null, and raises `ConfigError` naming the file and the whole
-    path of the field when its value has another type. `spelled` gives the name of a path in a file that has other
-    names than config.json, such as a GGUF file.
-    """
-
-    mapping: Mapping[str, Any]
-    file: str
-    path: tuple[str, ...] = ()
-    spelled: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    def name(self, key: str) -> str:
-        """The path of a field as a person would write it, such as `text_config.head_dim`."""
-        path = ".".join((*self.path, key))
-        return self.spelled.get(path, path)
-
-    def error(self, key: str, must: str) -> ConfigError:
-        """The error that says what a field must be, and what it is."""
-        return ConfigError(f"{self.file}: {self.name(key)} must be {must}, not {_shown(self.mapping.get(key))}")
-
-    def has(self, key: str) -> bool:
-        """Whether the field is there and not null."""
-        return self.mapping.get(key) is not None
-
-    def _get(self, key: str, must: str, convert: Callable[[Any], Any]) -> Any:
-        value = self.mapping.get(key)
-        if value is None:
-            return None
-        converted = convert(value)
-        if converted is None:
-            raise self.error(key, must)
-        return converted
-
-    def integer(self, key: str, *, minimum: int = 0) -> int | None:
-        """A whole number of at least `minimum`; 4096.0 counts as one."""
-        value: int | None = self._get(key, "a whole number", _whole)
-        if value is not None and not minimum <= value <= LARGEST:
-            raise self.error(key, f"between {minimum} and 2^53")
-        return value
-
-    def number(self, key: str) -> float | None:
-        """A finite number."""
-        value: float | None = self._get(key, "a number", _finite)
-        return value
-
-    def boolean(self, key: str) -> bool | None:
-        """True or false."""
-        value: bool | None = self._get(key, "true or false", lambda value: value if isinstance(value, bool) else None)
-        return value
-
-    def string(self, key: str) -> str | None:
-        """A string."""
-        value: str | None = self._get(key, "a string", lambda value: value if isinstance(value, str) else None)
-        return value
-
-    def section(self, key: str) -> "Fields | None":
-        """A nested object."""
-        value = self._get(key, "an object", lambda value: value if isinstance(value, Mapping) else None)
-        return None if value is None else Fields(value, self.file, (*self.path, key), self.spelled)
-
-    def _list(self, key: str, must: str, convert: Callable[[Any], Any]) -> tuple[Any, ...] | None:
-        value = self._get(key, must, lambda value: value if isinstance(value, list | tuple) else None)
-        if value is None:
-            return None
-        converted = tuple(convert(item) for item in value)
-        if None in converted:
-            raise self.error(key, must)
-        return converted
-
-    def numbers(self, key: str) -> tuple[float, ...] | None:
-        """A list of finite numbers."""
-        return self._list(key, "a list of numbers", _finite)
-
-    def integers(self, key: str) -> tuple[int, ...] | None:
-        """A list of whole numbers; true and false count as 1 and 0, as they do in some `no_rope_layers`."""
-        return self._list(key, "a list of whole numbers", _flag_or_whole)
-
-    def strings(self, key: str) -> tuple[str, ...] | None:
-        """A list of strings."""
-        return self._list(key, "a list of strings", lambda item: item if isinstance(item, str) else None)
-
-
-def _finite(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _whole(value: Any) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    return int(value) if isinstance(value, float) and value.is_integer() else None
-
-
-def _flag_or_whole(value: Any) -> int | None:
-    return int(value) if isinstance(value, bool) else _whole(value)
-
-
-SHOWN_LENGTH = 40
-"""Characters of a wrong value that an error quotes: enough to find it, too few to fill a screen."""
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "an object"
-    if isinstance(value, list | tuple):
-        return f"a list of {len(value)}"
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > LARGEST:
-        return "a number beyond 2^53"  # printing it could take minutes: integers of 10^5 digits are legal JSON
-    try:
-        text = json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        text = type(value).__name__
-    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}…"
 
 
 @dataclass(frozen=True)
@@ -333,12 +187,12 @@ class Config:
     @property
     def query_dim(self) -> int | None:
         """Channels of one query head: for latent attention all, not only those that turn; None where layers differ."""
-        rotary, rest = (_whole(self.text.get(key)) for key in ("qk_rope_head_dim", "qk_nope_head_dim"))
+        rotary, rest = (whole(self.text.get(key)) for key in ("qk_rope_head_dim", "qk_nope_head_dim"))
         if rotary and rest is not None:
             return rotary + rest
         if rotary or (self.family.latent and rotary is None):
             return None
-        other = _whole(self.text.get("global_head_dim")) or self.family.global_head_dim
+        other = whole(self.text.get("global_head_dim")) or self.family.global_head_dim
         return self.head_dim if other in (None, self.head_dim) else None
 
     @property
@@ -374,7 +228,7 @@ def parse_config_text(data: bytes, *, file: str = "config.json") -> Config:
             f"{file} is not JSON: line {error.lineno}, column {error.colno}: {error.msg.lower()}"
         ) from error
     except _TwiceError as error:
-        raise ConfigError(f"{file} names the field {_shown(error.key)} twice") from error
+        raise ConfigError(f"{file} names the field {shown(error.key)} twice") from error
     except RecursionError as error:
         raise ConfigError(f"{file} is nested too deep") from error
     except ValueError as error:  # an integer of more digits than Python converts
@@ -404,7 +258,7 @@ def parse_config(raw: object, *, file: str = "config.json", spelled: Mapping[str
         ConfigError: It is not an object, or a field that is read has a value of the wrong type or out of range.
     """
     if not isinstance(raw, Mapping):
-        raise ConfigError(f"{file} must hold a JSON object, not {_shown(raw)}")
+        raise ConfigError(f"{file} must hold a JSON object, not {shown(raw)}")
     top = Fields(raw, file, (), spelled or {})
     top_type = top.string("model_type")
     text = _text_config(top, top_type)
@@ -412,11 +266,13 @@ def parse_config(raw: object, *, file: str = "config.json", spelled: Mapping[str
     key = SAME_AS.get(model_type or "", model_type or "")
     reader = _Reader(top, text, key, model_type)
     sizes = reader.sizes()
+    names = top.mapping.get("architectures")
+    first = names[0] if isinstance(names, list | tuple) and names else None
     return Config(
         file=file,
         model_type=model_type,
         top_model_type=top_type,
-        architecture=_architecture(top),
+        architecture=first if isinstance(first, str) else None,
         family_known=reader.family is not UNKNOWN and reader.family.layout is not None,
         recorded=architecture(top_type or ""),
         family_key=key,
@@ -464,12 +320,6 @@ def _model_type(text: Fields, top_type: str | None) -> str | None:
     return None if top_type is None else text_type_of(top_type)
 
 
-def _architecture(top: Fields) -> str | None:
-    names = top.mapping.get("architectures")
-    first = names[0] if isinstance(names, list | tuple) and names else None
-    return first if isinstance(first, str) else None
-
-
 def _class_default(model_type: str | None) -> str:
     return f"class default of {model_type}"
 
@@ -503,8 +353,7 @@ class _Reader:
 
     def _find(self, field_name: str, fields: Fields) -> str | None:
         """The name under which these fields hold a value: its own, or the first alias."""
-        names = (field_name, *(alias for alias, canonical in ALIASES.items() if canonical == field_name))
-        return next((name for name in names if fields.has(name)), None)
+        return next((name for name in (field_name, *ALIASES.get(field_name, ())) if fields.has(name)), None)
 
     def _size(self, name: str, default: int | None, *, minimum: int = 1, also_top: bool = False) -> int | None:
         for fields in (self.text, self.top) if also_top else (self.text,):
@@ -530,7 +379,7 @@ class _Reader:
         if said.get("multi_query") is True and said.get("new_decoder_architecture") is not True:  # Falcon, StarCoder
             return self._remember("num_key_value_heads", 1, self.text.name("multi_query"))
         found = self._find("num_key_value_heads", self.text) or ""
-        stated = _whole(said.get(found))
+        stated = whole(said.get(found))
         unused = found == "multi_query_group_num" and said.get("multi_query_attention") is False
         unused |= not {"kv_lora_rank", "num_global_key_value_heads"}.isdisjoint(said)  # one vector for all; two counts
         known = stated is not None and 0 < stated <= LARGEST and not unused

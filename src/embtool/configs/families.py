@@ -321,7 +321,6 @@ DECIDED: Mapping[str, Mapping[str, Any]] = {
     "mpnet": {"row_offset": "padding"},
     "opt": {"kind": "learned", "row_offset": 2, "extra_rows": True},
     "reformer": {"kind": "learned"},
-    "marian": {"kind": "sinusoidal", "embedding_scale": "scale_embedding"},
     "pegasus": {"kind": "sinusoidal"},
     "bloom": {"kind": "alibi", "embedding_norm": "word_embeddings_layernorm"},
     **{

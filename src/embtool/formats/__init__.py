@@ -13,7 +13,6 @@ from typing import Any, Protocol, runtime_checkable
 from embtool.configs.config import Config
 from embtool.errors import TableNotFound, UnsupportedFormat
 from embtool.formats.folders import hint_of_folders
-from embtool.formats.records import LOOKED_AT, recognise
 from embtool.storage.checkpoint import Checkpoint
 from embtool.storage.impostors import AGAIN, LONGEST_MAGIC, PICKLE_HINT, impostor
 from embtool.storage.source import Source
@@ -38,7 +37,7 @@ GGUF_MAGIC = b"GGUF"
 PACKING_SIGNS = frozenset(
     {"scales", "biases", "weight_scale", "weight_scale_inv", "weight_scale_2", "weight_packed", "qweight"}
     | {"absmax", "SCB", "q_weight", "trellis", "W_q", "codebooks", "weight_scales", "scale_weight", "_data"}
-    | {"mapping", "weights", "embeddings", "new_embedding"}
+    | {"mapping", "weights", "embeddings", "new_embedding", "1"}
 )
 """Last parts of the names of tensors that only stand beside a table that is made of several."""
 
@@ -131,9 +130,14 @@ def _sniff(source: Source, file: str) -> Callable[[Source, str], Checkpoint] | N
         known = "gguf"
     elif head[8:9] == b"{" and int.from_bytes(head[:8], "little") < source.size(file):
         known = "safetensors"
-    elif impostor(head) is None and recognise(source.head(file, LOOKED_AT)) is not None:
+    elif impostor(head) is None and _has_words(source, file):
         known = "static"
     return None if known is None else _opener((known, "open_file"))
+
+
+def _has_words(source: Source, file: str) -> bool:
+    records = _module("records")
+    return records.recognise(source.head(file, records.LOOKED_AT)) is not None
 
 
 def _opener(place: tuple[str, str]) -> Callable[[Source, str], Checkpoint]:

@@ -1,9 +1,7 @@
 """Codes of a few bits, and the small floats that some of them stand for: what packed tables are made of."""
 
-import numpy as np
-from numpy.typing import NDArray
-
-from embtool.storage.dtypes import DTYPES, Bytes, DType, Floats
+from embtool.arrays import Bytes, Floats, np
+from embtool.storage.dtypes import DTYPES, DType
 
 BITS_OF_BYTE = 8
 
@@ -18,7 +16,7 @@ I8 = DType("I8", 1, 1, lambda stored: np.ascontiguousarray(stored).view(np.int8)
 """Whole numbers of 8 bits where it is known that they are codes, and what scales them."""
 
 
-def unpack(stored: Bytes, bits: int) -> NDArray[np.uint8]:
+def unpack(stored: Bytes, bits: int) -> Bytes:
     """Unpack codes of 1 to 8 bits, the least significant bit first: (..., n) bytes to (..., 8 n / bits) codes.
 
     A code may straddle two bytes, as those of 3, 5 and 6 bits do.
@@ -31,7 +29,7 @@ def unpack(stored: Bytes, bits: int) -> NDArray[np.uint8]:
         return codes.reshape(*stored.shape[:-1], -1)
     flags = np.unpackbits(stored, axis=-1, bitorder="little")
     flags = flags.reshape(*stored.shape[:-1], -1, bits)
-    packed: NDArray[np.uint8] = np.packbits(flags, axis=-1, bitorder="little")[..., 0]
+    packed: Bytes = np.packbits(flags, axis=-1, bitorder="little")[..., 0]
     return packed
 
 

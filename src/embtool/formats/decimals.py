@@ -9,15 +9,10 @@ another way (an exponent, more digits, `nan`) is left to `float`, one by one.
 
 import re
 
-import numpy as np
-from numpy.typing import NDArray
+from embtool.arrays import Bytes, Doubles, Flags, Ints, Words, np
 
-from embtool.storage.dtypes import Bytes, Doubles
-
-Places = NDArray[np.int64]
-Lengths = NDArray[np.int64]
-Words = NDArray[np.uint64]
-Flags = NDArray[np.bool_]
+Places = Ints
+Lengths = Ints
 
 EIGHT = 8
 """Characters that are read at once."""

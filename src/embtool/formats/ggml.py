@@ -9,10 +9,9 @@ in ggml.h. Plain types are those of `embtool.storage.dtypes`; the others are dec
 from collections.abc import Callable
 from types import MappingProxyType
 
-import numpy as np
-
+from embtool.arrays import Bytes, Floats, np
 from embtool.errors import MissingExtra, UnsupportedDType
-from embtool.storage.dtypes import DTYPES, Bytes, DType, Floats
+from embtool.storage.dtypes import DTYPES, DType
 
 BLOCKS: MappingProxyType[int, tuple[str, int, int]] = MappingProxyType(
     {

@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from embtool.arrays import Ints, np
 from embtool.configs.config import Config
 from embtool.counts import plural
 from embtool.errors import FileNotInModel, FormatError, TableNotFound, UnsupportedFormat
@@ -90,8 +88,8 @@ class Strings(Sequence[str]):
     """An array of strings in a header: where each begins and how long it is; decoded when asked for."""
 
     data: bytes
-    starts: NDArray[np.int64]
-    lengths: NDArray[np.int64]
+    starts: Ints
+    lengths: Ints
     what: str
 
     def __len__(self) -> int:

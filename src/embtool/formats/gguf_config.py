@@ -20,8 +20,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
+from embtool.arrays import np
 from embtool.configs.config import Config, parse_config
 from embtool.configs.families import UNKNOWN, Family, Layout, family_of
 from embtool.errors import ConfigError
@@ -206,11 +205,6 @@ _NO_ASSUMPTIONS: dict[str, Any] = {
 """llama.cpp assumes nothing of a family where a file is silent: the whole head turns, and nothing is stretched."""
 
 
-def _divides(width: Any, heads: Any) -> bool:
-    """Return whether these are counts, and the width is a whole number of heads."""
-    return type(width) is int and type(heads) is int and heads > 0 and width % heads == 0
-
-
 class _Translation:
     """Writes a config.json out of metadata, noting for each field the key it came from."""
 
@@ -238,7 +232,12 @@ class _Translation:
             self._copy(key, field)
         self._sizes_of_table()
         self._heads()
-        self._tying()
+        if self.architecture in ENCODERS:  # elsewhere llama.cpp predicts with the input table where no other is there
+            self._set("tie_word_embeddings", value=False, origin="an encoder has no output table")
+        elif OUTPUT in self.shapes:
+            self._set("tie_word_embeddings", value=False, origin=f"{OUTPUT} is there")
+        else:
+            self._set("tie_word_embeddings", value=True, origin=f"{OUTPUT} is not there")
         self._rope()
         self._special()
         return self.raw
@@ -292,22 +291,14 @@ class _Translation:
             heads = max(heads, default=None)
         self._set("num_attention_heads", heads, f"{self.architecture}.attention.head_count")
         width = self.raw.get("hidden_size")
-        if "head_dim" not in self.raw and _divides(width, heads):  # llama.cpp's own default, whatever the class assumes
+        divides = type(width) is int and type(heads) is int and heads > 0 and width % heads == 0
+        if "head_dim" not in self.raw and divides:  # llama.cpp's own default, whatever the class assumes
             prefix = self.architecture
             self._set("head_dim", width // heads, f"{prefix}.embedding_length / {prefix}.attention.head_count")
         sliding = self.value("attention.key_length_swa")
         if sliding is not None and self.family.global_head_dim is not None:
             self._set("global_head_dim", self.raw.get("head_dim"), self.spelled.get("head_dim", ""))
             self._set("head_dim", sliding, f"{self.architecture}.attention.key_length_swa")
-
-    def _tying(self) -> None:
-        """Say whether the tables are tied: llama.cpp predicts with the input table where there is no output table."""
-        if self.architecture in ENCODERS:
-            self._set("tie_word_embeddings", value=False, origin="an encoder has no output table")
-        elif OUTPUT in self.shapes:
-            self._set("tie_word_embeddings", value=False, origin=f"{OUTPUT} is there")
-        else:
-            self._set("tie_word_embeddings", value=True, origin=f"{OUTPUT} is not there")
 
     def _special(self) -> None:
         """Set the fields that single families read."""

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from embtool.arrays import Bytes, Floats
 from embtool.formats.codes import E2M1, E8M0, e4m3, in_groups, unpack
 from embtool.formats.packed import SIDES, Pieces, Recipe
 from embtool.storage.checkpoint import Part, TensorInfo
-from embtool.storage.dtypes import Bytes, DType, Floats
+from embtool.storage.dtypes import DType
 
 AFFINE_BITS = (2, 3, 4, 5, 6, 8)
 AFFINE_GROUPS = (32, 64, 128)

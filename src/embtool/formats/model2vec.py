@@ -6,15 +6,12 @@ row or are weighted, `mapping` and `weights`, one entry for each token. `embeddi
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from embtool.arrays import AnyArray, Bytes, Floats, Ints, np
 from embtool.formats.codes import I8
 from embtool.formats.packed import Pieces, Recipe
 from embtool.storage.checkpoint import Part, RowMap, TensorInfo
-from embtool.storage.dtypes import Bytes, DType, Floats
+from embtool.storage.dtypes import DType
 
 
 @dataclass(frozen=True)
@@ -71,14 +68,14 @@ def _as_numbers(table: TensorInfo) -> TensorInfo:
     return replace(table, dtype=I8) if table.dtype.name == I8.name else table
 
 
-def _read_mapping(pieces: Pieces, mapping: TensorInfo, rows: int) -> NDArray[np.int64]:
+def _read_mapping(pieces: Pieces, mapping: TensorInfo, rows: int) -> Ints:
     """Read which row each token has.
 
     Raises:
         FormatError: one of them is beyond the table.
     """
     data = pieces.checkpoint.source.read(mapping.shard, mapping.start, mapping.stop)
-    found: NDArray[Any] = np.frombuffer(data, INTEGERS[mapping.dtype.name])
+    found: AnyArray = np.frombuffer(data, INTEGERS[mapping.dtype.name])
     if found.size and not 0 <= int(found.min()) <= int(found.max()) < rows:
         raise pieces.error(f"has a {mapping.name} to a row beyond its {rows:,}")
     return found.astype(np.int64)

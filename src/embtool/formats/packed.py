@@ -14,10 +14,11 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+from embtool.arrays import Bytes, Floats, np
 from embtool.configs.config import Config
 from embtool.errors import FormatError
-from embtool.storage.checkpoint import Checkpoint, Part, TensorInfo
-from embtool.storage.dtypes import Bytes, DType, Floats
+from embtool.storage.checkpoint import Checkpoint, Part, RowMap, TensorInfo
+from embtool.storage.dtypes import DType
 
 WEIGHT = "weight"
 
@@ -131,6 +132,32 @@ def join_stacked(pieces: Pieces) -> TensorInfo:
 
 
 STACKED = Recipe(("new_embedding", "embedding"), (), join_stacked, "embedding")
+
+
+def join_axial(pieces: Pieces) -> TensorInfo:
+    """Put positions together that are kept by two axes, as Reformer does: n × 1 × a and 1 × m × b numbers.
+
+    Position p is row p // m of the first, followed by row p % m of the second
+    (https://arxiv.org/abs/2001.04451, and AxialPositionEmbeddings in transformers).
+
+    Raises:
+        FormatError: the two do not fit each other.
+    """
+    first, second = pieces.get("weights.0"), pieces.get("weights.1")
+    if len(first.shape) != 3 or first.shape[1] != 1 or len(second.shape) != 3 or second.shape[0] != 1:  # noqa: PLR2004
+        raise pieces.error(f"is not made of two axes: {first.name} has {first.shape}, {second.name} {second.shape}")
+    rows, each = first.shape[0], second.shape[1]
+    if first.dtype.name != second.dtype.name or not rows * each:
+        raise pieces.error(f"and {second.name} differ in dtype, or have no rows")
+    parts = (
+        Part(replace(first, shape=(rows, first.shape[2])), rows_each=each),
+        Part(replace(second, shape=second.shape[1:]), through=RowMap(lambda: np.arange(rows * each) % each)),
+    )
+    width = first.shape[2] + second.shape[2]
+    return pieces.join(f"{first.dtype.name}, axial", width, parts, first.dtype.decode, rows=rows * each)
+
+
+AXIAL = Recipe(("weights.1", "weights.0"), (), join_axial)
 
 
 class PackedCheckpoint(Checkpoint):

@@ -11,13 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-
+from embtool.arrays import Bytes, Doubles, Floats, np
 from embtool.counts import plural
 from embtool.errors import FormatError
 from embtool.formats.decimals import WRITTEN, NotANumberError, parse
-from embtool.storage.dtypes import Bytes, Floats
 from embtool.storage.source import Source
 
 CHUNK = 8 << 20
@@ -213,7 +210,7 @@ def _parse(block: tuple[int, bytes], file: str, layout: Layout) -> tuple[list[by
     return words, vectors.reshape(-1, width)
 
 
-def _float32(numbers: NDArray[np.float64]) -> Floats:
+def _float32(numbers: Doubles) -> Floats:
     """Round once more; beyond float32 is infinity, which is counted later."""
     with np.errstate(over="ignore"):
         rounded: Floats = numbers.astype(np.float32)

@@ -19,13 +19,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from embtool.arrays import Bytes, Floats, np
 from embtool.formats.codes import E2M1, E8M0, I8, in_groups, unpack
 from embtool.formats.named import WORD_BITS, refused
 from embtool.formats.packed import Pieces, Recipe, single
 from embtool.storage.checkpoint import Part, TensorInfo
-from embtool.storage.dtypes import Bytes, DType, Floats
+from embtool.storage.dtypes import DType
 
 CODE_DTYPES = frozenset({"F8_E4M3", "F8_E5M2", "I8"})
 """Dtypes that are scaled number by number."""

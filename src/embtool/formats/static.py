@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
+from embtool.arrays import Bytes
 from embtool.configs.config import Config, parse_config
 from embtool.counts import plural
 from embtool.errors import LocalFailure, TableNotFound, UnsupportedFormat
@@ -26,7 +27,6 @@ from embtool.formats.records import LOOKED_AT, Layout, Records, not_words, read_
 from embtool.formats.safetensors import SafetensorsCheckpoint
 from embtool.storage.cache import derived, put
 from embtool.storage.checkpoint import Checkpoint, TensorInfo
-from embtool.storage.dtypes import Bytes
 from embtool.storage.impostors import impostor
 from embtool.storage.kept import checksum, is_sound, read_metadata, seal_metadata, stamp
 from embtool.storage.replacing import flush

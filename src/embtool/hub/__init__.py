@@ -12,10 +12,14 @@ The floors inside, lowest first; each module's docstring says what it promises:
     journal      a partial file that survives any death
     crew         several jobs side by side, and an end that does not hang
     limit        how many requests all that share it may send
-    transport    one byte range over HTTP: checked, resumed, never believed
+    transport    requests: who is told what, how often they are asked, when to give up
+    environment  what huggingface_hub's settings say of this machine
+    remote_file  one byte range over HTTP: checked, resumed, never believed
     table        one long range -> one finished table
     shared       one repository in the cache that all Hugging Face tools share
     small        small files, whole: checked, and believed by what their endpoint said
+    listing      the hub's list of a repository's files
+    known        one repository as this machine knows it
     repository   HubSource: all of it as a `Source`
 
 Only this package imports huggingface_hub and httpx2, and importing it imports neither: that happens when `HubSource` is

@@ -7,6 +7,7 @@ that nobody loads that library to word an error. Foreign text is cut here and es
 import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from embtool.errors import (
     AccessDenied,
@@ -157,3 +158,11 @@ def _quote(said: str) -> str:
 def offline_error(asked: Asked) -> EmbtoolError:
     """Say that offline mode forbids to fetch what is not here."""
     return Unreachable(f"offline, and not in the cache: {asked}", hint="run once without --offline and HF_HUB_OFFLINE")
+
+
+def host_of(url: str) -> str:
+    """Return the host of an address, and nothing else of it: what follows may be a signature."""
+    try:
+        return cut(str(urlsplit(url).hostname or "an unnamed host"))
+    except ValueError:
+        return "an unreadable address"

@@ -9,8 +9,10 @@ A server on this machine is asked straight, whatever proxy the environment names
 would look for it on its own machine, and would read the token that may go over such a line without TLS.
 """
 
+import os
 import time
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
@@ -31,6 +33,9 @@ STRETCH_FACTOR = 3
 SLOWEST = 50
 """Bytes a second, on average over a stretch: sixteen connections that share a line of one kilobyte a second have more.
 At this speed a row takes minutes, and a table years."""
+
+TRUST_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
+"""What the environment says about certificates."""
 
 HERE = ("localhost", "127.0.0.1", "::1")
 """What a server on this machine calls itself when it names where its files are."""
@@ -168,6 +173,16 @@ class Line(httpx2.HTTPTransport):
         return response
 
 
+@lru_cache(maxsize=4)
+def trusted(*variables: str | None) -> Any:
+    """Return the certificates that are trusted, as these variables of the environment have it.
+
+    Reading them takes as long as ten answers of a hub: whoever asks a thousand models does it once.
+    """
+    del variables  # the library reads them itself
+    return httpx2.create_ssl_context()
+
+
 def lines(endpoint: Endpoint, read: float) -> tuple[Line, dict[str, Line | None]]:
     """Make the ways to an endpoint and to the hosts that it names: the usual one, and others by address.
 
@@ -176,7 +191,7 @@ def lines(endpoint: Endpoint, read: float) -> tuple[Line, dict[str, Line | None]
     Raises:
         Unreachable: the environment names a proxy that cannot be one.
     """
-    context = httpx2.create_ssl_context()
+    context = trusted(*map(os.environ.get, TRUST_VARIABLES))
     try:
         others = {
             pattern: None if proxy is None else Line(read, context, proxy=proxy)

@@ -6,59 +6,47 @@ all Hugging Face tools share (a file that is whole there is read there), then em
 the network.
 """
 
-import dataclasses
 import json
-import os
 import weakref
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from huggingface_hub import constants
 
 from embtool.counts import plural
-from embtool.errors import (
-    AccessDenied,
-    BadReference,
-    FileNotInModel,
-    FormatError,
-    LocalFailure,
-    TooLarge,
-    Unreachable,
-)
+from embtool.errors import AccessDenied, FileNotInModel, FormatError, TooLarge, Unreachable
 from embtool.hub import table
 from embtool.hub.crew import Crew, Job, Stop
 from embtool.hub.endpoint import Credentials, Endpoint
+from embtool.hub.environment import default_patience, look_up_token, shared_folder
 from embtool.hub.failures import Asked, offline_error
+from embtool.hub.known import WEIGHTS, Known
 from embtool.hub.limit import Limit
-from embtool.hub.reference import COMMIT, Reference, check_revision, parse_reference
-from embtool.hub.shared import Copy, SharedCache, blob_name
-from embtool.hub.small import SmallFile, SmallFiles, too_large
+from embtool.hub.listing import LISTING_LIMIT, parse_listing
+from embtool.hub.reference import Reference, check_revision, parse_reference
+from embtool.hub.remote_file import SIZE_LIMIT, RemoteFile
+from embtool.hub.shared import Copy, SharedCache
+from embtool.hub.small import SmallFile, too_large
 from embtool.hub.store import RANGE_LIMIT, FileRecord, Store, content_key
-from embtool.hub.tablefile import find
-from embtool.hub.transport import SIZE_LIMIT, Meter, Patience, RemoteFile, Transport
+from embtool.hub.transport import Meter, Patience, Transport
 from embtool.storage.cache import cache_root
 from embtool.storage.source import (
     SMALL_FILE_LIMIT,
     Confirm,
-    Folder,
     LocalRange,
     NotFetched,
     Progress,
     Source,
     TensorDescription,
     check_file_name,
-    is_overfull,
 )
 
 T = TypeVar("T")
 
 MAX_BYTES = 4_000_000_000
 """Bytes that one question may fetch without being asked about: the table of the largest models of 2026 has 3.2 GB."""
-
-RETRIES_VARIABLE = "EMBTOOL_RETRIES"
-MOST_RETRIES = 100
 
 GAP = 256 << 10
 """Bytes between two ranges that are fetched along: at 20 MB/s they cost 13 ms, less than a request's round trip."""
@@ -69,26 +57,18 @@ SIDE_BY_SIDE = 16
 HEADER_LIMIT = 25_000_000
 """Bytes of a header that is fetched: huggingface_hub's own limit; the longest known has 1 MB."""
 
-WEIGHTS = (".safetensors", ".gguf")
-
 SMALL = (".json", ".txt")
 """Ends of names of files that are fetched whole."""
-
-LISTING_LIMIT = 64 << 20
-"""Bytes of a repository's list of files; one with 100,000 files has 20 MB."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One thing that a command would fetch: bytes start..stop of a file, `missing` of them not on this machine.
-
-    `stop` is None for a small file that was never fetched: its size is not known before.
-    """
+    """One thing that a command would fetch: bytes start..stop of a file, `missing` of them not on this machine."""
 
     file: str
     start: int
-    stop: int | None
-    missing: int | None
+    stop: int
+    missing: int
     path: Path | None
     """Where it is, as far as it is on this machine."""
 
@@ -96,18 +76,6 @@ class Planned:
     def is_cached(self) -> bool:
         """Whether nothing needs to be fetched."""
         return self.missing == 0
-
-
-@dataclass(frozen=True)
-class _Whole:
-    """A file that huggingface_hub's cache has whole."""
-
-    path: Path
-    folder: Folder
-
-    @property
-    def name(self) -> str:
-        return self.path.name
 
 
 class HubSource(Source):
@@ -151,7 +119,6 @@ class HubSource(Source):
         """The one file that the reference names, if it names one."""
         wanted = revision if revision is not None else parsed.revision
         self.revision = check_revision(wanted) if wanted is not None else constants.DEFAULT_REVISION
-        self.commit = self.revision if COMMIT.fullmatch(self.revision) else None
         self.offline = offline or constants.is_offline_mode()
         self.max_bytes = MAX_BYTES if max_bytes is None else max_bytes
         self.progress = progress
@@ -161,24 +128,27 @@ class HubSource(Source):
         self.notes: list[str] = []
         """What the user should know although it is no error: a token that was not sent, an answer from the cache."""
         self.endpoint = Endpoint.parse(endpoint if endpoint is not None else constants.ENDPOINT)
-        self.hub_cache = hub_cache if hub_cache is not None else _shared_folder()
+        self.hub_cache = hub_cache if hub_cache is not None else shared_folder()
         self._store = Store(cache_root(), self.endpoint)
-        self._credentials = Credentials(self.endpoint, token, self._look_up_token)
-        self._transport = Transport(
-            self.endpoint,
-            self._credentials,
-            patience if patience is not None else default_patience(),
-            Meter(self.cost),
-            limit,
-        )
+        self._credentials = Credentials(self.endpoint, token, lambda: look_up_token(self.notes))
+        meter, patience = Meter(self.cost), default_patience() if patience is None else patience
+        self._transport = Transport(self.endpoint, self._credentials, patience, meter, limit)
         self._finalizer = weakref.finalize(self, self._transport.close)
-        self._shared = SharedCache(self.hub_cache, self.repo_id)
-        self._small = SmallFiles(self._store, self._shared)
+        shared = SharedCache(self.hub_cache, self.repo_id)
+        self._known = Known(self.name, self.revision, self._store, shared, self.cost, offline=self.offline)
         self._remotes: dict[str, RemoteFile] = {}
         self._copies: dict[str, Copy] = {}
         self._absent: set[str] = set()
-        self._listings: dict[str, dict[str, int | None]] = {}
         self._heads: dict[str, int] = {}
+
+    @property
+    def commit(self) -> str | None:
+        """The commit that all is asked of, once it is settled."""
+        return self._known.commit
+
+    @commit.setter
+    def commit(self, commit: str | None) -> None:
+        self._known.commit = commit
 
     def close(self) -> None:
         """Close the connections."""
@@ -200,17 +170,17 @@ class HubSource(Source):
         except FileNotInModel:
             return False
         except Unreachable:
-            if self._lacks(file):
+            if self._known.lacks(file):
                 return False
             raise
 
     def _look_for(self, file: str) -> bool:
-        listing = self._known_listing()
+        listing = self._known.listing()
         if listing is not None:
             return file in listing
         if self.commit is not None and self._store.lacks(self.repo_id, self.commit, file):
             return False
-        if self._local(file) is not None:
+        if self._known.local(file) is not None:
             return True
         if file.endswith(SMALL):
             self._fetched(file, SMALL_FILE_LIMIT)
@@ -220,10 +190,9 @@ class HubSource(Source):
 
     def size(self, file: str) -> int:
         """Return a file's size in bytes."""
-        if (local := self._local(file)) is not None:
+        if (local := self._known.local(file)) is not None:
             return local.folder.size(local.name)
-        listing = self._known_listing() or {}
-        known = listing.get(file)
+        known = (self._known.listing() or {}).get(file)
         return known if known is not None else self._resolved(file).size
 
     def read_file(self, file: str, limit: int = SMALL_FILE_LIMIT) -> bytes:
@@ -244,14 +213,14 @@ class HubSource(Source):
 
     def head(self, file: str, length: int) -> bytes:
         """Read the first bytes: one request, and the question for the file's size with it."""
-        if (local := self._local(file)) is not None:
+        if (local := self._known.local(file)) is not None:
             return local.folder.head(local.name, length)
         return self._or_remembered(lambda: self._head(file, length))
 
     def _head(self, file: str, length: int) -> bytes:
         remote = self._known_remote(file)
         if remote.record is not None:
-            kept = self._store.head(self._key(remote.record), length, remote.record.size)
+            kept = self._store.head(content_key(self.repo_id, remote.record), length, remote.record.size)
             if kept is not None:
                 self._heads[file] = len(kept)
                 return kept
@@ -260,7 +229,7 @@ class HubSource(Source):
         record = self._learn(file)
         self._heads[file] = len(data)
         if data:
-            self._store.keep_head(self._key(record), data)
+            self._store.keep_head(content_key(self.repo_id, record), data)
         return data
 
     def read_ranges(self, file: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -269,11 +238,12 @@ class HubSource(Source):
         Raises:
             TooLarge: more than `max_bytes` are missing, and nobody confirmed.
         """
-        if (local := self._local(file)) is not None:
+        if (local := self._known.local(file)) is not None:
             return local.folder.read_ranges(local.name, ranges)
         have = {wanted: data for wanted in set(ranges) if (data := self._kept(file, *wanted)) is not None}
         missing = sorted(set(ranges) - have.keys())
-        if self.plan is not None and not self._is_header(file, ranges):
+        is_header = [start for start, _stop in ranges] == [self._heads.get(file)]  # what begins where the head ends
+        if self.plan is not None and not is_header:
             self.plan += self.plan_ranges(file, ranges)
             return [have.get(wanted, bytes(wanted[1] - wanted[0])) for wanted in ranges]
         if missing:
@@ -289,11 +259,10 @@ class HubSource(Source):
             TooLarge: more than `max_bytes` are missing, and nobody confirmed.
             LocalFailure: this machine has no space, no permission, or a lock is held for ever.
         """
-        if (local := self._local(file)) is not None:
+        if (local := self._known.local(file)) is not None:
             return local.folder.local_range(local.name, start, stop)
         record = self._resolved(file)
-        key = self._key(record)
-        found = find(self._store.content(key), key, start, stop)
+        found = self._known.table(record, start, stop)
         if self.plan is not None:
             self.plan.append(self.plan_local_range(file, start, stop))
             if found is None:
@@ -309,20 +278,9 @@ class HubSource(Source):
         patience = self._transport.patience.lock
         return table.fetch(target, self._remote(file), patience=patience, progress=self.progress)
 
-    def plan_file(self, file: str) -> Planned:
-        """Say what `read_file` would fetch, without fetching."""
-        try:
-            copy = self._copies.get(file) or self._here(file, SMALL_FILE_LIMIT)
-        except FileNotInModel:
-            return Planned(file, 0, 0, 0, None)
-        if copy is not None:
-            return Planned(file, 0, len(copy.data), 0, copy.path)
-        size = (self._known_listing() or {}).get(file)
-        return Planned(file, 0, size, size, None)
-
     def plan_ranges(self, file: str, ranges: Sequence[tuple[int, int]]) -> list[Planned]:
         """Say what `read_ranges` would fetch, request by request, without fetching."""
-        if (local := self._local(file)) is not None:
+        if (local := self._known.local(file)) is not None:
             return [Planned(file, start, stop, 0, local.path) for start, stop in ranges]
         kept = [wanted for wanted in sorted(set(ranges)) if self._kept(file, *wanted) is not None]
         missing = sorted(set(ranges) - set(kept))
@@ -331,12 +289,10 @@ class HubSource(Source):
 
     def plan_local_range(self, file: str, start: int, stop: int) -> Planned:
         """Say what `local_range` would fetch, without fetching the range (the file's hash may be asked for)."""
-        if (local := self._local(file)) is not None:
+        if (local := self._known.local(file)) is not None:
             return Planned(file, start, stop, 0, local.path)
         record = self._resolved(file)
-        key = self._key(record)
-        found = find(self._store.content(key), key, start, stop)
-        if found is not None:
+        if (found := self._known.table(record, start, stop)) is not None:
             return Planned(file, start, stop, 0, found.path)
         target = table.Target(self._store, self.repo_id, record, start, stop)
         kept = table.kept_bytes(target)
@@ -344,7 +300,7 @@ class HubSource(Source):
 
     def weights_size(self) -> int | None:
         """Return the bytes of all weights, as far as that was said by something that was read."""
-        listing = self._known_listing()
+        listing = self._known.listing()
         if listing is not None:
             return sum(size or 0 for file, size in listing.items() if file.endswith(WEIGHTS)) or None
         for file, copy in self._copies.items():
@@ -358,104 +314,13 @@ class HubSource(Source):
         sizes = [remote.record.size for remote in self._remotes.values() if remote.record is not None]
         return sum(sizes) or None
 
-    # What is on this machine
-
-    def _local(self, file: str) -> "_Whole | None":
-        """Find a file that is whole in the shared cache, at this commit, unless the hub said that it is another."""
-        commit = self.commit or self._offline_commit()
-        path = self._shared.path(commit, file) if commit is not None else None
-        if commit is None or path is None:
-            return None
-        said, content = self._store.record(self.repo_id, commit, file), blob_name(path)
-        if said is not None and content and said.content not in ("", content):
-            return None
-        if said is None and not self.offline and not file.endswith(WEIGHTS):
-            return None
-        # The links of that cache may lead to a store that several caches share: follow them here, where it is trusted.
-        real = Path(os.path.realpath(path))
-        folder = Folder(real.parent, self.name)
-        folder.cost = self.cost
-        return _Whole(real, folder)
-
-    def _kept(self, file: str, start: int, stop: int) -> bytes | None:
-        """Find a range in embtool's cache: among the rows, in the head, or in a finished table."""
-        record = self._known_remote(file).record
-        if record is None:
-            return None
-        if start == stop:
-            return b""
-        key = self._key(record)
-        data = self._store.row(key, start, stop)
-        if data is None and (head := self._store.head(key, stop, record.size)) is not None and len(head) >= stop:
-            data = head[start:stop]
-        if data is None and (found := find(self._store.content(key), key, start, stop)) is not None:
-            buffer = bytearray(stop - start)
-            with found.open() as reader:
-                reader.read_into(found.start, memoryview(buffer))
-            data = bytes(buffer)
-        return data
-
-    def _is_header(self, file: str, ranges: Sequence[tuple[int, int]]) -> bool:
-        """Return whether the rest of a header is read: what begins where the head that was read ends."""
-        return [start for start, _stop in ranges] == [self._heads.get(file)]
-
-    def _known_listing(self) -> dict[str, int | None] | None:
-        if self.commit is not None and self.commit not in self._listings:
-            kept = self._store.listing(self.repo_id, self.commit)
-            if kept is not None:
-                self._listings[self.commit] = kept
-        return self._listings.get(self.commit or "")
-
-    def _known_revision(self) -> str:
-        return self.commit or self._offline_commit() or str(self.revision)
-
-    def _lacks(self, file: str) -> bool:
-        """Tell, offline, whether another program has fetched the whole model, weights and all, but no such file."""
-        commit = self._offline_commit() if self.offline else None
-        here = self._shared.names(commit) if commit is not None else ()
-        return any(name.endswith(WEIGHTS) for name in here) and file not in here
-
-    def _offline_commit(self) -> str | None:
-        """Settle, when the network may not be used, for the commit that the revision meant when it was last asked."""
-        if self.commit is None and self.offline:
-            self.commit = self._remembered_commit()
-        return self.commit
-
-    def _remembered_commit(self) -> str | None:
-        revision = str(self.revision)
-        return self._store.commit(self.repo_id, revision) or self._shared.commit(revision)
-
-    def _here(self, file: str, limit: int) -> Copy | None:
-        """Find a small file without asking: as the endpoint has described it, or, offline, as other programs left it.
-
-        Raises:
-            FileNotInModel: it is known that the model has no such file.
-            FormatError: it is here, offline, and damaged.
-        """
-        commit = self.commit or self._offline_commit()
-        if commit is None:
-            return None
-        listing = self._known_listing()
-        if self._store.lacks(self.repo_id, commit, file) or (listing is not None and file not in listing):
-            raise FileNotInModel(f"{self.repo_id} has no file {file}")
-        return self._small.said(commit, file, limit) or (self._left(commit, file, limit) if self.offline else None)
-
-    def _left(self, commit: str, file: str, limit: int) -> Copy | None:
-        """Find a small file of other programs, where the hub may not or cannot be asked about it."""
-        copy = self._small.left_by_others(commit, file, limit)
-        if copy is None and (self._shared.lacks(commit, file) or self._lacks(file)):
-            raise FileNotInModel(f"{self.repo_id} has no file {file}, as far as it is here")
-        return copy
-
-    # The network
-
     def _fetched(self, file: str, limit: int) -> Copy:
         """Bring a small file into the shared cache, and settle the commit if this was the first question."""
         check_file_name(file, said_by=self.name)
         if file in self._absent:
             raise FileNotInModel(f"{self.repo_id} has no file {file}")
         if file not in self._copies:
-            self._copies[file] = self._here(file, limit) or self._download(file, limit)
+            self._copies[file] = self._known.here(file, limit) or self._download(file, limit)
         return self._copies[file]
 
     def _download(self, file: str, limit: int) -> Copy:
@@ -463,7 +328,7 @@ class HubSource(Source):
         revision = self.commit or str(self.revision)
         remote = SmallFile(self._transport, self.repo_id, revision, file, None)
         try:
-            commit, copy = self._small.fetch(remote, revision, limit)
+            commit, copy = self._known.small.fetch(remote, revision, limit)
         except FileNotInModel:
             self._absent.add(file)
             if remote.said_commit is not None:
@@ -471,10 +336,10 @@ class HubSource(Source):
                 self._store.keep_absence(self.repo_id, remote.said_commit, file)
             raise
         except (AccessDenied, Unreachable) as error:
-            remembered = self.commit or self._remembered_commit()
+            remembered = self.commit or self._known.remembered()
             if remembered is None:
                 raise
-            found = self._small.said(remembered, file, limit) or self._left(remembered, file, limit)
+            found = self._known.small.said(remembered, file, limit) or self._known.left(remembered, file, limit)
             if found is None:
                 raise
             self._note_staleness(is_refused=isinstance(error, AccessDenied))
@@ -498,11 +363,16 @@ class HubSource(Source):
         remote = self._remotes.get(file)
         if remote is None:
             check_file_name(file, said_by=self.name)
-            commit = self.commit or self._offline_commit()
+            commit = self._known.settled()
             record = self._store.record(self.repo_id, commit, file) if commit is not None else None
             revision = commit or str(self.revision)
             remote = self._remotes[file] = RemoteFile(self._transport, self.repo_id, revision, file, record)
         return remote
+
+    def _kept(self, file: str, start: int, stop: int) -> bytes | None:
+        """Find a range that is on this machine."""
+        record = self._known_remote(file).record
+        return None if record is None else self._known.range(record, start, stop)
 
     def _known_remote(self, file: str) -> RemoteFile:
         """Return a file as the hub knows it, asking what a branch means if an earlier meaning left something here."""
@@ -530,7 +400,7 @@ class HubSource(Source):
         try:
             return ask()
         except Unreachable:
-            commit = self._remembered_commit() if self.commit is None else None
+            commit = self._known.remembered() if self.commit is None else None
             if commit is None:
                 raise
             self.commit = commit
@@ -567,7 +437,7 @@ class HubSource(Source):
             return fetch
 
         Crew([job(start, stop) for start, stop in merge(missing)], SIDE_BY_SIDE).run()
-        key = self._key(self._learn(file))
+        key = content_key(self.repo_id, self._learn(file))
         for (start, stop), data in have.items():
             if stop - start <= RANGE_LIMIT:
                 self._store.keep_row(key, start, data)
@@ -575,7 +445,7 @@ class HubSource(Source):
 
     def _listing(self) -> Collection[str]:
         """Return the names of the files: those the hub lists, or, where it cannot be asked, those in the local copy."""
-        known = self._known_listing()
+        known = self._known.listing()
         if known is not None:
             return known
         try:
@@ -583,8 +453,8 @@ class HubSource(Source):
             url = self.endpoint.listing_url(self.repo_id, self.commit or str(self.revision))
             data = self._transport.document(url, self._asked(None), LISTING_LIMIT)
         except Unreachable:
-            self.commit = self.commit or self._remembered_commit()
-            here = self._known_listing() or (self.commit and self._shared.names(self.commit))
+            self.commit = self.commit or self._known.remembered()
+            here = self._known.listing() or (self.commit and self._known.shared.names(self.commit))
             if not here:
                 raise
             if not self.offline:
@@ -592,13 +462,12 @@ class HubSource(Source):
             return here
         commit, known = parse_listing(data, self.repo_id)
         self._settle(commit)
-        self._store.keep_listing(self.repo_id, commit, known)
-        self._listings[commit] = known
+        self._known.keep_listing(commit, known)
         return known
 
     def _need_network(self, file: str | None) -> None:
         if self.offline:
-            raise offline_error(Asked(self.endpoint, self.repo_id, self._known_revision(), file))
+            raise offline_error(Asked(self.endpoint, self.repo_id, self._known.settled() or str(self.revision), file))
 
     def _allow(self, what: str, count: int) -> None:
         if count <= self.max_bytes or (self.confirm is not None and self.confirm(what, count)):
@@ -608,56 +477,11 @@ class HubSource(Source):
             hint="allow it with --max-bytes or EMBTOOL_MAX_BYTES",
         )
 
-    def _key(self, record: FileRecord) -> str:
-        return content_key(self.repo_id, record)
-
     def _asked(self, file: str | None) -> Asked:
-        revision = self.commit or self._offline_commit() or str(self.revision)
+        revision = self._known.settled() or str(self.revision)
         if self.offline:
             return Asked(self.endpoint, self.repo_id, revision, file)
         return self._transport.asked(self.repo_id, revision, file)
-
-    def _look_up_token(self) -> str | None:
-        """Find the token where `hf auth login` and the environment keep it; nobody is asked for a new one.
-
-        huggingface_hub's `get_token` would exchange and renew tokens, by requests of its own.
-        """
-        named = (os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN") or "").strip()
-        if named:
-            return named
-        try:
-            return Path(constants.HF_TOKEN_PATH).read_text("utf-8")
-        except FileNotFoundError:
-            if os.environ.get("HF_OIDC_RESOURCE"):
-                self.notes.append("HF_OIDC_RESOURCE is not followed: embtool exchanges no tokens; set HF_TOKEN")
-            return None
-
-
-def _shared_folder() -> Path:
-    """Tell where the cache is that all Hugging Face tools share.
-
-    Raises:
-        LocalFailure: nobody knows.
-    """
-    folder = Path(os.path.expanduser(constants.HF_HUB_CACHE))  # noqa: PTH111 - pathlib raises where there is no home
-    if str(folder).startswith("~"):
-        raise LocalFailure("there is no home folder for the Hugging Face cache", hint="HF_HOME names a folder for it")
-    return folder
-
-
-def default_patience() -> Patience:
-    """Take huggingface_hub's time-outs, which its users know how to set, and the retries that `EMBTOOL_RETRIES` wants.
-
-    Raises:
-        BadReference: `EMBTOOL_RETRIES` is not a small number.
-    """
-    usual = Patience(connect=constants.HF_HUB_ETAG_TIMEOUT, read=constants.HF_HUB_DOWNLOAD_TIMEOUT)
-    retries = os.environ.get(RETRIES_VARIABLE, "").strip()
-    if not retries:
-        return usual
-    if not (retries.isascii() and retries.isdigit() and int(retries[:4]) <= MOST_RETRIES):
-        raise BadReference(f"{RETRIES_VARIABLE} is a number up to {MOST_RETRIES}, not {retries[:50]!r}")
-    return dataclasses.replace(usual, attempts=int(retries) + 1)
 
 
 def merge(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -673,33 +497,3 @@ def merge(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             merged.append((start, stop))
     return merged
-
-
-def parse_listing(data: bytes, repo_id: str) -> tuple[str, dict[str, int | None]]:
-    """Read the hub's description of a repository: its commit, and its files with their sizes where it says them.
-
-    Raises:
-        FormatError: it is not one.
-    """
-    try:
-        known: Any = None if is_overfull(data) else json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"the hub's description of {repo_id} is not JSON") from error
-    commit, siblings = (known.get("sha"), known.get("siblings")) if isinstance(known, dict) else (None, None)
-    if not isinstance(commit, str) or not COMMIT.fullmatch(commit) or not isinstance(siblings, list):
-        raise FormatError(f"the hub's description of {repo_id} names no commit or no files")
-    listing: dict[str, int | None] = {}
-    for sibling in siblings:
-        name = sibling.get("rfilename") if isinstance(sibling, dict) else None
-        size = sibling.get("size") if isinstance(sibling, dict) else None
-        if isinstance(name, str) and _is_safe(name):
-            listing[name] = size if isinstance(size, int) and size >= 0 else None
-    return commit, listing
-
-
-def _is_safe(name: str) -> bool:
-    try:
-        check_file_name(name, said_by="the hub")
-    except FormatError:
-        return False
-    return True

@@ -114,7 +114,7 @@ class SharedCache:
         try:
             if not matches(content, read_small(blob, len(data))):
                 _put(blob, data)
-            if is_first or not self._is_sound(place):
+            if is_first or not matches(blob_name(place), read_small(place, SMALL_FILE_LIMIT)):
                 _link(place, blob, data)
         except OSError as error:
             failure = from_os_error(error, f"cannot keep {file} of {self.repo_id}")
@@ -127,10 +127,6 @@ class SharedCache:
 
     def _blob(self, content: str) -> Path:
         return self.folder / "blobs" / content
-
-    def _is_sound(self, place: Path) -> bool:
-        """Tell whether there is a file whose bytes have the hash under which they lie."""
-        return matches(blob_name(place), read_small(place, SMALL_FILE_LIMIT))
 
 
 def blob_name(path: Path) -> str:

@@ -18,12 +18,12 @@ import httpx2
 
 from embtool.errors import EmbtoolError, FormatError
 from embtool.hub.crew import Stop
-from embtool.hub.endpoint import origin
-from embtool.hub.failures import NOT_A_HUB, Asked, cut
+from embtool.hub.failures import NOT_A_HUB, Asked, host_of
 from embtool.hub.reference import COMMIT
+from embtool.hub.remote_file import Refused, RemoteFile
 from embtool.hub.shared import Copy, SharedCache
 from embtool.hub.store import FileRecord, Store, is_hash, matches
-from embtool.hub.transport import OK, Again, Refused, RemoteFile
+from embtool.hub.transport import OK, Again
 
 WHOLE = {"Accept-Encoding": "gzip"}
 """What is sent with a question for a file: no range."""
@@ -139,7 +139,7 @@ def too_large(asked: Asked, limit: int) -> EmbtoolError:
 
 def _body(response: httpx2.Response, url: str, asked: Asked, limit: int) -> bytes:
     """Read an answer whole, unpacked; its length is believed only where it is too much."""
-    host, headers = cut(origin(url)[1]), response.headers
+    host, headers = host_of(url), response.headers
     if headers.get("content-type", "").partition(";")[0].strip().lower() == "text/html":
         raise FormatError(f"{host} {NOT_A_HUB}: a web page came instead of {asked}")
     if response.status_code != OK:

@@ -22,9 +22,9 @@ from embtool.hub.crew import TICK, Crew, Job, Stop
 from embtool.hub.failures import from_os_error
 from embtool.hub.journal import BLOCK, Journal, Part, claimed_bytes, is_claimed, peek
 from embtool.hub.lock import FileLock
+from embtool.hub.remote_file import RemoteFile
 from embtool.hub.store import FileRecord, Store, content_key
 from embtool.hub.tablefile import find, make_header
-from embtool.hub.transport import RemoteFile
 from embtool.storage.cache import make_folder
 from embtool.storage.kept import NO_CHECKSUM, join_checksums, stamp
 from embtool.storage.source import LocalRange, Progress, TensorDescription
@@ -195,7 +195,11 @@ class _Fetch:
             self.journal = Journal(self.target.path(".journal"), self.target.identity, self.target.length)
             try:
                 self._fill(header)
-                self._seal()
+                moment = int(time.time())  # the final header has the checksum of all blocks
+                total = join_checksums(self.target.header(moment=moment), self.journal.sums)
+                self.part.write(0, memoryview(self.target.header(total, moment)))
+                self.part.sync()
+                stamp(self.part.path, moment)
             except _Overtaken:
                 pass
             finally:
@@ -280,14 +284,12 @@ class _Fetch:
                     at += len(now)
                     rest = rest[len(now) :]
                     if at % BLOCK == 0 or at == last:
-                        self._note((at - 1) // BLOCK, checksum)
+                        block = (at - 1) // BLOCK
+                        with self.lock:
+                            self.journal.sums[block] = checksum
+                            self.done[block // 8] |= 1 << block % 8
                         checksum = 0
                 self.received += len(piece)  # an estimate for the progress: threads may lose an update
-
-    def _note(self, block: int, checksum: int) -> None:
-        with self.lock:
-            self.journal.sums[block] = checksum
-            self.done[block // 8] |= 1 << block % 8
 
     def _is_slow(self) -> bool:
         """Return whether another connection could help, by what came and what it cost since this was last decided."""
@@ -320,14 +322,6 @@ class _Fetch:
                 os.utime(self.journal.path)
         self.saved_at = time.monotonic()
         self.sync_took = self.saved_at - began
-
-    def _seal(self) -> None:
-        """Write the final header, with the checksum of all blocks."""
-        moment = int(time.time())
-        total = join_checksums(self.target.header(moment=moment), self.journal.sums)
-        self.part.write(0, memoryview(self.target.header(total, moment)))
-        self.part.sync()
-        stamp(self.part.path, moment)
 
     def _finish(self) -> LocalRange:
         """Rename the finished file, and clear away the journal."""

@@ -9,11 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-import numpy as np
-
+from embtool.arrays import Doubles, np
 from embtool.judge.trace import UNITS, Trace
 from embtool.rope import RopeSettings, channel_pairs, frequencies, mrope_axes, stored_pairs, turn
-from embtool.storage.dtypes import Doubles
 
 Rounding: TypeAlias = Literal["inv_freq", "positions", "angles", "both"]
 """What an engine rounds before it takes cos and sin: the frequencies, the positions, their product, or all of these."""

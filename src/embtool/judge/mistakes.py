@@ -87,10 +87,6 @@ PLAIN = {
 """What is left of a stretching that is ignored: nothing."""
 
 
-def _stretches(settings: RopeSettings) -> bool:
-    return settings.rope_type not in ("default", "proportional")
-
-
 @mistake("layer-turned", "a layer without positions is turned")
 def _layer_turned(engine: Engine, scene: Scene) -> Ways:
     if not scene.turns:
@@ -115,7 +111,7 @@ def _layer_type(engine: Engine, scene: Scene) -> Ways:
 @mistake("scaling-ignored", "the scaling is ignored")
 def _scaling_ignored(engine: Engine, _: Scene) -> Ways:
     kind = engine.settings.rope_type
-    if _stretches(engine.settings):
+    if kind not in ("default", "proportional"):
         yield f"plain frequencies in place of {kind}", _with(engine, **PLAIN)
     elif kind == "proportional" and engine.settings.factor not in (None, 1):
         yield "its factor is 1", _with(engine, factor=None)

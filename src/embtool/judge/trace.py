@@ -8,14 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from embtool.arguments import is_whole
+from embtool.arrays import Doubles, Ints, np
 from embtool.counts import plural
 from embtool.errors import EmbtoolError, FormatError
 from embtool.formats.safetensors import LENGTH_BYTES, parse_header, strict_object
-from embtool.storage.dtypes import Doubles
 from embtool.storage.source import MOST_VALUES, SMALL_FILE_LIMIT, is_overfull
 from embtool.tables.vectors import read_npy
 
@@ -82,7 +79,7 @@ class Trace:
         """How a part was rounded."""
         return (self.precisions or {}).get(part, "float32")
 
-    def only(self, rows: npt.NDArray[np.int64]) -> "Trace":
+    def only(self, rows: Ints) -> "Trace":
         """Some of its positions; the length stays."""
         taken = {name: getattr(self, name) for name in ("positions", "before", "after", "cos", "sin")}
         shorter: dict[str, Any] = {name: None if held is None else held[rows] for name, held in taken.items()}

@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from embtool.arrays import np
 from embtool.errors import ConfigError
 from embtool.judge.engine import NOT_COMPARABLE, Distance, Engine, distance, explains
 from embtool.judge.mistakes import MISTAKES, Scene

@@ -1,8 +1,7 @@
 """Step 8: a direction made of the difference of two rows."""
 
-import numpy as np
-
 from embtool.answers.text import plural
+from embtool.arrays import np
 from embtool.lesson.drawings import Bars
 from embtool.lesson.parts import Kind, Outcome, Question
 from embtool.lesson.subject import Subject, Told
@@ -46,7 +45,12 @@ def direction(subject: Subject) -> list[Question]:
     doubt = Question(
         f"What is the cosine of {others} with the arrow {many} − {one}, from -1 to 1?",
         lambda: _another(subject),
-        (f"And {others}, which are neither {many} nor a number? For {other} it is {_cosine(subject, other):.2f}.",),
+        (
+            (
+                f"And {others}, which are neither {many} nor a number? {other}'s cosine with the arrow is "
+                f"{_cosine(subject, other):.2f}."
+            ),
+        ),
         kind=Kind.COSINE,
         commands=(
             subject.command("similarity", others, other, "--along", many, "--minus", one),

@@ -29,6 +29,7 @@ def order(subject: Subject) -> list[Question]:
         return [_order_of_ids(subject)]
     one, other = pair
     ids = [token.id for token in subject.model.vocabulary.encode(one)]
+    cut = f"{plural(len(ids), 'token')}, {', '.join(map(subject.shown, ids))}"
     found = subject.positions is not None
     typed = subject.command("input", one, "--against", other) if found else subject.command("tokens", one, other)
     questions = [
@@ -37,15 +38,15 @@ def order(subject: Subject) -> list[Question]:
             lambda: Outcome(
                 len(ids),
                 (
-                    "All of them: " + ", ".join(dict.fromkeys(map(subject.shown, ids))) + ".",
+                    "All of them, in another order.",
                     "A row belongs to a token, not to a place. Looked up and summed, both texts would be the same.",
                 ),
             ),
             (
                 *on.why,
                 (
-                    f"Two texts: “{one.strip()}” and “{other.strip()}”. They do not say the same. Each token is "
-                    "looked up by itself."
+                    f"Two texts: “{one.strip()}” and “{other.strip()}”. They do not say the same. The one is cut into "
+                    f"{cut}, and each is looked up by itself."
                 ),
             ),
             kind=Kind.COUNT,
@@ -88,8 +89,9 @@ def _what_blocks_read(subject: Subject, pair: tuple[str, str], command: tuple[st
         find,
         (
             (
-                "The rows are the same ones. But what the first block of the model reads, its input, may be more "
-                "than the rows: some models add something for the place, others do not."
+                "The rows are the same ones. But a model is a pile of blocks, layers in which each token looks at "
+                "others, and what the first of them reads, its input, may be more than the rows: some models add "
+                "something for the place, others do not."
             ),
         ),
         kind=Kind.COUNT,
@@ -120,10 +122,12 @@ def _told_of_order(subject: Subject, a: InputSequence, b: InputSequence) -> str:
     kind = a.position_kind
     if a.position_rows is not None:
         place, there = _moved(a, b)
+        same = ", ".join(subject.shown(row) for row, new in zip(a.ids, b.ids, strict=True) if row == new)
+        stayed = f"equal is only what kept its place: {same}" if same else "no token kept its place"
+        alike = float(cosines(a.rows[place], b.rows[there]))
         return (
             f"This model adds a row for the position ({kind}). {subject.shown(a.ids[place])} at {place} and the same "
-            f"at {there} have inputs with cosine {float(cosines(a.rows[place], b.rows[there])):.3f}; only a token at "
-            "the same place in both stays what it was. So the order is there, before any block has looked."
+            f"at {there} have inputs with cosine {alike:.3f}; {stayed}. So the order is there before any block looks."
         )
     if kind in INSIDE:
         return "Nothing is added: to the first block the two texts are the same inputs, in another order."

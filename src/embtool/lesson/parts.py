@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-import numpy as np
-
 from embtool.answers.text import percent
+from embtool.arrays import np
 from embtool.lesson.drawings import Drawing
 from embtool.lesson.subject import Subject
 
@@ -203,7 +202,7 @@ def judge(question: Question, outcome: Outcome, guess: str) -> Verdict:
 def _judge_ideas(ideas: Sequence[Idea], guess: str) -> Verdict:
     """Say which ideas an explanation names, by the words in it."""
     if not guess.strip():
-        return Verdict(None, "One way to say it:")
+        return Verdict(None, "No guess.")
     named = [idea.words.search(guess) is not None for idea in ideas]
     lines = tuple(f"{'✓' if found else '·'} {idea.name}: {idea.said}" for found, idea in zip(named, ideas, strict=True))
     text = f"By its words yours names {sum(named)} of {len(ideas)} ideas."

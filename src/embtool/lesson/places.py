@@ -2,9 +2,8 @@
 
 import math
 
-import numpy as np
-
 from embtool.answers.text import count
+from embtool.arrays import np
 from embtool.lesson.drawings import Beside, Grid, Hands
 from embtool.lesson.parts import Kind, Outcome, Question, figure
 from embtool.lesson.subject import Subject, Told
@@ -69,7 +68,10 @@ def _added(on: Told, own: tuple[str, ...], *, is_own: bool) -> list[Question]:
         found = float(cosines(a, b))
         if not math.isfinite(found):
             return Outcome("no cosine: a row is all zeros")
-        lines = ("These rows are trained like any other: what they say of a place, they had to learn.",)
+        lines = (
+            "These rows are trained like any other: what they say of a place, they had to learn.",
+            "Here are places so far apart, from two starts:",
+        )
         return Outcome(found, lines, _alike_by_place(subject, table, known))
 
     return [
@@ -140,11 +142,13 @@ def _told_of_rotation(subject: Subject, rope: Rope, *, is_own: bool) -> tuple[st
         facts.append(f"for texts of up to {count(rope.context_length)} tokens")
     return (
         (
-            f"{whose}: nothing is added. In each head channels go two by two, {settings.pairs} pairs, and each pair "
-            "turns like the hand of a clock (the clock is a comparison, the angle is real): a step further, a bit "
-            "further round. Pair 0 is the fastest hand."
+            f"{whose}: nothing is added. In a block each token asks with a list of numbers, its query, and is asked "
+            "by another, its key; the dot product of the two says how much one heeds the other. Before that both are "
+            f"turned: in each head their channels go two by two, {settings.pairs} pairs, and each pair turns like the "
+            "hand of a clock (the clock is a comparison, the angle is real): a step further, a bit further round. "
+            "Pair 0 is the fastest hand."
         ),
-        f"Here {', '.join(facts)}.",
+        f"Here {', '.join(facts)}. The larger theta, the slower the last hands.",
     )
 
 
@@ -197,7 +201,7 @@ def _hands(turning: Frequencies, settings: RopeSettings, place: int) -> Hands:
     pairs = (*(pair for pair in PAIRS_SHOWN if pair < last), last)
     places = (*(each for each in PLACES_SHOWN if each < place), place)
     angles = tuple(tuple(float(turning.angles(each)[pair]) for pair in pairs) for each in places)
-    return Hands("hands of some pairs, fast to slow", places, pairs, angles)
+    return Hands("hands: a column for each pair, fast to slow", places, pairs, angles)
 
 
 def _distance_only(subject: Subject, settings: RopeSettings, added: Subject) -> Question:
@@ -217,7 +221,7 @@ def _distance_only(subject: Subject, settings: RopeSettings, added: Subject) -> 
         f"A query of ones stands at {QUERY}, a key of ones at {KEY}. Move both {count(FAR)} further: their dot product "
         "…",
         find,
-        ("Attention compares a turned query with a turned key, by their dot product.",),
+        ("So much for the hands. What does the dot product see of them?",),
         kind=Kind.CHOICE,
         choices=("grows", "shrinks", "stays"),
         remarks=(

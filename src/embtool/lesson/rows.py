@@ -3,9 +3,8 @@
 import math
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from embtool.answers.text import count, percent, size
+from embtool.arrays import np
 from embtool.lesson.drawings import Plane
 from embtool.lesson.parts import Kind, Outcome, Question, unit_of
 from embtool.lesson.subject import Subject
@@ -31,10 +30,12 @@ def _listed(subject: Subject, ids: Sequence[int], scores: Sequence[float]) -> st
 # --- 1. the mechanism -------------------------------------------------------------------------------------------------
 
 ADDRESS = (
-    "What happens to that number? No adding, no multiplying. It says which row of a table to read, as a house "
-    "number says where to ring (that much is a comparison). The row itself is real: a list of numbers, learned in "
-    "training."
+    "What happens to that number? Nothing is reckoned with it. It says which row of a table to read, as a house number "
+    "says where to ring (that much is a comparison). The row itself is real: a list of numbers, learned in training."
 )
+
+
+SPACE = " (␣ is a space: the word as it stands after another.)"
 
 
 def mechanism(subject: Subject) -> list[Question]:
@@ -45,7 +46,7 @@ def mechanism(subject: Subject) -> list[Question]:
     name, number = subject.shown(row), count(row)
     told = (
         "A model never sees letters. The tokenizer cuts a text into tokens, and each token is a number, its id. For "
-        f"{name} in {subject.name} the number is {number}."
+        f"{name} in {subject.name} the number is {number}." + (SPACE if name.startswith("␣") else "")
         if subject.token(row) is not None
         else f"A model never sees letters: a tokenizer turns text into numbers, token ids. {subject.name} has no "
         f"tokenizer here, so take an id as it is: {number}.",
@@ -202,7 +203,10 @@ def _strangers(subject: Subject, row: int, others: Sequence[int]) -> Iterator[Qu
     def find() -> Outcome:
         found = subject.cosine(one, other)
         said = "Far from one, near to each other" if found > max(far) else "Far from one, and no nearer to each other"
-        lines = (f"{said}: a row is not near or far, but near to some and far from others.",)
+        lines = (
+            f"{said}: a row is not near or far, but near to some and far from others.",
+            "Drawn flat, along the two directions in which these rows differ most:",
+        )
         return Outcome(found, lines, Plane(subject.model.map(*drawn).picture()))
 
     names = f"{subject.shown(one)} and {subject.shown(other)}"

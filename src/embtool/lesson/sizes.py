@@ -27,6 +27,12 @@ class Sized:
     verdict: int | None
     tying: str
 
+    @property
+    def each(self) -> str:
+        """How many bytes a number takes, where all take as many."""
+        whole, rest = divmod(self.nbytes or 1, self.rows * self.width)
+        return "" if rest else f", {plural(whole, 'byte')} a number"
+
     @classmethod
     def of(cls, subject: Subject) -> "Sized":
         """Read it from the header of a file, or where there is none from the config."""
@@ -48,7 +54,7 @@ def real_table(subject: Subject) -> list[Question]:
     told = (
         *on.why,
         f"Here is {table.shown}: {count(table.rows)} rows of {count(table.width)} numbers"
-        + (f", stored as {table.dtype}." if table.dtype is not None else "."),
+        + (f", stored as {table.dtype}{table.each}." if table.dtype is not None else "."),
     )
     questions = [_how_large(subject, table, told)]
     if table.verdict is not None:
@@ -96,8 +102,9 @@ def _tied(subject: Subject, table: Sized) -> Question:
         lambda: outcome,
         (
             (
-                "At its other end a language model needs a table too: it scores every token by the dot product of "
-                "the last vector with that token's row."
+                "At its other end a language model needs a table too: it scores every token by the dot product "
+                "(number times number, all added up) of the last vector with that token's row. If one table does "
+                "both, the two are tied."
             ),
         ),
         kind=Kind.CHOICE,

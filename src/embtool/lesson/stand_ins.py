@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from safetensors.numpy import save_file
 
+from embtool.arrays import np
 from embtool.errors import InvalidArgument, LocalFailure
 from embtool.model import open_model
 from embtool.references import bundled_folder

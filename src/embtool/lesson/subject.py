@@ -5,14 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from embtool.answers.text import abridge, count, title_of
+from embtool.arrays import Doubles, np
 from embtool.errors import ConfigError, EmbtoolError, FormatError, TableNotFound
 from embtool.model import Model, open_model
 from embtool.positions import Learned, Positions, Rope, UnknownPositions
 from embtool.questions.size import ConfigTable
-from embtool.storage.dtypes import Doubles
 from embtool.tables.neighbors import Neighbors, nearest
 from embtool.tables.norms import row_norms
 from embtool.tables.sequence import InputSequence, cosines, read_sequence, sequence_tables
@@ -50,6 +48,9 @@ FEWEST_ROWS = 8
 SHORTEST_WORD = 3
 OWN_WORDS = 24
 """Words of the model's own vocabulary in hand where none of the usual ones is a token."""
+
+NEAR_FIRST = 60
+"""Rows near the first one from which those are chosen that somebody may take for the nearest."""
 
 FOREIGN = ("id:", "piece:", "bytes:", "-")
 """Beginnings of a text that would be read as something else on a command line."""
@@ -165,7 +166,11 @@ class Subject:
         """A model that reads texts, and tells two orders of the same tokens apart."""
         if self.by_config is not None:
             return Told.bundled(SMALL_GPT, f"{self.name} has no weights here")
-        return Told.bundled(SMALL_GPT, f"{self.name} has no blocks that could tell") if self.is_idle else Told(self)
+        return (
+            Told.bundled(SMALL_GPT, f"{self.name} has no blocks, the layers that would read its rows")
+            if self.is_idle
+            else Told(self)
+        )
 
     @cached_property
     def with_large_table(self) -> "Told":
@@ -249,10 +254,13 @@ class Subject:
         return found[step // 2 :: step][:OWN_WORDS] or found
 
     def _ordinary(self) -> Iterator[int]:
-        """Ids of tokens that are words in plain letters."""
-        for token in self.vocabulary or ():
+        """Ids of tokens that are words in plain letters, as they stand in a sentence."""
+        vocabulary = self.vocabulary
+        if vocabulary is None:
+            return
+        for token in vocabulary:
             text = token.text.strip()
-            plain = text.isascii() and text.isalpha() and len(text) >= SHORTEST_WORD
+            plain = text.isascii() and len(text) >= SHORTEST_WORD and vocabulary.is_word(token)
             if plain and not token.special and token.id < self.table.shape[0] and token.text.encode() == token.bytes:
                 yield token.id
 
@@ -263,10 +271,11 @@ class Subject:
             found = self._words((word, *others))
             if len(set(found)) == 1 + len(others):
                 return found[0], found[1:]
-        row = self.first
-        near = [identity for identity in self.neighbors(row, 1).ids.tolist() if identity != row]
-        far = [identity for identity in self.own if identity not in (row, *near)]
-        return row, sorted([*near, *far[:: max(1, len(far) // 3)][:3]])
+        row, words = self.first, set(self._ordinary())
+        near = [each for each in self.neighbors(row, NEAR_FIRST).ids.tolist() if each in words or not words]
+        near = near[:: max(1, len(near) // 3)][:3]
+        far = [each for each in self.own if each not in (row, *near)]
+        return row, sorted([*near, *far[:: max(1, len(far) // 4)]][:4])
 
     @cached_property
     def strangers(self) -> tuple[int, int]:
@@ -375,5 +384,5 @@ class Told:
     @classmethod
     def bundled(cls, name: str, reason: str = "") -> "Told":
         """Take one of the models that come with embtool."""
-        why = (f"{reason}, so this step is told on {name}, which comes with embtool.",) if reason else ()
+        why = (f"{reason}, so this is told on {name}, which comes with embtool.",) if reason else ()
         return cls(Subject(open_model(name)), why)

@@ -15,7 +15,9 @@ IDEAS = (
     Idea(
         "address",
         "an id only says which row of a table to read",
-        _words(r"address|rows?\b|look(?:s|ed|ing)?[ -]?(?:it |them )?up|index|entry|picks?\b|selects?\b"),
+        _words(
+            r"address|rows?\b|lines?\b|fetch|look(?:s|ed|ing)?[ -]?(?:it |them )?up|index|entry|picks?\b|selects?\b"
+        ),
     ),
     Idea(
         "learned",
@@ -36,7 +38,8 @@ IDEAS = (
         "place",
         "so the place is added as a row of its own, or queries and keys are turned by an angle",
         _words(
-            r"add(?:s|ed|ing)?\b|plus\b|sum(?:med|s)?\b|rotat|turn(?:s|ed|ing)?\b|rope\b|second table|distance|relative"
+            r"add(?:s|ed|ing)?\b|plus\b|sum(?:med|s)?\b|rotat|turn(?:s|ed|ing)?\b|rope\b|second table|distance|"
+            r"relative|angle|clock|spin|spun"
         ),
     ),
 )
@@ -59,7 +62,7 @@ def teach(subject: Subject) -> list[Question]:
                 *on.why,
                 (
                     "The best test is to explain it. Write as you would say it: your words are looked through for "
-                    "five ideas, here, and nothing is kept."
+                    "five ideas, and go nowhere else."
                 ),
             ),
             kind=Kind.OPEN,

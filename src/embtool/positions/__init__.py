@@ -17,7 +17,8 @@ What the fields of the many dialects mean, and what was decided where they are a
 what the files leave out is in `embtool.configs.families`.
 """
 
-from embtool.positions.overrides import Overridden, RopeOverride, override
+from typing import TYPE_CHECKING, Any
+
 from embtool.positions.reading import SCHEMES, read_positions
 from embtool.positions.rope_fields import UNKNOWN_LAYOUT
 from embtool.positions.schemes import (
@@ -33,6 +34,9 @@ from embtool.positions.schemes import (
     UnknownPositions,
     alibi_slopes,
 )
+
+if TYPE_CHECKING:
+    from embtool.positions.overrides import Overridden, RopeOverride, override
 
 __all__ = [
     "SCHEMES",
@@ -53,3 +57,11 @@ __all__ = [
     "override",
     "read_positions",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Overridden", "RopeOverride", "override"):
+        from embtool.positions import overrides  # noqa: PLC0415 - only where settings are given instead
+
+        return getattr(overrides, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,8 +9,9 @@ To teach it an older list: one row in `OLD_LISTS`.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from embtool.configs.config import Config, Fields
+from embtool.configs.config import Config
 from embtool.configs.families import Pattern
+from embtool.configs.fields import Fields
 from embtool.counts import plural
 from embtool.errors import ConfigError
 

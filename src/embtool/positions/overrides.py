@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from embtool.arguments import checked
-from embtool.configs.config import Config, Fields
+from embtool.configs.config import Config
+from embtool.configs.fields import Fields
 from embtool.errors import ConfigError, InvalidArgument
 from embtool.positions.rope_fields import ATTENTION_FACTORS, OLD_NAMES, SHARE
 from embtool.positions.rope_sources import takes_flat
 from embtool.positions.schemes import LayerRope
-from embtool.rope import STRETCHING, USUAL, RopeSettings, frequencies
+from embtool.rope import STRETCHING, USUAL, RopeSettings, attention_factor
 
 SCALING, THETA, PARTIAL = "--scaling", "--theta", "--partial"
 """The options that give settings; also the origins of what is given."""
@@ -188,7 +189,7 @@ class _Reader:
             share = self._given(SHARE, self.given.partial, PARTIAL)
             values |= self._width(values.get("rope_type", self.settings.rope_type), share)
             settings = replace(self.settings, **values)
-            frequencies(settings)
+            attention_factor(settings)
         except ConfigError as error:
             raise self._naming(error) from error
         self._tell_context(settings)
@@ -237,7 +238,11 @@ class _Reader:
         ratio = kind == "longrope" or (kind == "yarn" and self.fields.has(ORIGINAL))
         if "factor" in STRETCHING[kind] and kind != "proportional" and values["factor"] is None and not ratio:
             raise InvalidArgument(f"{SCALING}: factor is missing, and rope_type '{kind}' needs it", hint=SHORT)
-        values |= {"rope_type": kind, "attention_factor": self._attention_factor(kind)}
+        stated = self.fields.number("attention_factor")
+        self.origins["attention_factor"] = (
+            SCALING if stated is not None else ATTENTION_FACTORS.get(kind, f"1 for rope_type {kind}")
+        )
+        values |= {"rope_type": kind, "attention_factor": stated if kind in ATTENTION_FACTORS else None}
         section = self.fields.integers("mrope_section")
         if section is not None:
             self.origins["mrope_section"] = SCALING
@@ -286,13 +291,6 @@ class _Reader:
     def _base(self) -> int | None:
         settings = self.settings
         return settings.original_max_position_embeddings or settings.max_position_embeddings or self.context_length
-
-    def _attention_factor(self, kind: str) -> float | None:
-        stated = self.fields.number("attention_factor")
-        self.origins["attention_factor"] = (
-            SCALING if stated is not None else ATTENTION_FACTORS.get(kind, f"1 for rope_type {kind}")
-        )
-        return stated if kind in ATTENTION_FACTORS else None
 
     def _width(self, kind: str, share: float | None) -> dict[str, Any]:
         """How many channels turn; a share that is not given stays, also where the type writes it another way."""

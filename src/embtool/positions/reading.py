@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from embtool.configs.config import NOT_IN_FILE, Config, Fields, rounded
+from embtool.configs.config import NOT_IN_FILE, Config, rounded
 from embtool.configs.families import UNKNOWN
 from embtool.errors import ConfigError
 from embtool.positions.layers import (
@@ -69,19 +69,14 @@ def _kind(config: Config) -> str:
     """The scheme: the family's, unless a field of the file says otherwise."""
     fields, family = config.fields, config.family
     if family is UNKNOWN:
-        return _generic_kind(fields)
+        if fields.mapping.get("alibi") is True:
+            return "alibi"
+        return "rope" if any(fields.has(key) for key in ROPE_FIELDS) else "unknown"
     decide = DECIDED_BY_FILE.get(config.family_key)
     if decide is not None:
         return decide(config)
     absolute = fields.string("position_embedding_type") in (None, "absolute")
     return "relative" if family.kind == "learned" and not absolute else family.kind
-
-
-def _generic_kind(fields: Fields) -> str:
-    """The scheme of a family that is not in the table, by the fields its file has."""
-    if fields.mapping.get("alibi") is True:
-        return "alibi"
-    return "rope" if any(fields.has(key) for key in ROPE_FIELDS) else "unknown"
 
 
 ROPE_FIELDS = (
@@ -198,21 +193,16 @@ def _alibi(config: Config) -> Alibi:
         field = "num_attention_heads" if heads is None else where
         shown = NOT_IN_FILE if heads is None else f"not {heads}"
         raise ConfigError(f"{config.file}: {field} must be between 1 and {MAX_HEADS} for ALiBi, {shown}")
-    slopes = alibi_slopes(heads, _bias_max(config))
+    attention = config.fields.section("attn_config")
+    stated = attention.number("alibi_bias_max") if attention is not None else None
+    if attention is not None and stated is not None and not 0 < stated <= MAX_BIAS:
+        raise attention.error("alibi_bias_max", f"above 0 and at most {MAX_BIAS}")
+    slopes = alibi_slopes(heads, DEFAULT_ALIBI_MAX if stated is None else stated)
     common = _common(config, {"slopes": where})
     if config.family_key != "falcon":
         return Alibi(slopes=slopes, **common)
     scale = 1 / math.sqrt(config.head_dim) if config.head_dim else 1.0
     return Alibi(slopes=tuple(rounded(slope, "BF16") for slope in slopes), score_scale=scale, **common)
-
-
-def _bias_max(config: Config) -> float:
-    """MPT's exponent of the flattest slope."""
-    attention = config.fields.section("attn_config")
-    stated = attention.number("alibi_bias_max") if attention is not None else None
-    if attention is not None and stated is not None and not 0 < stated <= MAX_BIAS:
-        raise attention.error("alibi_bias_max", f"above 0 and at most {MAX_BIAS}")
-    return DEFAULT_ALIBI_MAX if stated is None else stated
 
 
 OTHER_SCHEMES: Mapping[str, str] = {

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from embtool.configs.config import NOT_IN_FILE, Config, Fields
+from embtool.configs.config import NOT_IN_FILE, Config
 from embtool.configs.families import UNKNOWN
+from embtool.configs.fields import Fields
 from embtool.errors import ConfigError
 from embtool.positions.layers import read_layer_types
 from embtool.positions.rope_sources import RopeSource
-from embtool.rope import STRETCHING, USUAL, RopeSettings, frequencies
+from embtool.rope import STRETCHING, USUAL, RopeSettings, attention_factor
 
 Value = TypeVar("Value")
 
@@ -91,7 +92,7 @@ class SettingsReader:
                 "clockwise": self.config.family.clockwise,
             }
             settings = RopeSettings(**values, **self._mrope(values["rotary_dim"] // 2))
-            frequencies(settings)
+            attention_factor(settings)
         except ConfigError as error:
             if error.message.startswith(f"{self.config.file}: "):
                 raise
@@ -270,7 +271,10 @@ class SettingsReader:
     def _theta(self) -> float:
         """The base: from the dictionary, the top level, or the class."""
         if self.config.family.theta_by_layer and self.fields.has("layer_rope_theta"):
-            return self._theta_of_layers()
+            thetas = {theta for theta in self.fields.numbers("layer_rope_theta") or () if theta}
+            if len(thetas) != 1:
+                raise self.fields.error("layer_rope_theta", "the same for all layers that turn")
+            return self._noted("rope_theta", thetas.pop(), self.fields.name("layer_rope_theta"))
         inside = self._find("rope_theta", Fields.number)
         if inside is not None:
             return inside
@@ -287,13 +291,6 @@ class SettingsReader:
         known = self.config.family is not UNKNOWN
         origin = self.config.class_default if known else f"{NOT_IN_FILE}; {self.source.theta:,.10g} is assumed"
         return self._noted("rope_theta", self.source.theta, origin)
-
-    def _theta_of_layers(self) -> float:
-        """The base that `layer_rope_theta` gives the layers that turn, where it is one for all of them."""
-        thetas = {theta for theta in self.fields.numbers("layer_rope_theta") or () if theta}
-        if len(thetas) != 1:
-            raise self.fields.error("layer_rope_theta", "the same for all layers that turn")
-        return self._noted("rope_theta", thetas.pop(), self.fields.name("layer_rope_theta"))
 
     def _stretching(self, kind: str) -> dict[str, Any]:
         """The fields that this type stretches by; those of other types are not read."""

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embtool.configs.config import Config, Fields
+from embtool.configs.config import Config
 from embtool.configs.families import Family
+from embtool.configs.fields import Fields
 from embtool.errors import ConfigError
 
 FLAT_KEYS = ("rope_type", "type", "rope_theta", "factor")

@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
 from embtool.arguments import checked
+from embtool.arrays import ArrayLike, Doubles, np
 from embtool.errors import ConfigError, NoRope
-from embtool.rope import Floats, Frequencies, Precision, RopeSettings, frequencies, rotate
+from embtool.rope import Floats, Frequencies, Precision, RopeSettings, attention_factor, frequencies, rotate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +39,7 @@ class LayerRope:
     @property
     def attention_factor(self) -> float:
         """What cos and sin are multiplied by, in a sequence no longer than the model was first made for."""
-        return frequencies(self.settings).attention_factor
+        return attention_factor(self.settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +115,8 @@ class Rope(Scheme):
 
     def rotate(
         self,
-        x: npt.ArrayLike,
-        position: npt.ArrayLike,
+        x: ArrayLike,
+        position: ArrayLike,
         *,
         layer_type: str | None = None,
         sequence_length: int | None = None,
@@ -165,7 +163,7 @@ class Sinusoidal(Scheme):
     last_included: bool = False
     alternating: bool = False
 
-    def vectors(self, positions: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    def vectors(self, positions: ArrayLike) -> Doubles:
         """What is added at each position: shape (*positions.shape, width).
 
         Vaswani et al. 2017 (https://arxiv.org/abs/1706.03762, section 3.5): sines and cosines in turn, as there, or the

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from embtool.answers import Listing, column, context, identity, python, records, value
 from embtool.answers.text import count, fixed, plural, visible
+from embtool.arrays import np
 from embtool.errors import UnknownToken
 from embtool.tables.arithmetic import Analogy, combine, parse_analogies
 from embtool.tables.metric import Metric

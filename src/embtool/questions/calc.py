@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from embtool.answers import Column, Listing, context, identity, python, records, token_column, value
 from embtool.answers.text import brief
+from embtool.arrays import Doubles, np
 from embtool.questions.neighbors import Neighbor
-from embtool.storage.dtypes import Doubles
 from embtool.tables.arithmetic import add_up, combine
 from embtool.tables.metric import Metric, check_metric
 from embtool.tables.neighbors import nearest

@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from embtool.answers import Block, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.fields import record_of
 from embtool.answers.text import count, fixed, plural, ranges, spelled, visible
 from embtool.arguments import check_count, checked
+from embtool.arrays import np
 from embtool.errors import InvalidArgument
 from embtool.questions.diff_both import Both, Matching
 from embtool.questions.diff_copy import SAMPLE, CopyAnswer, ask_copy

@@ -5,22 +5,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from embtool.answers import Block, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.fields import record_of
 from embtool.answers.text import count, fixed, percent, plural
 from embtool.arguments import check_count
+from embtool.arrays import Doubles, np
 from embtool.errors import InvalidArgument
 from embtool.questions.diff_both import Both, Matching
 from embtool.questions.diff_vocabulary import VocabularySummary
-from embtool.storage.dtypes import Doubles
 from embtool.tables.categories import Categorizer, Category
 from embtool.tables.neighbors import nearest_each
 from embtool.tables.scan import Ids, Mask
 from embtool.tables.table_diff import Alignment, TableDifference, compare_tables
 from embtool.tables.token_table import TokenTable
-from embtool.vocabulary import NOWHERE, Token
+from embtool.vocabulary import Token
+from embtool.vocabulary.matching import NOWHERE
 
 SAMPLE = 1000
 """Rows whose neighbours are compared, unless more are asked for: the share that is kept is then known to a percent."""

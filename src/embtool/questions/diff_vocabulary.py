@@ -21,7 +21,8 @@ from embtool.answers.text import brief, count, percent, plural, visible
 from embtool.arguments import check_count
 from embtool.errors import ConfigError, FormatError
 from embtool.questions.check.small_files import NAMED, SPECIAL_IDS, SmallFiles
-from embtool.vocabulary import NOWHERE, Token, TokenMatch, Vocabulary, match_tokens
+from embtool.vocabulary import Token, Vocabulary
+from embtool.vocabulary.matching import NOWHERE, TokenMatch, match_tokens
 
 if TYPE_CHECKING:
     from embtool.model import Model

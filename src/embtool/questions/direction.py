@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from embtool.answers import Column, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.text import bar, brief, fixed, spelled
+from embtool.arrays import np
 from embtool.errors import FormatError, InvalidArgument
 from embtool.tables.arithmetic import combine
 from embtool.tables.neighbors import score_rows

@@ -4,14 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from embtool.answers import Listing, column, context, python, records, value
 from embtool.answers.text import plural, printable, size
 from embtool.arguments import check_count
+from embtool.arrays import Doubles, np
 from embtool.errors import InvalidArgument
 from embtool.questions.neighbors import Filters
-from embtool.storage.dtypes import Doubles
 from embtool.tables.categories import Categorizer, Category
 from embtool.tables.export import PROJECTOR_LIMIT, WRITERS, Export, Nearest, RowName
 from embtool.tables.metric import MOST_QUERIES

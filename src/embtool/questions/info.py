@@ -1,11 +1,9 @@
 """What a model's embedding tables are, from its headers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from embtool.answers import Card, Section, plain, python, value
 from embtool.answers.text import count, percent, plural, size
@@ -480,16 +478,23 @@ def _vocabulary(vocabulary: Vocabulary | None, rows: int | None) -> VocabularyIn
     """Hold the vocabulary against the table: which rows no token has, and which tokens have no row."""
     if vocabulary is None:
         return None if rows is None else VocabularyInfo(None, rows, None, None, None, None)
-    ids = vocabulary.ids
-    edges = np.concatenate([[-1], ids[ids < (rows or 0)], [rows or 0]])
-    gaps = np.flatnonzero(np.diff(edges) > 1) if rows is not None else ()
-    padding = tuple((int(edges[gap]) + 1, int(edges[gap + 1]) - 1) for gap in gaps)
+    ids = vocabulary.id_ranges
+    padding = () if rows is None else tuple(_without(ids, rows))
     return VocabularyInfo(
         file=vocabulary.file,
         rows=rows,
-        tokens=len(ids),
+        tokens=len(vocabulary),
         added=vocabulary.added,
         padding_rows=sum(last - first + 1 for first, last in padding),
         padding=padding,
-        tokens_without_row=0 if rows is None else int((ids >= rows).sum()),
+        tokens_without_row=0 if rows is None else sum(max(0, last - max(first, rows) + 1) for first, last in ids),
     )
+
+
+def _without(ids: Iterable[tuple[int, int]], rows: int) -> Iterator[tuple[int, int]]:
+    """Yield the runs of rows that have no token, the first and the last of each."""
+    start = 0
+    for first, last in (*ids, (rows, rows)):
+        if start < min(first, rows):
+            yield start, min(first, rows) - 1
+        start = last + 1

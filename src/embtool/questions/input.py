@@ -6,16 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from embtool.answers import Block, Column, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.fields import record_of
 from embtool.answers.text import abridge, dial, fixed, plural, shell
+from embtool.arrays import Doubles, np
 from embtool.errors import InvalidArgument
 from embtool.positions import Rope
 from embtool.questions.positions import closing, in_words
 from embtool.rope import frequencies
-from embtool.storage.dtypes import Doubles
 from embtool.tables.sequence import InputSequence, SequenceTables, cosines, read_sequence, sequence_tables
 from embtool.vocabulary import Token
 

@@ -7,16 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-import numpy as np
-
 from embtool.answers import Block, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.terminal import MACHINE_WIDTH, encodable, make_console
 from embtool.answers.text import abridge, brief, plural, title_of, visible
 from embtool.arguments import check_count
+from embtool.arrays import Doubles, np
 from embtool.drawings.picture import Picture, Point
 from embtool.errors import FormatError, InvalidArgument
 from embtool.questions.map_lines import draw
-from embtool.storage.dtypes import Doubles
 from embtool.tables.metric import Metric, check_metric
 from embtool.tables.neighbors import nearest_each
 from embtool.tables.projection import DIMENSIONS, Projection, project_on_own, project_on_table

@@ -156,7 +156,10 @@ def _attempt(points: Sequence[Point], width: int, height: int, *, is_equal: bool
         cost += spot.cost
         grid.write("┄" * spot.leader, spot.leader_from, spot.mark[1], mark[1])
         grid.write(name, spot.name, spot.mark[1], mark[1])
-    cropped = _cropped(grid)
+    used = [line for _, line in grid.cells]
+    first, last = min(used, default=0), max(used, default=0)
+    moved = {(column, line - first): value for (column, line), value in grid.cells.items()}
+    cropped = _Grid(grid.width, last - first + 1, moved)
     cost += LINE_COST * max(cropped.height - width // COLUMNS_A_LINE, 0)
     return _Attempt(cropped, unnamed, cost)
 
@@ -191,14 +194,6 @@ def _spot(grid: _Grid, wanted: Cell, size: int) -> _Spot | None:
         if side == 1 and grid.has_room(x - apart - size, x + 1, y, name_first=True):
             return _Spot(cost, (x, y), x - apart - size, leader, x - leader)
     return None
-
-
-def _cropped(grid: _Grid) -> _Grid:
-    """Take away the lines above and below everything."""
-    used = [line for _, line in grid.cells]
-    first, last = min(used, default=0), max(used, default=0)
-    moved = {(column, line - first): value for (column, line), value in grid.cells.items()}
-    return _Grid(grid.width, last - first + 1, moved)
 
 
 def _listed(points: Sequence[Point]) -> Iterator[str]:

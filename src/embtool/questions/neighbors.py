@@ -7,13 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import numpy as np
-
 from embtool.answers import Column, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.text import bar, brief, count, fixed, title_of
 from embtool.arguments import check_numbers, checked
+from embtool.arrays import Doubles, Floats, np
 from embtool.errors import InvalidArgument
-from embtool.storage.dtypes import Doubles, Floats
 from embtool.tables.final_norm import FinalNorm
 from embtool.tables.metric import Metric
 from embtool.tables.neighbors import Neighbors, nearest_each

@@ -4,14 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from embtool.answers import Card, Listing, Section, column, context, identity, python, records, token_column, value
 from embtool.answers.text import bar, count, fixed, plural, title_of
 from embtool.arguments import check_count
+from embtool.arrays import Doubles, np
 from embtool.errors import InvalidArgument
 from embtool.questions.vocab import Search
-from embtool.storage.dtypes import Doubles
 from embtool.tables.categories import Categorizer, padding_ids
 from embtool.tables.norms import row_norms
 from embtool.tables.scan import Mask

@@ -127,14 +127,10 @@ class _Opening:
         except (FormatError, FileNotInModel) as error:
             self.damage["weights"] = [error]
         assert checkpoint is not None
-        return checkpoint, self._others(checkpoint, config)
-
-    def _others(self, checkpoint: Checkpoint, config: Config | None) -> Tables | None:
-        """Find the tables that can be read, where one cannot."""
         readable = _Readable(whole_tables(checkpoint, config), self.model.name)
         found = find_tables(readable, config)
         self.damage["weights"] = readable.damage
-        return found if found.stored else None
+        return checkpoint, found if found.stored else None
 
 
 class _Readable(Checkpoint):

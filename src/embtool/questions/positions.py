@@ -142,12 +142,22 @@ def describe_positions(model: "Model", dtype: str | None = None) -> ModelPositio
         return ModelPositions("rope", config.max_position_embeddings, (), (), {}, origins, (reason,), applied, None)
     scheme = model.positions
     rope = scheme if isinstance(scheme, Rope) else None
+    names = {
+        Rope: ("num_hidden_layers", "layer_counts"),
+        Learned: ("rows", "row_offset"),
+        Sinusoidal: ("width", "row_offset"),
+        Alibi: ("slopes", "score_scale"),
+        T5Buckets: ("buckets", "max_distance", "per_layer"),
+        OtherRelative: ("scheme",),
+        NoPositions: ("reason",),
+        UnknownPositions: ("reason",),
+    }[type(scheme)]
     return ModelPositions(
         kind=scheme.kind,
         context_length=scheme.context_length,
         layers=tuple(LayerRotation(**rotation_fields(layer)) for layer in rope.layers) if rope else (),
         nope_layers=rope.nope_layers if rope else (),
-        details=_details(scheme),
+        details={"layer_types" if name == "layer_counts" else name: getattr(scheme, name) for name in names},
         origins=scheme.origins,
         notes=scheme.notes,
         embedding_scale=applied,
@@ -163,20 +173,6 @@ def _lacks_heads(config: Config) -> bool:
         and config.head_dim is None
         and any(map(config.fields.has, ("rope_theta", "rope_parameters", "rope_scaling")))
     )
-
-
-def _details(scheme: Positions) -> dict[str, Any]:
-    names = {
-        Rope: ("num_hidden_layers", "layer_counts"),
-        Learned: ("rows", "row_offset"),
-        Sinusoidal: ("width", "row_offset"),
-        Alibi: ("slopes", "score_scale"),
-        T5Buckets: ("buckets", "max_distance", "per_layer"),
-        OtherRelative: ("scheme",),
-        NoPositions: ("reason",),
-        UnknownPositions: ("reason",),
-    }[type(scheme)]
-    return {"layer_types" if name == "layer_counts" else name: getattr(scheme, name) for name in names}
 
 
 def no_rope(name: str, positions: Positions) -> NoRope:

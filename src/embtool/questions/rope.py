@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from embtool.answers import Block, Column, Listing, column, context, inline, python, records, value
 from embtool.answers.fields import columns_of, record_of
 from embtool.answers.text import abridge, bar, count, dial, plural, ranges, visible
+from embtool.arrays import np
 from embtool.questions.positions import closing, layer_lines
 from embtool.questions.rotation import (
     HeadOf,

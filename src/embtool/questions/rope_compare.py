@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from embtool.answers import Block, Column, Listing, column, plain, python, records, value
 from embtool.answers.fields import columns_of, record_of
 from embtool.answers.text import abridge, count, ranges
 from embtool.arguments import checked
+from embtool.arrays import np
 from embtool.positions import LayerRope, Learned, Rope, RopeOverride
 from embtool.questions.positions import setting, written_row
 from embtool.questions.rope import LONGEST_NAME, SHOWN_PAIRS, ends

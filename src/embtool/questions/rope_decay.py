@@ -4,12 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from embtool.answers import Block, Column, Listing, column, context, python, records, value
 from embtool.answers.fields import columns_of, record_of
 from embtool.answers.text import abridge, bar, count, plural, ranges, visible
 from embtool.arguments import checked
+from embtool.arrays import Doubles, np
 from embtool.drawings.curves import Series, to_drawing
 from embtool.drawings.drawing import Drawing
 from embtool.errors import InvalidArgument
@@ -26,7 +25,6 @@ from embtool.questions.rotation import (
     rotary_of,
 )
 from embtool.rope import Frequencies, Precision, frequencies
-from embtool.storage.dtypes import Doubles
 
 if TYPE_CHECKING:
     from embtool.model import Model

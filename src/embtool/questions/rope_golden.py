@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from embtool.answers import Card, Section, value
 from embtool.answers.text import plural
 from embtool.arguments import checked
+from embtool.arrays import Doubles, np
 from embtool.judge.engine import slack_per_token
 from embtool.positions import LayerRope, RopeOverride
 from embtool.questions.rotation import Manner, Rotary, rotary_of
@@ -24,7 +23,6 @@ from embtool.rope import (
     stored_pairs,
     turn,
 )
-from embtool.storage.dtypes import Doubles
 
 if TYPE_CHECKING:
     from embtool.model import Model

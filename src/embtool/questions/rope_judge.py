@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from embtool.answers import Block, Listing, column, context, records, value
 from embtool.answers.fields import columns_of, record_of
 from embtool.answers.text import plural, ranges
 from embtool.arguments import checked
+from embtool.arrays import np
 from embtool.configs.families import family_of, known_families
 from embtool.errors import ConfigError, FormatError, InvalidArgument
 from embtool.judge import MISTAKES, Engine, Hypothesis, Scene, Trace, Verdict, judge, trace_of

@@ -3,9 +3,8 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from embtool.answers.text import abridge, count, plural, visible
+from embtool.arrays import np
 from embtool.drawings.dial import MOST_DIALS, MOST_ROWS, Hand, Head, Pair, Resting, spread, to_drawing
 from embtool.drawings.drawing import Drawing
 from embtool.questions.rope import LONGEST_NAME, RopeAnswer

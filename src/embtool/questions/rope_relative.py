@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from embtool.answers import Block, Listing, column, context, python, records, value
 from embtool.answers.fields import columns_of, record_of
 from embtool.answers.text import brief, count
+from embtool.arrays import np
 from embtool.errors import FormatError
 from embtool.positions import LayerRope
 from embtool.questions.rotation import LayerFrequencies, Manner, Rotary, Vectors, cut, frequency_fields, illustration

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-import numpy as np
-
 from embtool.answers import column, identity, inline, python, token_column, value
 from embtool.arguments import check_numbers
+from embtool.arrays import Doubles, np
 from embtool.configs.config import Config
 from embtool.counts import plural
 from embtool.errors import ConfigError, InvalidArgument
@@ -30,7 +29,6 @@ from embtool.rope import (
     stored_pairs,
     turn,
 )
-from embtool.storage.dtypes import Doubles
 from embtool.tables.token_table import Reading
 from embtool.vocabulary import Query, Token
 

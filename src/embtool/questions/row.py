@@ -4,11 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import numpy as np
-
 from embtool.answers import Block, Column, Listing, column, context, identity, python, records, token_column
 from embtool.answers.text import brief, count, plural, size, spelled
-from embtool.storage.dtypes import Doubles
+from embtool.arrays import Doubles, np
 from embtool.tables.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token
 

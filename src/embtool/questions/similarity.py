@@ -5,8 +5,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from embtool.answers import (
     Block,
     Column,
@@ -21,6 +19,7 @@ from embtool.answers import (
     value,
 )
 from embtool.answers.text import brief, fixed, spelled, visible
+from embtool.arrays import np
 from embtool.errors import FormatError, InvalidArgument
 from embtool.tables.arithmetic import belonging
 from embtool.tables.metric import METRICS, Metric, check_metric

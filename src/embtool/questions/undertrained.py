@@ -4,11 +4,10 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from embtool.answers import Column, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.text import abridge, count, fixed, plural, visible
 from embtool.arguments import check_count
+from embtool.arrays import np
 from embtool.errors import InvalidArgument
 from embtool.tables.categories import Categorizer, Category
 from embtool.tables.table_roles import Tying

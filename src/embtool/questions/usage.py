@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from embtool.answers import Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.text import count, percent, plural, size
 from embtool.arguments import check_count
+from embtool.arrays import np
 from embtool.errors import FormatError, InvalidArgument, LocalFailure, NoSuchFile
 from embtool.questions.vocab import Search
 from embtool.storage.places import is_folder, is_there

@@ -21,9 +21,11 @@ To add a RoPE type: one function under `@rope_type("name")` in `formulas`, its f
 `settings`.
 """
 
+from embtool.arrays import Ints
 from embtool.rope.formulas import ROPE_TYPES, is_long, yarn_mscale
 from embtool.rope.rotation import (
     Frequencies,
+    attention_factor,
     channel_pairs,
     frequencies,
     mrope_axes,
@@ -40,7 +42,6 @@ from embtool.rope.settings import (
     STRETCHING,
     USUAL,
     Floats,
-    Ints,
     Layout,
     Precision,
     RopeSettings,
@@ -59,6 +60,7 @@ __all__ = [
     "Layout",
     "Precision",
     "RopeSettings",
+    "attention_factor",
     "channel_pairs",
     "frequencies",
     "is_long",

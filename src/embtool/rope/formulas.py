@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
-
+from embtool.arrays import np
 from embtool.errors import ConfigError
 from embtool.rope.settings import USUAL, Floats, Precision, RopeSettings
 
@@ -18,7 +17,12 @@ from embtool.rope.settings import USUAL, Floats, Precision, RopeSettings
 class Numbers:
     """The arithmetic of one precision: the same formulas, rounded once or at every step."""
 
-    dtype: type[np.floating[Any]]
+    precision: Precision
+
+    @property
+    def dtype(self) -> "type[np.floating[Any]]":
+        """The type of a number."""
+        return np.float64 if self.precision == "float64" else np.float32
 
     def evens(self, dim: int, pairs: int) -> Floats:
         """2i/d for every pair i."""
@@ -36,7 +40,7 @@ class Numbers:
         return np.asarray(values, dtype=self.dtype)
 
 
-NUMBERS: Mapping[Precision, Numbers] = {"float64": Numbers(np.float64), "float32": Numbers(np.float32)}
+NUMBERS: Mapping[Precision, Numbers] = {"float64": Numbers("float64"), "float32": Numbers("float32")}
 
 
 RopeType: TypeAlias = Callable[[RopeSettings, int | None, Numbers], tuple[Floats, float]]

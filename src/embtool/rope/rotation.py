@@ -2,15 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from embtool.arguments import check_numbers
+from embtool.arrays import ArrayLike, Doubles, Ints, np
 from embtool.errors import ConfigError, InvalidArgument
 from embtool.rope.formulas import NUMBERS, ROPE_TYPES
-from embtool.rope.settings import LAYOUTS, Floats, Ints, Layout, Precision, RopeSettings
+from embtool.rope.settings import LAYOUTS, Floats, Layout, Precision, RopeSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,23 +25,19 @@ class Frequencies:
     precision: Precision
 
     @property
-    def wavelength(self) -> npt.NDArray[np.float64]:
+    def wavelength(self) -> Doubles:
         """Tokens per full turn, 2 pi / inv_freq; infinite for pairs that stand still."""
         with np.errstate(divide="ignore"):
             return (2 * math.pi) / self.inv_freq.astype(np.float64)
 
-    def angles(self, positions: npt.ArrayLike) -> Floats:
+    def angles(self, positions: ArrayLike) -> Floats:
         """Radians that each pair has turned at each position: shape (*positions.shape, pairs)."""
         dtype = NUMBERS[self.precision].dtype
-        return _outer(np.asarray(positions, dtype=np.float64).astype(dtype), self.inv_freq)
+        return np.asarray(positions, dtype=np.float64).astype(dtype)[..., np.newaxis] * self.inv_freq
 
     def unfinished(self, context_length: int) -> Ints:
         """The pairs that do not complete one turn within the context: for them every position is unlike any other."""
         return np.flatnonzero(self.wavelength > context_length).astype(np.int64)
-
-
-def _outer(positions: Floats, inv_freq: Floats) -> Floats:
-    return positions[..., np.newaxis] * inv_freq
 
 
 def frequencies(
@@ -72,6 +65,19 @@ def frequencies(
     inv_freq = inv_freq.astype(NUMBERS[precision].dtype)
     inv_freq.setflags(write=False)
     return Frequencies(inv_freq, factor, precision)
+
+
+def attention_factor(settings: RopeSettings) -> float:
+    """Return what cos and sin are multiplied by; settings whose frequencies are not finite are refused.
+
+    Unstretched frequencies of a theta of at least 1 lie between 0 and 1, and are not computed for that.
+
+    Raises:
+        ConfigError: as `frequencies`.
+    """
+    if settings.rope_type == "default" and settings.rope_theta >= 1:
+        return 1.0
+    return frequencies(settings).attention_factor
 
 
 # --- Rotation -----------------------------------------------------------------------------------------------------
@@ -110,8 +116,8 @@ def _known_layout(settings: RopeSettings) -> Layout:
 
 
 def rotate(
-    x: npt.ArrayLike,
-    positions: npt.ArrayLike,
+    x: ArrayLike,
+    positions: ArrayLike,
     settings: RopeSettings,
     *,
     sequence_length: int | None = None,
@@ -137,17 +143,14 @@ def rotate(
     position = check_numbers(positions, "a position")
     if not np.isfinite(position).all():
         raise InvalidArgument("a position is finite")
-    length = _reach(position) if sequence_length is None else sequence_length
-    turning = frequencies(settings, length, precision)
+    if sequence_length is None and position.size:
+        sequence_length = max(int(position.max()) + 1, 1)
+    turning = frequencies(settings, sequence_length, precision)
     return turn(x, turning.angles(position), settings, turning.attention_factor, inverse=inverse)
 
 
-def _reach(position: npt.NDArray[Any]) -> int | None:
-    return max(int(position.max()) + 1, 1) if position.size else None
-
-
 def rotate_multimodal(
-    x: npt.ArrayLike,
+    x: ArrayLike,
     position: tuple[int, int, int],
     settings: RopeSettings,
     *,
@@ -193,7 +196,7 @@ def multimodal_angles(turning: Frequencies, position: tuple[int, int, int], sett
 
 
 def turn(
-    x: npt.ArrayLike, angles: Floats, settings: RopeSettings, attention_factor: float = 1.0, *, inverse: bool = False
+    x: ArrayLike, angles: Floats, settings: RopeSettings, attention_factor: float = 1.0, *, inverse: bool = False
 ) -> Floats:
     """Vectors whose pairs are turned by given angles.
 

@@ -5,13 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from embtool.arrays import Reals
 from embtool.errors import ConfigError, UnsupportedRope
 
-Floats: TypeAlias = npt.NDArray[np.floating[Any]]
-Ints: TypeAlias = npt.NDArray[np.int64]
+Floats: TypeAlias = Reals
 Precision: TypeAlias = Literal["float64", "float32"]
 Layout: TypeAlias = Literal["half", "interleaved", "interleaved-in-half-out"]
 

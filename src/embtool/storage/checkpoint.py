@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
-import numpy as np
-from numpy.typing import NDArray
-
+from embtool.arrays import Bytes, Ints, np
 from embtool.errors import FormatError, UnsupportedDType
-from embtool.storage.dtypes import Bytes, DType
+from embtool.storage.dtypes import DType
 from embtool.storage.mapped import Mappings
 from embtool.storage.source import LocalRange, RangeReader, Source, TensorDescription
 
@@ -112,11 +110,11 @@ class Part:
 class RowMap:
     """For each row of a table its row in a tensor, int64 (rows,); read when the first row is."""
 
-    def __init__(self, read: Callable[[], NDArray[np.int64]]) -> None:
+    def __init__(self, read: Callable[[], Ints]) -> None:
         self._read = read
 
     @cached_property
-    def rows(self) -> NDArray[np.int64]:
+    def rows(self) -> Ints:
         """The rows themselves."""
         return self._read()
 
@@ -226,7 +224,7 @@ class _OpenPart:
             return own
         return own[(np.arange(first, first + count) - self.part.offset) // self.part.rows_each - own_first]
 
-    def _scattered(self, own: NDArray[np.int64], width: int) -> Bytes:
+    def _scattered(self, own: Ints, width: int) -> Bytes:
         rows = np.empty((len(own), width), np.uint8)
         for place, row in enumerate(own.tolist()):
             self.reader.read_into(self.start + row * width, rows[place].data)

@@ -9,15 +9,10 @@ Names are those of the safetensors format (https://github.com/safetensors/safete
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
-import numpy as np
-from numpy.typing import NDArray
-
+from embtool.arrays import Bytes, Floats, np
 from embtool.errors import UnsupportedDType
-
-Bytes = NDArray[np.uint8]
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -48,10 +43,9 @@ class DType:
 
 def _plain(dtype: str) -> Callable[[Bytes], Floats]:
     """Decode a dtype that numpy has; bytes are little-endian, as safetensors promises."""
-    layout = np.dtype(dtype)
 
     def decode(stored: Bytes) -> Floats:
-        return np.ascontiguousarray(stored).view(layout).astype(np.float32, copy=False)
+        return np.ascontiguousarray(stored).view(dtype).astype(np.float32, copy=False)
 
     return decode
 
@@ -63,8 +57,9 @@ def _bfloat16(stored: Bytes) -> Floats:
     return wide.view(np.float32)
 
 
-def _float8(exponent_bits: int, mantissa_bits: int, *, infinities: bool) -> Callable[[Bytes], Floats]:
-    """Make a decoder of an 8-bit float from a table of its 256 values.
+@cache
+def _float8(exponent_bits: int, mantissa_bits: int, *, infinities: bool) -> Floats:
+    """Return the 256 values of an 8-bit float.
 
     The formats are E4M3 (no infinities, NaN is all ones) and E5M2 (as IEEE 754) of the Open Compute Project's
     "OFP8 Formats for Deep Learning" (2023).
@@ -86,7 +81,7 @@ def _float8(exponent_bits: int, mantissa_bits: int, *, infinities: bool) -> Call
         else:
             value = sign * (1 + fraction) * 2.0 ** (exponent - bias)
         table[code] = value
-    return lambda stored: table[stored]
+    return table
 
 
 DTYPES: dict[str, DType] = {
@@ -96,8 +91,8 @@ DTYPES: dict[str, DType] = {
         DType("F32", 1, 4, _plain("<f4")),
         DType("F16", 1, 2, _plain("<f2")),
         DType("BF16", 1, 2, _bfloat16),
-        DType("F8_E4M3", 1, 1, _float8(4, 3, infinities=False)),
-        DType("F8_E5M2", 1, 1, _float8(5, 2, infinities=True)),
+        DType("F8_E4M3", 1, 1, lambda stored: _float8(4, 3, infinities=False)[stored]),
+        DType("F8_E5M2", 1, 1, lambda stored: _float8(5, 2, infinities=True)[stored]),
         DType("BOOL", 1, 1),
         DType("U8", 1, 1),
         DType("I8", 1, 1),

@@ -7,10 +7,8 @@ drown the others, and the result is their signed mean.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from embtool.arrays import Doubles, Floats, np
 from embtool.errors import FormatError
-from embtool.storage.dtypes import Doubles, Floats
 
 
 def combine(rows: Floats | Doubles, signs: Sequence[float]) -> Doubles:

@@ -7,12 +7,10 @@ Whoever ranks computes the candidates' scores in float64 from their rows.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from embtool.storage.dtypes import Bytes, Floats
+from embtool.arrays import Bytes, Floats, Reals, np
 from embtool.tables.metric import Metric
 from embtool.tables.scan import BLOCK_BYTES, Ids, Mask, read_rows, scan
-from embtool.tables.scoring import Reals, Scorer, Scores
+from embtool.tables.scoring import Scorer, Scores
 from embtool.tables.table import EmbeddingTable, TableReader
 
 SCORES_AT_ONCE = 1 << 20

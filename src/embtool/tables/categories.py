@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from functools import cached_property
 
-import numpy as np
-
+from embtool.arrays import np
 from embtool.errors import FormatError, MissingExtra, NoVocabulary
 from embtool.vocabulary import Token, Vocabulary
 

@@ -17,14 +17,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
+from embtool.arrays import Ints, np
 from embtool.errors import LocalFailure, UnsupportedFormat
 from embtool.storage.impostors import LONGEST_MAGIC, impostor
 from embtool.vocabulary import Vocabulary
 
-Counts = NDArray[np.int64]
+Counts = Ints
 
 PART = 1 << 15
 """Characters of a part: enough that the cuts cost little, and not so many that a core waits for the others' last."""

@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-import numpy as np
-
+from embtool.arrays import Bytes, Doubles, Floats, np
 from embtool.errors import LocalFailure, MissingExtra
 from embtool.storage.checkpoint import runs
-from embtool.storage.dtypes import DTYPES, Bytes, Doubles, Floats
+from embtool.storage.dtypes import DTYPES
 from embtool.storage.replacing import whole
 from embtool.tables.scan import Ids
 from embtool.tables.survey import Opener
@@ -201,7 +200,7 @@ def _cell(export: Export, value: object) -> str:
     return "" if value is None else export.label(str(value))
 
 
-def _number(value: np.float32) -> str:
+def _number(value: "np.float32") -> str:
     """Write a float32 in the fewest digits that give it back."""
     return str(value)
 

@@ -11,15 +11,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from embtool.arrays import Doubles, Floats, np
 from embtool.configs.config import Config
 from embtool.errors import ConfigError, FormatError, TableNotFound
 from embtool.storage.checkpoint import Checkpoint
-from embtool.storage.dtypes import Doubles, Floats
 from embtool.tables.table import EmbeddingTable
 
 RECORDING = "final_norms.json"
@@ -72,7 +70,7 @@ class FinalNorm:
 
 @functools.cache
 def _recording() -> Mapping[str, Mapping[str, Any]]:
-    text = resources.files(__package__).joinpath(RECORDING).read_text(encoding="utf-8")
+    text = Path(__file__).with_name(RECORDING).read_text(encoding="utf-8")
     found: Mapping[str, Mapping[str, Any]] = json.loads(text)["types"]
     return found
 

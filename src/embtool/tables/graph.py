@@ -7,11 +7,9 @@ are looked at, each a range; `merge_graphs` puts the parts together, to the last
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from embtool.arguments import check_count, checked
+from embtool.arrays import Doubles, np
 from embtool.errors import InvalidArgument
-from embtool.storage.dtypes import Doubles
 from embtool.tables.metric import MOST_QUERIES, Metric, check_metric
 from embtool.tables.neighbors import check_part, nearest_each, rank
 from embtool.tables.scan import Ids

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from embtool.arrays import AnyArray, Bytes, Doubles, Floats, Ints, np
+from embtool.storage.dtypes import DType
 
-from embtool.storage.dtypes import Bytes, Doubles, DType, Floats
-
-Ids = NDArray[np.int64]
+Ids = Ints
 
 ROUNDING = 2.0**-24
 """Half a unit in the last place of float32, in which kernels add up a row's products."""
@@ -78,7 +76,7 @@ class StoredQueries:
     """Queries in their table's dtype, (q, width): `errors` are the norms of what each lost by rounding."""
 
     kernel: Any
-    queries: NDArray[Any]
+    queries: AnyArray
     norms: Doubles
     errors: Doubles
 
@@ -94,14 +92,14 @@ class StoredQueries:
             return None
         return cls(KERNELS[dtype.name], stored, lengths, errors)
 
-    def view(self, stored: NDArray[Any]) -> Any:
+    def view(self, stored: AnyArray) -> Any:
         """Show an array, (n, width), to NumKong as what it holds."""
         import numkong  # noqa: PLC0415 - a command that scans nothing does not load it
 
         width = self.queries.shape[1]
         return numkong.from_pointer(stored.ctypes.data, (len(stored), width), self.kernel, owner=stored)
 
-    def distances(self, stored: Bytes, queries: NDArray[Any], metric: Any) -> Doubles:
+    def distances(self, stored: Bytes, queries: AnyArray, metric: Any) -> Doubles:
         """Compute distances of queries and rows, float64 (n, q)."""
         import numkong  # noqa: PLC0415 - as above
 
@@ -131,7 +129,7 @@ class StoredQueries:
         return float(self.queries.shape[1] * FLUSHED)
 
     @cached_property
-    def zeros(self) -> NDArray[Any]:
+    def zeros(self) -> AnyArray:
         """A query of zeros, (1, width): its distance to a row is the row's norm."""
         return np.zeros_like(self.queries[:1])
 
@@ -146,7 +144,7 @@ def relative_error(width: int) -> float:
     return width * ROUNDING + ROOT_ERROR
 
 
-def rounded(dtype: DType, queries: Floats) -> NDArray[Any]:
+def rounded(dtype: DType, queries: Floats) -> AnyArray:
     """Round float32 to a table's dtype, to nearest; what is beyond it becomes infinity."""
     with np.errstate(over="ignore"):
         if dtype.name == "BF16":

@@ -4,15 +4,13 @@ One pass over the table finds the candidates (`embtool.tables.scan`); their scor
 the rows themselves, so that the order does not depend on a kernel, a block size or a thread. Ties are broken by id.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from embtool.arguments import check_count, check_numbers, checked, quoted
+from embtool.arrays import Doubles, Floats, np
 from embtool.counts import plural
 from embtool.errors import FormatError, InvalidArgument
-from embtool.storage.dtypes import Doubles, Floats
 from embtool.tables.candidates import Candidates, find_candidates
 from embtool.tables.metric import MOST_QUERIES, Metric, check_metric
 from embtool.tables.scan import Ids, Mask, in_parts, read_rows
@@ -213,7 +211,7 @@ def check_vector(vector: Floats | Doubles, table: EmbeddingTable) -> Doubles:
 
 
 def score_rows(rows: Floats | Doubles, query: Doubles, metric: Metric) -> Doubles:
-    """Score rows, (n, width), against a query, (width,), in float64: the definition of every metric.
+    """Score rows, (n, width), against a query, (width,), or one each, in float64: the definition of every metric.
 
     Sums run along each row by itself, never through a matrix product, whose rounding depends on where in the matrix a
     row stands: equal rows have equal scores, so that ties are ties.
@@ -227,7 +225,9 @@ def score_rows(rows: Floats | Doubles, query: Doubles, metric: Metric) -> Double
         if metric == "dot":
             return dots
         check_metric(metric)
-        lengths = np.sqrt(np.square(wide).sum(axis=1) * np.square(vector).sum())  # one root: a row to itself is 1
+        lengths = np.sqrt(
+            np.square(wide).sum(axis=1) * np.square(vector).sum(axis=-1)
+        )  # one root: a row to itself is 1
         cosine: Doubles = np.where(lengths > 0, dots / lengths, np.nan)
         return cosine
 
@@ -271,32 +271,41 @@ class _Ranking:
             allowed=self.allowed,
             centered=self.mean is not None,
         )
-        answers: list[Neighbors | None] = [None] * len(queries)
-        for order, place in enumerate(scored):
-            answers[place] = self._rank(queries[place], found.ids[order], found, exclude[place])
-        return [answer or self._unscored(own) for answer, own in zip(answers, exclude, strict=True)]
+        ranked = self._rank(queries[scored], found, [exclude[place] for place in scored])
+        answers = dict(zip(scored, ranked, strict=True))
+        return [answers.get(place) or self._unscored(own) for place, own in enumerate(exclude)]
 
-    def _rank(self, query: Doubles, ids: Ids, found: Candidates, exclude: Sequence[int]) -> Neighbors:
-        ids = ids[~np.isin(ids, exclude)] if len(exclude) else ids
-        scores = self._score(ids, query)
-        best = np.lexsort((ids, scores if self.metric == "euclidean" else -scores))[: self.k]
+    def _rank(self, queries: Doubles, found: Candidates, exclude: Sequence[Sequence[int]]) -> Iterator[Neighbors]:
+        """Yield for each query its candidates in the order of their scores; those of all are scored together."""
+        rows = self.reader.row_count
+        ids, whose = np.concatenate(found.ids), np.repeat(np.arange(len(queries)), list(map(len, found.ids)))
+        left_out = [place * rows + row for place, own in enumerate(exclude) for row in own if 0 <= row < rows]
+        kept = ~np.isin(whose * rows + ids, left_out)
+        ids, whose = ids[kept], whose[kept]
+        scores = self._score(ids, queries, whose)
+        order = np.lexsort((ids, scores if self.metric == "euclidean" else -scores, whose))
         unscored = np.concatenate([found.zero, found.nonfinite])
-        last = unscored[~np.isin(unscored, exclude)][: max(0, self.k - len(best))]
-        return Neighbors(
-            np.concatenate([ids[best], last]),
-            np.concatenate([scores[best], np.full(len(last), np.nan)]),
-            nonfinite=len(found.nonfinite),
-            zero=len(found.zero),
-            zero_last=int(np.isin(last, found.zero).sum()),
-        )
+        cuts = np.searchsorted(whose, np.arange(1, len(queries)))
+        for own, ranked in zip(exclude, np.split(order, cuts), strict=True):
+            best = ranked[: self.k]
+            last = unscored[~np.isin(unscored, own)][: self.k - len(best)] if len(best) < self.k else unscored[:0]
+            yield Neighbors(
+                np.concatenate([ids[best], last]),
+                np.concatenate([scores[best], np.full(len(last), np.nan)]),
+                nonfinite=len(found.nonfinite),
+                zero=len(found.zero),
+                zero_last=int(np.isin(last, found.zero).sum()),
+            )
 
-    def _score(self, ids: Ids, query: Doubles) -> Doubles:
-        """Compute the candidates' scores in float64, some rows at a time."""
+    def _score(self, ids: Ids, queries: Doubles, whose: Ids) -> Doubles:
+        """Compute in float64 the score of each row with the query whose candidate it is, some rows at a time."""
         step = max(1, RESCORED_BYTES // (8 * max(1, self.table.shape[1])))
         scores = [np.empty(0, np.float64)]
-        for part in in_parts(ids, step):
-            rows = self.table.tensor.dtype.to_float32(read_rows(self.reader, part))
-            scores.append(score_rows(rows if self.mean is None else rows - self.mean, query, self.metric))
+        for part in in_parts(np.arange(len(ids)), step):
+            read, places = np.unique(ids[part], return_inverse=True)
+            rows = self.table.tensor.dtype.to_float32(read_rows(self.reader, read))
+            rows = (rows if self.mean is None else rows - self.mean)[places]
+            scores.append(score_rows(rows, queries[whose[part]], self.metric))
         return np.concatenate(scores)
 
     def _unscored(self, exclude: Sequence[int]) -> Neighbors:

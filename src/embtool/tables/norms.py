@@ -12,10 +12,8 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
-
+from embtool.arrays import Doubles, np
 from embtool.storage.cache import derived
-from embtool.storage.dtypes import Doubles
 from embtool.storage.kept import put_sealed, read_sealed
 from embtool.tables.survey import norms
 from embtool.tables.table import EmbeddingTable

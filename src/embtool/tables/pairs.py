@@ -7,10 +7,8 @@ by one, computes it anew in float64 from the two rows (`compare_rows`).
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from embtool.storage.dtypes import Bytes, Doubles, DType, Floats
+from embtool.arrays import AnyArray, Bytes, Doubles, Floats, np
+from embtool.storage.dtypes import DType
 from embtool.tables.kernels import ROUNDING
 from embtool.tables.scan import Mask
 
@@ -59,7 +57,7 @@ class PairSums:
         """Add pairs as they are stored, uint8 (n, row_bytes) each, at their places from `at` on."""
         import numkong  # noqa: PLC0415 - a command that compares nothing does not load it
 
-        def view(held: NDArray[Any], shape: tuple[int, ...], kind: Any) -> Any:
+        def view(held: AnyArray, shape: tuple[int, ...], kind: Any) -> Any:
             return numkong.from_pointer(held.ctypes.data, shape, kind, owner=held)
 
         places = slice(at, at + len(left))

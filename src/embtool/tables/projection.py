@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from embtool.arrays import Doubles, Floats, np
 from embtool.errors import FormatError
-from embtool.storage.dtypes import Doubles, Floats
 from embtool.tables.spectrum import Axes, point_up
 
 DIMENSIONS = 2

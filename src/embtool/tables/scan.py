@@ -11,14 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from embtool.storage.dtypes import Bytes
+from embtool.arrays import Bytes, Flags, Ints, np
 from embtool.tables.table import TableReader
 
-Ids = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+Ids = Ints
+Mask = Flags
 State = TypeVar("State")
 
 BLOCK_BYTES = 8 << 20

@@ -10,14 +10,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from embtool.storage.dtypes import Bytes, Doubles, DType, Floats
+from embtool.arrays import Bytes, Doubles, Floats, Reals, np
+from embtool.storage.dtypes import DType
 from embtool.tables.kernels import FLUSHED, KERNELS, SHORTEST, StoredQueries, dots, relative_error
 from embtool.tables.metric import Metric
-
-Reals = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)

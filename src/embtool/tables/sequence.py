@@ -9,12 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
+from embtool.arrays import Doubles, np
 from embtool.configs.config import Config
 from embtool.errors import TableNotFound, TokenIdOutOfRange
 from embtool.positions import Learned, Positions, Sinusoidal
-from embtool.storage.dtypes import Doubles
 from embtool.tables.table import EmbeddingTable
 from embtool.tables.table_roles import Tables
 

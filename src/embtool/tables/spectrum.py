@@ -7,9 +7,7 @@ of the time, with an error that the same sample tells; all rows are looked at wh
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
-from embtool.storage.dtypes import Bytes, Doubles, Floats
+from embtool.arrays import Bytes, Doubles, Floats, np
 from embtool.tables.scan import LANES, Ids, read_rows, scan_in_order
 from embtool.tables.survey import SEED, SURVEY_BYTES, Survey
 from embtool.tables.table import EmbeddingTable, TableReader

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from embtool.storage.dtypes import Doubles
+from embtool.arrays import Doubles, np
 from embtool.tables.scan import Ids
 from embtool.tables.spectrum import Axes, is_sampled, principal_axes, probe_for, sampled_axes
 from embtool.tables.survey import Survey, equal_rows, survey

@@ -9,15 +9,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from embtool.storage.dtypes import Bytes, Doubles, Floats
+from embtool.arrays import Bytes, Doubles, Floats, Words, np
 from embtool.tables.kernels import squared_distances
 from embtool.tables.scan import Ids, Mask, in_parts, read_rows, scan, scan_in_order
 from embtool.tables.table import EmbeddingTable, TableReader
 
-Keys = NDArray[np.uint64]
+Keys = Words
 
 Opener = Callable[[EmbeddingTable], AbstractContextManager[TableReader]]
 """What opens a table: `EmbeddingTable.open`, or something that watches the reading."""

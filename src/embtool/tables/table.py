@@ -8,13 +8,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from embtool.arguments import check_count
+from embtool.arrays import AnyArray, Bytes, Floats, np
 from embtool.errors import FormatError, InvalidArgument, TokenIdOutOfRange
 from embtool.storage.checkpoint import Checkpoint, TensorInfo
-from embtool.storage.dtypes import Bytes, Floats
 from embtool.storage.source import Lender, Progress, RangeReader
 
 FLOAT_BYTES = 4
@@ -127,7 +124,7 @@ class EmbeddingTable:
         return True  # a table without rows is a table
 
     @property
-    def dtype(self) -> np.dtype[np.float32]:
+    def dtype(self) -> "np.dtype[np.float32]":
         """The type of the numbers that rows have once they are read; `tensor.dtype` is how they are stored."""
         return np.dtype(np.float32)
 
@@ -157,7 +154,7 @@ class EmbeddingTable:
         for first in range(0, self.shape[0], size):
             yield from self[first : first + size]
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001 - numpy calls it so
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> AnyArray:  # noqa: FBT001 - numpy calls it so
         """Read the whole table: float32 (rows, width), or of another type that is asked for.
 
         Raises:

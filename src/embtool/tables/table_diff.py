@@ -8,24 +8,21 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from embtool.arrays import AnyArray, Bytes, Doubles, np
 from embtool.errors import Unlike
-from embtool.storage.dtypes import Bytes, Doubles
 from embtool.tables.pairs import PAIR_KERNELS, Compared, PairSums, compare_rows, slack_of
 from embtool.tables.scan import Ids, Mask, in_parts, scan
 from embtool.tables.survey import Opener
 from embtool.tables.table import EmbeddingTable, TableReader
-from embtool.vocabulary import NOWHERE, TokenMatch, Vocabulary, match_tokens
+from embtool.vocabulary import Vocabulary
+from embtool.vocabulary.matching import NOWHERE, TokenMatch, match_tokens
 
-COMPARED_BYTES = 4 << 20
-"""Bytes of A's rows that a thread compares at a time: few calls, and with B's they are still in a cache."""
+COMPARED_BYTES = 16 << 20
+"""Bytes of A's rows that a thread compares at a time: few calls, and eight threads that read both hold 256 MiB."""
 
-REPEATED_ROWS = 1024
-"""Rows in hand while they are compared anew."""
+DECODED_ROWS = 128
+"""Rows that a thread compares in float64 at a time, which takes 24 bytes for each of their numbers."""
 
 SPREAD = 1.4826
 """A median absolute deviation times this is a standard deviation, where numbers are normally distributed."""
@@ -269,8 +266,9 @@ class _Pass:
             self.distance[ids[equal]] = self.relative[ids[equal]] = 0.0
             self.cosine[ids[equal]] = 1.0
             ids, ours, theirs = ids[~equal], ours[~equal], theirs[~equal]
-        if len(ids):
-            self._compare(ids, ours, theirs)
+        for start in range(0, len(ids), DECODED_ROWS):
+            part = slice(start, start + DECODED_ROWS)
+            self._compare(ids[part], ours[part], theirs[part])
 
     def finish(self) -> None:
         """Take over what the kernels found; where that does not hold, read the rows again."""
@@ -283,7 +281,7 @@ class _Pass:
 
     def compare_again(self, ids: Ids) -> None:
         """Read rows once more, and compare them in float64."""
-        for part in in_parts(ids, REPEATED_ROWS):
+        for part in in_parts(ids, DECODED_ROWS):
             self._compare(part, _read(self.reader_a, part), _read(self.reader_b, self.counterpart[part]))
 
     def _compare(self, ids: Ids, ours: Bytes, theirs: Bytes) -> None:
@@ -298,7 +296,7 @@ class _Pass:
         self.cosine[ids], self.slack[ids] = figures.cosine[which], figures.slack[which]
 
 
-def _words(rows: Bytes) -> NDArray[Any]:
+def _words(rows: Bytes) -> AnyArray:
     """Show rows, uint8 (n, row_bytes), as words as long as they are made of, which are compared faster."""
     word = next(size for size in (8, 4, 2, 1) if rows.shape[1] % size == 0)
     return np.ascontiguousarray(rows).view(f"u{word}")

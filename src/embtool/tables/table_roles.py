@@ -13,8 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from embtool.arrays import np
 from embtool.configs.config import WHATEVER, Config
 from embtool.errors import TableNotFound
 from embtool.storage.checkpoint import Checkpoint, TensorInfo

@@ -4,11 +4,9 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-import numpy as np
-
 from embtool.arguments import check_numbers
+from embtool.arrays import Doubles, Floats, np
 from embtool.errors import FormatError, InvalidArgument, NoVocabulary, UnknownToken
-from embtool.storage.dtypes import Doubles, Floats
 from embtool.storage.source import Progress
 from embtool.tables.arithmetic import pool
 from embtool.tables.table import EmbeddingTable, TableReader

@@ -13,10 +13,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-import numpy as np
-
+from embtool.arrays import Doubles, np
 from embtool.errors import FormatError
-from embtool.storage.dtypes import Doubles
 from embtool.tables.categories import never_in_text, padding_ids
 from embtool.tables.scan import Ids, Mask, in_parts
 from embtool.tables.survey import distances

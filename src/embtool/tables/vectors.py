@@ -12,17 +12,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from embtool.arrays import AnyArray, Doubles, np
 from embtool.counts import plural
 from embtool.errors import FormatError
-from embtool.storage.dtypes import Doubles
 from embtool.storage.source import MOST_VALUES, is_overfull
 
 NPY_MAGIC = b"\x93NUMPY"
-NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-"""How a header of each version is read; version 3 is for names of fields, which vectors have none of."""
+NPY_HEADERS = {(1, 0): "read_array_header_1_0", (2, 0): "read_array_header_2_0"}
+"""What of `numpy.lib.format` reads a header; version 3 is for names of fields, which vectors have none of."""
 
 SHOWN = 100
 """Characters of a strange header that an error quotes."""
@@ -86,7 +83,7 @@ def _from_npy(data: bytes, file: str) -> list[NamedVector]:
     return [NamedVector(None, row) for row in rows]
 
 
-def read_npy(data: bytes, file: str) -> npt.NDArray[Any]:
+def read_npy(data: bytes, file: str) -> AnyArray:
     """Read the array of an npy file; one of objects would be a pickle and is refused.
 
     Raises:
@@ -96,7 +93,7 @@ def read_npy(data: bytes, file: str) -> npt.NDArray[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as that a header was written by Python 2
-            read = NPY_HEADERS[np.lib.format.read_magic(stream)]
+            read = getattr(np.lib.format, NPY_HEADERS[np.lib.format.read_magic(stream)])
             shape, is_transposed, dtype = read(stream)
     except Exception as error:  # numpy reads the header as Python source, and that can fail in many ways
         raise FormatError(f"{file} is not a readable npy file: {_cut(str(error))}") from error

@@ -8,11 +8,9 @@ computed here, in passes over the whole table that answer many queries each.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from embtool.answers.text import count
+from embtool.arrays import Doubles, Floats, np
 from embtool.lesson import Subject
-from embtool.storage.dtypes import Doubles, Floats
 from embtool.tables.categories import Categorizer, Category
 from embtool.tables.metric import MOST_QUERIES
 from embtool.tables.neighbors import Neighbors, nearest_each
@@ -27,8 +25,11 @@ MOST_CARRIED = 20_000
 ROOM = 3_200_000
 """Bytes for all rows; a third more as base64, and a page of less than 6 MB with the names and the neighbours."""
 
-USUAL_EXACT = 2_000
-"""Tokens whose neighbours are computed, unless another number is asked for."""
+LEAST_EXACT = 2_000
+"""Tokens whose neighbours are computed at least, unless another number is asked for."""
+
+USUAL_WORK = 21 * 10**9
+"""Products that are spent on more of them, where the table is small: seconds."""
 
 NEAREST = 10
 """Neighbours of each."""
@@ -74,11 +75,12 @@ def carry(subject: Subject, wanted: Sequence[int], exact: int | None = None) -> 
     Args:
         subject: the model.
         wanted: rows that must be among them, because the page speaks of them.
-        exact: how many tokens' neighbours are computed; `USUAL_EXACT` unless said.
+        exact: how many tokens' neighbours are computed; as many as take seconds, and 2,000 at least, unless said.
     """
-    width = subject.table.shape[1]
+    rows, width = subject.table.shape
     chosen = _choose(subject, wanted, MOST_CARRIED if exact is None else max(MOST_CARRIED, exact))
-    exact = min(len(chosen), max(USUAL_EXACT if exact is None else exact, len(wanted)))
+    usual = max(LEAST_EXACT, USUAL_WORK // (rows * width) // 1000 * 1000)
+    exact = min(len(chosen), max(usual if exact is None else exact, len(wanted)))
     bits = 8 if _fitting(width, 8) >= len(chosen) else 4 if _fitting(width, 4) >= exact else 2
     carried = chosen[: max(exact, min(len(chosen), _fitting(width, bits)))]
     ids = [entry.id for entry in carried]

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count as counted
 
-import numpy as np
-
 from embtool.answers.text import plural, visible
+from embtool.arrays import Doubles, Floats, np
 from embtool.drawings.dial import MOST_DIALS, spread
 from embtool.errors import EmbtoolError
 from embtool.lesson import Subject
@@ -15,7 +14,6 @@ from embtool.positions import Alibi, LayerRope, Learned, Rope, Sinusoidal
 from embtool.questions.positions import in_words, layer_lines
 from embtool.questions.rotation import tokens_per_turn
 from embtool.rope import Frequencies, RopeSettings, channel_pairs, frequencies
-from embtool.storage.dtypes import Doubles, Floats
 from embtool.tables.sequence import cosines
 from embtool.view.parts import Json, packed, printed_parts, shades, typed
 
@@ -44,6 +42,7 @@ def describe_order(subject: Subject) -> Json:
     data: Json = {
         "kind": "unknown" if known is None else known.kind,
         "words": "its files do not say how it knows order" if known is None else in_words(known),
+        "idle": subject.is_idle,
         "context": None if known is None else known.context_length,
         "command": typed(subject.about("info")),
         "rows": _position_rows(subject),

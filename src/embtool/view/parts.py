@@ -3,10 +3,8 @@
 import base64
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from embtool.answers.text import fixed, shell, title_of
+from embtool.arrays import AnyArray, Bytes, Doubles, Floats, np
 from embtool.vocabulary import Token
 
 Json = dict[str, Any]
@@ -22,18 +20,18 @@ STEPS = {8: 1 / 127, 4: 0.3352, 2: 0.9957}
 deviations of a row, that loses least of normal ones (Max 1960, https://doi.org/10.1109/TIT.1960.1057548, table II)."""
 
 
-def packed(values: NDArray[Any], kind: str) -> str:
+def packed(values: AnyArray, kind: str) -> str:
     """Write numbers as base64 of a little-endian type of numpy's."""
     return base64.b64encode(np.ascontiguousarray(values).astype(f"<{kind}").tobytes()).decode()
 
 
-def printed_parts(values: NDArray[Any]) -> NDArray[np.int16]:
+def printed_parts(values: AnyArray) -> "np.ndarray[Any, np.dtype[np.int16]]":
     """Return scores as commands print them, in parts of `DECIMALS`."""
     parts = [round(float(fixed(value)) * DECIMALS) if np.isfinite(value) else NO_SCORE for value in values.ravel()]
     return np.array(parts, np.int64).clip(NO_SCORE, -NO_SCORE - 1).astype(np.int16).reshape(values.shape)
 
 
-def coded(rows: NDArray[Any], bits: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def coded(rows: AnyArray, bits: int) -> tuple[Bytes, Floats]:
     """Round rows, (n, width), to whole numbers of so many bits: uint8 (n, bytes), and the step of each row, (n,).
 
     A number is (code - middle) × step, where the middle is 128 of 8 bits, and half of the largest code of fewer.
@@ -51,27 +49,27 @@ def middle_of(bits: int) -> float:
     return 128.0 if bits == 8 else ((1 << bits) - 1) / 2  # noqa: PLR2004 - a byte
 
 
-def _joined(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+def _joined(codes: Bytes, bits: int) -> Bytes:
     """Put several codes of a row into each byte, the first in the lowest bits."""
     each = 8 // bits
     missing = -codes.shape[1] % each
     grouped = np.pad(codes, ((0, 0), (0, missing))).reshape(len(codes), -1, each)
-    found: NDArray[np.uint8] = np.zeros(grouped.shape[:2], np.uint8)
+    found: Bytes = np.zeros(grouped.shape[:2], np.uint8)
     for place in range(each):
         found |= grouped[..., place] << np.uint8(bits * place)
     return found
 
 
-def decoded(codes: NDArray[np.uint8], steps: NDArray[np.float32], bits: int, width: int) -> NDArray[np.float64]:
+def decoded(codes: Bytes, steps: Floats, bits: int, width: int) -> Doubles:
     """Return what the page makes of carried rows again: float64 (n, width)."""
     each = 8 // bits
     parts = [(codes >> np.uint8(bits * place)) & np.uint8((1 << bits) - 1) for place in range(each)]
     numbers = np.stack(parts, axis=-1).reshape(len(codes), -1)[:, :width].astype(np.float64)
-    found: NDArray[np.float64] = (numbers - middle_of(bits)) * steps[:, None]
+    found: Doubles = (numbers - middle_of(bits)) * steps[:, None]
     return found
 
 
-def shades(values: NDArray[Any]) -> NDArray[np.uint8]:
+def shades(values: AnyArray) -> Bytes:
     """Return numbers as bytes to be drawn: 128 is zero, and nearly all fit between the ends."""
     wide = np.where(np.isfinite(values), values, 0).astype(np.float64)
     reach = float(np.percentile(np.abs(wide), 99)) if wide.size else 0.0

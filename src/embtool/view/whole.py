@@ -85,7 +85,7 @@ def make_view(
     Args:
         model: the model.
         tokens: whose rows and neighbours the shadow shows; everyday words unless some are named.
-        exact: for how many tokens the neighbours are computed; 2,000 unless said.
+        exact: for how many tokens the neighbours are computed; 2,000 unless said, of small tables more.
         reached: the options with which the model was opened; the commands on the page repeat them.
 
     Raises:
@@ -146,20 +146,22 @@ def _options(subject: Subject) -> str:
 def _spoken_of(subject: Subject, sentences: Json | None) -> list[int]:
     """List the rows that the page names: the first one, the lesson's words, those of the sentences."""
     row, others = subject.company
-    said = [] if sentences is None else [token["id"] for token in sentences["texts"][0]["tokens"]]
+    is_own = subject.with_order.subject is subject
+    said = [token["id"] for token in sentences["texts"][0]["tokens"]] if sentences is not None and is_own else []
     return list(dict.fromkeys([subject.first, row, *others, *said]))
 
 
 def _sentences(subject: Subject) -> Json | None:
     """Set two texts of the same words side by side; None where no text can be split."""
-    pair = subject.sentences
+    told = subject.with_order
+    subject, pair = told.subject, told.subject.sentences
     if pair is None or subject.positions is None:
         return None
     found = subject.model.compare_inputs(*pair)
     step = max(1, found.sequence.rows.shape[1] // BAR_WIDTH)
     texts = [
         {
-            "text": visible(text.strip()),
+            "text": text.strip(),
             "tokens": [
                 {
                     "id": token.id,
@@ -180,6 +182,6 @@ def _sentences(subject: Subject) -> Json | None:
         "texts": texts,
         "kind": found.position_kind,
         "same": [{"id": each.id, "input": each.inputs_equal, "cosine": f"{each.cosine:.4f}"} for each in found.pairs],
-        "remarks": list(found.remarks),
+        "why": " ".join(told.why),
         "command": typed(subject.command("input", pair[0], "--against", pair[1])),
     }

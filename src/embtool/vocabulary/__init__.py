@@ -10,10 +10,10 @@ The floors inside, lowest first:
     index       the same in a file, derived once, where one token is found without reading the others
     words       Vocabulary: a token by id, by text, by piece, by bytes; the tokenizers library only to split text
     matching    which tokens two vocabularies share
+    settings    what the small files beside a tokenizer say: its class, its switches, added tokens
     ordinary    which tokenizers are bounded in time and growth, whatever the text
     cuts        the expressions by which text is cut, and who uses which
     classes     what is known of the classes that tokenizers are loaded by
-    settings    what the small files beside a tokenizer say: its class, its switches, added tokens
     describe    pieces and merges of a class, described as tokenizer.json would
     splitter    what splits text where no tokenizer.json does
     confined    a tokenizer that is not ordinary, in a process of its own, which is `child`
@@ -21,6 +21,8 @@ The floors inside, lowest first:
     ranks       tiktoken's files
     world       RWKV's lists
     plain       the words of static embeddings
+    loading     the whole tokenizer of a tokenizer.json, built when a text is split
+    older       the tokenizers that are in other files
     files       which files of a model its tokenizer is in
     tekken      Mistral's tekken.json
     ggml        what a GGUF file says of its tokens
@@ -28,7 +30,6 @@ The floors inside, lowest first:
 """
 
 from embtool.vocabulary.files import read_vocabulary, read_vocabulary_file
-from embtool.vocabulary.matching import NOWHERE, TokenMatch, match_tokens
 from embtool.vocabulary.queries import (
     POOLS,
     Query,
@@ -43,14 +44,11 @@ from embtool.vocabulary.queries import (
 from embtool.vocabulary.words import Token, Vocabulary, root_of
 
 __all__ = [
-    "NOWHERE",
     "POOLS",
     "Query",
     "Term",
     "Token",
-    "TokenMatch",
     "Vocabulary",
-    "match_tokens",
     "note_of_bare",
     "parse_expression",
     "parse_hex",

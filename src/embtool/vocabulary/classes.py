@@ -14,9 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from embtool.vocabulary.cuts import BLOOM, CLIP, GPT2, QWEN2, QWEN35
-
-ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-"""The purposes of special tokens, in the order in which they are added to a vocabulary that lacks them."""
+from embtool.vocabulary.settings import ROLES
 
 TEXT = "$A"
 """Where the text stands in what is put around it."""

@@ -13,12 +13,10 @@ from typing import Any
 
 from embtool.errors import FormatError
 from embtool.vocabulary.classes import TEXT, TokenizerClass
-from embtool.vocabulary.entries import number
+from embtool.vocabulary.entries import State, number
 from embtool.vocabulary.protobuf import BPE, CONTROL, NORMAL, UNIGRAM, USER_DEFINED, SentencePieceModel
 from embtool.vocabulary.settings import Settings
 from embtool.vocabulary.whisper import CODES
-
-State = dict[str, Any]
 
 LARGEST_LISTED = (1 << 22) - 1
 """The largest id in vocab.json: the tokenizers library passes over all ids below the largest, whether there are tokens

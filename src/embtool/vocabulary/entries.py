@@ -6,17 +6,17 @@ them in a file, where one can be looked up without reading the others.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from embtool.errors import FormatError
 from embtool.vocabulary.spelling import END_MARKED, Spelling, choose_spelling, parts, pattern
+
+State = dict[str, Any]
+"""A part of a tokenizer as tokenizer.json has it."""
 
 LARGEST_ID = (1 << 32) - 1
 """Token ids are 32-bit in the tokenizers library."""
@@ -50,6 +50,23 @@ class Traits:
         return choose_spelling(self.decoder, self.pre_tokenizer)
 
 
+Ranges = tuple[tuple[int, int], ...]
+"""Whole numbers, as the first and the last of each run without a gap."""
+
+
+def runs(numbers: Collection[int]) -> Ranges:
+    """Return different whole numbers as runs.
+
+    >>> runs([7, 1, 2, 3])
+    ((1, 3), (7, 7))
+    """
+    if not numbers or max(numbers) - min(numbers) == len(numbers) - 1:
+        return ((min(numbers), max(numbers)),) if numbers else ()
+    found = sorted(numbers)
+    breaks = [place for place in range(1, len(found)) if found[place] - found[place - 1] > 1]
+    return tuple((found[first], found[last - 1]) for first, last in pairwise([0, *breaks, len(found)]))
+
+
 class Entries(ABC):
     """Piece and id of every token."""
 
@@ -58,8 +75,8 @@ class Entries(ABC):
 
     @property
     @abstractmethod
-    def ids(self) -> NDArray[np.int64]:
-        """Every id, sorted: int64 (tokens,)."""
+    def ranges(self) -> Ranges:
+        """Every id: the first and the last of each run without a gap, in their order."""
 
     @abstractmethod
     def piece(self, identity: int) -> str | None:
@@ -87,9 +104,9 @@ class MemoryEntries(Entries):
         self._pieces = {**pieces, **{identity: token.content for identity, token in added.items()}}
 
     @cached_property
-    def ids(self) -> NDArray[np.int64]:
-        """Every id, sorted."""
-        return np.sort(np.fromiter(self._pieces, np.int64, len(self._pieces)))
+    def ranges(self) -> Ranges:
+        """Every id."""
+        return runs(self._pieces)
 
     @cached_property
     def _ids(self) -> dict[str, int]:

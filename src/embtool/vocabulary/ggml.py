@@ -36,9 +36,9 @@ from embtool.vocabulary.cuts import (
 )
 from embtool.vocabulary.describe import merges_by_score, template
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
-from embtool.vocabulary.files import loader
 from embtool.vocabulary.ggml_names import retyped
 from embtool.vocabulary.index import open_index, write_index
+from embtool.vocabulary.loading import loader
 from embtool.vocabulary.ordinary import LONGEST_WORD, MAPS
 from embtool.vocabulary.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED
 from embtool.vocabulary.spelling import WORDS, ByteLevel

@@ -14,14 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from embtool.storage.cache import derived, put
 from embtool.storage.kept import has_named_sum, named_sum
-from embtool.vocabulary.entries import LARGEST_ID, Added, Entries, MemoryEntries, Traits
+from embtool.vocabulary.entries import LARGEST_ID, Added, Entries, MemoryEntries, Ranges, Traits
 
-VERSION = 3
+VERSION = 4
 """Raise it when the meaning of the tables below changes: a database of another version is not read."""
 
 SCHEMA = """
@@ -64,12 +61,12 @@ def _database(entries: MemoryEntries) -> bytes:
 
 
 def _facts(entries: MemoryEntries) -> dict[str, bytes]:
-    """Collect what else is kept: the sorted ids, the added tokens, the tokenizer's traits."""
+    """Collect what else is kept: the ids, the added tokens, the tokenizer's traits."""
     traits = entries.traits
     added = {str(identity): [token.content, token.special] for identity, token in entries.added.items()}
     kept = [traits.decoder, traits.pre_tokenizer, traits.unknown, traits.faithful, traits.composes]
     return {
-        "ids": entries.ids.astype("<i8").tobytes(),
+        "ids": json.dumps(entries.ranges).encode(),
         "added": json.dumps(added).encode(),
         "traits": json.dumps(kept).encode(),
     }
@@ -98,6 +95,8 @@ class IndexedEntries(Entries):
     """
 
     def __init__(self, path: Path) -> None:
+        self._size = path.stat().st_size
+        """Bytes, of which each token takes some."""
         # `immutable` reads without locks: the file is never changed, only replaced.
         self._database = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
@@ -130,12 +129,16 @@ class IndexedEntries(Entries):
         return None if found is None else found[0]
 
     @cached_property
-    def ids(self) -> NDArray[np.int64]:
-        """Every id, sorted."""
+    def ranges(self) -> Ranges:
+        """Every id."""
         try:
-            return np.frombuffer(self._fact("ids"), "<i8").astype(np.int64)
-        except ValueError as error:
+            found = tuple((_checked(first, int), _checked(last, int)) for first, last in json.loads(self._fact("ids")))
+        except (ValueError, TypeError, RecursionError) as error:
             raise DamagedIndexError from error
+        tokens = sum(last - first + 1 for first, last in found)
+        if not all(0 <= first <= last for first, last in found) or tokens > self._size:
+            raise DamagedIndexError
+        return found
 
     def piece(self, identity: int) -> str | None:
         """Return the piece of an id."""

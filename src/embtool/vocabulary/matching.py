@@ -4,12 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-
+from embtool.arrays import Flags, Ints, np
 from embtool.vocabulary.words import Vocabulary
 
-Ids = NDArray[np.int64]
+Ids = Ints
 Entry = tuple[int, str, bytes]
 """An id, its piece, and its bytes."""
 
@@ -88,7 +86,7 @@ def match_tokens(a: Vocabulary, b: Vocabulary) -> TokenMatch:
 
 def _spelled_alike(
     a: Vocabulary, b: Vocabulary, pieces: Sequence[tuple[int, str]], others: Sequence[tuple[int, str]]
-) -> NDArray[np.bool_]:
+) -> Flags:
     """Find the tokens whose bytes are the same because id, piece and spelling are: bool (tokens of A,)."""
     if a.spelled_by != b.spelled_by:
         return np.zeros(len(pieces), np.bool_)

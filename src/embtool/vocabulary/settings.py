@@ -4,14 +4,31 @@ The files are tokenizer_config.json, config.json, and, in older folders, special
 Which of them counts, and in which order tokens are added, is as transformers has it.
 """
 
+import json
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from embtool.errors import FormatError
-from embtool.vocabulary.classes import ROLES, named_class
+from embtool.storage.source import MOST_VALUES, Source, is_overfull
 
+TOKENIZER = "tokenizer.json"
+
+MODEL_FILES = (
+    *("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm.model", "sentencepiece.model"),
+    "spm_char.model",
+)
+"""Names of binary files: SentencePiece's, or tiktoken's lines under the same name, as Llama 3 has them."""
+
+TEKKEN = re.compile(r"[^/]*tekken[^/]*\.json")
+
+Config = Callable[[], Mapping[str, Any]]
+"""What gives config.json, decoded; empty where there is none."""
+
+ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+"""The purposes of special tokens, in the order in which they are added to a vocabulary that lacks them."""
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 """What else an added token says: how it is found in a text."""
 
@@ -53,6 +70,8 @@ class Settings:
     @cached_property
     def name(self) -> str | None:
         """The class that the folder names, or None."""
+        from embtool.vocabulary.classes import named_class  # noqa: PLC0415 - a table of all classes, and these stand on it
+
         return named_class(self.tokenizer, {}) or named_class(self.tokenizer, self.config())
 
     @property
@@ -178,3 +197,50 @@ def _token(value: Any, where: str, *, special: bool = False) -> dict[str, Any]:
     special = special or value.get("special") is True
     flags = {flag: value.get(flag) is True for flag in FLAGS}
     return {"content": content, **flags, "special": special}
+
+
+def read_settings(source: Source, config: Config | None = None) -> Settings:
+    """Read the small files of a model; `config` gives its config.json, where that has been read already."""
+
+    def read(file: str) -> dict[str, Any]:
+        return decode_json(source.read_file(file), file)
+
+    @cache
+    def of_model() -> Mapping[str, Any]:
+        try:
+            return read("config.json") if source.has("config.json") else {}
+        except FormatError:  # who asks for the config is told
+            return {}
+
+    return Settings.read(source.has, read, config or of_model)
+
+
+def decode_json(data: bytes, file: str) -> dict[str, Any]:
+    """Decode a JSON object of a model's file.
+
+    Raises:
+        FormatError: it is not UTF-8, not JSON, or not an object.
+    """
+    if is_overfull(data):
+        raise FormatError(f"{file} holds more than {MOST_VALUES:,} values, more than any tokenizer needs")
+    try:
+        decoded = json.loads(data.decode())
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{file} is not UTF-8 at byte {error.start}") from error
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{file} is not JSON: {error}") from error
+    if not isinstance(decoded, dict):
+        raise FormatError(f"{file} is not a JSON object")
+    return decoded
+
+
+def decode_text(data: bytes, file: str) -> str:
+    """Decode a text of a model's file.
+
+    Raises:
+        FormatError: it is not UTF-8.
+    """
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{file} is not UTF-8 at byte {error.start}") from error

@@ -11,9 +11,9 @@ from typing import Any
 
 from embtool.errors import FormatError
 from embtool.vocabulary.classes import TEXT
-from embtool.vocabulary.describe import State, byte_merges, template
-from embtool.vocabulary.entries import parse_tokenizer
-from embtool.vocabulary.files import loader
+from embtool.vocabulary.describe import byte_merges, template
+from embtool.vocabulary.entries import State, parse_tokenizer
+from embtool.vocabulary.loading import loader
 from embtool.vocabulary.spelling import ByteLevel
 from embtool.vocabulary.words import Vocabulary
 

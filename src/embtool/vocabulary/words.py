@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from embtool.arguments import check_count, checked
+from embtool.arrays import Ints, np
 from embtool.counts import plain_number
 from embtool.errors import EmbtoolError, FormatError, NoVocabulary, UnknownToken
-from embtool.vocabulary.entries import Entries, MemoryEntries
+from embtool.vocabulary.entries import Entries, MemoryEntries, Ranges
 from embtool.vocabulary.index import DamagedIndexError
 from embtool.vocabulary.spelling import Spelling
 
@@ -105,9 +103,9 @@ class Vocabulary:
         return self._load()
 
     @cached_property
-    def ids(self) -> NDArray[np.int64]:
+    def ids(self) -> Ints:
         """Every token id, sorted, int64 (tokens,)."""
-        return self._ask(lambda entries: entries.ids)
+        return np.concatenate([np.arange(first, last + 1) for first, last in self.id_ranges] or [np.empty(0, np.int64)])
 
     @property
     def unknown(self) -> int | None:
@@ -115,18 +113,23 @@ class Vocabulary:
         return self._entries.traits.unknown
 
     @cached_property
-    def special_ids(self) -> NDArray[np.int64]:
+    def special_ids(self) -> Ints:
         """The ids of special tokens, such as the end of the text, sorted, int64 (n,)."""
         added = self._entries.added
         return np.array(sorted(identity for identity, token in added.items() if token.special), np.int64)
 
     @cached_property
-    def added_ids(self) -> NDArray[np.int64]:
+    def added_ids(self) -> Ints:
         """The ids of tokens added beside the trained vocabulary, special or not, sorted, int64 (n,)."""
         return np.array(sorted(self._entries.added), np.int64)
 
+    @property
+    def id_ranges(self) -> Ranges:
+        """Every token id: the first and the last of each run without a gap, in their order."""
+        return self._ask(lambda entries: entries.ranges)
+
     def __len__(self) -> int:
-        return len(self.ids)
+        return sum(last - first + 1 for first, last in self.id_ranges)
 
     def __iter__(self) -> Iterator[Token]:
         """Yield every token in the order of ids."""

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from functools import partial
 
 from embtool.adapters.adapted import table_of
-from embtool.adapters.description import TableChange
 from embtool.answers.text import plural, size
 from embtool.questions.check.rule import Found, Severity, ids_in_words, rule, some
 from embtool.questions.check.subject import Subject
@@ -183,16 +182,15 @@ def _adapter_tying(subject: Subject) -> Iterator[Found]:
     adapter, tables = subject.adapter, subject.base.tables
     if tables is None or tables.tying.verdict != "tied" or adapter.ties:
         return
-    changed = [change for change in adapter.changes if change.role in ("input", "output") and _unties(change)]
+    changed = [  # rows of single tokens are changed in both tables
+        change
+        for change in adapter.changes
+        if change.role in ("input", "output") and (change.whole is not None or change.low_rank is not None)
+    ]
     if len(changed) == 1:
         first = next(iter(changed[0].parts.values()))
         message = f"{subject.base.name} is tied, and the adapter changes {changed[0].module} alone"
         yield Found(message, file=first.shard, tensor=first.name)
-
-
-def _unties(change: TableChange) -> bool:
-    """Return whether PEFT changes one of two tied tables only: rows of single tokens it changes in both."""
-    return change.whole is not None or change.low_rank is not None
 
 
 @rule(

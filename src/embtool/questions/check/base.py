@@ -3,16 +3,14 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from embtool.answers.text import plural
+from embtool.arrays import Doubles, np
 from embtool.errors import EmbtoolError
 from embtool.positions import Positions, Rope
 from embtool.questions.check.numbers import is_mean
 from embtool.questions.check.rule import Found, Severity, ids_in_words, rule, some
 from embtool.questions.check.subject import Subject
 from embtool.rope import Frequencies, frequencies
-from embtool.storage.dtypes import Doubles
 
 CLOSE = 1e-6
 """Relative difference of two frequencies that are one: GGUF files hold numbers in 32 bits."""

@@ -8,14 +8,14 @@ drafts (sgl-project/sglang#23838), transformers' assisted generation (`_validate
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from embtool.adapters.drafts import read_map
 from embtool.answers.text import percent, plural
+from embtool.arrays import np
 from embtool.questions.check.heads import DraftHead
 from embtool.questions.check.rule import RULES, Finding, Found, Severity, rule, some
 from embtool.questions.check.subject import Subject
-from embtool.vocabulary import Vocabulary, match_tokens
+from embtool.vocabulary import Vocabulary
+from embtool.vocabulary.matching import match_tokens
 from embtool.vocabulary.spelling import ByteLevel, Metaspace
 
 MOST_DIFFERENCE = 128

@@ -12,8 +12,8 @@ from embtool.configs.config import Config
 from embtool.errors import ConfigError
 from embtool.questions.check.small_files import SmallFiles, text_of
 from embtool.vocabulary import Vocabulary
-from embtool.vocabulary.files import WORLD
 from embtool.vocabulary.ggml import DEFAULTS, TokenizerMetadata
+from embtool.vocabulary.older import WORLD
 from embtool.vocabulary.spelling import ByteLevel, Metaspace, WordPiece
 
 KINDS = {
@@ -93,13 +93,11 @@ def of_folder(vocabulary: Vocabulary, small: SmallFiles, config: Config | None) 
     texts = dict(vocabulary.pieces())
     if kind == "bert":
         whole = set(vocabulary.special_ids.tolist())
-        texts = {place: piece if place in whole else _phantom(piece) for place, piece in texts.items()}
+        texts = {  # what begins a word has the mark, not what continues one
+            place: piece if place in whole else piece.removeprefix("##") if piece.startswith("##") else f"▁{piece}"
+            for place, piece in texts.items()
+        }
     return LlamaVocabulary(KINDS[kind], size, texts, roles["bos"], roles["eos"], adds_bos, adds_eos)
-
-
-def _phantom(piece: str) -> str:
-    """Spell a piece of BERT as the converter does: what begins a word has the mark, not what continues one."""
-    return piece.removeprefix("##") if piece.startswith("##") else f"▁{piece}"
 
 
 def _kind(vocabulary: Vocabulary, small: SmallFiles, config: Config | None) -> str:

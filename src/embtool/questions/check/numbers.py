@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from embtool.answers.text import plural
+from embtool.arrays import Doubles, np
 from embtool.questions.check.rule import Found, Severity, ids_in_words, rule
 from embtool.questions.check.subject import Subject
-from embtool.storage.dtypes import Doubles
 from embtool.tables.survey import Survey
 from embtool.tables.table import EmbeddingTable
 

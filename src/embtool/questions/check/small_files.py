@@ -15,7 +15,7 @@ from embtool.configs.config import Config
 from embtool.errors import EmbtoolError, told_of
 from embtool.storage.source import Source
 from embtool.vocabulary import Vocabulary
-from embtool.vocabulary.files import TOKENIZER, decode_json
+from embtool.vocabulary.settings import TOKENIZER, decode_json
 
 ID = re.compile(r"[0-9]{1,10}")
 """How tokenizer_config.json writes a token id."""

@@ -1,7 +1,6 @@
 """What one pass over each table finds, made when it is first asked for."""
 
-import numpy as np
-
+from embtool.arrays import np
 from embtool.tables.survey import Opener, Survey, equal_rows, survey
 from embtool.tables.table import EmbeddingTable
 

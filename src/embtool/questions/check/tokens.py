@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from embtool.configs.config import LARGEST
+from embtool.configs.fields import LARGEST
 from embtool.errors import ConfigError
 from embtool.positions import Rope, read_positions
 from embtool.questions.check.rule import Found, Severity, rule, some

@@ -11,7 +11,7 @@ from embtool.questions.check.shapes import is_foreign
 from embtool.questions.check.subject import Subject
 from embtool.tables.categories import padding_ids
 from embtool.vocabulary import read_vocabulary_file
-from embtool.vocabulary.files import TOKENIZER
+from embtool.vocabulary.settings import TOKENIZER
 
 OTHER_FILES = ("vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
 """Files of older tokenizers, which lie beside tokenizer.json and are read by other programs."""

@@ -71,8 +71,12 @@ function command(text) {
   return make("p", { className: "command" }, code, button, told);
 }
 
-/** Quote an argument of a command line where a shell would take it otherwise. */
-const quoted = text => (/^[\w./:=@+,-]+$/.test(text) ? text : `"${text}"`);
+/** Quote an argument of a command line where a shell would take it otherwise, as the commands do. */
+const quoted = text => (/^[\w./:=@+,-]+$/.test(text) ? text
+  : /^[^"$`!\\\x00-\x1f]+$/.test(text) ? `"${text}"` : `'${text.replaceAll("'", `'"'"'`)}'`);
+
+/** What stands at the two ends of a drawing. */
+const ends = (left, right) => make("p", { className: "ends" }, make("span", {}, left), make("span", {}, right));
 
 /** What a theme says a colour is. */
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();

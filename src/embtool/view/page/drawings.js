@@ -30,7 +30,7 @@ function grid({ title, head, rows }) {
 /** Hands of a clock: a row for each position, a column for each pair. */
 function clocks({ title, positions, pairs, angles }) {
   return make("div", { className: "wide", tabindex: "0", role: "group", "aria-label": title }, make("table", { className: "clocks" }, make("caption", {}, title),
-    make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "position"), ...pairs.map(pair => make("th", { scope: "col" }, `pair ${pair}`)))),
+    make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "position"), ...pairs.map(pair => make("th", { scope: "col" }, String(pair))))),
     make("tbody", {}, ...positions.map((position, row) => make("tr", {}, make("th", { scope: "row", className: "right" }, count(position)), ...angles[row].map(angle => {
       const degreesOf = `${Math.round((((angle * 180) / Math.PI) % 360 + 360) % 360)}°`;
       const dial = draw("svg", { viewBox: "-17 -17 34 34", role: "img", "aria-label": degreesOf });

@@ -32,7 +32,7 @@ const named = (ideas, text) => ideas.map(idea => new RegExp(idea.words, "i").tes
 function judge(card, guess) {
   const blank = !guess.trim();
   if (card.kind === "open") {
-    if (blank) return { right: null, text: "One way to say it:", lines: [] };
+    if (blank) return { right: null, text: "No guess.", lines: [] };
     const many = named(card.ideas, guess).filter(Boolean).length;
     return { right: many >= ENOUGH_IDEAS, text: `By its words yours names ${many} of ${card.ideas.length} ideas.`, lines: [] };
   }

@@ -81,6 +81,7 @@ function makeCard(card, key, { guess, reveal }) {
   const remarks = make("div");
   const answer = make("div", { className: "answer", tabindex: "-1", role: "group", "aria-label": "Answer" }, verdict, remarks,
     checklist(card.ideas, key),
+    make("p", { className: "label" }, card.kind === "open" ? "One way to say it" : "Answer"),
     make("p", { className: card.kind === "open" ? "said" : "result" }, card.shown),
     ...card.lines.map(line => make("p", {}, line)), picture(card.drawing), ...card.commands.map(command));
   const complaint = make("p", { className: "complaint", role: "alert", id: `complaint-${key}` });
@@ -102,6 +103,10 @@ function makeCard(card, key, { guess, reveal }) {
     made.classList.add("revealed");
     made.classList.toggle("hit", said.right === true);
     made.classList.toggle("missed", said.right === false);
+    form.querySelectorAll(".choice").forEach((choice, place) => {
+      choice.classList.toggle("right-one", place === card.answer);
+      choice.classList.toggle("wrong-one", said.right === false && String(place) === text);
+    });
     for (const field of form.elements) if (field.tagName !== "FIELDSET") field.disabled = card.kind !== "open" || field.type === "submit";
     if (card.kind === "open") tick(answer, card.ideas, text);
     if (focus) answer.focus();

@@ -7,6 +7,7 @@ function startPlaces(rows) {
   const square = make("canvas", { className: "square", role: "img", "aria-label": `The cosine of every two of ${size} positions` });
   drawn(() => paint(table, codes, rows.columns, size));
   drawn(() => paint(square, Uint8Array.from(alike, part => Math.round(127.5 + (Math.max(part, -10000) / 10000) * 127.5)), size, size));
+  const [onTable, onSquare] = [mark(size), mark(size)];
   const said = make("p", { className: "result", role: "status" }), shown = make("div");
   const state = { a: Math.min(1, size - 1), b: Math.min(2, size - 1) };
   const fields = {};
@@ -23,6 +24,8 @@ function startPlaces(rows) {
       fields[which].value = state[which];
       fields[which].setAttribute("aria-valuetext", `position ${count(rows.places[state[which]])}`);
     }
+    onTable([state.a, state.b], []);
+    onSquare([state.a], [state.b]);
     const [a, b] = [rows.places[state.a], rows.places[state.b]];
     const part = alike[state.a * size + state.b];
     said.textContent = `Positions ${count(a)} and ${count(b)}: ` + (part === -32768 ? "no cosine, a row is all zeros." : `cosine ${fixed(part / 10000)}.`);
@@ -34,20 +37,30 @@ function startPlaces(rows) {
     make("p", {}, rows.tensor === null ? "A pattern of sines and cosines, the same in every model of this kind, is added to each token's row."
       : `A second table, ${rows.tensor}, has a row for each position, and that row is added to the token's.`),
     make("div", { className: "pair" },
-      make("figure", {}, table, make("figcaption", {}, `Its rows, one below the other: ${every}, ${rows.columns} of ${count(rows.width)} numbers each.`)),
-      make("figure", {}, square, make("figcaption", {}, "How alike any two are: the darker, the higher their cosine. The diagonal is each with itself."))),
+      make("figure", {}, make("div", { className: "marked" }, table, onTable.drawn), make("figcaption", {}, `Its rows, position ${count(rows.places[0])} at the top, ${count(rows.places.at(-1))} at the bottom: ${every}, ${rows.columns} of ${count(rows.width)} numbers each.`)),
+      make("figure", {}, make("div", { className: "marked" }, square, onSquare.drawn), make("figcaption", {}, "How alike any two are, the one from top to bottom, the other from left to right: the nearer to the colour of the letters, the higher their cosine. The diagonal is each with itself."))),
     slider("a", "One position"), slider("b", "Another"), said, shown);
   update();
 }
 
+/** Lines across a picture of so many places: a function that puts them at some rows and columns. */
+function mark(size) {
+  const svg = draw("svg", { viewBox: `0 0 ${size} ${size}`, preserveAspectRatio: "none", "aria-hidden": "true" });
+  const put = (rows, columns) => {
+    svg.replaceChildren();
+    for (const at of rows) draw("line", { x1: 0, x2: size, y1: at + 0.5, y2: at + 0.5 }, svg);
+    for (const at of columns) draw("line", { y1: 0, y2: size, x1: at + 0.5, x2: at + 0.5 }, svg);
+  };
+  put.drawn = svg;
+  return put;
+}
+
 function startSlopes(slopes) {
   const [width, height, far] = [480, 140, 64];
-  const svg = draw("svg", { viewBox: `0 0 ${width} ${height + 18}`, class: "decay", role: "img", "aria-label": `What ${slopes.length} heads take off a score, by distance` });
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, class: "decay", role: "img", "aria-label": `What ${slopes.length} heads take off a score, by distance` });
   const steepest = Math.max(...slopes) * far;
   for (const slope of slopes) draw("path", { class: "curve thin", d: `M0 0L${width} ${((slope * far) / steepest) * height}` }, svg);
-  for (const [x, anchor, text] of [[0, "start", "distance 0"], [width, "end", String(far)]])
-    draw("text", { x, y: height + 16, "text-anchor": anchor }, svg).textContent = text;
   find("order-slopes").append(make("h3", {}, "What is taken off"), make("p", {},
     `Nothing is added and nothing turned. Each of the ${slopes.length} heads lowers its scores by its slope times the distance, from ${slopes[0]} to ${slopes.at(-1)} a token: the steep ones see only what is near.`),
-  make("figure", {}, svg), command(page.order.command));
+  make("figure", {}, svg, ends("distance 0", String(far))), command(page.order.command));
 }

@@ -28,6 +28,7 @@ function startShadow(shadow, look) {
   function redraw() {
     const { width, height } = svg.getBoundingClientRect();
     if (!width) return;
+    svg.setAttribute("viewBox", `0 0 ${width} ${height}`); // on paper it is scaled as a whole
     const scale = Math.min((0.8 * width) / spread(xs), (0.84 * height) / spread(ys)) * zoom;
     for (const point of points)
       point.at = [width / 2 + left + (point.x - middle(xs)) * scale, height / 2 + top - (point.y - middle(ys)) * scale];

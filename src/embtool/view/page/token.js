@@ -15,7 +15,7 @@ function startToken(table, first) {
 
   find("token").hidden = false;
   find("token-intro").textContent = `This page carries ${count(table.count)} of the ${count(table.rows)} rows of `
-    + `${table.tensor}, ${table.width} numbers each. For ${count(table.exact)} tokens the nearest of all rows were computed `
+    + `${table.tensor}, ${count(table.width)} numbers each. For ${count(table.exact)} tokens the nearest of all rows were computed `
     + "when the page was made; for the others it estimates, and says so.";
 
   /** A token as it is typed in a shell: a plain word is read as that word, everything else by its number. */
@@ -89,16 +89,14 @@ function startToken(table, first) {
   function among(place) {
     const { bars: heights, low, high, median, of } = table.lengths;
     const [width, height] = [480, 90];
-    const figure = draw("svg", { viewBox: `0 0 ${width} ${height + 18}`, class: "histogram", role: "img",
+    const figure = draw("svg", { viewBox: `0 0 ${width} ${height}`, class: "histogram", role: "img",
       "aria-label": `Lengths of all rows, from ${fixed(low)} to ${fixed(high)}; this one is ${fixed(norms[place])}` });
     const most = Math.max(...heights, 1), step = width / heights.length;
     heights.forEach((many, bar) => many && draw("rect", { x: bar * step + 0.5, width: step - 1,
       y: height - Math.max(1, (many / most) * (height - 8)), height: Math.max(1, (many / most) * (height - 8)), class: "bar" }, figure));
     const x = high > low ? Math.min(Math.max((norms[place] - low) / (high - low), 0), 1) * width : width / 2;
     draw("line", { x1: x, x2: x, y1: 0, y2: height, class: "here" }, figure);
-    for (const [at, anchor, value] of [[0, "start", low], [width, "end", high]])
-      draw("text", { x: at, y: height + 14, "text-anchor": anchor }, figure).textContent = fixed(value);
-    return make("figure", {}, figure, make("figcaption", {},
+    return make("figure", {}, figure, ends(`length ${fixed(low)}`, fixed(high)), make("figcaption", {},
       `Its length is ${fixed(norms[place])}: longer than ${shorter[place]} % of ${of} rows`
       + (median === null ? "." : `, whose median is ${fixed(median)}.`)));
   }
@@ -119,8 +117,10 @@ function startToken(table, first) {
       make("td", { className: "level", "aria-hidden": "true" }, meter(high > low ? 0.15 + 0.85 * (height - low) / (high - low) : 1))));
     return make("div", {}, make("table", { className: "neighbors" }, make("caption", { className: "unseen" }, "Nearest rows"),
       make("thead", {}, make("tr", {}, ...["", "token", "id", "cosine"].map((title, column) =>
-        make("th", { scope: "col", className: column === 1 ? "" : "right" }, title || make("span", { className: "unseen" }, "rank"))), make("td", {}))),
-      make("tbody", {}, ...body)), make("p", { className: isExact ? "remark" : "remark rough" }, said),
+        make("th", { scope: "col", className: column === 1 ? "" : "right" }, title || make("span", { className: "unseen" }, "rank"))),
+        make("td", { className: "level", "aria-hidden": "true" }, `${fixed(low, 2)} to ${fixed(high, 2)}`))),
+      make("tbody", {}, ...body)), make("p", { className: isExact ? "remark" : "remark rough" },
+        found.every(({ id }) => places.has(id)) ? said : `${said} A name that is not underlined is all that the page carries of its row.`),
       command(`embtool neighbors ${quoted(typed(place))}${page.options}`));
   }
 

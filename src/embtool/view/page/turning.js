@@ -13,8 +13,9 @@ function turns(value) {
 function startTurning(order) {
   const place = find("order-hands");
   const own = order.own;
-  place.append(make("h3", {}, own ? "The hands of this model" : "The hands of other models"),
-    make("p", {}, own
+  place.append(make("h3", {}, order.idle ? "The hands that its config describes" : own ? "The hands of this model" : "The hands of other models"),
+    make("p", {}, order.idle ? "A model with these settings, and with layers, would turn so: in each head of attention, channels of a query and of a key go two "
+      + "by two, and a position turns each pair like the hand of a clock; early pairs turn fast, late ones slowly. Drag a position and watch." : own
       ? "In each head of attention, channels of a query and of a key go two by two. Each pair is a point in a plane, and its "
         + "position turns it like the hand of a clock; early pairs turn fast, late ones slowly. Drag a position and watch."
       : "Most newer models turn instead of adding: in each head channels go two by two, and a position turns each pair like "
@@ -99,7 +100,7 @@ function dials(layer, number, order) {
   const block = make("div", { className: "layer" }, layer.name ? make("h4", {}, layer.name) : null,
     make("ul", { className: "facts" }, ...layer.lines.map(line => make("li", {}, line)),
       make("li", {}, `positions 0 to ${count(last)}`)),
-    slider("m", "Position", "Arrow keys move by one, Page Up and Page Down by more."), slider("n", "A second position", "The thin hand."), move,
+    slider("m", "Position", "Arrow keys move by one, Page Up and Page Down by more."), slider("n", "A second position", "The thin, dashed hand."), move,
     make("div", { className: "dials", role: "group", "aria-label": "Hands of the pairs; the table below has their angles" }, ...shown.map(each => each.figure)),
     layer.dot ? make("div", { className: "dot-product" }, make("p", { className: "label" }, "Dot product of query and key"), dot, said, curve.figure) : null,
     commands,
@@ -144,18 +145,18 @@ function face(pair, layer) {
 /** The dot product at every distance, as a curve. */
 function decay(layer, last) {
   const [width, height, most] = [480, 120, Math.min(last, 4096)];
-  const svg = draw("svg", { viewBox: `0 -6 ${width} ${height + 26}`, class: "decay", role: "img", "aria-label": "The dot product by distance" });
+  const svg = draw("svg", { viewBox: `0 -6 ${width} ${height + 12}`, class: "decay", role: "img", "aria-label": "The dot product by distance" });
   const line = draw("path", { class: "curve" }, svg), here = draw("circle", { r: 5, class: "here" }, svg);
-  for (const [x, anchor, text] of [[0, "start", "distance 0"], [width, "end", count(most)]])
-    draw("text", { x, y: height + 16, "text-anchor": anchor }, svg).textContent = text;
   const across = distance => (Math.log1p(distance) / Math.log1p(most || 1)) * width;
   let range = null;
-  return { figure: make("figure", {}, svg, make("figcaption", {}, "The same product at every distance (near ones drawn wider): the farther apart, the less alike, in waves.")),
+  const told = make("figcaption", {});
+  return { figure: make("figure", {}, svg, ends("distance 0", count(most)), told),
     mark(distance, product) {
       if (!range) {
         const steps = [...new Set(Array.from({ length: 320 }, (_, step) => Math.round(Math.expm1((step / 319) * Math.log1p(most)))))];
         const values = steps.map(step => product(step, 0));
         range = [Math.min(...values), Math.max(...values)];
+        told.textContent = `The same product at every distance, near ones drawn wider, between ${fixed(range[0], 1)} and ${fixed(range[1], 1)}: the farther apart, the less alike, in waves.`;
         const up = value => height - ((value - range[0]) / (range[1] - range[0] || 1)) * height;
         line.setAttribute("d", steps.map((step, at) => `${at ? "L" : "M"}${across(step).toFixed(1)} ${up(values[at]).toFixed(1)}`).join(""));
       }
