@@ -427,6 +427,11 @@ def test_whispers_tasks_follow_its_languages(size: int | None, languages: int) -
     assert ("<|yue|>" in {token.piece for token in words}) == (languages == 100)
 
 
+def test_a_class_without_a_file_of_its_own_is_named() -> None:
+    with pytest.raises(NoVocabulary, match="its class, ByT5Tokenizer, is not known"):
+        read_vocabulary(Memory({"tokenizer_config.json": b'{"tokenizer_class": "ByT5Tokenizer"}'}))
+
+
 def test_without_a_class_a_shifting_file_has_no_ids(run: Program, tmp_path: Path) -> None:
     data = trained(vocab_size=120)
     with pytest.raises(NoVocabulary, match=r"sentencepiece\.bpe\.model is there"):

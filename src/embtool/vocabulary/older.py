@@ -109,6 +109,7 @@ def read_older(source: Source, config: Config | None = None) -> Vocabulary:
             return vocabulary
     unread = _unread(source, set())
     there = f"; {', '.join(unread)} is there, which embtool does not read" if unread else ""
+    there += f"; its class, {settings.name}, is not known" if settings.name and kind is None else ""
     raise NoVocabulary(
         f"{source.name} has no tokenizer ({', '.join(TOKENIZER_FILES)}){there}",
         hint="name rows by id:, such as id:70135",
