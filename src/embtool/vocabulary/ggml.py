@@ -36,7 +36,7 @@ from embtool.vocabulary.cuts import (
 )
 from embtool.vocabulary.describe import merges_by_score, template
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
-from embtool.vocabulary.ggml_names import retyped
+from embtool.vocabulary.ggml_names import DEFAULTS, WITHOUT_BEGINNING, retyped
 from embtool.vocabulary.index import open_index, write_index
 from embtool.vocabulary.loading import loader
 from embtool.vocabulary.ordinary import LONGEST_WORD, MAPS
@@ -48,19 +48,8 @@ from embtool.vocabulary.world import LongestFirst
 FILLED_UP = re.compile(r"\[PAD([0-9]{1,10})\]")
 """What a converter writes in a place that no token has; shifted, as fairseq's ids are, it has the number of another."""
 
-DEFAULTS: Mapping[str, Mapping[str, int]] = MappingProxyType(
-    {
-        "llama": {"bos": 1, "eos": 2, "unknown": 0},
-        "bert": {"bos": 101, "unknown": 100, "seperator": 102},
-        "gpt2": {"bos": 11, "eos": 11},
-        "t5": {"eos": 1, "unknown": 2},
-        "plamo2": {"bos": 1, "eos": 2, "unknown": 0},
-    }
-)
-"""Ids of tokens with a purpose where a file does not say them, by kind (llama-vocab.cpp, `impl::load`)."""
-
-WITHOUT_BEGINNING = frozenset({"glm4", "glm5", "chatglm-bpe"})
-"""Ways to cut text whose models have no beginning of a text unless the file says which token it is."""
+OF_DNA = "\ue000"
+"""What a part of a strand of DNA bears behind it in the kind `hybriddna`, to be another token than a word."""
 
 INDEX_VERSION = b"gguf 3"
 """Raise it when entries are read in another way: indexes that were written before are then not found."""
@@ -190,7 +179,8 @@ def _entries(metadata: TokenizerMetadata) -> MemoryEntries:
     """Read the entries; a place that the converter filled up (`[PAD9]`, unused) is no token."""
     pieces: dict[int, str] = {}
     added: dict[int, Added] = {}
-    spell = {"bert": _wordpiece, "rwkv": _unescaped}.get(metadata.kind, lambda piece, _: piece)
+    spellings = {"bert": _wordpiece, "rwkv": _unescaped, "hybriddna": lambda piece, _: piece.removesuffix(OF_DNA)}
+    spell = spellings.get(metadata.kind, lambda piece, _: piece)
     last = _last(metadata)
     for identity, (piece, kind) in enumerate(zip(metadata.pieces, metadata.types, strict=True)):
         if identity > last or (kind == UNUSED and piece == f"[PAD{identity}]"):
@@ -246,7 +236,12 @@ def _unescaped(piece: str, kind: int) -> str:
 def _traits(metadata: TokenizerMetadata) -> Traits:
     byte_level = {"type": "ByteLevel"}
     spaces = {"type": "Replace", "pattern": {"String": WORD}, "content": " "}
-    decoders = {"gpt2": byte_level, "rwkv": byte_level, "bert": {"type": "WordPiece"}}
+    written = {f"<0x{byte:02X}>": f"{byte:02x}" for byte in range(256)}
+    decoders = {
+        **dict.fromkeys(("gpt2", "hybriddna", "rwkv"), byte_level),
+        "bert": {"type": "WordPiece"},
+        "plamo2": {**WORDS, "bytes": written},
+    }
     decoder = decoders.get(metadata.kind, spaces)
     is_of_bytes = metadata.pre not in WITHOUT_BYTES
     if metadata.kind not in ("llama", "bert", "t5") and not is_of_bytes:

@@ -1,4 +1,4 @@
-"""Tokens of GGUF files that llama.cpp knows by their names, whatever their type there (llama-vocab.cpp, `load`)."""
+"""What llama.cpp knows of GGUF files without their saying it: tokens by name, ids by purpose (llama-vocab.cpp, `load`)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -41,6 +41,21 @@ OLDER_ROLES: Mapping[str, str] = MappingProxyType({"fim_pre": "prefix", "fim_suf
 
 OF_TEXT = frozenset({"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"})
 """What is shown with the text, as gpt-oss needs it."""
+
+
+DEFAULTS: Mapping[str, Mapping[str, int]] = MappingProxyType(
+    {
+        "llama": {"bos": 1, "eos": 2, "unknown": 0},
+        "bert": {"bos": 101, "unknown": 100, "seperator": 102},
+        "gpt2": {"bos": 11, "eos": 11},
+        "t5": {"eos": 1, "unknown": 2},
+        "plamo2": {"bos": 1, "eos": 2, "unknown": 0},
+    }
+)
+"""Ids of tokens with a purpose where a file does not say them, by kind (llama-vocab.cpp, `impl::load`)."""
+
+WITHOUT_BEGINNING = frozenset({"glm4", "glm5", "chatglm-bpe"})
+"""Ways to cut text whose models have no beginning of a text unless the file says which token it is."""
 
 
 def retyped(pieces: Sequence[str], types: Sequence[int], is_named: Callable[[str], bool]) -> list[int]:
