@@ -17,6 +17,7 @@ DATA = Path(__file__).parent / "data" / "llama_vocabularies.json.gz"
 KNOWN: dict[str, Any] = json.loads(gzip.decompress(DATA.read_bytes()))
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize("name", KNOWN["cases"])
 def test_texts_are_split_as_llama_cpp_splits_them(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embtool.vocabulary.confined.SECONDS", 600)  # some are split in a process of their own

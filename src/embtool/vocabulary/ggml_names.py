@@ -1,4 +1,4 @@
-"""What llama.cpp knows of GGUF files without their saying it: tokens by name, ids by purpose (llama-vocab.cpp, `load`)."""
+"""What llama.cpp knows of GGUF files without being told: tokens by name, ids by purpose (llama-vocab.cpp, `load`)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
