@@ -179,8 +179,7 @@ def _entries(metadata: TokenizerMetadata) -> MemoryEntries:
     """Read the entries; a place that the converter filled up (`[PAD9]`, unused) is no token."""
     pieces: dict[int, str] = {}
     added: dict[int, Added] = {}
-    spellings = {"bert": _wordpiece, "rwkv": _unescaped, "hybriddna": lambda piece, _: piece.removesuffix(OF_DNA)}
-    spell = spellings.get(metadata.kind, lambda piece, _: piece)
+    spell: Callable[[str, int], str] = {"bert": _wordpiece, "rwkv": _unescaped}.get(metadata.kind, _unmarked)
     last = _last(metadata)
     for identity, (piece, kind) in enumerate(zip(metadata.pieces, metadata.types, strict=True)):
         if identity > last or (kind == UNUSED and piece == f"[PAD{identity}]"):
@@ -203,6 +202,12 @@ def _last(metadata: TokenizerMetadata) -> int:
 def _is_added(piece: str, kind: int) -> bool:
     """Return whether a token stands for itself; Gemma's runs of spaces are user-defined, and spelled like others."""
     return kind in (CONTROL, UNKNOWN) or (kind == USER_DEFINED and WORD not in piece)
+
+
+def _unmarked(piece: str, kind: int) -> str:
+    """Leave a piece as it is, but for the mark of `hybriddna`."""
+    del kind
+    return piece.removesuffix(OF_DNA)
 
 
 def _wordpiece(piece: str, kind: int) -> str:
