@@ -14,7 +14,7 @@ from unittest import mock
 from sources import Memory
 
 from embtool.errors import EmbtoolError, FormatError, UnknownToken
-from embtool.vocabulary import Vocabulary, child, confined, files, ggml, index, read_vocabulary
+from embtool.vocabulary import Vocabulary, child, confined, files, ggml, index, loading, read_vocabulary
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
 from embtool.vocabulary.splitter import Ids
 from embtool.vocabulary.words import is_of_library
@@ -90,7 +90,7 @@ def check_vocabulary(vocabulary: Vocabulary) -> None:
 
 def check_splitting(vocabulary: Vocabulary) -> None:
     """Assert that texts, one and several at once, are split into tokens, and that a word that is found is one."""
-    with mock.patch.object(files, "Confined", _Here):
+    with mock.patch.object(loading, "Confined", _Here):
         vocabulary.encode(TEXTS[0], special=True)
         assert len(vocabulary.encode_each(TEXTS)) == len(TEXTS)
     for word in ("ab", "strawberry"):

@@ -156,6 +156,14 @@ def test_rwkvs_pieces_are_cut_longest_first(tmp_path: Path) -> None:
         words.encode("z")
 
 
+def test_tokens_of_kinds_that_are_not_split_have_their_bytes(tmp_path: Path) -> None:
+    pieces = ["<|plamo:unk|>", "<0x0A>", "▁a", "あ"]
+    plamo = tokens_of(tmp_path, pieces, types=[2, 6, 1, 1], model="plamo2")
+    assert [token.bytes for token in plamo] == [b"<|plamo:unk|>", b"\n", "▁a".encode(), "あ".encode()]
+    dna = tokens_of(tmp_path, ["Ġthe", "<oov>", "ACGTAC\ue000"], types=[1, 3, 1], model="hybriddna")
+    assert [token.text for token in dna] == [" the", "<oov>", "ACGTAC"]
+
+
 def test_kinds_whose_text_cannot_be_split_are_listed(run: Program, tmp_path: Path) -> None:
     for kind in ("plamo2", "hybriddna"):
         words = tokens_of(tmp_path, ["a", "b"], model=kind)

@@ -285,6 +285,153 @@ def test_marian_takes_its_ids_from_vocab_json() -> None:
         read_vocabulary(Memory(files | {"vocab.json": json.dumps(vocabulary).encode()})).encode("x")
 
 
+MAPPED = ["<s>", "<pad>", "</s>", "<unk>"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "around"),
+    [
+        ({"tokenizer_class": "M2M100Tokenizer"}, ("__en__", "</s>")),
+        ({"tokenizer_class": "M2M100Tokenizer", "src_lang": "de", "language_codes": "wmt21"}, ("__de__", "</s>")),
+        ({"tokenizer_class": "Speech2TextTokenizer"}, (None, "</s>")),
+    ],
+)
+def test_pieces_that_vocab_json_numbers_are_split_by_the_library(
+    settings: dict[str, str], around: tuple[str | None, str]
+) -> None:
+    data = trained(vocab_size=120)
+    own = library(data)
+    listed = [*MAPPED, *(own.id_to_piece(place) for place in reversed(range(20, own.get_piece_size())))]
+    vocabulary = {piece: place for place, piece in enumerate(listed)}
+    files = {
+        "vocab.json": json.dumps(vocabulary).encode(),
+        "sentencepiece.bpe.model": data,
+        "tokenizer_config.json": json.dumps(settings).encode(),
+    }
+    words = read_vocabulary(Memory(files))
+    for text in PLAIN:
+        plain = [vocabulary.get(piece, 3) for piece in own.encode(text, out_type=str)]
+        assert ids(words, text) == plain, text
+        framed = [words.find_piece(token).id for token in around if token is not None]
+        assert ids(words, text, special=True) == [*framed[:-1], *plain, framed[-1]], text
+    if around[0] is not None:
+        assert words.find_piece("__en__").id >= len(vocabulary)
+        assert words.find_piece("__de__").special
+
+
+def test_siglip_leaves_out_marks_and_ends_once() -> None:
+    data = trained(vocab_size=120, pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
+    own = library(data)
+    files = {"spiece.model": data, "tokenizer_config.json": b'{"tokenizer_class": "SiglipTokenizer"}'}
+    words = read_vocabulary(Memory(files))
+    assert ids(words, "  The CAT, (sat)!") == own.encode("the cat sat")
+    assert ids(words, "the cat", special=True) == [*own.encode("the cat"), 1]
+    assert ids(words, "the cat </s>", special=True) == [*own.encode("the cat"), 1]
+    assert "".join(token.piece for token in words.encode("</s> the")) == "</s>the"
+
+
+def test_gpt_sw3_folds_spaces_and_leaves_out_what_is_not_printed() -> None:
+    data = trained(vocab_size=120)
+    files = {"spiece.model": data, "tokenizer_config.json": b'{"tokenizer_class": "GPTSw3Tokenizer"}'}
+    words = read_vocabulary(Memory(files))
+    assert ids(words, "the\u2009c\u00ada\x07t\u200b", special=True) == library(data).encode("the cat")
+    assert ids(words, "<|endoftext|>") == [words.find_piece("<|endoftext|>").id]
+
+
+def test_what_a_class_is_not_known_to_do_is_refused_by_its_name() -> None:
+    settings = {"tokenizer_class": "SpeechT5Tokenizer", "normalize": True}
+    files = {"spm_char.model": trained(vocab_size=120), "tokenizer_config.json": json.dumps(settings).encode()}
+    with pytest.raises(NoVocabulary, match="SpeechT5Tokenizer splits text with normalize"):
+        read_vocabulary(Memory(files))
+    files["tokenizer_config.json"] = b'{"tokenizer_class": "SpeechT5Tokenizer"}'
+    assert ids(read_vocabulary(Memory(files)), "the cat") == library(files["spm_char.model"]).encode("the cat")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"never_split": ["the"]},
+        {"do_basic_tokenize": False},
+        {"clean_text": False},
+        {"wordpieces_prefix": "@@"},
+    ],
+)
+def test_bert_passes_over_what_its_class_passes_over(options: dict[str, Any]) -> None:
+    settings = json.loads(files_of("bert")["tokenizer_config.json"])
+    changed = files_of("bert") | {"tokenizer_config.json": json.dumps({**settings, **options}).encode()}
+    expected, found = read_vocabulary(Memory(files_of("bert"))), read_vocabulary(Memory(changed))
+    for text in [*TEXTS, "the\x00 THE, cat."]:
+        assert ids(found, text, special=True) == ids(expected, text, special=True)
+
+
+def test_lines_of_vocab_txt_may_end_in_any_way() -> None:
+    plain = files_of("bert")
+    expected = read_vocabulary(Memory(plain))
+    for end in (b"\r\n", b"\r"):
+        found = read_vocabulary(Memory(plain | {"vocab.txt": plain["vocab.txt"].replace(b"\n", end)}))
+        assert list(found) == list(expected)
+
+
+@pytest.mark.parametrize(
+    ("config", "older", "expected"),
+    [
+        ({"additional_special_tokens": ["<a>"]}, {"additional_special_tokens": ["<m>"]}, ["<a>"]),
+        ({"extra_special_tokens": ["<a>"]}, {"extra_special_tokens": ["<m>", "<a>"]}, ["<a>", "<m>"]),
+        ({"extra_special_tokens": ["<a>"], "additional_special_tokens": ["<b>"]}, {}, ["<a>"]),
+        ({}, {"additional_special_tokens": ["<m>"]}, ["<m>"]),
+        ({"image_token": "<i>", "extra_special_tokens": {"sound_token": "<s1>"}}, {}, ["<i>", "<s1>"]),
+        ({"image_token": "<i>", "extra_special_tokens": {"image_token": "<j>"}}, {}, ["<j>"]),
+    ],
+)
+def test_files_that_name_other_special_tokens_count_as_transformers_has_it(
+    config: dict[str, Any], older: dict[str, Any], expected: list[str]
+) -> None:
+    settings = json.loads(files_of("bert")["tokenizer_config.json"])
+    files = files_of("bert") | {
+        "tokenizer_config.json": json.dumps({**settings, **config}).encode(),
+        "special_tokens_map.json": json.dumps(older).encode(),
+    }
+    words, size = read_vocabulary(Memory(files)), len(read_vocabulary(Memory(files_of("bert"))))
+    assert [token.piece for token in words if token.id >= size] == expected
+    assert all(token.special for token in words if token.id >= size)
+
+
+def test_of_two_added_tokens_with_one_id_the_last_counts() -> None:
+    size = len(read_vocabulary(Memory(files_of("bert"))))
+    added = json.dumps({"<x>": size, "<y>": size}).encode()
+    words = read_vocabulary(Memory(files_of("bert") | {"added_tokens.json": added}))
+    assert [token.piece for token in words if token.id >= size] == ["<y>"]
+
+
+def test_whispers_languages_are_known_by_their_names() -> None:
+    settings = {"tokenizer_class": "WhisperTokenizer", "language": "Haitian Creole", "task": "transcribe"}
+    added = ["<|startoftranscript|>", "<|ht|>", "<|transcribe|>", "<|notimestamps|>"]
+    files = files_of("gpt2") | {
+        "tokenizer_config.json": json.dumps({**settings, "additional_special_tokens": added}).encode()
+    }
+    words = read_vocabulary(Memory(files))
+    assert [token.piece for token in words.encode("the", special=True)][:4] == added
+
+
+@pytest.mark.parametrize(("size", "languages"), [(None, 99), (51_865, 99), (51_866, 100), (5, 99)])
+def test_whispers_tasks_follow_its_languages(size: int | None, languages: int) -> None:
+    lines = [base64.b64encode(place.to_bytes(2, "big")) + b" %d\n" % place for place in range(50_256)]
+    files = {"multilingual.tiktoken": b"".join(lines) + b"= 50256\n"}
+    if size is not None:
+        files["config.json"] = json.dumps({"model_type": "whisper", "vocab_size": size}).encode()
+    words = read_vocabulary(Memory(files))
+    assert words.find_piece("<|endoftext|>").id == 50_257
+    assert words.find_piece("<|translate|>").id == 50_259 + languages
+    assert words.find_piece("<|notimestamps|>").id == 50_264 + languages
+    assert words.find_piece("<|30.00|>").id == 50_265 + languages + 1500
+    assert ("<|yue|>" in {token.piece for token in words}) == (languages == 100)
+
+
+def test_a_class_without_a_file_of_its_own_is_named() -> None:
+    with pytest.raises(NoVocabulary, match="its class, ByT5Tokenizer, is not known"):
+        read_vocabulary(Memory({"tokenizer_config.json": b'{"tokenizer_class": "ByT5Tokenizer"}'}))
+
+
 def test_without_a_class_a_shifting_file_has_no_ids(run: Program, tmp_path: Path) -> None:
     data = trained(vocab_size=120)
     with pytest.raises(NoVocabulary, match=r"sentencepiece\.bpe\.model is there"):

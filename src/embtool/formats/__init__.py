@@ -66,6 +66,16 @@ FOREIGN = {
 TORCH = re.compile(r"pytorch_model.*\.bin|.*\.(pt|pth|ckpt|pkl|pickle)")
 """Names of torch's own checkpoints, which are pickles."""
 
+STATE = re.compile(r"pytorch_model[-\w.]*\.bin", re.ASCII)
+"""Names of files that hold nothing but a model's tensors."""
+
+ELSEWHERE = "look for a revision or a fork with safetensors, or convert it in its folder"
+
+CONVERSION = (
+    'python -c "import torch, safetensors.torch as s; s.save_file({{k: v.clone().contiguous() for k, v in'
+    " torch.load('{0}.bin', map_location='cpu', weights_only=True).items()}}, '{0}.safetensors')\""
+)
+
 NOT_WEIGHTS = frozenset({"training_args.bin", "optimizer.bin", "scheduler.bin", "optimizer.pt", "scheduler.pt"})
 """Files of trainers that hold no tables."""
 
@@ -226,5 +236,5 @@ def refuse_pickle(model: str, file: str) -> UnsupportedFormat:
     """Refuse a pickle checkpoint by its name: loading one runs whatever code its author put there."""
     return UnsupportedFormat(
         f"{model} has only {file}, by its name a pickle: embtool never loads a pickle, safetensors only",
-        hint=PICKLE_HINT,
+        hint=f"{ELSEWHERE}: {CONVERSION.format(file.removesuffix('.bin'))}" if STATE.fullmatch(file) else PICKLE_HINT,
     )

@@ -9,7 +9,7 @@ To add a class: a row in `CLASSES`; its model types in `MODEL_TYPES`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -97,13 +97,23 @@ _FLORES = tuple(
 )
 
 
+_M2M = {
+    "m2m100": """
+    af am ar ast az ba be bg bn br bs ca ceb cs cy da de el en es et fa ff fi fr fy ga gd gl gu ha he hi hr ht hu hy id
+    ig ilo is it ja jv ka kk km kn ko lb lg ln lo lt lv mg mk ml mn mr ms my ne nl no ns oc or pa pl ps pt ro ru sd si
+    sk sl so sq sr ss su sv sw ta th tl tn tr uk ur uz vi wo xh yi yo zh zu
+    """.split(),  # noqa: SIM905 - as a list they are 100 lines
+    "wmt21": ("en", "ha", "is", "ja", "cs", "ru", "zh", "de"),
+}
+
+
 def _byte_level(names: Mapping[str, str], around: tuple[str, ...] | None = None, **options: Any) -> TokenizerClass:
     """Describe byte-level BPE; `cut` are expressions, GPT-2's where there are none, `folded` what is done first."""
     return TokenizerClass("merges", names, around, mask_takes_space="mask_token" in names, options=options)
 
 
 def _bert(names: Mapping[str, str], around: tuple[str, ...] = _CLS_SEP, **options: Any) -> TokenizerClass:
-    """Describe BERT's WordPiece."""
+    """Describe WordPiece; `lowercase` where the class decides that, `cleans` where the folder may say no to it."""
     return TokenizerClass("words", names, around, mask_takes_space=names["mask_token"].startswith("<"), options=options)
 
 
@@ -127,10 +137,12 @@ _FAIRSEQ_PIECES: dict[str, Any] = {"head": _HEAD, "replaced": 3, "unknown": 3}
 _ROBERTA = _byte_level(_FAIRSEQ, _CLS_SEP)
 _ALBERT = _pieces({**_BRACKETS, "unk_token": "<unk>", "pad_token": "<pad>"}, _CLS_SEP, folds="albert", lowercase=True)
 _LLAMA = _pieces(_SENTENCE, None, begins=True, folds="llama", byte_fallback=True, unknown=0)
+_FILLED = ("\u2581<PRE>", "\u2581<MID>", "\u2581<SUF>", "\u2581<EOT>", "<FILL_ME>")
 _GEMMA = _pieces(
-    {"unk_token": "<unk>", "bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"},
+    {"unk_token": "<unk>", "bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "mask_token": "<mask>"},
     None,
     begins=True,
+    mask_takes_space=False,
     folds="gemma",
     byte_fallback=True,
 )
@@ -187,15 +199,19 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             (
                 *("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer", "LxmertTokenizer"),
                 *("ConvBertTokenizer", "SqueezeBertTokenizer", "LayoutLMTokenizer", "LayoutLMv2Tokenizer"),
-                *("DPRQuestionEncoderTokenizer", "DPRContextEncoderTokenizer", "DPRReaderTokenizer"),
                 *("RetriBertTokenizer", "RealmTokenizer", "NezhaTokenizer", "MiniLMTokenizer"),
             ),
             _bert(_BERT),
         ),
+        **dict.fromkeys(
+            ("DPRQuestionEncoderTokenizer", "DPRContextEncoderTokenizer", "DPRReaderTokenizer"),
+            _bert(_BERT, lowercase=True),
+        ),
         "SplinterTokenizer": _bert({**_BERT, "question_token": "[QUESTION]"}),
         "MPNetTokenizer": _bert({**_FAIRSEQ, "unk_token": "[UNK]"}),
         "FunnelTokenizer": _bert(
-            {**_SENTENCE, "sep_token": "<sep>", "pad_token": "<pad>", "cls_token": "<cls>", "mask_token": "<mask>"}
+            {**_SENTENCE, "sep_token": "<sep>", "pad_token": "<pad>", "cls_token": "<cls>", "mask_token": "<mask>"},
+            cleans=True,
         ),
         "EsmTokenizer": TokenizerClass(
             "letters",
@@ -218,13 +234,12 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             more=("<eop>", "<eod>"),
         ),
         "RemBertTokenizer": _pieces(
-            _ALBERT.names, _CLS_SEP, folds="albert", lowercase=False, keep_accents=True, commas=False
+            _ALBERT.names, _CLS_SEP, folds="albert", lowercase=False, keep_accents=True, commas=False, doubled=True
         ),
         "T5Tokenizer": _pieces(_T5, (TEXT, "eos_token"), extra_ids=100),
         "MT5Tokenizer": _pieces(_T5, (TEXT, "eos_token"), extra_ids=0),
         "UdopTokenizer": _pieces(_T5, (TEXT, "eos_token")),
         "ReformerTokenizer": _pieces({"eos_token": "</s>", "unk_token": "<unk>"}, (TEXT,)),
-        "BertGenerationTokenizer": _pieces({**_SENTENCE, "pad_token": "<pad>", "sep_token": "<::::>"}, (TEXT,)),
         "BigBirdTokenizer": _pieces({**_BERT, **_SENTENCE, "pad_token": "<pad>"}, _CLS_SEP),
         "PegasusTokenizer": _pieces(
             {**_T5, "mask_token": "<mask_2>"}, (TEXT, "eos_token"), mask_takes_space=False, pegasus=True
@@ -275,10 +290,44 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             more=tuple(f"<madeupword{place}>" for place in range(7)),
         ),
         "DebertaV2Tokenizer": _DEBERTA_V2,
-        **dict.fromkeys(("LlamaTokenizer", "CodeLlamaTokenizer", "Phi3Tokenizer", "YiTokenizer"), _LLAMA),
+        **dict.fromkeys(("LlamaTokenizer", "Phi3Tokenizer", "YiTokenizer"), _LLAMA),
+        "CodeLlamaTokenizer": replace(_LLAMA, options={**_LLAMA.options, "more": _FILLED}),
         **dict.fromkeys(("BaichuanTokenizer", "InternLMTokenizer", "InternLM2Tokenizer", "XverseTokenizer"), _LLAMA),
         "GemmaTokenizer": _GEMMA,
-        "MarianTokenizer": TokenizerClass("marian", _T5, (TEXT, "eos_token")),
+        "MarianTokenizer": TokenizerClass("marian", _T5, (TEXT, "eos_token"), options={"code": True}),
+        "M2M100Tokenizer": TokenizerClass(
+            "mapped",
+            {**_SENTENCE, "sep_token": "</s>", "pad_token": "<pad>"},
+            ("lang", TEXT, "eos_token"),
+            options={"languages": _M2M, "language": "en", "written": "__{}__"},
+        ),
+        "Speech2TextTokenizer": TokenizerClass(
+            "mapped",
+            {**_SENTENCE, "pad_token": "<pad>"},
+            (TEXT, "eos_token"),
+            options={"unknown_options": ("lang_codes",)},
+        ),
+        "SiglipTokenizer": TokenizerClass(
+            "library",
+            {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "</s>"},
+            (TEXT, "eos_token"),
+            options={"folds": "siglip", "strips": ("eos_token", "unk_token", "pad_token")},
+        ),
+        "BertGenerationTokenizer": TokenizerClass(
+            "library", {**_SENTENCE, "pad_token": "<pad>", "sep_token": "<::::>"}, (TEXT,)
+        ),
+        "GPTSw3Tokenizer": TokenizerClass(
+            "library",
+            {"eos_token": "<|endoftext|>", "unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>"},
+            (TEXT,),
+            options={"folds": "sw3"},
+        ),
+        "SpeechT5Tokenizer": TokenizerClass(
+            "library",
+            {**_SENTENCE, "pad_token": "<pad>"},
+            (TEXT, "eos_token"),
+            options={"unknown_options": ("normalize",)},
+        ),
         "RwkvTokenizer": TokenizerClass("world"),
         **dict.fromkeys(("QWenTokenizer", "TikTokenTokenizer"), TokenizerClass("ranks")),
     }
@@ -358,6 +407,11 @@ MODEL_TYPES: Mapping[str, str] = MappingProxyType(
                 "gemma gemma2 gemma3 gemma3_text gemma3n gemma3n_text paligemma recurrent_gemma shieldgemma2 t5gemma"
             ),
             "MarianTokenizer": "marian",
+            "M2M100Tokenizer": "m2m_100",
+            "Speech2TextTokenizer": "speech_to_text",
+            "SiglipTokenizer": "siglip",
+            "GPTSw3Tokenizer": "gpt-sw3",
+            "SpeechT5Tokenizer": "speecht5",
             "QWenTokenizer": "qwen",
             "RwkvTokenizer": "rwkv5 rwkv6 rwkv7 rwkv_world",
         }.items()

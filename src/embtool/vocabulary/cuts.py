@@ -26,6 +26,14 @@ TEKKEN = (
     rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*"
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+
+
+def _of_case(text: str, letters: str) -> str:
+    """Write an expression with llama.cpp's letters of a case: those of ASCII, and all others of both."""
+    upper, lower = rf"[{letters}&&[^a-z]]", rf"[{letters}&&[^A-Z]]"
+    return text.replace(_UPPER, upper).replace(_LOWER, lower)
+
+
 DEEPSEEK_V3 = (
     r"\p{N}{1,3}",
     "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
@@ -68,7 +76,8 @@ _AFMOE = (
     "[\u4e00-\u9fff\u3400-\u4dbf\uf900-\ufaff\u3040-\u309f\u30a0-\u30ff\uff65-\uff9f\u2f00-\u2fdf\u0e40-"
     "\u0e7f\u0e80-\u0eff\u1780-\u17ff\u1000-\u109f\uaa60-\uaa7f\ua9e0-\ua9ff\uac00-\ud7af\u1100-\u11ff]+"
 )
-_GPT4O_DIGITS = GPT4O.replace(r"\p{N}{1,3}", r"\p{N}")
+_UNCASED = rf"[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}]+{_CONTRACTIONS}?|" + GPT4O[GPT4O.index(r"\p{N}{1,3}") :]
+"""GPT-4o's, where llama.cpp takes letters of either case for letters of both."""
 _JAIS2 = LLAMA3.removesuffix(r"|\s+(?!\S)|\s+") + "".join(
     rf"|\s{{{n}}}(?!\S)" for n in (512, 256, 128, 64, 32, 16, 8, 4)
 )
@@ -77,6 +86,8 @@ KIMI = (
     rf"[\p{{Han}}]+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER_HAN}*{_LOWER_HAN}+{_CONTRACTIONS}?"
     rf"|[^\r\n\p{{L}}\p{{N}}]?{_UPPER_HAN}+{_LOWER_HAN}*{_CONTRACTIONS}?|\p{{N}}{{1,3}}" + _ENDS
 )
+_KIMI_UNCASED = rf"[\p{{Han}}]+|[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}&&[^\p{{Han}}]]+{_CONTRACTIONS}?|\p{{N}}{{1,3}}" + _ENDS
+"""As llama.cpp cuts it: not where small letters become capitals."""
 _EXAONE_MOE = (
     _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"
@@ -115,11 +126,11 @@ CUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "ufakzeka": (QWEN2.removeprefix(_CONTRACTIONS + "|"),),
         "laguna": (LINES, QWEN2),
         "qwen35": (QWEN35,),
-        **dict.fromkeys(("gpt-4o", "llama4", "o200k", "minimax-m2", "kanana2", "talkie"), (GPT4O,)),
-        "granite-embed-multi-97m": (GPT4O,),
-        **dict.fromkeys(("tiny_aya", "cohere2moe"), (r"\d{1,3}(?=(?:\d{3})*\b)", GPT4O)),
-        "youtu": (_YOUTU, _GPT4O_DIGITS),
-        "kimi-k2": (KIMI,),
+        **dict.fromkeys(("gpt-4o", "llama4", "o200k", "minimax-m2", "kanana2", "talkie"), (_of_case(GPT4O, r"\p{L}"),)),
+        "granite-embed-multi-97m": (_of_case(GPT4O, r"\p{L}\p{M}"),),
+        **dict.fromkeys(("tiny_aya", "cohere2moe"), (r"[0-9]{1,3}(?=(?:[0-9]{3})*(?![A-Za-z0-9_]))", _UNCASED)),
+        "youtu": (_YOUTU, _UNCASED.replace(r"\p{N}{1,3}", r"\p{N}")),
+        "kimi-k2": (_KIMI_UNCASED,),
         **dict.fromkeys(
             ("starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"),
             (DIGITS, GPT2),
@@ -127,7 +138,7 @@ CUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "exaone-moe": (_EXAONE_MOE,),
         **dict.fromkeys(("bailingmoe", "bailingmoe2", "llada-moe"), (_BAILING,)),
         "seed-coder": (_SEED_CODER,),
-        "tekken": (TEKKEN,),
+        "tekken": (_of_case(TEKKEN, r"\p{L}"),),
         **dict.fromkeys(("deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"), DEEPSEEK_V3),
         "spark2_5": (*DEEPSEEK_V3[:2], _SPARK, DIGITS),
         "afmoe": (THOUSANDS, _AFMOE, DEEPSEEK_V3[2]),
@@ -169,9 +180,21 @@ BEGINNING = frozenset(
 
 WHOLE_WORDS_FIRST = frozenset(
     {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"}
-    | {"tekken", "glm4", "glm5", "chatglm-bpe", "minicpm5", "youtu", "granite-embed-multi-97m", "gemma4"}
+    | {"tekken", "glm4", "glm5", "minicpm5", "youtu", "granite-embed-multi-97m"}
 )
 """Where a cut-out text that is a token is that token, whatever the merges say."""
+
+HANGUL: Mapping[str, str] = MappingProxyType(
+    {f"[{chr(0xAC00 + 588 * place)}-{chr(0xAC00 + 588 * place + 587)}]": chr(0x1100 + place) for place in range(19)}
+)
+"""Syllables, and the letter that each of them begins with: all that llama.cpp leaves of one where it strips accents."""
+
+MARKS = r"\p{M}"
+EDGES = r"\A | \z"
+"""A space at either end of a text."""
+
+WHOLE_BREAKS_FIRST = frozenset({"gemma4", "granite-embed-multi-311m"})
+"""Where that holds for line breaks only."""
 
 LOOKING_AHEAD = {THOUSANDS, *CUTS["tiny_aya"][:1], r"\s+$"}
 """Expressions that look ahead over a whole run of digits or spaces from many of its places."""
@@ -180,6 +203,10 @@ EXPRESSIONS = frozenset(
     {
         *({cut for cuts in (*CUTS.values(), *LONG_CUTS.values()) for cut in cuts} - LOOKING_AHEAD),
         r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+        *HANGUL,
+        MARKS,
+        EDGES,
+        *(GPT4O, TEKKEN, KIMI),
         CLIP,
         BLOOM,
         r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",

@@ -5,6 +5,7 @@ description: a normalizer, a pre-tokenizer, a model, a post-processor, in the wo
 """
 
 import base64
+import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from embtool.vocabulary.classes import TEXT, TokenizerClass
 from embtool.vocabulary.entries import State, number
 from embtool.vocabulary.protobuf import BPE, CONTROL, NORMAL, UNIGRAM, USER_DEFINED, SentencePieceModel
 from embtool.vocabulary.settings import Settings
+from embtool.vocabulary.whisper import CODES
 
 LARGEST_LISTED = (1 << 22) - 1
 """The largest id in vocab.json: the tokenizers library passes over all ids below the largest, whether there are tokens
@@ -73,8 +75,8 @@ def template(parts: Sequence[str], ids: Mapping[str, int]) -> State | None:
     return {"type": "TemplateProcessing", "single": single, "pair": single, "special_tokens": special}
 
 
-def _around(kind: TokenizerClass, settings: Settings, ids: Mapping[str, int]) -> State | None:
-    """Describe what the class puts around a text; a token that the vocabulary lacks is left out."""
+def around(kind: TokenizerClass, settings: Settings, ids: Mapping[str, int]) -> list[str]:
+    """List what the class puts around a text, and `TEXT`; a token that the vocabulary lacks is left out."""
     if kind.around is None:
         parts: list[str] = [TEXT]
         if settings.flag("add_bos_token", kind.begins):
@@ -88,19 +90,19 @@ def _around(kind: TokenizerClass, settings: Settings, ids: Mapping[str, int]) ->
     found: list[str | None] = []
     for part in parts:
         if part == "lang":
-            found.append(settings.text("src_lang", kind.options["language"]))
+            found.append(kind.options.get("written", "{}").format(settings.text("src_lang", kind.options["language"])))
         elif part == "speech":
             found += _speech(settings)
         else:
             found.append(settings.named(part, kind.names.get(part)) if part.endswith("_token") else part)
-    return template([part for part in found if part is not None and (part == TEXT or part in ids)], ids)
+    return [part for part in found if part is not None and (part == TEXT or part in ids)]
 
 
 def _speech(settings: Settings) -> list[str]:
     """List what Whisper puts before a text: the beginning, a language, a task, and that there are no times."""
     begin = ["<|startoftranscript|>"]
-    for key, otherwise in (("language", ""), ("task", "")):
-        value = settings.text(key, otherwise)
+    language = settings.text("language", "").lower()
+    for value in (CODES.get(language, language), settings.text("task", "")):
         begin += [f"<|{value}|>"] if value else []
     return begin if settings.flag("predict_timestamps", otherwise=False) else [*begin, "<|notimestamps|>"]
 
@@ -122,7 +124,7 @@ def _assemble(
     numbered = number((token["content"] for token in tokens), places, len(vocabulary))
     state["added_tokens"] = [{"id": place, **token} for place, token in zip(numbered, tokens, strict=True)]
     ids = {**places, **{token["content"]: place for place, token in zip(numbered, tokens, strict=True)}}
-    return {"version": "1.0", **state, "post_processor": _around(kind, settings, ids)}
+    return {"version": "1.0", **state, "post_processor": template(around(kind, settings, ids), ids)}
 
 
 # --- vocab.json with merges.txt
@@ -229,33 +231,33 @@ def _bert_normalizer(
 
 
 def parse_words(text: str) -> dict[str, int]:
-    """Read vocab.txt, one piece a line; of two lines with one piece the last counts."""
-    return {word.rstrip("\r"): place for place, word in enumerate(text.removesuffix("\n").split("\n"))}
+    """Read vocab.txt, one piece a line, however lines end; of two lines with one piece the last counts."""
+    return {word.removesuffix("\n"): place for place, word in enumerate(io.StringIO(text, newline=None))}
 
 
 def describe_words(kind: TokenizerClass, settings: Settings, vocabulary: Mapping[str, int]) -> State:
-    """Describe BERT's WordPiece."""
+    """Describe BERT's WordPiece. Like its class, this passes over `never_split`, `do_basic_tokenize` and the prefix."""
     cased = "[unused1]" in vocabulary and any(word[:1].isupper() and word[1:].islower() for word in vocabulary)
-    prefix = settings.text("wordpieces_prefix", "##")
-    is_basic = settings.flag("do_basic_tokenize", otherwise=True)
+    is_guessed = not settings.tokenizer and settings.name is None
+    lowercase = kind.options.get("lowercase")
     folding = _bert_normalizer(
-        lowercase=bool(settings.flag("do_lower_case", bool(settings.tokenizer) or not cased)),
+        lowercase=bool(settings.flag("do_lower_case", not is_guessed or not cased) if lowercase is None else lowercase),
         strip_accents=settings.flag("strip_accents", None),
         chinese=bool(settings.flag("tokenize_chinese_chars", otherwise=True)),
-        clean=bool(settings.flag("clean_text", otherwise=True)),
+        clean="cleans" not in kind.options or bool(settings.flag("clean_text", otherwise=True)),
     )
     return _assemble(
         kind,
         settings,
         {
-            "normalizer": folding if is_basic else None,
-            "pre_tokenizer": {"type": "BertPreTokenizer" if is_basic else "WhitespaceSplit"},
-            "decoder": {"type": "WordPiece", "prefix": prefix, "cleanup": True},
+            "normalizer": folding,
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
             "model": {
                 "type": "WordPiece",
                 "vocab": dict(vocabulary),
                 "unk_token": settings.named("unk_token", kind.names.get("unk_token")) or "[UNK]",
-                "continuing_subword_prefix": prefix,
+                "continuing_subword_prefix": "##",
                 "max_input_chars_per_word": 100,
             },
         },
@@ -410,11 +412,15 @@ def _fold_albert(
 ) -> tuple[State | None, State | None]:
     """Fold quotes, accents and case before the model's own map."""
     steps: list[State] = [{"type": "Replace", "pattern": {"String": mark}, "content": '"'} for mark in ("``", "''")]
+    words = [{"type": "WhitespaceSplit"}]
+    if "doubled" in kind.options:
+        steps.append({"type": "Replace", "pattern": _DOUBLED, "content": " "})
+        words = []
     if not settings.flag("keep_accents", kind.options.get("keep_accents", False)):
         steps += [{"type": "NFKD"}, {"type": "StripAccents"}]
     if settings.flag("do_lower_case", kind.options["lowercase"]):
         steps.append({"type": "Lowercase"})
-    return _steps([*steps, *_characters(model)]), _cuts([{"type": "WhitespaceSplit"}, _metaspace(settings)])
+    return _steps([*steps, *_characters(model)]), _cuts([*words, _metaspace(settings)])
 
 
 def _fold_deberta(

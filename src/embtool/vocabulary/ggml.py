@@ -15,7 +15,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -23,13 +23,24 @@ from typing import Any
 
 from embtool.errors import FormatError, NoVocabulary
 from embtool.vocabulary.classes import TEXT
-from embtool.vocabulary.cuts import BEGINNING, CUTS, LONG_CUTS, WHOLE_WORDS_FIRST, WITHOUT_BYTES
+from embtool.vocabulary.cuts import (
+    BEGINNING,
+    CUTS,
+    EDGES,
+    HANGUL,
+    LONG_CUTS,
+    MARKS,
+    WHOLE_BREAKS_FIRST,
+    WHOLE_WORDS_FIRST,
+    WITHOUT_BYTES,
+)
 from embtool.vocabulary.describe import merges_by_score, template
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
+from embtool.vocabulary.ggml_names import DEFAULTS, WITHOUT_BEGINNING, retyped
 from embtool.vocabulary.index import open_index, write_index
 from embtool.vocabulary.loading import loader
-from embtool.vocabulary.ordinary import LONGEST_WORD
-from embtool.vocabulary.protobuf import BYTE, CONTROL, UNKNOWN, UNUSED, USER_DEFINED
+from embtool.vocabulary.ordinary import LONGEST_WORD, MAPS
+from embtool.vocabulary.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED
 from embtool.vocabulary.spelling import WORDS, ByteLevel
 from embtool.vocabulary.words import Vocabulary
 from embtool.vocabulary.world import LongestFirst
@@ -37,21 +48,10 @@ from embtool.vocabulary.world import LongestFirst
 FILLED_UP = re.compile(r"\[PAD([0-9]{1,10})\]")
 """What a converter writes in a place that no token has; shifted, as fairseq's ids are, it has the number of another."""
 
-DEFAULTS: Mapping[str, Mapping[str, int]] = MappingProxyType(
-    {
-        "llama": {"bos": 1, "eos": 2, "unknown": 0},
-        "bert": {"bos": 101, "unknown": 100, "seperator": 102},
-        "gpt2": {"bos": 11, "eos": 11},
-        "t5": {"eos": 1, "unknown": 2},
-        "plamo2": {"bos": 1, "eos": 2, "unknown": 0},
-    }
-)
-"""Ids of tokens with a purpose where a file does not say them, by kind (llama-vocab.cpp, `impl::load`)."""
+OF_DNA = "\ue000"
+"""What a part of a strand of DNA bears behind it in the kind `hybriddna`, to be another token than a word."""
 
-WITHOUT_BEGINNING = frozenset({"glm4", "glm5", "chatglm-bpe"})
-"""Ways to cut text whose models have no beginning of a text unless the file says which token it is."""
-
-INDEX_VERSION = b"gguf 2"
+INDEX_VERSION = b"gguf 3"
 """Raise it when entries are read in another way: indexes that were written before are then not found."""
 
 WORD = "▁"
@@ -91,8 +91,9 @@ class TokenizerMetadata:
 
     @cached_property
     def types(self) -> list[int]:
-        """The type of every piece."""
-        return self._beside("token_type") or [1] * len(self.pieces)
+        """The type of every piece; llama.cpp knows some by their names, whatever the file says."""
+        types = self._beside("token_type") or [1] * len(self.pieces)
+        return retyped(self.pieces, types, lambda role: self.get(f"{role}_token_id") is not None)
 
     @cached_property
     def scores(self) -> list[float]:
@@ -178,7 +179,7 @@ def _entries(metadata: TokenizerMetadata) -> MemoryEntries:
     """Read the entries; a place that the converter filled up (`[PAD9]`, unused) is no token."""
     pieces: dict[int, str] = {}
     added: dict[int, Added] = {}
-    spell = {"bert": _wordpiece, "rwkv": _unescaped}.get(metadata.kind, lambda piece, _: piece)
+    spell: Callable[[str, int], str] = {"bert": _wordpiece, "rwkv": _unescaped}.get(metadata.kind, _unmarked)
     last = _last(metadata)
     for identity, (piece, kind) in enumerate(zip(metadata.pieces, metadata.types, strict=True)):
         if identity > last or (kind == UNUSED and piece == f"[PAD{identity}]"):
@@ -201,6 +202,12 @@ def _last(metadata: TokenizerMetadata) -> int:
 def _is_added(piece: str, kind: int) -> bool:
     """Return whether a token stands for itself; Gemma's runs of spaces are user-defined, and spelled like others."""
     return kind in (CONTROL, UNKNOWN) or (kind == USER_DEFINED and WORD not in piece)
+
+
+def _unmarked(piece: str, kind: int) -> str:
+    """Leave a piece as it is, but for the mark of `hybriddna`."""
+    del kind
+    return piece.removesuffix(OF_DNA)
 
 
 def _wordpiece(piece: str, kind: int) -> str:
@@ -234,7 +241,12 @@ def _unescaped(piece: str, kind: int) -> str:
 def _traits(metadata: TokenizerMetadata) -> Traits:
     byte_level = {"type": "ByteLevel"}
     spaces = {"type": "Replace", "pattern": {"String": WORD}, "content": " "}
-    decoders = {"gpt2": byte_level, "rwkv": byte_level, "bert": {"type": "WordPiece"}}
+    written = {f"<0x{byte:02X}>": f"{byte:02x}" for byte in range(256)}
+    decoders = {
+        **dict.fromkeys(("gpt2", "hybriddna", "rwkv"), byte_level),
+        "bert": {"type": "WordPiece"},
+        "plamo2": {**WORDS, "bytes": written},
+    }
     decoder = decoders.get(metadata.kind, spaces)
     is_of_bytes = metadata.pre not in WITHOUT_BYTES
     if metadata.kind not in ("llama", "bert", "t5") and not is_of_bytes:
@@ -317,10 +329,10 @@ def _describe_gpt2(metadata: TokenizerMetadata) -> dict[str, Any]:
     ]
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     merges = _merges(metadata)
-    if pre in WITHOUT_BYTES:
-        merges = [pair for pair in merges if "\n" not in pair[0] + pair[1]]
     model = _bpe(_numbered(metadata.pieces), merges)
-    model["ignore_merges"] = pre in WHOLE_WORDS_FIRST
+    if pre in WHOLE_BREAKS_FIRST:
+        model["vocab"] = _reached(metadata, merges)
+    model["ignore_merges"] = pre in WHOLE_WORDS_FIRST or pre in WHOLE_BREAKS_FIRST
     normalizer: dict[str, Any] | None = None
     if pre == "whitespace":
         splits = [{"type": "WhitespaceSplit"}]
@@ -340,6 +352,14 @@ def _describe_gpt2(metadata: TokenizerMetadata) -> dict[str, Any]:
     }
 
 
+def _reached(metadata: TokenizerMetadata, merges: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """Number the pieces that are merged, those of one character and the line breaks: no other word comes first."""
+    known = {part for left, right in merges for part in (left, right, left + right)}
+    kinds = zip(metadata.pieces, metadata.types, strict=True)
+    hidden = {piece for piece, kind in kinds if kind == NORMAL and len(piece) > 1 and piece.strip("\n")} - known
+    return {piece: place for piece, place in _numbered(metadata.pieces).items() if piece not in hidden}
+
+
 def _numbered(pieces: Sequence[str]) -> dict[str, int]:
     """Number the pieces; of two that are spelled alike the first counts."""
     return {piece: identity for identity, piece in reversed(list(enumerate(pieces)))}
@@ -352,6 +372,8 @@ def _bpe(vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]]) -> di
 def _merges(metadata: TokenizerMetadata) -> list[tuple[str, str]]:
     """Read the merges, each two pieces with a space between."""
     lines = metadata.get("merges")
+    if lines is None and metadata.pre == "kimi-k2":
+        return []  # llama.cpp asks this one for none
     if lines is None:
         raise FormatError(f"{metadata.file} has a byte-level vocabulary without tokenizer.ggml.merges")
     pairs = []
@@ -402,16 +424,24 @@ def _describe_bert(metadata: TokenizerMetadata) -> dict[str, Any]:
     spelled = [_wordpiece(piece, kind) for piece, kind in zip(metadata.pieces, metadata.types, strict=True)]
     unknown = metadata.role("unknown")
     lowercase = metadata.flag("normalizer.lowercase", otherwise=True)
-    folding = {
-        "type": "BertNormalizer",
-        "clean_text": True,
-        "handle_chinese_chars": True,
-        "strip_accents": metadata.flag("normalizer.strip_accents", lowercase),
-        "lowercase": lowercase,
-    }
+    folding: list[dict[str, Any]] = [
+        {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            "handle_chinese_chars": True,
+            "strip_accents": False,
+            "lowercase": lowercase,
+        }
+    ]
+    if metadata.flag("normalizer.strip_accents", lowercase):
+        firsts = [_replaced(syllables, letter) for syllables, letter in HANGUL.items()]
+        folding = [*firsts, {"type": "NFD"}, _replaced(MARKS, ""), *folding]
+    folding.insert(0, _replaced(r"\s", " "))
+    if lowercase:  # the library makes two characters of it
+        folding.insert(0, {"type": "Replace", "pattern": {"String": "\u0130"}, "content": "i"})
     return {
         "version": "1.0",
-        "normalizer": folding,
+        "normalizer": {"type": "Sequence", "normalizers": folding},
         "pre_tokenizer": {"type": "BertPreTokenizer"},
         "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": False},
         "model": {
@@ -424,16 +454,23 @@ def _describe_bert(metadata: TokenizerMetadata) -> dict[str, Any]:
     }
 
 
+def _replaced(expression: str, content: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {"Regex": expression}, "content": content}
+
+
 def _describe_t5(metadata: TokenizerMetadata) -> dict[str, Any]:
     """Describe Unigram: the cut of a text whose pieces' scores add up to most."""
     folding: list[dict[str, Any]] = []
     charsmap = metadata.get("precompiled_charsmap")
     if charsmap is not None:
-        folding.append({"type": "Precompiled", "precompiled_charsmap": _charsmap(charsmap, metadata.file)})
-    if metadata.flag("remove_extra_whitespaces", otherwise=False):
-        folding.append({"type": "Strip", "strip_left": True, "strip_right": True})
-        folding.append({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})
-    scheme = "always" if metadata.flag("add_space_prefix", otherwise=False) else "never"
+        data = _charsmap(charsmap, metadata.file)
+        if hashlib.sha256(data).hexdigest() in MAPS:  # the library looks at one grapheme, llama.cpp at the whole text
+            folding.append({"type": "NFC"})
+        folding.append({"type": "Precompiled", "precompiled_charsmap": base64.b64encode(data).decode()})
+    merges_spaces = metadata.flag("remove_extra_whitespaces", otherwise=False)
+    if merges_spaces:
+        folding += [_replaced(" {2,}", " "), _replaced(EDGES, "")]
+    scheme = "always" if merges_spaces or metadata.flag("add_space_prefix", otherwise=False) else "never"
     marks = {"type": "Metaspace", "replacement": WORD, "prepend_scheme": scheme, "split": True}
     return {
         "version": "1.0",
@@ -449,13 +486,13 @@ def _describe_t5(metadata: TokenizerMetadata) -> dict[str, Any]:
     }
 
 
-def _charsmap(values: Any, file: str) -> str:
-    """Return SentencePiece's table of replacements in base64, if it is one: a trie, its length before it, then text."""
+def _charsmap(values: Any, file: str) -> bytes:
+    """Return SentencePiece's table of replacements, if it is one: a trie, its length before it, then text."""
     data = values.tobytes() if getattr(values, "itemsize", 0) == 1 else b""
     length = int.from_bytes(data[:4], "little")
     if not 0 < length <= len(data) - 4 or length % 4:
         raise FormatError(f"tokenizer.ggml.precompiled_charsmap in {file} is not a table of replacements")
-    return base64.b64encode(data).decode()
+    return data
 
 
 KINDS: Mapping[str, Callable[[TokenizerMetadata], dict[str, Any]]] = MappingProxyType(

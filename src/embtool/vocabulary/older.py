@@ -28,6 +28,7 @@ from embtool.vocabulary.describe import (
 from embtool.vocabulary.entries import Added, MemoryEntries, State, number, parse_tokenizer
 from embtool.vocabulary.index import open_index, write_index
 from embtool.vocabulary.loading import loader
+from embtool.vocabulary.sentences import read_sentences
 from embtool.vocabulary.settings import (
     MODEL_FILES,
     TEKKEN,
@@ -38,7 +39,7 @@ from embtool.vocabulary.settings import (
     decode_text,
     read_settings,
 )
-from embtool.vocabulary.spm import checked_model, read_marian, read_sentencepiece
+from embtool.vocabulary.spm import checked_model, read_sentencepiece
 from embtool.vocabulary.words import Vocabulary
 from embtool.vocabulary.world import looks_like_world, read_world
 
@@ -70,7 +71,7 @@ TOKENIZER_FILES = (
     "*.tiktoken",
 )
 
-DESCRIPTION_VERSION = 1
+DESCRIPTION_VERSION = 2
 """Raise it when descriptions are made in another way: indexes that were written before are then not found."""
 
 WORD_MARKS = ("</w>", "@@", "\u2581")
@@ -78,10 +79,13 @@ WORD_MARKS = ("</w>", "@@", "\u2581")
 
 HINT = "name one token by its text, by piece: or by id:"
 
-MADE = ("merges", "words", "letters", "pieces", "marian")
+SPLIT_BY_LIBRARY = ("library", "marian", "mapped")
+"""Recipes whose text the sentencepiece library splits."""
+
+MADE = ("merges", "words", "letters", "pieces", *SPLIT_BY_LIBRARY)
 """Recipes that are made of a class and files; the others are known by what a file holds."""
 
-_BESIDE = {"merges": ("merges.txt",), "marian": ("source.spm", "target.spm")}
+_BESIDE = {"merges": ("merges.txt",), "marian": ("source.spm", "target.spm"), "mapped": (SHIFTED,)}
 """What else a recipe is made of."""
 
 
@@ -105,6 +109,7 @@ def read_older(source: Source, config: Config | None = None) -> Vocabulary:
             return vocabulary
     unread = _unread(source, set())
     there = f"; {', '.join(unread)} is there, which embtool does not read" if unread else ""
+    there += f"; its class, {settings.name}, is not known" if settings.name and kind is None else ""
     raise NoVocabulary(
         f"{source.name} has no tokenizer ({', '.join(TOKENIZER_FILES)}){there}",
         hint="name rows by id:, such as id:70135",
@@ -119,8 +124,12 @@ def read_older_file(source: Source, file: str) -> Vocabulary | None:
         FormatError: it is none.
     """
     settings = read_settings(source)
-    for recipe in ("merges", "marian", "words", "world", "tekken"):
-        if file == _file_of(source, recipe) and (recipe != "marian" or settings.name == "MarianTokenizer"):
+    kind = CLASSES.get(settings.name or "")
+    recipes = ["merges", "words", "world", "tekken"]
+    if kind is not None and kind.recipe in SPLIT_BY_LIBRARY:
+        recipes.insert(0, kind.recipe)
+    for recipe in recipes:
+        if file == _file_of(source, recipe):
             return _read(source, file, settings, recipe)
     return None if file.endswith(".json") else _read(source, file, settings, "pieces")
 
@@ -133,11 +142,11 @@ def _unread(source: Source, read: Collection[str]) -> tuple[str, ...]:
 
 def _file_of(source: Source, recipe: str) -> str | None:
     """Return the file by which a folder has what a recipe is made of, or None."""
-    if recipe in ("merges", "marian"):
+    if recipe in _BESIDE:
         return "vocab.json" if source.has("vocab.json") and source.has(_BESIDE[recipe][0]) else None
     if recipe in ("words", "letters"):
         return "vocab.txt" if source.has("vocab.txt") else None
-    if recipe in ("pieces", "ranks"):
+    if recipe in ("pieces", "library", "ranks"):
         known = next((file for file in MODEL_FILES if source.has(file)), None)
         return known or next(filter(NUMBERED_MODEL.fullmatch, source.files()), None)
     pattern = {"world": WORLD, "tekken": TEKKEN}[recipe]
@@ -153,7 +162,7 @@ def _read(source: Source, file: str, settings: Settings, recipe: str) -> Vocabul
         from embtool.vocabulary.ranks import looks_like_ranks, read_ranks  # noqa: PLC0415 - few models have such a file
 
         if looks_like_ranks(data):
-            return read_ranks(data, file, _numbered(settings), name)
+            return read_ranks(data, file, _numbered(settings), name, settings.config().get("vocab_size"))
     if recipe == "tekken":
         from embtool.vocabulary.tekken import read_tekken  # noqa: PLC0415 - as above
 
@@ -169,9 +178,8 @@ def _read(source: Source, file: str, settings: Settings, recipe: str) -> Vocabul
 
 def _made(source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass) -> Vocabulary:
     """Make a tokenizer of its class and files; its entries from the index of both, but for small ones."""
-    if kind.recipe == "marian":
-        vocabulary = parse_vocabulary(decode_json(data, file))
-        return read_marian(vocabulary, source.read_file("source.spm"), settings.tokens(kind.names), file)
+    if kind.recipe in SPLIT_BY_LIBRARY:
+        return _split_by_library(source, file, data, settings, kind)
     beside = source.read_file("merges.txt") if kind.recipe == "merges" else b""
     label = f"{file}, sentencepiece" if kind.recipe == "pieces" else file
 
@@ -207,6 +215,16 @@ def _made(source: Source, file: str, data: bytes, settings: Settings, kind: Toke
         return loader(json.dumps(state).encode(), file)()
 
     return Vocabulary(label, parse, load, quick=lambda: open_index(key) if len(data) > INDEXED_BYTES else None)
+
+
+def _split_by_library(source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass) -> Vocabulary:
+    """Make a tokenizer whose text the sentencepiece library splits; its ids are the model's, or those of vocab.json."""
+    if kind.recipe == "library":
+        return read_sentences(kind, settings, (data, file))
+    model = _BESIDE[kind.recipe][0]
+    return read_sentences(
+        kind, settings, (source.read_file(model), model), (parse_vocabulary(decode_json(data, file)), file)
+    )
 
 
 INDEXED_BYTES = 1 << 20

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from embtool.vocabulary.cuts import EXPRESSIONS
+from embtool.vocabulary.cuts import EXPRESSIONS, HANGUL
 
 LONGEST = 16 << 20
 """Bytes that a text may have after its steps, by the worst that these can do, to be split in this process: some 2 GB in
@@ -206,7 +206,8 @@ def _replace(step: dict[str, Any]) -> int:
     wanted, put = _pattern(step), len(step["content"].encode())
     if wanted == "":
         raise ValueError
-    return max(1, -(-put // (1 if wanted is None else len(wanted.encode()))))
+    least = 3 if step["pattern"].get("Regex") in HANGUL else 1
+    return max(1, -(-put // (least if wanted is None else len(wanted.encode()))))
 
 
 def _split(step: dict[str, Any]) -> int | None:

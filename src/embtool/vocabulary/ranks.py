@@ -20,6 +20,7 @@ from embtool.vocabulary.cuts import GPT4O, KIMI, LLAMA3, QWEN2
 from embtool.vocabulary.entries import LARGEST_ID, Added, MemoryEntries, Traits
 from embtool.vocabulary.spelling import ByteLevel
 from embtool.vocabulary.splitter import Splitter
+from embtool.vocabulary.whisper import added_names
 from embtool.vocabulary.words import Vocabulary
 
 GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -82,13 +83,10 @@ def _llama4() -> tuple[str, ...]:
     return (*listed, *_reserved(2048 - len(listed)))
 
 
-_LANGUAGES = """en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt
-    la mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd
-    gu am yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su"""
+def _whisper(base: int, size: Any) -> Flavour:
+    """Give what Whisper adds to the ranks, in a model of so many rows."""
+    return Flavour(GPT2, _named(" ".join(added_names(base, size))))
 
-WHISPER = Flavour(GPT2, _named(f"endoftext startoftranscript {_LANGUAGES}"))
-"""OpenAI's multilingual Whisper, known by a line without a token; what follows its languages depends on their number,
-which is not in the file (https://github.com/openai/whisper/blob/main/whisper/tokenizer.py)."""
 
 QWEN = Flavour(
     QWEN2,
@@ -155,7 +153,9 @@ def looks_like_ranks(head: bytes) -> bool:
         return False
 
 
-def read_ranks(data: bytes, file: str, added: Mapping[int, Added], name: str | None = None) -> Vocabulary:
+def read_ranks(
+    data: bytes, file: str, added: Mapping[int, Added], name: str | None = None, size: Any = None
+) -> Vocabulary:
     """Read the vocabulary of a tiktoken file.
 
     Args:
@@ -163,14 +163,15 @@ def read_ranks(data: bytes, file: str, added: Mapping[int, Added], name: str | N
         file: its name.
         added: the special tokens that a model names beside it.
         name: the class that the model names, where it does.
+        size: how many rows its config says that there are.
 
     Raises:
         FormatError: the file is malformed.
     """
     ranks = parse_ranks(data, file)
     last = max(ranks.values())
-    is_whisper = ranks.pop(b"", None) is not None
-    flavour = WHISPER if is_whisper else FLAVOURS.get(len(ranks)) or CLASS_FLAVOURS.get(name or "")
+    is_whisper = ranks.pop(b"", None) is not None or name == "WhisperTokenizer"
+    flavour = _whisper(last + 1, size) if is_whisper else FLAVOURS.get(len(ranks)) or CLASS_FLAVOURS.get(name or "")
     special = dict(added)
     if flavour is not None and not added:
         special = {last + 1 + place: Added(text, special=True) for place, text in enumerate(flavour.special) if text}

@@ -6,7 +6,7 @@ Which of them counts, and in which order tokens are added, is as transformers ha
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
@@ -16,7 +16,10 @@ from embtool.storage.source import MOST_VALUES, Source, is_overfull
 
 TOKENIZER = "tokenizer.json"
 
-MODEL_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm.model", "sentencepiece.model")
+MODEL_FILES = (
+    *("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm.model", "sentencepiece.model"),
+    "spm_char.model",
+)
 """Names of binary files: SentencePiece's, or tiktoken's lines under the same name, as Llama 3 has them."""
 
 TEKKEN = re.compile(r"[^/]*tekken[^/]*\.json")
@@ -102,6 +105,7 @@ class Settings:
         more: Iterable[str] = (),
         *,
         mask_takes_space: bool = False,
+        strips: Collection[str] = (),
     ) -> list[dict[str, Any]]:
         """List the tokens that are added, in their order, as tokenizer.json would have them, without ids.
 
@@ -109,23 +113,25 @@ class Settings:
             names: the special tokens of the class, by purpose, where the folder does not name others.
             more: further special tokens of the class.
             mask_takes_space: whether the mask of the class takes the space before it with it.
+            strips: the purposes of tokens that take the spaces on both sides with them.
 
         Raises:
             FormatError: a file has something else in the place of a token.
         """
         listed = {token["content"]: token for _, token in self.numbered()}
         names = names or {}
-        for role in (*ROLES, *(role for role in names if role not in ROLES)):
+        for role in dict.fromkeys((*ROLES, *names, *self._further_roles())):
             token = self._named(role, names.get(role))
             if token is None:
                 continue
             known = listed.setdefault(token["content"], token)
             known["special"] = True
-            if role == "mask_token" and mask_takes_space and token is known and not _is_object(self, role):
-                known["lstrip"] = True
+            if token is known and not _is_object(self, role):
+                known["lstrip"] |= role in strips or (role == "mask_token" and mask_takes_space)
+                known["rstrip"] |= role in strips
         for content in (*more, *self._extra()):
             token = _token(content, "additional_special_tokens", special=True)
-            listed.setdefault(token["content"], token)
+            listed.setdefault(token["content"], token)["special"] = True
         return [token for token in listed.values() if token["content"]]
 
     def numbered(self) -> list[tuple[int, dict[str, Any]]]:
@@ -135,21 +141,41 @@ class Settings:
             raise FormatError("added_tokens_decoder in tokenizer_config.json is not a table")
         if not all(_is_number(place) for place in decoder):
             raise FormatError("added_tokens_decoder in tokenizer_config.json has an invalid id")
-        found = [(int(place), _token(entry, "added_tokens_decoder")) for place, entry in decoder.items()]
+        found = {int(place): _token(entry, "added_tokens_decoder") for place, entry in decoder.items()}
         names = {self.named(role) for role in ROLES}
+        names |= {_token(token, "additional_special_tokens")["content"] for token in _own(self.tokenizer)}
         for content, place in self.added.items():
             if type(place) is not int or place < 0:
                 raise FormatError(f"added_tokens.json has no id for {content!r}")
-            found.append((place, _token(content, "added_tokens.json", special=content in names)))
-        return sorted(found, key=lambda entry: entry[0])
+            found[place] = _token(content, "added_tokens.json", special=content in names)
+        return sorted(found.items())
 
     def _extra(self) -> list[Any]:
-        listed: list[Any] = []
-        for file in (self.special, self.tokenizer):
-            for key in ("additional_special_tokens", "extra_special_tokens"):
-                extra = file.get(key)
-                listed += extra.values() if isinstance(extra, dict) else extra if isinstance(extra, list) else []
-        return [token for token in listed if token is not None]
+        """List the further special tokens: those of tokenizer_config.json win over the older file's."""
+        listed = [*_own(self.tokenizer), *_listed(self.special, "extra_special_tokens")]
+        return listed or _listed(self.special, "additional_special_tokens")
+
+    def _further_roles(self) -> list[str]:
+        """List the purposes that a model has of its own, such as `image_token`."""
+        table = self.tokenizer.get("extra_special_tokens")
+        return [
+            key
+            for key, value in self.tokenizer.items()
+            if key.endswith("_token")
+            and not (isinstance(table, dict) and key in table)
+            and (isinstance(value, str) or (isinstance(value, dict) and value.get("__type") == "AddedToken"))
+        ]
+
+
+def _own(file: Mapping[str, Any]) -> list[Any]:
+    return _listed(file, "extra_special_tokens") or _listed(file, "additional_special_tokens")
+
+
+def _listed(file: Mapping[str, Any], key: str) -> list[Any]:
+    """List the tokens under a key: those of a list or of a table."""
+    extra = file.get(key)
+    listed = extra.values() if isinstance(extra, dict) else extra if isinstance(extra, list) else []
+    return [token for token in listed if token is not None]
 
 
 def _is_object(settings: Settings, role: str) -> bool:

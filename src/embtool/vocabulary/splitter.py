@@ -16,8 +16,8 @@ class Splitter(ABC):
     """Splits text into token ids; `begin` and `end` are those that stand around a sequence."""
 
     def __init__(self, begin: Sequence[int] = (), end: Sequence[int] = ()) -> None:
-        self._begin = begin
-        self._end = end
+        self.begin = begin
+        self.end = end
 
     @abstractmethod
     def split_each(self, texts: Sequence[str]) -> list[list[int]]:
@@ -29,5 +29,5 @@ class Splitter(ABC):
 
     def encode_batch(self, texts: Sequence[str], *, add_special_tokens: bool = False) -> list[Ids]:
         """Split several texts."""
-        begin, end = (self._begin, self._end) if add_special_tokens else ((), ())
+        begin, end = (self.begin, self.end) if add_special_tokens else ((), ())
         return [Ids([*begin, *found, *end]) for found in self.split_each(texts)]

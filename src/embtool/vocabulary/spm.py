@@ -12,7 +12,7 @@ from typing import Any
 
 from embtool.errors import FormatError, MissingExtra
 from embtool.vocabulary.confined import Confined
-from embtool.vocabulary.entries import Added, MemoryEntries, Traits, number
+from embtool.vocabulary.entries import Added, MemoryEntries, Traits
 from embtool.vocabulary.ordinary import LONGEST_PIECE, MAPS
 from embtool.vocabulary.protobuf import SentencePieceModel, parse_model
 from embtool.vocabulary.splitter import Splitter
@@ -28,7 +28,7 @@ def read_sentencepiece(data: bytes, file: str, added: Mapping[int, Added]) -> Vo
         MissingExtra: the sentencepiece library is not installed.
         FormatError: the bytes are no such model.
     """
-    processor = _load(data, file)
+    processor = load_model(data, file)
     try:
         pieces = {place: processor.id_to_piece(place) for place in range(processor.get_piece_size())}
     except UnicodeDecodeError as error:
@@ -43,7 +43,7 @@ def read_sentencepiece(data: bytes, file: str, added: Mapping[int, Added]) -> Vo
     entries = MemoryEntries(pieces, {**marked, **added}, traits)
     names = {token.content: place for place, token in added.items()}
     begin = [processor.bos_id()] if processor.bos_id() >= 0 else []
-    splitter = _Splitter(_split(processor, data, file), names, begin, [])
+    splitter = TokenSplitter(batch(processor, data, file), names, begin, [])
     return Vocabulary(f"{file}, sentencepiece", lambda: entries, lambda: splitter)
 
 
@@ -54,66 +54,15 @@ def checked_model(data: bytes, file: str) -> SentencePieceModel:
         MissingExtra: the sentencepiece library is not installed.
         FormatError: the bytes are no such model.
     """
-    _load(data, file)
+    load_model(data, file)
     return parse_model(data, file)
-
-
-def read_marian(
-    vocabulary: Mapping[str, int], data: bytes, tokens: Sequence[Mapping[str, Any]], file: str
-) -> Vocabulary:
-    """Read the vocabulary of a Marian: ids from vocab.json, text split by the SentencePiece model of the source.
-
-    `tokens` are the special tokens, as tokenizer.json has them; a piece that vocab.json lacks is the unknown token.
-    A language code such as `>>fra<<` stands for itself where it begins a text.
-    """
-    ids = dict(vocabulary)
-    ids.update(
-        zip(
-            (token["content"] for token in tokens),
-            number((token["content"] for token in tokens), vocabulary, len(vocabulary)),
-            strict=True,
-        )
-    )
-    added = {ids[token["content"]]: Added(token["content"], token["special"]) for token in tokens}
-    unknown = vocabulary.get("<unk>")
-    if unknown is None:
-        raise FormatError(f"{file} has no <unk>, which Marian needs")
-    entries = MemoryEntries(
-        {place: piece for piece, place in vocabulary.items()},
-        added,
-        Traits(SPACES, None, unknown, faithful=False, composes=False),
-    )
-
-    def load() -> _Splitter:
-        processor = _load(data, "source.spm")
-        split = _split(processor, data, "source.spm")
-        places = [ids.get(processor.id_to_piece(place), unknown) for place in range(processor.get_piece_size())]
-
-        def encode(texts: Sequence[str]) -> list[list[int]]:
-            codes = [CODE.match(text) for text in texts]
-            rest = [text[code.end() :] if code is not None else text for code, text in zip(codes, texts, strict=True)]
-            return [
-                [*([ids.get(code[0], unknown)] if code is not None else []), *(places[place] for place in found)]
-                for code, found in zip(codes, split(rest), strict=True)
-            ]
-
-        end = ids.get("</s>")
-        return _Splitter(
-            encode, {token["content"]: ids[token["content"]] for token in tokens}, [], [] if end is None else [end]
-        )
-
-    return Vocabulary(f"{file}, MarianTokenizer", lambda: entries, load)
-
-
-CODE = re.compile(r">>.*?<<", re.DOTALL)
-"""What a text for a Marian of several languages begins with."""
 
 
 Batch = Callable[[Sequence[str]], list[list[int]]]
 """What splits several texts."""
 
 
-def _split(processor: Any, data: bytes, file: str) -> Batch:
+def batch(processor: Any, data: bytes, file: str) -> Batch:
     """Return what splits texts: the library, or another process where the file could make it slow."""
     model = parse_model(data, file)
     known = not model.characters or hashlib.sha256(model.characters).hexdigest() in MAPS
@@ -123,7 +72,13 @@ def _split(processor: Any, data: bytes, file: str) -> Batch:
     return lambda texts: [found.ids for found in confined.encode_batch(texts)]
 
 
-def _load(data: bytes, file: str) -> Any:
+def load_model(data: bytes, file: str) -> Any:
+    """Load a model into the library.
+
+    Raises:
+        MissingExtra: the library is not installed.
+        FormatError: the bytes are no such model.
+    """
     try:
         from sentencepiece import SentencePieceProcessor  # noqa: PLC0415 - an extra
     except ImportError as error:
@@ -140,27 +95,54 @@ def _load(data: bytes, file: str) -> Any:
     return processor
 
 
-class _Splitter(Splitter):
-    """Splits text: added tokens first, which stand for themselves, the rest by the library."""
+class TokenSplitter(Splitter):
+    """Splits text: added tokens first, which stand for themselves, the rest by the library.
 
-    def __init__(self, split: Batch, added: Mapping[str, int], begin: list[int], end: list[int]) -> None:
+    Args:
+        split: splits the rest.
+        added: the added tokens, and their ids.
+        begin: what begins a sequence.
+        end: what ends it.
+        strips: those of the added tokens to which the spaces before them belong, and those behind them.
+    """
+
+    def __init__(
+        self,
+        split: Batch,
+        added: Mapping[str, int],
+        begin: Sequence[int],
+        end: Sequence[int],
+        strips: Mapping[str, tuple[bool, bool]] | None = None,
+    ) -> None:
         super().__init__(begin, end)
-        self._split = split
-        self._added = added
+        self.split = split
+        self.added = added
+        self._strips = strips or {}
         listed = "|".join(re.escape(content) for content in sorted(added, key=len, reverse=True) if content)
         self._cut = re.compile(f"({listed})") if listed else None
 
     def split_each(self, texts: Sequence[str]) -> list[list[int]]:
         """Split several texts, all the parts between added tokens at once."""
-        cut = [self._cut.split(text) if self._cut is not None else [text] for text in texts]
-        rest = [part for parts in cut for part in parts if part and part not in self._added]
-        found = iter(self._split(rest))
+        cut = [self.parts(text) for text in texts]
+        rest = [part for parts in cut for part in parts[::2] if part]
+        found = iter(self.split(rest))
         return [
             [
                 identity
-                for part in parts
+                for place, part in enumerate(parts)
                 if part
-                for identity in ([self._added[part]] if part in self._added else next(found))
+                for identity in ([self.added[part]] if place % 2 else next(found))
             ]
             for parts in cut
         ]
+
+    def parts(self, text: str) -> list[str]:
+        """Cut a text: what is between the added tokens, and these in every second place."""
+        if self._cut is None:
+            return [text]
+        parts = self._cut.split(text)
+        for place in range(1, len(parts), 2):
+            before, behind = self._strips.get(parts[place], (False, False))
+            parts[place - 1] = parts[place - 1].rstrip() if before else parts[place - 1]
+            parts[place + 1] = parts[place + 1].lstrip() if behind else parts[place + 1]
+        return parts

@@ -12,7 +12,8 @@ from embtool.configs.config import Config
 from embtool.errors import ConfigError
 from embtool.questions.check.small_files import SmallFiles, text_of
 from embtool.vocabulary import Vocabulary
-from embtool.vocabulary.ggml import DEFAULTS, TokenizerMetadata
+from embtool.vocabulary.ggml import TokenizerMetadata
+from embtool.vocabulary.ggml_names import DEFAULTS
 from embtool.vocabulary.older import WORLD
 from embtool.vocabulary.spelling import ByteLevel, Metaspace, WordPiece
 
