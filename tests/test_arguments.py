@@ -109,6 +109,7 @@ def public(model: embtool.Model, name: str) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("name", METHODS + FUNCTIONS)
+@pytest.mark.few(15)
 def test_whatever_is_given_there_is_an_answer_or_an_error_by_name(
     model: embtool.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -82,6 +82,7 @@ def beside(rule: str, folder: Path, place: int) -> tuple[str | Path, ...]:
 
 
 @pytest.mark.parametrize("rule", NEAR)
+@pytest.mark.few(30)
 def test_a_sound_model_near_the_mutation_is_left_alone(run: Program, healthy: Path, tmp_path: Path, rule: str) -> None:
     folder = tmp_path / "model"
     shutil.copytree(healthy / MUTATIONS[rule][0], folder)
@@ -93,6 +94,7 @@ def test_a_sound_model_near_the_mutation_is_left_alone(run: Program, healthy: Pa
 
 
 @pytest.mark.parametrize("rule", MUTATIONS)
+@pytest.mark.few(30)
 def test_a_mutation_is_found_by_its_rule_alone(run: Program, healthy: Path, tmp_path: Path, rule: str) -> None:
     family, mutate = MUTATIONS[rule]
     folder = tmp_path / "model"
@@ -345,6 +347,7 @@ def test_small_files_of_any_shape_give_findings_and_no_traceback(run: Program, t
 
 
 @pytest.mark.parametrize("value", [10**400, -1, True, "x", [], {}, None, 1e308], ids=lambda value: str(value)[:9])
+@pytest.mark.few(6)
 def test_rope_settings_of_any_kind_give_no_traceback(run: Program, tmp_path: Path, value: Any) -> None:
     write_llama(tmp_path / "base")
     for key in ("factor", "original_max_position_embeddings", "unheard_of"):

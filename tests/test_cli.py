@@ -385,7 +385,7 @@ def test_closed_streams_are_nobody(run: Program, closed: str) -> None:
         assert b"embtool:" not in done.stdout
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
 @pytest.mark.parametrize("arguments", [["row", "king"], ["neighbors", " king"], ["info"], ["tokens", " naïve 東京"]])
 def test_every_encoding_of_a_terminal(run: Program, encoding: str, arguments: list[str]) -> None:

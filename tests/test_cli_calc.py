@@ -33,6 +33,7 @@ def vectors() -> Any:
     return keyed, names
 
 
+@pytest.mark.slow
 def test_calc_is_what_gensim_answers(run: Program) -> None:
     keyed, names = vectors()
     king, man, woman = (str(names.index(name)) for name in (" king", " man", " woman"))

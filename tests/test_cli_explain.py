@@ -74,6 +74,7 @@ def test_what_is_tried_next_runs(case: str, run: Program) -> None:
 
 @pytest.mark.parametrize("case", EVERY)
 @pytest.mark.parametrize("form", ["json", "jsonl", "tsv", "csv"])
+@pytest.mark.few(34)
 def test_machine_formats_hold_the_result_and_nothing_else(case: str, form: str, run: Program) -> None:
     arguments, _ = CASES[case]
     plain, explained = (run(*arguments, *more, "-f", form).ok() for more in ((), ("--explain",)))

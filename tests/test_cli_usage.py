@@ -60,6 +60,7 @@ def test_wrong_usage_is_told_in_plain_words(run: Program, case: str) -> None:
         ("calc king-man+woman", 3, 'put spaces around + and -: embtool calc "king - man + woman"'),
     ],
 )
+@pytest.mark.few(4)
 def test_a_model_for_a_token_and_a_token_for_a_model(run: Program, line: str, status: int, meant: str) -> None:
     answer = run(*line.split(), env={"HF_HUB_OFFLINE": "1"})
     answer.refused(status)
@@ -128,7 +129,7 @@ RUN = [
 ]
 
 
-@pytest.mark.few(6)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("name", "example"), RUN)
 def test_the_examples_of_the_help_screens_run(tmp_path: Path, name: str, example: str) -> None:
     run = Program(tmp_path / "home", tmp_path)
@@ -173,6 +174,7 @@ def test_the_short_help_of_a_part_of_a_command_is_its_own(run: Program) -> None:
 
 
 @pytest.mark.parametrize("command", [(), ("neighbors",), ("cache",), ("cache", "ls")])
+@pytest.mark.few(2)
 def test_help_has_boxes_on_a_terminal_only(run: Program, command: tuple[str, ...]) -> None:
     answer = run(*command, "--help", env={"COLUMNS": "80"}).ok()
     assert not set("╭│╰─") & set(answer.text)

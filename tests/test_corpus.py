@@ -102,6 +102,7 @@ def test_what_is_put_before_a_text_is_not_put_before_a_part(tmp_path: Path) -> N
     assert tally.unsure == 0
 
 
+@pytest.mark.slow
 def test_a_cut_that_may_change_tokens_is_told(run: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus, "PART", 1000)
     monkeypatch.setattr(corpus.Counter.__init__, "__kwdefaults__", {"part": 1000})
@@ -140,6 +141,7 @@ def test_the_footer_says_what_no_text_reaches(run: Program, tmp_path: Path) -> N
         assert any(line in note for note in told)
 
 
+@pytest.mark.slow
 def test_files_and_stdin_are_texts_of_their_own(run: Program, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("the")
     (tmp_path / "b.txt").write_text("m the")
@@ -155,6 +157,7 @@ def test_files_and_stdin_are_texts_of_their_own(run: Program, tmp_path: Path) ->
         assert document["texts"] == 3
 
 
+@pytest.mark.slow
 def test_lines_are_texts_of_their_own_without_their_ends(run: Program, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"the\r\n\n the king\nthe")
     document = run("vocab", "--count", tmp_path / "a.txt", "--lines", "--json").ok().document

@@ -191,6 +191,7 @@ def chosen(steps: Sequence[str]) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("name", WRITINGS)
+@pytest.mark.slow
 def test_killed_at_any_step_nothing_is_half_written(desk: Desk, name: str) -> None:
     writing = WRITINGS[name]
     before, after, whole = rehearse(desk, writing)
@@ -230,6 +231,7 @@ def test_where_nothing_can_be_written_nothing_is_lost(desk: Desk, name: str, mis
 
 
 @pytest.mark.parametrize("kind", export_module.WRITERS)
+@pytest.mark.slow
 def test_killed_at_any_byte_an_export_is_whole_or_as_before(desk: Desk, kind: str) -> None:
     if kind == "parquet":
         pytest.importorskip("pyarrow")

@@ -53,7 +53,7 @@ def by_bytes(words: Vocabulary) -> dict[bytes, list[int]]:
     return found
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @real
 @pytest.mark.parametrize(("a", "b"), [(a, b) for place, a in enumerate(NAMES) for b in NAMES[place:]])
 def test_published_vocabularies_are_matched_by_set_algebra(a: str, b: str) -> None:

@@ -113,6 +113,7 @@ def test_the_two_commands_of_the_readme_are_what_the_recipes_and_the_checks_run(
 
 
 @pytest.mark.parametrize("path", sorted((DOCS / "pictures").glob("*.svg")), ids=lambda path: path.stem)
+@pytest.mark.few(3)
 def test_a_picture_stands_alone_and_is_what_its_recipe_makes(run: Program, tmp_path: Path, path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert ET.fromstring(text).attrib["aria-label"]  # noqa: S314 - written here

@@ -115,6 +115,7 @@ DRAFTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("around", [{}, {"add_bos": True, "add_eos": True}])
 @pytest.mark.parametrize("name", DRAFTS)
+@pytest.mark.few(22)
 def test_llama_cpp_decides_as_its_source_does(run: Program, tmp_path: Path, name: str, around: dict[str, bool]) -> None:
     target, draft = vocabulary(**around), vocabulary(**{**around, **DRAFTS[name]})
     kinds = {"whitespace": "gpt2"}
@@ -184,6 +185,7 @@ def test_a_folder_is_read_as_the_library_reads_it(
     ("name", "type", "size"),
     [("gpt2", "BPE", 50257), ("qwen3", "BPE", 151936), ("llama2", "SPM", 32000), ("t5-small", "UGM", 32100)],
 )
+@pytest.mark.few(1)
 def test_published_folders_are_read_as_the_library_reads_them(name: str, type: str, size: int) -> None:  # noqa: A002
     judge = gguf.SpecialVocab(REAL / name)
     mine = subject_of(open_model(REAL / name), []).llama_cpp
@@ -200,6 +202,7 @@ def test_published_folders_are_read_as_the_library_reads_them(name: str, type: s
     ("draft", "target", "shared"),
     [("qwen3", "gpt2", 42257), ("llama2", "qwen3", 22274), ("gpt2", "falcon", 42466), ("llama2", "t5-small", 11890)],
 )
+@pytest.mark.few(3)
 def test_the_intersection_is_that_of_transformers(draft: str, target: str, shared: int) -> None:
     """The figures are those of transformers 5.24.0: AssistantToTargetTranslator on the same files."""
     assert shared_texts(open_model(REAL / draft).vocabulary, open_model(REAL / target).vocabulary) == shared

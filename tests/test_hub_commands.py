@@ -234,6 +234,7 @@ class TestLimit:
         assert "Fetch it? [y/N]" in text
         assert ended == status
 
+    @pytest.mark.slow
     def test_a_bar_is_shown_on_a_terminal_only(self, desk: Desk) -> None:
         desk.hub.fault("slow", where="storage", skip=1, times=None, bytes_per_second=200_000)
         ended, text = on_terminal(desk, "", "neighbors", "id:3", "-m", MODEL)
@@ -299,7 +300,7 @@ FAULTS: list[tuple[str, dict[str, Any], int]] = [
 
 
 class TestEveryFailure:
-    @pytest.mark.few(5)
+    @pytest.mark.few(2)
     @pytest.mark.parametrize(("name", "fault", "status"), FAULTS, ids=[name for name, _, _ in FAULTS])
     def test_has_its_status_and_one_line(
         self, desk: Desk, name: str, fault: dict[str, Any], status: int, monkeypatch: pytest.MonkeyPatch
@@ -319,6 +320,7 @@ class TestEveryFailure:
         assert not desk.hub.leaks()
         assert desk.hub.count() < 120, name
 
+    @pytest.mark.slow
     def test_no_server(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         address = closed()
         point(monkeypatch, address)

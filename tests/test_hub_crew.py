@@ -52,6 +52,7 @@ def test_an_interruption_does_not_wait_for_a_worker_that_hears_nothing() -> None
     assert heard.wait(100)
 
 
+@pytest.mark.slow
 def test_it_grows_only_while_that_helps() -> None:
     def widest(*, helps: bool) -> int:
         now, most, lock, grown = 0, 0, threading.Lock(), threading.Event()

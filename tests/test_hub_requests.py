@@ -61,6 +61,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubStub, d
         yield hub, place
 
 
+@pytest.mark.slow
 def test_config_index_and_a_header_of_a_55_gb_model_cost_9_requests_and_150_kb_at_most(
     large: tuple[HubStub, dict[str, int]], hub_home: Path
 ) -> None:

@@ -51,6 +51,7 @@ def test_the_steps_are_numbered_and_named_apart() -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.few(2)
 def test_every_command_shown_runs(name: str, run: Program) -> None:
     document = run("learn", "--json", "-m", name).ok().document
     shown = {
@@ -179,6 +180,7 @@ def test_words_are_the_models_own_where_the_usual_ones_are_not_tokens(tmp_path: 
         ({"model_type": "never-heard-of"}, "do not say"),
     ],
 )
+@pytest.mark.few(3)
 def test_every_way_of_knowing_order_is_told(settings: dict[str, Any], words: str, tmp_path: Path, run: Program) -> None:
     tensors = {"model.embed_tokens.weight": ("BF16", table("input").shape, bfloat16(table("input")))}
     described = {"vocab_size": len(table("input")), "hidden_size": 16, "d_model": 16, **settings}
@@ -357,6 +359,7 @@ def test_who_chooses_wrong_is_told_why() -> None:
         ("id = index into a table; trained; neighbours are alike; no idea of its place; RoPE turns it", 5),
     ],
 )
+@pytest.mark.few(2)
 def test_an_explanation_is_answered_by_the_ideas_that_it_names(explained: str, ideas: int) -> None:
     (question,) = STEPS[6].make(Subject(open_model("mini")))
     verdict = judge(question, question.find(), explained)

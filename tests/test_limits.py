@@ -281,6 +281,7 @@ GOOD = json.dumps(config()).encode()
         "a long list",
     ],
 )
+@pytest.mark.slow
 def test_what_a_server_sends_costs_little(
     server: Server, files: dict[str, bytes], line: str, status: int, says: str
 ) -> None:

@@ -99,13 +99,13 @@ def whole(head: str, shown: str) -> bool:
     return head == shown or (shown.endswith("…") and head.startswith(shown[:-1]))
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(3)
 @pytest.mark.parametrize("line", ASKED)
 def test_every_command_on_every_width(line: str, run: Program, places: dict[str, str | list[str]]) -> None:
     narrowed(run, words(line, places))
 
 
-@pytest.mark.few(12)
+@pytest.mark.few(4)
 @pytest.mark.parametrize("arguments", GOLDEN, ids=" ".join)
 def test_every_golden_case_on_every_width(arguments: list[str], run: Program) -> None:
     narrowed(run, arguments)

@@ -188,6 +188,7 @@ def test_threads_and_blocks_do_not_change_a_result(
         assert alone.zero == 3
 
 
+@pytest.mark.slow
 def test_a_scan_visits_every_row_once(large: tuple[EmbeddingTable, Doubles], monkeypatch: pytest.MonkeyPatch) -> None:
     table, held = large
     monkeypatch.setattr(scan, "SERIAL_BYTES", 0)

@@ -169,6 +169,7 @@ def test_requests_of_several_models_take_turns(hub: HubStub) -> None:
 
 
 @pytest.mark.usefixtures("case")
+@pytest.mark.slow
 def test_what_the_hub_asks_of_one_all_are_told(hub: HubStub) -> None:
     limit = Counting()
     hub.fault("status", code=429, headers={"Retry-After": "1"})

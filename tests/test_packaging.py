@@ -42,6 +42,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("first"), 1_700_000_000)
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     package = {f"embtool/{path.relative_to(SOURCE).as_posix()}" for path in SOURCE.rglob("*") if path.is_file()}
@@ -69,6 +70,7 @@ def test_the_wheel_is_small(wheel: Path) -> None:
     assert wheel.stat().st_size < 15_000_000
 
 
+@pytest.mark.slow
 def test_the_same_sources_make_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     assert build(tmp_path, 1_800_000_000).read_bytes() == wheel.read_bytes()
 

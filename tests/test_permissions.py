@@ -188,6 +188,7 @@ def test_settings_that_may_not_be_read_or_written(desk: Desk, place: str) -> Non
 
 
 @pytest.mark.parametrize("place", ["closed", "closed/below"])
+@pytest.mark.few(1)
 def test_a_shared_cache_that_may_not_be_read(desk: Desk, place: str) -> None:
     for line in ("info acme/small", "info acme/small@main", "row king -m acme/small"):
         ended = desk.run(line, HF_HUB_CACHE=desk.folder / place, HF_HUB_OFFLINE="1")

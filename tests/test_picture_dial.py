@@ -287,6 +287,7 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here to open the picture with")
+@pytest.mark.slow
 def test_a_browser_opens_it(run: Program, tmp_path: Path) -> None:
     draw(run, tmp_path / "x.svg", "--dim", "8", "--pos", "0..2")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]

@@ -295,7 +295,7 @@ FOLDERS = sorted(
 
 @pytest.mark.skipif(not FOLDERS, reason="EMBTOOL_TEST_REAL names no folder of real files")
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
-@pytest.mark.few(40)
+@pytest.mark.few(15)
 def test_real_configs_and_tokenizers_are_sound(run: Program, folder: Path) -> None:
     found = run("check", folder, "--ignore", "missing-table", "--json").document["findings"]
     above = [each for each in found if each["severity"] != "info"]

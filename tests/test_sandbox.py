@@ -280,6 +280,7 @@ WAYS_OUT: dict[str, tuple[Callable[[Path], None], str, int, str]] = {
 
 
 @pytest.mark.parametrize("way", WAYS_OUT)
+@pytest.mark.slow
 def test_no_command_leaves_the_folder_of_a_model(cell: Cell, way: str) -> None:
     model = cell.models / "model"
     write_model(model)

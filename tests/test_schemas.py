@@ -82,6 +82,7 @@ def test_golden_documents_fit(path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", LIVE)
+@pytest.mark.few(15)
 def test_live_documents_fit(case: str, run: Program) -> None:
     answer = run(*LIVE[case], "--json", stdin=STDIN.get(case))
     assert answer.status in (0, 1), answer.errors

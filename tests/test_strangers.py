@@ -201,6 +201,7 @@ def test_a_machine_gets_the_megabyte(large: Strange) -> None:
 @pytest.mark.parametrize(
     "text", ["\x1b]52;c;aGk=\x07\x1b[31mred", "\x9b31m\x85", "x" * 60_000], ids=["esc", "c1", "long"]
 )
+@pytest.mark.slow
 def test_what_a_server_says_is_escaped_and_cut(tmp_path: Path, models: Path, text: str) -> None:
     (tmp_path / "home").mkdir()
     run = Program(tmp_path / "home", tmp_path)

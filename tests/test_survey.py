@@ -159,6 +159,7 @@ def test_a_sample_of_the_rows_tells_the_spectrum_within_the_error_that_it_states
     assert axes.square_error < 0.15 * axes.square_sum
 
 
+@pytest.mark.slow
 def test_the_error_of_a_sample_is_as_large_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over many samples the estimates scatter about the truth as widely as they say, and lean to neither side."""
     monkeypatch.setattr(embtool.tables.spectrum, "HALF_ROWS", 200)

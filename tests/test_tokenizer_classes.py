@@ -414,6 +414,7 @@ def test_whispers_languages_are_known_by_their_names() -> None:
 
 
 @pytest.mark.parametrize(("size", "languages"), [(None, 99), (51_865, 99), (51_866, 100), (5, 99)])
+@pytest.mark.few(3)
 def test_whispers_tasks_follow_its_languages(size: int | None, languages: int) -> None:
     lines = [base64.b64encode(place.to_bytes(2, "big")) + b" %d\n" % place for place in range(50_256)]
     files = {"multilingual.tiktoken": b"".join(lines) + b"= 50256\n"}

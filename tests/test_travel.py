@@ -67,6 +67,7 @@ def test_an_answer_arrives_as_it_left(answers: list[Answer]) -> None:
         assert (arrived.notes, arrived.warnings) == (answer.notes, answer.warnings)
 
 
+@pytest.mark.slow
 def test_a_pickle_is_about_as_large_as_the_document(answers: list[Answer]) -> None:
     mini = embtool.open_model()
     of_32000_rows = [

@@ -159,6 +159,7 @@ def test_neighbours_and_lengths_are_those_of_the_commands(run: Program, model: s
 
 
 @pytest.mark.parametrize("model", MODELS, indirect=True)
+@pytest.mark.few(1)
 def test_what_is_approximate_is_as_near_as_it_says(run: Program, model: str | Path) -> None:
     told = make(run, model, "--tokens", "5").data["table"]
     width, bits, drawn = told["width"], told["bits"], told["drawn"]
@@ -234,6 +235,7 @@ def test_frequencies_change_where_the_formula_says(settings: RopeSettings) -> No
 
 
 @pytest.mark.parametrize("model", ["gpt2/", "bert/", "mini-gpt2", "minilm"], indirect=True)
+@pytest.mark.few(1)
 def test_positions_are_alike_as_the_command_says(run: Program, model: str | Path) -> None:
     told = make(run, model).data["order"]["rows"]
     size = len(told["places"])
@@ -247,6 +249,7 @@ def test_positions_are_alike_as_the_command_says(run: Program, model: str | Path
 
 
 @pytest.mark.parametrize("model", ["small/", "mini", "mini-gpt2", "minilm", "qwen"], indirect=True)
+@pytest.mark.few(1)
 def test_cards_are_those_of_the_lesson(run: Program, model: str | Path) -> None:
     told = make(run, model, "--tokens", "1").data["lesson"]["steps"]
     again = run("learn", "all", "-m", model, "--json").document["steps"]
@@ -259,6 +262,7 @@ def test_cards_are_those_of_the_lesson(run: Program, model: str | Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["small/", "mini", "mini-gpt2", "minilm", "qwen"], indirect=True)
+@pytest.mark.few(1)
 def test_two_sentences_are_those_of_the_command(run: Program, model: str | Path) -> None:
     told = make(run, model, "--tokens", "1").data["sentences"]
     again = run(*shlex.split(told["command"])[1:], "--json").document
@@ -287,6 +291,7 @@ def test_a_model_shows_what_it_has(run: Program, model: str, parts: set[str]) ->
 
 
 @pytest.mark.parametrize("what", ["nan", "zeros", "one", "nine"])
+@pytest.mark.few(3)
 def test_odd_tables(run: Program, tmp_path: Path, what: str) -> None:
     whole = table("input")
     values = np.array({"nan": whole, "zeros": whole * 0, "one": whole[:1], "nine": whole[:9]}[what], "<f4")
@@ -343,6 +348,7 @@ def test_a_wide_table_is_carried_in_few_bits(run: Program, tmp_path: Path) -> No
         assert len(page.content) < 6_000_000
 
 
+@pytest.mark.slow
 def test_a_page_that_is_exact_throughout_is_small_enough_to_send(run: Program) -> None:
     page = make(run, "mini", "--tokens", "20000")
     told = page.data["table"]
