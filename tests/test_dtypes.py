@@ -105,3 +105,14 @@ def test_memory_that_is_there_gets_the_same_numbers(dtype: DType) -> None:
     stored = np.concatenate([EVERY_PAIR, EVERY_PAIR[::-1]])[: 65536 // 8 * 8].reshape(4, -1)
     out = np.full((4, stored.shape[1] // dtype.bytes), 7, np.float32)
     assert same_bits(dtype.to_float32(stored, out), dtype.to_float32(stored))
+
+
+@pytest.mark.parametrize("name", ["F8_E4M3", "F8_E5M2"])
+@pytest.mark.parametrize("width", [1280, 1279])
+def test_many_small_floats_are_those_that_are_decoded_one_by_one(name: str, width: int) -> None:
+    stored = np.random.default_rng(3).integers(0, 256, (80, width), dtype=np.uint8)
+    dtype = DTYPES[name]
+    whole = dtype.to_float32(stored)
+    assert whole.shape == stored.shape
+    each = np.concatenate([dtype.to_float32(row[None]) for row in stored])
+    np.testing.assert_array_equal(whole.view(np.uint32), each.view(np.uint32))

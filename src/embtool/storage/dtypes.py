@@ -9,9 +9,9 @@ Names are those of the safetensors format (https://github.com/safetensors/safete
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
-from embtool.arrays import Bytes, Floats, np
+from embtool.arrays import Bytes, Floats, Words, np
 from embtool.errors import UnsupportedDType
 
 
@@ -103,6 +103,23 @@ def _float8(exponent_bits: int, mantissa_bits: int, *, infinities: bool) -> Floa
     return table
 
 
+@cache
+def _float8_pairs(exponent_bits: int, mantissa_bits: int, *, infinities: bool) -> Words:
+    """Return both float32 values of each two 8-bit floats that follow each other, as one number of 64 bits."""
+    values, codes = _float8(exponent_bits, mantissa_bits, infinities=infinities), np.arange(1 << 16)
+    pairs: Words = np.stack([values[codes & 0xFF], values[codes >> 8]], axis=1).view(np.uint64)[:, 0]
+    return pairs
+
+
+def _from_float8(exponent_bits: int, mantissa_bits: int, stored: Bytes, *, infinities: bool) -> Floats:
+    """Decode 8-bit floats; of many, two by one look at a table, which takes less than half the time."""
+    if stored.size < 1 << 16 or stored.shape[-1] % 2 or not stored.flags.c_contiguous:
+        return _float8(exponent_bits, mantissa_bits, infinities=infinities)[stored]
+    pairs = _float8_pairs(exponent_bits, mantissa_bits, infinities=infinities)
+    found: Floats = np.take(pairs, stored.view("<u2")).view(np.float32)
+    return found
+
+
 DTYPES: dict[str, DType] = {
     dtype.name: dtype
     for dtype in (
@@ -110,8 +127,8 @@ DTYPES: dict[str, DType] = {
         DType("F32", 1, 4, _plain("<f4")),
         DType("F16", 1, 2, _plain("<f2"), _float16_into),
         DType("BF16", 1, 2, _bfloat16, _bfloat16_into),
-        DType("F8_E4M3", 1, 1, lambda stored: _float8(4, 3, infinities=False)[stored]),
-        DType("F8_E5M2", 1, 1, lambda stored: _float8(5, 2, infinities=True)[stored]),
+        DType("F8_E4M3", 1, 1, partial(_from_float8, 4, 3, infinities=False)),
+        DType("F8_E5M2", 1, 1, partial(_from_float8, 5, 2, infinities=True)),
         DType("BOOL", 1, 1),
         DType("U8", 1, 1),
         DType("I8", 1, 1),
