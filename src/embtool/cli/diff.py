@@ -1,5 +1,6 @@
 """`embtool diff`: which tokens two models share, and which of their rows moved."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -15,6 +16,57 @@ from embtool.tables.table_diff import Moved
 
 FOUND = 1
 """The exit status of --exit-code when there is a difference."""
+
+
+@dataclass(frozen=True)
+class CopyOptions:
+    """Whether the second model is judged as a copy of the first, and how."""
+
+    neighbors: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="K",
+            help="Judge B as a copy of A: how many of each row's K nearest rows it kept.",
+            rich_help_panel="A copy",
+        ),
+    ] = None
+    max_error: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=MOST_ERROR,
+            metavar="X",
+            help="Judge B as a copy of A: the most that 1 - cosine of any row to its original may be.",
+            rich_help_panel="A copy",
+        ),
+    ] = None
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help=f"Compare the neighbours of so many rows, the same ones every time. Default: {SAMPLE:,}.",
+            rich_help_panel="A copy",
+        ),
+    ] = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether it is."""
+        return self.neighbors is not None or self.max_error is not None
+
+    def check(self, *, vocab: bool) -> None:
+        """Refuse options that contradict each other."""
+        if vocab and self.asked:
+            raise typer.BadParameter("--vocab reads no rows: leave out --neighbors and --max-error")
+        if self.sample is not None and self.neighbors is None:
+            raise typer.BadParameter("--sample counts rows whose neighbours are compared: add --neighbors K")
+
+    def judge(self, both: Both, *, k: int, by: Matching) -> CopyAnswer:
+        """Judge the second model."""
+        how_many = self.sample or SAMPLE
+        return ask_copy(both, k=k, by=by, neighbors=self.neighbors, max_error=self.max_error, sample=how_many)
 
 
 def run(
@@ -39,34 +91,7 @@ def run(
         bool,
         typer.Option("--vocab", help="Compare the vocabularies alone: no weights are read, and none need be there."),
     ] = False,
-    neighbors: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="K",
-            help="Judge B as a copy of A: how many of each row's K nearest rows it kept.",
-            rich_help_panel="A copy",
-        ),
-    ] = None,
-    max_error: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=MOST_ERROR,
-            metavar="X",
-            help="Judge B as a copy of A: the most that 1 - cosine of any row to its original may be.",
-            rich_help_panel="A copy",
-        ),
-    ] = None,
-    sample: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help=f"Compare the neighbours of so many rows, the same ones every time. Default: {SAMPLE:,}.",
-            rich_help_panel="A copy",
-        ),
-    ] = None,
+    copy: CopyOptions,
     table: TableName = "input",
     model: RowOptions,
     output: OutputOptions,
@@ -83,21 +108,13 @@ def run(
     With --neighbors or --max-error, B is judged as a quantised or merged copy of A: each row's cosine to its original,
     the worst rows, and the worst of each kind of token. TSV, CSV and JSON Lines have every row, the worst first.
     """
-    is_copy = neighbors is not None or max_error is not None
-    if vocab and is_copy:
-        raise typer.BadParameter("--vocab reads no rows: leave out --neighbors and --max-error")
-    if sample is not None and neighbors is None:
-        raise typer.BadParameter("--sample counts rows whose neighbours are compared: add --neighbors K")
+    copy.check(vocab=vocab)
     first, second = model.two(typed, "embtool diff A B")
     if vocab:
         found: DiffAnswer | VocabularyAnswer | CopyAnswer = ask_vocabularies(first, second, k=top)
     else:
         both = Both(first, second, find_table(first, table), find_table(second, table))
-        found = (
-            ask_copy(both, k=top, by=by, neighbors=neighbors, max_error=max_error, sample=sample or SAMPLE)
-            if is_copy
-            else ask_diff(both, k=top, by=by, rank=rank)
-        )
+        found = copy.judge(both, k=top, by=by) if copy.asked else ask_diff(both, k=top, by=by, rank=rank)
     output.emit(found)
     if explain.explain:
         tables = (None, None) if vocab else (both.ours.table, both.theirs.table)
