@@ -36,7 +36,7 @@ from embtool.vocabulary.cuts import (
 )
 from embtool.vocabulary.describe import merges_by_score, template
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
-from embtool.vocabulary.ggml_names import DEFAULTS, WITHOUT_BEGINNING, retyped
+from embtool.vocabulary.ggml_names import DEFAULTS, WITHOUT_BEGINNING, retyped, unescape
 from embtool.vocabulary.index import open_index, write_index
 from embtool.vocabulary.loading import loader
 from embtool.vocabulary.ordinary import LONGEST_WORD, MAPS
@@ -217,25 +217,10 @@ def _wordpiece(piece: str, kind: int) -> str:
     return piece.removeprefix(WORD) if piece.startswith(WORD) else f"##{piece}"
 
 
-ESCAPED = re.compile(r"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
-
-
-def _unescape(piece: str) -> bytes:
-    """Read a piece of RWKV, in which some characters and bytes are written with a backslash."""
-
-    def read(found: re.Match[str]) -> str:
-        mark = found[1]
-        if len(mark) > 1:
-            return chr(0xDC00 + int(mark[1:], 16)) if int(mark[1:], 16) >= 128 else chr(int(mark[1:], 16))  # noqa: PLR2004
-        return {"t": "\t", "n": "\n", "r": "\r"}.get(mark, mark)
-
-    return ESCAPED.sub(read, piece).encode("utf-8", "surrogateescape")
-
-
 def _unescaped(piece: str, kind: int) -> str:
     """Spell a piece of RWKV as byte-level tokenizers do."""
     del kind
-    return ByteLevel().to_pieces(_unescape(piece))[0]
+    return ByteLevel().to_pieces(unescape(piece))[0]
 
 
 def _traits(metadata: TokenizerMetadata) -> Traits:
@@ -265,7 +250,7 @@ def _tokenizer(metadata: TokenizerMetadata) -> Any:
         FormatError: the vocabulary is not what its kind needs.
     """
     if metadata.kind == "rwkv":
-        tokens = {_unescape(piece): identity for identity, piece in enumerate(metadata.pieces)}
+        tokens = {unescape(piece): identity for identity, piece in enumerate(metadata.pieces)}
         return LongestFirst(tokens, f"{metadata.file} (rwkv)", metadata.role("unknown"))
     describe = KINDS.get(metadata.kind)
     if describe is None:

@@ -1,5 +1,6 @@
-"""What llama.cpp knows of GGUF files without being told: tokens by name, ids by purpose (llama-vocab.cpp, `load`)."""
+"""What llama.cpp knows of GGUF files without being told: tokens by name, ids by purpose, escapes (llama-vocab.cpp)."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -84,3 +85,18 @@ def retyped(pieces: Sequence[str], types: Sequence[int], is_named: Callable[[str
     if "<|tool_response>" in places or "<|plamo:eos|>" in places:
         put(["</s>"], NORMAL)
     return found
+
+
+ESCAPED = re.compile(r"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
+
+
+def unescape(piece: str) -> bytes:
+    """Read a piece of RWKV, in which some characters and bytes are written with a backslash."""
+
+    def read(found: re.Match[str]) -> str:
+        mark = found[1]
+        if len(mark) > 1:
+            return chr(0xDC00 + int(mark[1:], 16)) if int(mark[1:], 16) >= 128 else chr(int(mark[1:], 16))  # noqa: PLR2004
+        return {"t": "\t", "n": "\n", "r": "\r"}.get(mark, mark)
+
+    return ESCAPED.sub(read, piece).encode("utf-8", "surrogateescape")
