@@ -31,6 +31,7 @@ APART = {
     "encoder-decoder": "its output table is the decoder's, which ties itself to a table that is not the input table",
     "ovis2": "made small, its head is narrower than its rows",
     "parakeet_tdt": "its head also predicts how long a token lasts",
+    "pop2piano-flipped": "its tables are always two, whatever is said; then the encoder has one more of its own",
     "rag": "its input table is that of the encoder of questions, a model beside it",
     "roformer": "what turns there is a method, and was not seen",
 }
@@ -39,14 +40,15 @@ APART = {
 
 NAMELESS = re.compile(
     r"relative|\.w\.weight|query_\d+|reference_points|pe_k|original0|conv|rel_pos_emb|distance_embedding|"
-    r"audio(_tower)?\.encoder\.weight|gemma_expert\.lm_head"
+    r"audio(_tower)?\.encoder\.weight|gemma_expert\.lm_head|position_embeddings\.weights\.\d"
 )
-"""Looked up too, but told under other names or not at all: biases of blocks, anchors of detectors, convolutions."""
+"""Looked up too, but told under other names or not at all: biases of blocks, anchors of detectors, convolutions, two
+axes of positions that are one table."""
 
 TOLD = [
     entry
     for entry in ORACLE
-    if entry["type"] not in APART
+    if not {entry["type"], f"{entry['type']}-{entry['variant']}"} & APART.keys()
     and set(entry.get("input", ())) <= entry["tensors"].keys()  # else it is not in the data
 ]
 

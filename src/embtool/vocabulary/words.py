@@ -125,7 +125,7 @@ class Vocabulary:
 
     @property
     def id_ranges(self) -> Ranges:
-        """Every token id: the first and the last of each run without a gap, in their order."""
+        """The first and the last token id of each run without a gap, in their order."""
         return self._ask(lambda entries: entries.ranges)
 
     def __len__(self) -> int:
