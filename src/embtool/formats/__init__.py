@@ -37,7 +37,7 @@ GGUF_MAGIC = b"GGUF"
 PACKING_SIGNS = frozenset(
     {"scales", "biases", "weight_scale", "weight_scale_inv", "weight_scale_2", "weight_packed", "qweight"}
     | {"absmax", "SCB", "q_weight", "trellis", "W_q", "codebooks", "weight_scales", "scale_weight", "_data"}
-    | {"mapping", "weights", "embeddings", "new_embedding", "1"}
+    | {"mapping", "weights", "embeddings", "new_embedding", "1"}  # the second axis of Reformer's positions: weights.1
 )
 """Last parts of the names of tensors that only stand beside a table that is made of several."""
 

@@ -12,6 +12,7 @@ The floors inside, lowest first; each module's docstring says what it promises:
     journal      a partial file that survives any death
     crew         several jobs side by side, and an end that does not hang
     limit        how many requests all that share it may send
+    line         which way a request takes, and how slow an answer may be
     transport    requests: who is told what, how often they are asked, when to give up
     environment  what huggingface_hub's settings say of this machine
     remote_file  one byte range over HTTP: checked, resumed, never believed

@@ -18,6 +18,8 @@ The floors inside, lowest first:
     splitter    what splits text where no tokenizer.json does
     confined    a tokenizer that is not ordinary, in a process of its own, which is `child`
     spm         SentencePiece's files, parsed by `protobuf`
+    sentences   classes whose text the sentencepiece library splits
+    whisper     Whisper's special tokens, which its files leave out
     ranks       tiktoken's files
     world       RWKV's lists
     plain       the words of static embeddings
@@ -25,6 +27,7 @@ The floors inside, lowest first:
     older       the tokenizers that are in other files
     files       which files of a model its tokenizer is in
     tekken      Mistral's tekken.json
+    ggml_names  what llama.cpp knows of GGUF files without being told
     ggml        what a GGUF file says of its tokens
     queries     what a person types, turned into ids
 """
