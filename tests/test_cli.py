@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -542,28 +541,24 @@ def test_many_lines_make_few_notes(run: Program) -> None:
     assert len(answer.of("note")) < 10
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="asks which files a process has open")
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks what a process has loaded")
 def test_a_long_run_can_be_interrupted(run: Program, tmp_path: Path) -> None:
-    values = np.zeros((40_000, 64), "<f4")
-    write_single(tmp_path / "m", {INPUT: ("F32", values.shape, values.tobytes())})
+    values = np.random.default_rng(0).standard_normal((40_000, 64)).astype("<f2")
+    write_single(tmp_path / "m", {INPUT: ("F16", values.shape, values.tobytes())})
     with run.start(
         "neighbors", "id:0..39999", "-k", "40000", "-m", tmp_path / "m", stdout=subprocess.DEVNULL
     ) as process:
-        wait_until(lambda: has_open(process.pid, "model.safetensors"))
+        # Not while modules are loaded: a file that a stopped import leaves open is a warning, which is an error here.
+        wait_until(lambda: has_loaded(process.pid, "numkong"))
         process.send_signal(signal.SIGINT)
         _out, err = process.communicate(timeout=100)
     assert process.returncode == 130, err
     assert b"Traceback" not in err
 
 
-def has_open(pid: int, name: str) -> bool:
-    """Tell whether a process has a file open or mapped."""
-    process = Path(f"/proc/{pid}")
-    for path in process.glob("fd/*"):
-        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            if path.readlink().name == name:
-                return True
-    return name in (process / "maps").read_text()
+def has_loaded(pid: int, library: str) -> bool:
+    """Tell whether a process has a shared library loaded."""
+    return library in Path(f"/proc/{pid}/maps").read_text()
 
 
 # --- strings of strangers ---------------------------------------------------------------------------------------------
