@@ -44,13 +44,14 @@ class Description:
     Attributes:
         state: as tokenizer.json has it, but for `merges`.
         merges: lists the pairs that are merged, where the model has any; much work for a large SentencePiece model.
-        ordinary: whether every token is looked for before the text is cut in any other way.
+        looked_for: gives the description by which text is split, where each token is looked for before anything else,
+            or, if special ones are split, none.
         unsplit: why text cannot be split, where it cannot.
     """
 
     state: State
     merges: Callable[[], Sequence[tuple[str, str]]] | None = None
-    ordinary: bool = False
+    looked_for: Callable[[bool], State] | None = None
     unsplit: str | None = None
 
     def whole(self) -> State:
@@ -266,6 +267,7 @@ def describe_words(kind: TokenizerClass, settings: Settings, vocabulary: Mapping
 
 def describe_letters(kind: TokenizerClass, settings: Settings, vocabulary: Mapping[str, int]) -> Description:
     """Describe a text cut at every token of the vocabulary, as ESM does: letters of proteins."""
+    named = [token["content"] for token in settings.tokens(kind.names)]
     state = _assemble(
         kind,
         settings,
@@ -274,16 +276,18 @@ def describe_letters(kind: TokenizerClass, settings: Settings, vocabulary: Mappi
             "decoder": {"type": "Words"},
             "model": {
                 "type": "WordLevel",
-                "vocab": dict(vocabulary),
+                "vocab": settings.numbers(vocabulary, named),
                 "unk_token": settings.named("unk_token", kind.names["unk_token"]) or "<unk>",
             },
         },
     )
-    return Description(state, ordinary=True)
+    return Description(state, looked_for=lambda splits_special: _with_every_token(state, splits_special=splits_special))
 
 
-def with_every_token(state: State) -> State:
-    """Return a description in which every token of the vocabulary is looked for first; it has no decoder."""
+def _with_every_token(state: State, *, splits_special: bool) -> State:
+    """Return a description in which every token of the vocabulary is looked for first, or none; it has no decoder."""
+    if splits_special:
+        return {**state, "decoder": None, "added_tokens": []}
     listed = {token["content"] for token in state["added_tokens"]}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
     more = [
@@ -291,7 +295,8 @@ def with_every_token(state: State) -> State:
         for content, place in state["model"]["vocab"].items()
         if content and content not in listed
     ]
-    return {**state, "decoder": None, "added_tokens": [*state["added_tokens"], *more]}
+    added = [{**token, "normalized": False, "single_word": False} for token in state["added_tokens"]]
+    return {**state, "decoder": None, "added_tokens": [*added, *more]}
 
 
 # --- a SentencePiece model

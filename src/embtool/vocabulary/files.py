@@ -4,17 +4,15 @@ tokenizer.json gives the entries without the tokenizers library, which is loaded
 there is none, `older` reads what there is.
 """
 
-import hashlib
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embtool.errors import FormatError, told_of
+from embtool.errors import told_of
 from embtool.storage.source import Folder, Source
-from embtool.vocabulary.entries import MemoryEntries, State, parse_tokenizer
+from embtool.vocabulary.beside import read_beside
+from embtool.vocabulary.entries import MemoryEntries, parse_tokenizer
 from embtool.vocabulary.index import open_index, write_index
-from embtool.vocabulary.settings import TEKKEN, TOKENIZER, Config, decode_json, read_settings
+from embtool.vocabulary.settings import TEKKEN, TOKENIZER, Config
 from embtool.vocabulary.words import Vocabulary
 
 
@@ -61,7 +59,7 @@ def read_quickly(folder: Path) -> Vocabulary | None:
     source = Folder(folder)
     if not source.has(TOKENIZER) or (size := source.size(TOKENIZER)) > LOOKED_UP_BYTES:
         return None
-    if size > QUICK_BYTES and open_index(_key(source.read_file(TOKENIZER), _added_beside(source)[0])) is None:
+    if size > QUICK_BYTES and open_index(read_beside(source).key(source.read_file(TOKENIZER))) is None:
         return None
     return _from_json(source, TOKENIZER)
 
@@ -69,51 +67,23 @@ def read_quickly(folder: Path) -> Vocabulary | None:
 def _from_json(source: Source, file: str) -> Vocabulary:
     """Read tokenizer.json: its entries from the index of its content, which is written at the first time.
 
-    Tokens that the files beside it name, and that it lacks, are added as transformers adds them when it loads both.
+    What the files beside it add and switch counts as transformers has it.
     """
     data = source.read_file(file)
-    more, unread = _added_beside(source)
-    key = _key(data, more)
+    beside = read_beside(source)
+    key = beside.key(data)
 
     def parse() -> MemoryEntries:
-        entries = parse_tokenizer(_with_added(decode_json(data, file), more), file)
+        entries = parse_tokenizer(beside.state(data, file), file)
         write_index(key, entries)
         return entries
 
     def load() -> Any:
         from embtool.vocabulary.loading import loader  # noqa: PLC0415 - only where a text is split
-        from embtool.vocabulary.ordinary import listed_tokens  # noqa: PLC0415 - as above
 
-        contents = {token["content"] for token in more}
-        if contents <= listed_tokens(data):
-            return loader(data, file)()
-        return loader(json.dumps(_with_added(decode_json(data, file), more)).encode(), file)()
+        return loader(beside.whole(data, file), file, splits_special=beside.splits_special)()
 
     told = told_of(source.name)
     vocabulary = Vocabulary(file, told(parse), told(load), quick=lambda: open_index(key))
-    vocabulary.unread = unread
+    vocabulary.unread = beside.unread
     return vocabulary
-
-
-def _added_beside(source: Source) -> tuple[list[State], tuple[str, ...]]:
-    """List the tokens that the files beside a tokenizer.json name; where those are broken, none, and what is broken."""
-    try:
-        return read_settings(source).tokens(), ()
-    except FormatError as error:
-        return [], (error.message,)
-
-
-def _key(data: bytes, more: Sequence[State]) -> str:
-    """Return the name of the index of a tokenizer.json and the tokens added to it."""
-    digest = hashlib.sha256(data)
-    digest.update(json.dumps(more).encode() if more else b"")
-    return digest.hexdigest()
-
-
-def _with_added(state: State, more: Sequence[State]) -> State:
-    """Add tokens to a decoded tokenizer.json, those that it does not list; their ids follow from their order."""
-    listed = state.get("added_tokens")
-    listed = listed if isinstance(listed, list) else []
-    contents = [token.get("content") for token in listed if isinstance(token, dict)]
-    new = [{"id": 0, **token} for token in more if token["content"] not in contents]
-    return {**state, "added_tokens": [*listed, *new]} if new else state

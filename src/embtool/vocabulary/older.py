@@ -23,9 +23,8 @@ from embtool.vocabulary.describe import (
     describe_words,
     parse_vocabulary,
     parse_words,
-    with_every_token,
 )
-from embtool.vocabulary.entries import Added, MemoryEntries, State, number, parse_tokenizer
+from embtool.vocabulary.entries import MemoryEntries, State, number, parse_tokenizer
 from embtool.vocabulary.index import open_index, write_index
 from embtool.vocabulary.loading import loader
 from embtool.vocabulary.sentences import read_sentences
@@ -71,7 +70,7 @@ TOKENIZER_FILES = (
     "*.tiktoken",
 )
 
-DESCRIPTION_VERSION = 2
+DESCRIPTION_VERSION = 3
 """Raise it when descriptions are made in another way: indexes that were written before are then not found."""
 
 WORD_MARKS = ("</w>", "@@", "\u2581")
@@ -162,11 +161,11 @@ def _read(source: Source, file: str, settings: Settings, recipe: str) -> Vocabul
         from embtool.vocabulary.ranks import looks_like_ranks, read_ranks  # noqa: PLC0415 - few models have such a file
 
         if looks_like_ranks(data):
-            return read_ranks(data, file, _numbered(settings), name, settings.config().get("vocab_size"))
+            return read_ranks(data, file, settings)
     if recipe == "tekken":
         from embtool.vocabulary.tekken import read_tekken  # noqa: PLC0415 - as above
 
-        return read_tekken(decode_json(data, file), file)
+        return read_tekken(decode_json(data, file), file, splits_special=settings.splits_special)
     if recipe in ("words", "letters", "world") and looks_like_world(data):
         return read_world(data, file)
     if kind is not None and kind.recipe == recipe and recipe in MADE:
@@ -211,8 +210,8 @@ def _made(source: Source, file: str, data: bytes, settings: Settings, kind: Toke
         found = describe()
         if found.unsplit is not None:
             raise NoVocabulary(f"{found.unsplit}, so text cannot be split", hint=HINT)
-        state = with_every_token(found.state) if found.ordinary else found.whole()
-        return loader(json.dumps(state).encode(), file)()
+        state = found.whole() if found.looked_for is None else found.looked_for(settings.splits_special)
+        return loader(json.dumps(state).encode(), file, splits_special=settings.splits_special)()
 
     return Vocabulary(label, parse, load, quick=lambda: open_index(key) if len(data) > INDEXED_BYTES else None)
 
@@ -252,11 +251,7 @@ def _unnamed(source: Source, file: str, data: bytes, settings: Settings, recipe:
             hint="name rows by id:, such as id:70135; tokenizer_config.json has the class",
             unread=(file,),
         )
-    return read_sentencepiece(data, file, _numbered(settings))
-
-
-def _numbered(settings: Settings) -> dict[int, Added]:
-    return {place: Added(token["content"], token["special"]) for place, token in settings.numbered()}
+    return read_sentencepiece(data, file, settings)
 
 
 def _reason(settings: Settings, kind: TokenizerClass | None, file: str) -> str:

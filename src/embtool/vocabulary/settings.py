@@ -13,6 +13,7 @@ from typing import Any
 
 from embtool.errors import FormatError
 from embtool.storage.source import MOST_VALUES, Source, is_overfull
+from embtool.vocabulary.entries import Added
 
 TOKENIZER = "tokenizer.json"
 
@@ -73,6 +74,11 @@ class Settings:
         from embtool.vocabulary.classes import named_class  # noqa: PLC0415 - a table of all classes, and these stand on it
 
         return named_class(self.tokenizer, {}) or named_class(self.tokenizer, self.config())
+
+    @property
+    def splits_special(self) -> bool:
+        """Whether a special token that stands in a text is split like any other text."""
+        return bool(self.flag("split_special_tokens", otherwise=False))
 
     @property
     def model_type(self) -> str | None:
@@ -149,6 +155,23 @@ class Settings:
                 raise FormatError(f"added_tokens.json has no id for {content!r}")
             found[place] = _token(content, "added_tokens.json", special=content in names)
         return sorted(found.items())
+
+    def numbers(self, base: Mapping[str, int], contents: Iterable[str]) -> dict[str, int]:
+        """Return the ids of a vocabulary and of tokens that are added, in classes that take those of the files.
+
+        Those that a file numbers have its ids, the others follow in turn.
+        """
+        ids = {**base, **{token["content"]: place for place, token in self.numbered() if token["content"] not in base}}
+        following = len(ids)
+        for content in contents:
+            if content not in ids:
+                ids[content] = following
+                following += 1
+        return ids
+
+    def added_by_id(self) -> dict[int, Added]:
+        """Return the tokens that a file names with their ids."""
+        return {place: Added(token["content"], token["special"]) for place, token in self.numbered()}
 
     def _extra(self) -> list[Any]:
         """List the further special tokens: those of tokenizer_config.json win over the older file's."""
