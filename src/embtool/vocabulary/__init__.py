@@ -25,6 +25,7 @@ The floors inside, lowest first:
     plain       the words of static embeddings
     loading     the whole tokenizer of a tokenizer.json, built when a text is split
     older       the tokenizers that are in other files
+    beside      what the small files beside a tokenizer.json change of it
     files       which files of a model its tokenizer is in
     tekken      Mistral's tekken.json
     ggml_names  what llama.cpp knows of GGUF files without being told

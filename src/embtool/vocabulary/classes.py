@@ -128,11 +128,13 @@ def _pieces(
     """Describe what is made of a SentencePiece model.
 
     `head` stands in the place of the model's first `replaced` pieces, `tail` behind them; `unknown` is the id of the
-    unknown token where it is not the model's; `folds` names how text is folded.
+    unknown token where it is not the model's; `folds` names how text is folded; `no_prefix_switch` says that a space is
+    put before a text whatever `add_prefix_space` says.
     """
     return TokenizerClass("pieces", names, around, begins, mask_takes_space, options)
 
 
+_PREFIXED: dict[str, Any] = {"no_prefix_switch": True}
 _FAIRSEQ_PIECES: dict[str, Any] = {"head": _HEAD, "replaced": 3, "unknown": 3}
 _ROBERTA = _byte_level(_FAIRSEQ, _CLS_SEP)
 _ALBERT = _pieces({**_BRACKETS, "unk_token": "<unk>", "pad_token": "<pad>"}, _CLS_SEP, folds="albert", lowercase=True)
@@ -232,17 +234,18 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             folds="albert",
             lowercase=False,
             more=("<eop>", "<eod>"),
+            **_PREFIXED,
         ),
         "RemBertTokenizer": _pieces(
             _ALBERT.names, _CLS_SEP, folds="albert", lowercase=False, keep_accents=True, commas=False, doubled=True
         ),
-        "T5Tokenizer": _pieces(_T5, (TEXT, "eos_token"), extra_ids=100),
-        "MT5Tokenizer": _pieces(_T5, (TEXT, "eos_token"), extra_ids=0),
-        "UdopTokenizer": _pieces(_T5, (TEXT, "eos_token")),
-        "ReformerTokenizer": _pieces({"eos_token": "</s>", "unk_token": "<unk>"}, (TEXT,)),
+        "T5Tokenizer": _pieces(_T5, (TEXT, "eos_token"), extra_ids=100, **_PREFIXED),
+        "MT5Tokenizer": _pieces(_T5, (TEXT, "eos_token"), extra_ids=0, **_PREFIXED),
+        "UdopTokenizer": _pieces(_T5, (TEXT, "eos_token"), **_PREFIXED),
+        "ReformerTokenizer": _pieces({"eos_token": "</s>", "unk_token": "<unk>"}, (TEXT,), **_PREFIXED),
         "BigBirdTokenizer": _pieces({**_BERT, **_SENTENCE, "pad_token": "<pad>"}, _CLS_SEP),
         "PegasusTokenizer": _pieces(
-            {**_T5, "mask_token": "<mask_2>"}, (TEXT, "eos_token"), mask_takes_space=False, pegasus=True
+            {**_T5, "mask_token": "<mask_2>"}, (TEXT, "eos_token"), mask_takes_space=False, pegasus=True, **_PREFIXED
         ),
         **dict.fromkeys(
             ("XLMRobertaTokenizer", "LayoutXLMTokenizer"),
@@ -265,6 +268,7 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             tail=(*_LANGUAGES, "<mask>"),
             more=_LANGUAGES,
             language="en_XX",
+            **_PREFIXED,
         ),
         "MBart50Tokenizer": _pieces(
             _FAIRSEQ,
@@ -273,6 +277,7 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             tail=(*_LANGUAGES, *_MORE_LANGUAGES, "<mask>"),
             more=(*_LANGUAGES, *_MORE_LANGUAGES),
             language="en_XX",
+            **_PREFIXED,
         ),
         "NllbTokenizer": _pieces(
             _FAIRSEQ,
@@ -281,6 +286,7 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             tail=(*_FLORES, "<mask>"),
             more=_FLORES,
             language="eng_Latn",
+            **_PREFIXED,
         ),
         "XGLMTokenizer": _pieces(
             {name: _FAIRSEQ[name] for name in ROLES if name != "mask_token"},

@@ -392,9 +392,10 @@ def _characters(model: SentencePieceModel) -> list[State]:
     return [{"type": "Precompiled", "precompiled_charsmap": base64.b64encode(model.characters).decode()}]
 
 
-def _metaspace(settings: Settings, otherwise: str = "never", *, split: bool = True) -> State:
-    scheme = "always" if settings.flag("add_prefix_space", otherwise=True) else otherwise
-    return {"type": "Metaspace", "replacement": MARK, "prepend_scheme": scheme, "split": split}
+def _metaspace(kind: TokenizerClass, settings: Settings, otherwise: str = "never") -> State:
+    is_put = "no_prefix_switch" in kind.options or settings.flag("add_prefix_space", otherwise=True)
+    scheme = "always" if is_put else otherwise
+    return {"type": "Metaspace", "replacement": MARK, "prepend_scheme": scheme, "split": True}
 
 
 _DOUBLED = {"Regex": " {2,}"}
@@ -409,7 +410,7 @@ def _fold_plain(
         {"type": "Replace", "pattern": _DOUBLED, "content": MARK},
     ]
     words = [{"type": "WhitespaceSplit"}] if "pegasus" in kind.options else []
-    return _steps(steps), _cuts([*words, _metaspace(settings)])
+    return _steps(steps), _cuts([*words, _metaspace(kind, settings)])
 
 
 def _fold_albert(
@@ -425,19 +426,18 @@ def _fold_albert(
         steps += [{"type": "NFKD"}, {"type": "StripAccents"}]
     if settings.flag("do_lower_case", kind.options["lowercase"]):
         steps.append({"type": "Lowercase"})
-    return _steps([*steps, *_characters(model)]), _cuts([*words, _metaspace(settings)])
+    return _steps([*steps, *_characters(model)]), _cuts([*words, _metaspace(kind, settings)])
 
 
 def _fold_deberta(
     kind: TokenizerClass, settings: Settings, model: SentencePieceModel
 ) -> tuple[State | None, State | None]:
-    del kind
     steps: list[State] = [{"type": "Lowercase"}] if settings.flag("do_lower_case", otherwise=False) else []
     steps += [{"type": "Strip", "strip_left": True, "strip_right": True}, *_characters(model)]
     steps.append({"type": "Replace", "pattern": _DOUBLED, "content": " "})
     marks = settings.flag("split_by_punct", otherwise=False)
     cut = [{"type": "Punctuation", "behavior": "Isolated"}] if marks else []
-    return _steps(steps), _cuts([*cut, _metaspace(settings, "first")])
+    return _steps(steps), _cuts([*cut, _metaspace(kind, settings, "first")])
 
 
 def _fold_llama(
