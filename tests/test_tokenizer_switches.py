@@ -62,7 +62,7 @@ PLAIN = [
     *("the cat sat", "  two  spaces  ", " ", "\ttab\nnew\n\nlines ", "ﬁ ① é a\u00a0b\u3000c", "▁under ▁ x", "\r\n a"),
     "café naïve",
 ]
-KEPT = {
+KEPT: dict[str, dict[str, Any]] = {
     "MBartTokenizer": {"shift": 1},
     "MBart50Tokenizer": {"shift": 1},
     "NllbTokenizer": {"shift": 1, "model_type": "bpe"},

@@ -132,9 +132,12 @@ def parse_ranks(data: bytes, file: str) -> dict[bytes, int]:
             continue
         token, _, rank = line.partition(b" ")
         try:
-            decoded, value = base64.b64decode(b"" if token == b"=" else token, validate=True), int(rank)
-        except (binascii.Error, ValueError) as error:
+            decoded = base64.b64decode(b"" if token == b"=" else token, validate=True)
+        except binascii.Error as error:
             raise FormatError(f"line {number:,} of {file} is not a token in base64 and its rank") from error
+        if not rank.strip().isdigit():  # `int` takes `1_0` too
+            raise FormatError(f"line {number:,} of {file} is not a token in base64 and its rank")
+        value = int(rank)
         if (not decoded and token != b"=") or not 0 <= value <= LARGEST_ID or decoded in ranks:
             raise FormatError(f"line {number:,} of {file} has an invalid token or rank")
         ranks[decoded] = value
