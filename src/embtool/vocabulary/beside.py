@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embtool.errors import FormatError
+from embtool.storage.impostors import refuse
 from embtool.storage.source import Source
 from embtool.vocabulary.entries import State
 from embtool.vocabulary.settings import Settings, decode_json, read_settings
@@ -54,6 +55,7 @@ class Beside:
         Raises:
             FormatError: it is no JSON.
         """
+        refuse(data, file)
         return self._with_added(self._switched(decode_json(data, file)))
 
     def whole(self, data: bytes, file: str) -> bytes:
@@ -62,6 +64,7 @@ class Beside:
         Raises:
             FormatError: it is no JSON.
         """
+        refuse(data, file)
         from embtool.vocabulary.ordinary import listed_tokens, said_everywhere  # noqa: PLC0415 - where a text is split
 
         said = [entry for step in self.switches.values() for entry in step.items()]

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from embtool.errors import EmbtoolError, FormatError, NoVocabulary
+from embtool.storage.impostors import refuse
 from embtool.storage.source import Source
 from embtool.vocabulary.classes import CLASSES, TEXT, TokenizerClass
 from embtool.vocabulary.describe import (
@@ -88,6 +89,12 @@ _BESIDE = {"merges": ("merges.txt",), "marian": ("source.spm", "target.spm"), "m
 """What else a recipe is made of."""
 
 
+BY_VOCAB_JSON = ("merges", "marian", "mapped")
+"""Recipes of vocab.json, whose first token may well be `error`."""
+
+IDS = re.compile(rb'\s*\{\s*"[^"]*"\s*:\s*[0-9]')
+
+
 def read_older(source: Source, config: Config | None = None) -> Vocabulary:
     """Read the tokenizer of a model without tokenizer.json: what its class is made of, else any other file of one.
 
@@ -155,6 +162,8 @@ def _file_of(source: Source, recipe: str) -> str | None:
 def _read(source: Source, file: str, settings: Settings, recipe: str) -> Vocabulary:
     """Read a file as its class has it; as a list of tokens only, where the class is not known or reads other files."""
     data = source.read_file(file)
+    if recipe not in BY_VOCAB_JSON or not IDS.match(data):
+        refuse(data, file)
     name = settings.name
     kind = CLASSES.get(name or "")
     if recipe in ("pieces", "ranks"):

@@ -12,6 +12,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from embtool.errors import FormatError
+from embtool.storage.impostors import refuse
 from embtool.storage.source import MOST_VALUES, Source, is_overfull
 from embtool.vocabulary.entries import Added
 
@@ -226,7 +227,9 @@ def read_settings(source: Source, config: Config | None = None) -> Settings:
     """Read the small files of a model; `config` gives its config.json, where that has been read already."""
 
     def read(file: str) -> dict[str, Any]:
-        return decode_json(source.read_file(file), file)
+        data = source.read_file(file)
+        refuse(data, file)
+        return decode_json(data, file)
 
     @cache
     def of_model() -> Mapping[str, Any]:
@@ -248,9 +251,10 @@ def decode_json(data: bytes, file: str) -> dict[str, Any]:
         raise FormatError(f"{file} holds more than {MOST_VALUES:,} values, more than any tokenizer needs")
     try:
         decoded = json.loads(data.decode())
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{file} is not UTF-8 at byte {error.start}") from error
     except (ValueError, RecursionError) as error:
+        refuse(data, file)
+        if isinstance(error, UnicodeDecodeError):
+            raise FormatError(f"{file} is not UTF-8 at byte {error.start}") from error
         raise FormatError(f"{file} is not JSON: {error}") from error
     if not isinstance(decoded, dict):
         raise FormatError(f"{file} is not a JSON object")
@@ -261,8 +265,9 @@ def decode_text(data: bytes, file: str) -> str:
     """Decode a text of a model's file.
 
     Raises:
-        FormatError: it is not UTF-8.
+        FormatError: it is not UTF-8, or another kind of file.
     """
+    refuse(data, file)
     try:
         return data.decode()
     except UnicodeDecodeError as error:

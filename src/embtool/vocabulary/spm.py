@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from embtool.errors import FormatError, MissingExtra
+from embtool.storage.impostors import refuse
 from embtool.vocabulary.confined import Confined
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
 from embtool.vocabulary.ordinary import LONGEST_PIECE, MAPS
@@ -91,6 +92,7 @@ def load_model(data: bytes, file: str) -> Any:
     try:
         loaded = bool(data) and processor.LoadFromSerializedProto(data)
     except (RuntimeError, OSError, ValueError) as error:
+        refuse(data, file)
         raise FormatError(f"{file} is not a SentencePiece model") from error
     if not loaded or not processor.get_piece_size():
         raise FormatError(f"{file} is not a SentencePiece model")
