@@ -228,7 +228,7 @@ def split(folder: Path) -> object:
 
 
 def opened(folder: Path) -> object:
-    return open_model(folder).input_table, open_model(folder).config.hidden_size
+    return open_model(folder).input_table, open_model(folder).config
 
 
 def parsed(file: str) -> Callable[[Path], object]:

@@ -17,7 +17,7 @@ from embtool.errors import (
 )
 from embtool.formats import PICKLES
 from embtool.model import open_model
-from embtool.storage.impostors import refuse
+from embtool.storage.impostors import impostor
 from embtool.storage.places import is_there, read_up_to
 from embtool.storage.source import SMALL_FILE_LIMIT
 from embtool.tables.table import EmbeddingTable
@@ -61,8 +61,9 @@ def parse_file(data: bytes, file: str, unescape: Callable[[str], str] = str) -> 
         FormatError: they are no vectors.
         UnsupportedFormat: they are in a pickle, which is never loaded.
     """
-    if not data.startswith(NPY_MAGIC):
-        refuse(data, file)
+    other = None if data.startswith(NPY_MAGIC) else impostor(data)
+    if other is not None:
+        raise UnsupportedFormat(f"{file} is {other.what}", hint=other.hint)
     if data.startswith(PICKLE):
         raise _pickle(file)
     vectors = parse_vectors(data, file=file, unescape=unescape)

@@ -7,7 +7,7 @@ and of protobuf, which have no magic number, the first bytes that writers of mod
 import re
 from dataclasses import dataclass
 
-from embtool.errors import UnsupportedFormat
+from embtool.errors import FormatError
 
 LONGEST_MAGIC = 4096
 """Bytes of a file's beginning that are looked at."""
@@ -131,11 +131,11 @@ def refuse(data: bytes, file: str) -> None:
     """Refuse the bytes of a file that is of another kind than its name says.
 
     Raises:
-        UnsupportedFormat: it is on the list.
+        FormatError: it is on the list.
     """
     found = impostor(data)
     if found is not None:
-        raise UnsupportedFormat(f"{file} is {found.what}", hint=found.hint)
+        raise FormatError(f"{file} is {found.what}", hint=found.hint)
 
 
 def seems(head: bytes) -> str | None:
