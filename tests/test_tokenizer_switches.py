@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sources import Memory
 
+from embtool.errors import EmbtoolError
 from embtool.vocabulary import Vocabulary, read_vocabulary
 
 KNOWN = json.loads((Path(__file__).parent / "data" / "tokenizer_switches.json").read_text("utf-8"))
@@ -148,3 +149,33 @@ def test_a_mask_takes_the_space_before_it(name: str) -> None:
     assert [token.piece for token in words.encode("hi <mask> there")] == [
         token.piece for token in words.encode("hi<mask> there")
     ]
+
+
+def test_luke_is_a_roberta_with_two_tokens_for_entities() -> None:
+    files = files_of("roberta add_prefix_space")
+    files["entity_vocab.json"] = b'{"[UNK]": 0, "[PAD]": 1, "[MASK]": 2, "[MASK2]": 3}'
+    read = {}
+    for name in ("RobertaTokenizer", "LukeTokenizer"):
+        files["tokenizer_config.json"] = json.dumps({"tokenizer_class": name}).encode()
+        read[name] = read_vocabulary(Memory(files))
+    size = len(read["RobertaTokenizer"])
+    for text in (text for text in KNOWN["texts"] if "<ent>" not in text):
+        assert ids(read["LukeTokenizer"], text) == ids(read["RobertaTokenizer"], text)
+    assert [token.id for token in read["LukeTokenizer"].encode("<ent><ent2>")] == [size, size + 1]
+    assert read["LukeTokenizer"].unread == ("entity_vocab.json",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "files", "words"),
+    [
+        ({"tokenizer_class": "PLBartTokenizer", "language_codes": "all"}, {}, "unknown languages 'all'"),
+        ({"tokenizer_class": "BartphoTokenizer"}, {}, "no dict.txt"),
+        ({"tokenizer_class": "BartphoTokenizer"}, {"dict.txt": b"a 1\n\nb 2\n"}, "line 2 of dict.txt is empty"),
+        ({"tokenizer_class": "BartphoTokenizer"}, {"dict.txt": b"<!DOCTYPE html>"}, "dict.txt is an HTML"),
+    ],
+)
+def test_what_a_class_of_fairseq_lacks_is_named(settings: dict[str, Any], files: dict[str, bytes], words: str) -> None:
+    document = json.dumps(settings).encode()
+    with pytest.raises(EmbtoolError) as caught:
+        read_vocabulary(Memory({"sentencepiece.bpe.model": trained(), "tokenizer_config.json": document, **files}))
+    assert words in caught.value.message

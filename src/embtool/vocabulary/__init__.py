@@ -19,6 +19,7 @@ The floors inside, lowest first:
     confined    a tokenizer that is not ordinary, in a process of its own, which is `child`
     spm         SentencePiece's files, parsed by `protobuf`
     sentences   classes whose text the sentencepiece library splits
+    aligned     classes that number the pieces of a model in fairseq's order
     whisper     Whisper's special tokens, which its files leave out
     ranks       tiktoken's files
     world       RWKV's lists

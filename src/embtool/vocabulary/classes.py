@@ -107,6 +107,12 @@ _M2M = {
 }
 
 
+PLBART_LANGUAGES = {
+    "base": ("java", "python", "en_XX"),
+    "multi": ("java", "python", "en_XX", "javascript", "php", "ruby", "go"),
+}
+
+
 def _byte_level(names: Mapping[str, str], around: tuple[str, ...] | None = None, **options: Any) -> TokenizerClass:
     """Describe byte-level BPE; `cut` are expressions, GPT-2's where there are none, `folded` what is done first."""
     return TokenizerClass("merges", names, around, mask_takes_space="mask_token" in names, options=options)
@@ -176,6 +182,7 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
         **dict.fromkeys(
             ("RobertaTokenizer", "BartTokenizer", "LEDTokenizer", "LongformerTokenizer", "MvpTokenizer"), _ROBERTA
         ),
+        "LukeTokenizer": replace(_ROBERTA, options={"more": ("<ent>", "<ent2>")}),
         "LayoutLMv3Tokenizer": _byte_level(_FAIRSEQ, _CLS_SEP, prefix_space=True),
         "MarkupLMTokenizer": _byte_level(_FAIRSEQ, _CLS_SEP),
         "BlenderbotTokenizer": _byte_level(_FAIRSEQ, (TEXT, "eos_token"), prefix_space=True),
@@ -328,6 +335,15 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             (TEXT,),
             options={"folds": "sw3"},
         ),
+        "PLBartTokenizer": TokenizerClass(
+            "library",
+            _FAIRSEQ,
+            (TEXT, "eos_token", "lang"),
+            options={"numbered": "shifted", "written": "__{}__"},
+        ),
+        "BartphoTokenizer": TokenizerClass(
+            "library", _FAIRSEQ, _CLS_SEP, mask_takes_space=True, options={"numbered": "listed"}
+        ),
         "SpeechT5Tokenizer": TokenizerClass(
             "library",
             {**_SENTENCE, "pad_token": "<pad>"},
@@ -368,6 +384,9 @@ MODEL_TYPES: Mapping[str, str] = MappingProxyType(
             ),
             "BartTokenizer": "bart florence2",
             "LEDTokenizer": "led",
+            "LukeTokenizer": "luke",
+            "PLBartTokenizer": "plbart",
+            "BartphoTokenizer": "bartpho",
             "MvpTokenizer": "mvp",
             "LayoutLMv3Tokenizer": "layoutlmv3",
             "MarkupLMTokenizer": "markuplm",

@@ -91,7 +91,8 @@ def around(kind: TokenizerClass, settings: Settings, ids: Mapping[str, int]) -> 
     found: list[str | None] = []
     for part in parts:
         if part == "lang":
-            found.append(kind.options.get("written", "{}").format(settings.text("src_lang", kind.options["language"])))
+            language = settings.text("src_lang", kind.options["language"])
+            found.append(kind.options["written"].format(language.strip("_")) if "written" in kind.options else language)
         elif part == "speech":
             found += _speech(settings)
         else:

@@ -7,7 +7,7 @@ is not known the tokens are listed all the same.
 import hashlib
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from embtool.errors import EmbtoolError, FormatError, NoVocabulary
 from embtool.storage.impostors import refuse
 from embtool.storage.source import Source
+from embtool.vocabulary.aligned import DICTIONARY, listed, shifted
 from embtool.vocabulary.classes import CLASSES, TEXT, TokenizerClass
 from embtool.vocabulary.describe import (
     Description,
@@ -228,11 +229,27 @@ def _made(source: Source, file: str, data: bytes, settings: Settings, kind: Toke
 def _split_by_library(source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass) -> Vocabulary:
     """Make a tokenizer whose text the sentencepiece library splits; its ids are the model's, or those of vocab.json."""
     if kind.recipe == "library":
-        return read_sentences(kind, settings, (data, file))
+        kind, table = _table(source, file, data, settings, kind)
+        return read_sentences(kind, settings, (data, file), table)
     model = _BESIDE[kind.recipe][0]
     return read_sentences(
         kind, settings, (source.read_file(model), model), (parse_vocabulary(decode_json(data, file)), file)
     )
+
+
+def _table(
+    source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass
+) -> tuple[TokenizerClass, tuple[Mapping[str, int], str] | None]:
+    """Return a class, and the ids that it gives to pieces with the file they follow from; None if the model's."""
+    numbered = kind.options.get("numbered")
+    if numbered is None:
+        return kind, None
+    if numbered == "shifted":
+        kind, ids = shifted(kind, settings, checked_model(data, file).pieces)
+        return kind, (ids, file)
+    if not source.has(DICTIONARY):
+        raise NoVocabulary(f"{source.name} has no {DICTIONARY}, which {settings.name} numbers its tokens by")
+    return kind, (listed(kind, settings, decode_text(source.read_file(DICTIONARY), DICTIONARY)), DICTIONARY)
 
 
 INDEXED_BYTES = 1 << 20

@@ -78,13 +78,24 @@ def read_sentences(
     pieces = {piece: place for place, piece in enumerate(parsed.pieces)} if table is None else dict(table[0])
     languages = _languages(kind, settings)
     base = {**pieces, **{token: len(pieces) + place for place, token in enumerate(languages)}}
-    tokens = settings.tokens(kind.names, strips=kind.options.get("strips", ()))
+    tokens = settings.tokens(
+        kind.names,
+        kind.options.get("more", ()),
+        mask_takes_space=kind.mask_takes_space,
+        strips=kind.options.get("strips", ()),
+    )
     ids = settings.numbers(base, [token["content"] for token in tokens])
     name = settings.named("unk_token", kind.names["unk_token"]) or ""
     unknown = pieces.get(name)
     if unknown is None:
         raise FormatError(f"{table[1] if table else spm} has no {name}, which {settings.name} needs")
-    added = {ids[token["content"]]: Added(token["content"], token["special"]) for token in tokens}
+    lost = dict.fromkeys(kind.options.get("lost", ()), unknown)
+    ids |= lost
+    added = {
+        ids[token["content"]]: Added(token["content"], token["special"])
+        for token in tokens
+        if token["content"] not in lost
+    }
     added |= {base[token]: Added(token, special=True) for token in languages}
     entries = MemoryEntries(
         {place: piece for piece, place in pieces.items()},
