@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from sources import Memory
 
-from embtool.errors import EmbtoolError
+from embtool.errors import EmbtoolError, NoVocabulary
 from embtool.vocabulary import Vocabulary, read_vocabulary
 
 KNOWN = json.loads((Path(__file__).parent / "data" / "tokenizer_switches.json").read_text("utf-8"))
@@ -68,6 +68,7 @@ KEPT: dict[str, dict[str, Any]] = {
     "MBart50Tokenizer": {"shift": 1},
     "NllbTokenizer": {"shift": 1, "model_type": "bpe"},
     "XGLMTokenizer": {"shift": 1},
+    "SeamlessM4TTokenizer": {"shift": 1, "unknown": 1, "model_type": "bpe"},
     "DebertaV2Tokenizer": {"unk_piece": "[UNK]", "bos_piece": "[CLS]", "eos_piece": "[SEP]"},
     "UdopTokenizer": {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1},
     "ReformerTokenizer": {"model_type": "bpe"},
@@ -98,11 +99,11 @@ def with_class(name: str, data: bytes, **settings: Any) -> Vocabulary:
 @pytest.mark.parametrize("name", KEPT)
 def test_pieces_are_those_of_the_library(name: str) -> None:
     settings = dict(KEPT[name])
-    shift = settings.pop("shift", 0)
+    shift, unknown = settings.pop("shift", 0), settings.pop("unknown", 3)
     data = trained(**settings)
     own = pytest.importorskip("sentencepiece").SentencePieceProcessor(model_proto=data)
     words = with_class(name, data)
-    unknown = 3 if shift else own.unk_id()
+    unknown = unknown if shift else own.unk_id()
     for text in PLAIN:
         expected = [unknown if place == own.unk_id() else place + shift for place in own.encode(text)]
         assert [token.id for token in words.encode(text)] == expected, text
@@ -149,6 +150,28 @@ def test_a_mask_takes_the_space_before_it(name: str) -> None:
     assert [token.piece for token in words.encode("hi <mask> there")] == [
         token.piece for token in words.encode("hi<mask> there")
     ]
+
+
+def test_a_seamless_text_begins_with_its_language() -> None:
+    languages = ["__eng__", "__fra__"]
+    settings = {"additional_special_tokens": languages, "src_lang": "fra"}
+    words = with_class("SeamlessM4TTokenizer", trained(model_type="bpe"), **settings)
+    pieces = [token.piece for token in words.encode("the<s>the", special=True)]
+    start = pieces.index("<s>")
+    assert (pieces[0], pieces[-1]) == ("__fra__", "</s>")
+    assert (pieces[1][0], pieces[start + 1][0]) == ("▁", "t")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("BertJapaneseTokenizer", "MeCab"), ("MLukeTokenizer", "two ways"), ("NougatTokenizer", r"tokenizer\.json")],
+)
+def test_a_class_that_is_not_split_says_why(name: str, why: str) -> None:
+    files = files_of("bert cased") | {"tokenizer_config.json": json.dumps({"tokenizer_class": name}).encode()}
+    words = read_vocabulary(Memory(files))
+    assert words.find("the").text == "the"
+    with pytest.raises(NoVocabulary, match=f"{name}, .*{why}.*, so text cannot be split"):
+        words.encode("the cat")
 
 
 def test_luke_is_a_roberta_with_two_tokens_for_entities() -> None:

@@ -135,7 +135,7 @@ def _pieces(
 
     `head` stands in the place of the model's first `replaced` pieces, `tail` behind them; `unknown` is the id of the
     unknown token where it is not the model's; `folds` names how text is folded; `no_prefix_switch` says that a space is
-    put before a text whatever `add_prefix_space` says.
+    put before a text whatever `add_prefix_space` says, `prefixed` where, if not behind each added token too.
     """
     return TokenizerClass("pieces", names, around, begins, mask_takes_space, options)
 
@@ -302,6 +302,17 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             tail=tuple(f"<madeupword{place}>" for place in range(7)),
             more=tuple(f"<madeupword{place}>" for place in range(7)),
         ),
+        "SeamlessM4TTokenizer": _pieces(
+            {name: token for name, token in _FAIRSEQ.items() if name != "mask_token"},
+            ("lang", TEXT, "eos_token"),
+            head=("<pad>", "<unk>", "<s>", "</s>"),
+            replaced=3,
+            unknown=1,
+            language="eng",
+            written="__{}__",
+            prefixed="first",
+            **_PREFIXED,
+        ),
         "DebertaV2Tokenizer": _DEBERTA_V2,
         **dict.fromkeys(("LlamaTokenizer", "Phi3Tokenizer", "YiTokenizer"), _LLAMA),
         "CodeLlamaTokenizer": replace(_LLAMA, options={**_LLAMA.options, "more": _FILLED}),
@@ -425,6 +436,7 @@ MODEL_TYPES: Mapping[str, str] = MappingProxyType(
             "MBartTokenizer": "mbart",
             "NllbTokenizer": "nllb nllb-moe",
             "XGLMTokenizer": "xglm",
+            "SeamlessM4TTokenizer": "seamless_m4t seamless_m4t_v2",
             "DebertaV2Tokenizer": "deberta-v2",
             "LlamaTokenizer": "llama mistral mixtral phi3 idefics idefics2 stablelm-llama baichuan internlm internlm2",
             "CodeLlamaTokenizer": "code_llama",

@@ -395,7 +395,7 @@ def _characters(model: SentencePieceModel) -> list[State]:
 
 def _metaspace(kind: TokenizerClass, settings: Settings, otherwise: str = "never") -> State:
     is_put = "no_prefix_switch" in kind.options or settings.flag("add_prefix_space", otherwise=True)
-    scheme = "always" if is_put else otherwise
+    scheme = kind.options.get("prefixed", "always") if is_put else otherwise
     return {"type": "Metaspace", "replacement": MARK, "prepend_scheme": scheme, "split": True}
 
 

@@ -80,6 +80,13 @@ WORD_MARKS = ("</w>", "@@", "\u2581")
 
 HINT = "name one token by its text, by piece: or by id:"
 
+WHY: dict[str | None, str] = {
+    "BertJapaneseTokenizer": "cuts text with a dictionary of Japanese, such as MeCab's",
+    "MLukeTokenizer": "numbers its pieces in two ways that contradict each other",
+    "NougatTokenizer": "is read from a tokenizer.json only",
+}
+"""Why classes that are known are not split here."""
+
 SPLIT_BY_LIBRARY = ("library", "marian", "mapped")
 """Recipes whose text the sentencepiece library splits."""
 
@@ -284,6 +291,8 @@ def _reason(settings: Settings, kind: TokenizerClass | None, file: str) -> str:
     """Say why a text cannot be split, by the name of the class or of the model type."""
     if kind is not None:
         return f"its class, {settings.name}, does not read {file}"
+    if settings.name in WHY:
+        return f"its class, {settings.name}, {WHY[settings.name]}"
     if settings.name is not None:
         return f"how its class, {settings.name}, splits text is not known"
     return f"which class reads {file} is not known for the model type {settings.model_type!r}"
