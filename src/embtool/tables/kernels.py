@@ -38,6 +38,13 @@ E4M3_NAN = 0x7F
 SIGN = 0x80
 """The sign of an 8-bit float."""
 
+ADDED_UP = 4096
+"""Products that are added up in float32 before their sum is a float64. OpenBLAS keeps 32 sums beside each other, so that
+each is of 128 products, and off by 128 × 2**-24 of itself at most, or 8e-6; nearly always by less than 3e-7."""
+
+SHORT_SQUARE, LONG_SQUARE = 2.0**-60, 2.0**120
+"""Squared lengths between these lose nothing that counts to the range of float32."""
+
 LARGEST_QUERY_ERROR = 0.01
 """A query that its table's dtype can only hold with a larger relative error is scored on decoded rows instead."""
 
@@ -60,6 +67,23 @@ def squared_distances(rows: Floats, point: Floats) -> Doubles:
         )
     squares: Doubles = found[0]
     return squares
+
+
+def squared_lengths(rows: Floats) -> Doubles:
+    """Compute the squared length of each row, float32 (n, width), in a third of the time: float64 (n,).
+
+    Products are added up in float32, `ADDED_UP` at a time. A row that is too short or too long for that is done in
+    float64. Where a row is not finite, neither is its length.
+    """
+    found = np.zeros(len(rows), np.float64)
+    with np.errstate(all="ignore"):
+        for first in range(0, rows.shape[1], ADDED_UP):
+            part = rows[:, first : first + ADDED_UP]
+            found += dots(part, part)
+        odd = np.flatnonzero(~((found > SHORT_SQUARE) & (found < LONG_SQUARE)))
+    if len(odd):
+        found[odd] = squared_distances(rows[odd], np.zeros(rows.shape[1], np.float32))
+    return found
 
 
 def dots(rows: Floats, others: Floats) -> Floats:
