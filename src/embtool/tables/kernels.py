@@ -39,8 +39,8 @@ SIGN = 0x80
 """The sign of an 8-bit float."""
 
 ADDED_UP = 4096
-"""Products that are added up in float32 before their sum is a float64. OpenBLAS keeps 32 sums beside each other, so that
-each is of 128 products, and off by 128 × 2**-24 of itself at most, or 8e-6; nearly always by less than 3e-7."""
+"""Products that are added up in float32 before their sum is a float64. OpenBLAS keeps 32 sums beside each other, so
+that each is of 128 products, and off by 128 × 2**-24 of itself at most, or 8e-6; nearly always by less than 3e-7."""
 
 SHORT_SQUARE, LONG_SQUARE = 2.0**-60, 2.0**120
 """Squared lengths between these lose nothing that counts to the range of float32."""

@@ -1,7 +1,7 @@
 """What one pass over a table finds out about every row, and the sums from which its principal axes follow.
 
 A pass reads each block once, in bounded memory, and adds up in float64 in a fixed order, so that the same table gives
-the same digits on every run. In a large table the numbers of one row, and the rows of one block, are added up in float32
+the same digits on every run. In a large table the numbers of a row, and the rows of a block, are added up in float32
 first: what comes out is within about 1e-6 of itself. Rows that are not finite take no part in sums; they are listed.
 """
 
@@ -24,7 +24,7 @@ SEED = 20240508
 """Of the random numbers below: any constant does, as long as it is one."""
 
 SURVEY_NUMBERS = 1 << 18
-"""Numbers of a block: as float32 they should stay in a core's own cache, and are too few for threads of OpenBLAS's own."""
+"""Numbers of a block: as float32 they stay in a core's own cache, and are too few for threads of OpenBLAS's own."""
 
 COMPARED_AT_ONCE = 1024
 """Rows of one key compared at a time: a table can hold its one untrained row ten thousand times."""
