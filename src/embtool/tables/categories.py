@@ -187,7 +187,7 @@ def _rare_letters(vocabulary: Vocabulary) -> list[str]:
     for start, number in starts.items():  # what is ASCII stands for itself
         beginnings[to_text(start)[:1]] += number
     whole = {piece for identity, piece in pieces if piece in starts and identity not in added}
-    alone = [text for text in map(to_text, whole) if len(text) == 1 and unicodedata.category(text) in CASED]
+    alone = {text for text in map(to_text, whole) if len(text) == 1 and unicodedata.category(text) in CASED}
     ranked = sorted(alone, key=lambda letter: (beginnings[letter], letter))[:TRIED_LETTERS]
     kept = [letter for letter in ranked if "".join(token.text for token in vocabulary.encode(letter)).strip() == letter]
     return kept[:RARE_LETTERS]
