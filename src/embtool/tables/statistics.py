@@ -156,9 +156,16 @@ def standing(norm: float, norms: Doubles) -> Standing | None:
 def extremes(norms: Doubles, count: int) -> tuple[Ids, Ids]:
     """List the ids of the shortest rows, the shortest first, and of the longest, the longest first; ties by id."""
     ids = np.flatnonzero(np.isfinite(norms)).astype(np.int64)
-    shortest = ids[np.argsort(norms[ids], kind="stable")][:count]
-    longest = ids[np.argsort(-norms[ids], kind="stable")][:count]
-    return shortest, longest
+    return ids[least(norms[ids], count)], ids[least(-norms[ids], count)]
+
+
+def least(values: Doubles, count: int) -> Ids:
+    """Find the places of the least of some finite values, (n,), the least first; ties by place."""
+    places = np.arange(len(values))
+    if 0 < count < len(values):  # only what can be among them is sorted
+        places = np.flatnonzero(values <= np.partition(values, count - 1)[count - 1])
+    found: Ids = places[np.argsort(values[places], kind="stable")][:count]
+    return found
 
 
 def _mean_share(found: Survey) -> float | None:
