@@ -14,8 +14,8 @@ import embtool.tables.scan
 import embtool.tables.spectrum
 from embtool.arrays import Bytes
 from embtool.tables.spectrum import Axes, gram, point_up, principal_axes, probe_for, sampled_axes
-from embtool.tables.statistics import describe_table, least
-from embtool.tables.survey import distances, equal_rows, norms, survey
+from embtool.tables.statistics import describe_table
+from embtool.tables.survey import distances, equal_rows, least, norms, survey
 from embtool.tables.table import EmbeddingTable
 
 Doubles = NDArray[np.float64]

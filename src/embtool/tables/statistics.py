@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from embtool.arrays import Doubles, np
 from embtool.tables.scan import Ids
 from embtool.tables.spectrum import Axes, is_sampled, principal_axes, probe_for, sampled_axes
-from embtool.tables.survey import Survey, equal_rows, survey
+from embtool.tables.survey import Survey, equal_rows, least, survey
 from embtool.tables.table import EmbeddingTable, TableReader
 
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
@@ -157,15 +157,6 @@ def extremes(norms: Doubles, count: int) -> tuple[Ids, Ids]:
     """List the ids of the shortest rows, the shortest first, and of the longest, the longest first; ties by id."""
     ids = np.flatnonzero(np.isfinite(norms)).astype(np.int64)
     return ids[least(norms[ids], count)], ids[least(-norms[ids], count)]
-
-
-def least(values: Doubles, count: int) -> Ids:
-    """Find the places of the least of some finite values, (n,), the least first; ties by place."""
-    places = np.arange(len(values))
-    if 0 < count < len(values):  # only what can be among them is sorted
-        places = np.flatnonzero(values <= np.partition(values, count - 1)[count - 1])
-    found: Ids = places[np.argsort(values[places], kind="stable")][:count]
-    return found
 
 
 def _mean_share(found: Survey) -> float | None:

@@ -19,8 +19,7 @@ from embtool.arrays import Doubles, np
 from embtool.errors import FormatError
 from embtool.tables.categories import never_in_text, padding_ids
 from embtool.tables.scan import Ids, Mask, in_parts
-from embtool.tables.statistics import least
-from embtool.tables.survey import distances
+from embtool.tables.survey import distances, least
 from embtool.tables.table import EmbeddingTable, TableReader
 from embtool.vocabulary import Token, Vocabulary
 
