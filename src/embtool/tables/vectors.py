@@ -10,12 +10,12 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from embtool.arrays import AnyArray, Doubles, np
 from embtool.counts import plural
 from embtool.errors import FormatError
-from embtool.formats.decimals import WRITTEN
 from embtool.storage.source import MOST_VALUES, is_overfull
 
 NPY_MAGIC = b"\x93NUMPY"
@@ -204,7 +204,14 @@ _TEXT_COLUMNS = 6
 
 def _is_number(cell: str) -> bool:
     """Return whether a cell is a decimal number; `float` would take `1_0` and digits of other scripts too."""
-    return WRITTEN.fullmatch(cell.encode("utf-8", "surrogatepass")) is not None
+    return _written().fullmatch(cell.encode("utf-8", "surrogatepass")) is not None
+
+
+@cache
+def _written() -> re.Pattern[bytes]:
+    from embtool.formats.decimals import WRITTEN  # noqa: PLC0415 - only where numbers are read from text
+
+    return WRITTEN
 
 
 def _numbers(cells: Mapping[int, str], where: str) -> Doubles:

@@ -10,7 +10,7 @@ The floors inside, lowest first:
     index       the same in a file, derived once, where one token is found without reading the others
     words       Vocabulary: a token by id, by text, by piece, by bytes; the tokenizers library only to split text
     matching    which tokens two vocabularies share
-    settings    what the small files beside a tokenizer say: its class, its switches, added tokens
+    settings    what the small files beside a tokenizer say, and change of it: class, switches, added tokens
     ordinary    which tokenizers are bounded in time and growth, whatever the text
     cuts        the expressions by which text is cut, and who uses which
     classes     what is known of the classes that tokenizers are loaded by
@@ -26,7 +26,6 @@ The floors inside, lowest first:
     plain       the words of static embeddings
     loading     the whole tokenizer of a tokenizer.json, built when a text is split
     older       the tokenizers that are in other files
-    beside      what the small files beside a tokenizer.json change of it
     files       which files of a model its tokenizer is in
     tekken      Mistral's tekken.json
     ggml_names  what llama.cpp knows of GGUF files without being told

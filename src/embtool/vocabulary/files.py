@@ -9,10 +9,9 @@ from typing import Any
 
 from embtool.errors import told_of
 from embtool.storage.source import Folder, Source
-from embtool.vocabulary.beside import read_beside
 from embtool.vocabulary.entries import MemoryEntries, parse_tokenizer
 from embtool.vocabulary.index import open_index, write_index
-from embtool.vocabulary.settings import TEKKEN, TOKENIZER, Config
+from embtool.vocabulary.settings import TEKKEN, TOKENIZER, Config, read_beside
 from embtool.vocabulary.words import Vocabulary
 
 
