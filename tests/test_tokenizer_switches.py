@@ -17,6 +17,7 @@ from sources import Memory
 
 from embtool.errors import EmbtoolError, NoVocabulary
 from embtool.vocabulary import Vocabulary, read_vocabulary
+from embtool.vocabulary.ordinary import judge
 
 KNOWN = json.loads((Path(__file__).parent / "data" / "tokenizer_switches.json").read_text("utf-8"))
 
@@ -202,3 +203,52 @@ def test_what_a_class_of_fairseq_lacks_is_named(settings: dict[str, Any], files:
     with pytest.raises(EmbtoolError) as caught:
         read_vocabulary(Memory({"sentencepiece.bpe.model": trained(), "tokenizer_config.json": document, **files}))
     assert words in caught.value.message
+
+
+# --- a special token that is split like any other text, where the tokens come from other files
+
+
+SPLIT = b'{"split_special_tokens": true'
+
+
+def test_an_unusual_tokenizer_splits_it_in_its_own_process() -> None:
+    name = "bert-json split_special_tokens"
+    files = files_of(name)
+    files["tokenizer.json"] = files["tokenizer.json"].replace(b'"version"', b'"\\u0076ersion"', 1)
+    words = read_vocabulary(Memory(files))
+    assert [ids(words, text) for text in KNOWN["texts"]] == KNOWN["folders"][name]["ids"]
+    assert judge(files["tokenizer.json"]).unusual is not None
+
+
+def test_tiktokens_files_split_it_too() -> None:
+    pytest.importorskip("tiktoken", reason="splits text for its files: pip install tiktoken")
+    ranks = b"".join(base64.b64encode(bytes([byte])) + b" %d\n" % byte for byte in range(256))
+    for config, count in (
+        (b'{"tokenizer_class": "QWenTokenizer"}', 1),
+        (SPLIT + b', "tokenizer_class": "QWenTokenizer"}', 13),
+    ):
+        words = read_vocabulary(Memory({"x.tiktoken": ranks, "tokenizer_config.json": config}))
+        assert len(words.encode("<|endoftext|>")) == count
+
+
+def test_tekken_splits_it_too() -> None:
+    document = {
+        "config": {"pattern": r"\S+|\s+", "default_num_special_tokens": 3},
+        "vocab": [{"rank": byte, "token_bytes": base64.b64encode(bytes([byte])).decode()} for byte in range(256)],
+        "special_tokens": [{"rank": rank, "token_str": token} for rank, token in enumerate(("<unk>", "<s>", "</s>"))],
+    }
+    for config, count in ((b"{}", 1), (SPLIT + b"}", 4)):
+        words = read_vocabulary(Memory({"tekken.json": json.dumps(document).encode(), "tokenizer_config.json": config}))
+        assert len(words.encode("</s>")) == count
+
+
+def test_a_model_of_pieces_without_a_class_splits_it_too() -> None:
+    decoder = {"90": {"content": "<new>", "special": True}, "91": {"content": "<ent>", "special": False}}
+    found = []
+    for settings in ({}, {"split_special_tokens": True}):
+        document = json.dumps({"added_tokens_decoder": decoder, **settings}).encode()
+        words = read_vocabulary(Memory({"tokenizer.model": trained(), "tokenizer_config.json": document}))
+        found.append([token.id for token in words.encode("the<new><ent>")])
+    assert 90 in found[0]
+    assert 90 not in found[1]
+    assert (found[0][-1], found[1][-1]) == (91, 91)

@@ -64,6 +64,9 @@ def read_tekken(document: Mapping[str, Any], file: str, *, splits_special: bool 
         pairs = byte_merges({token: place for place, token in enumerate(ranks)})
         merges = [[spelling.to_pieces(part)[0] for part in pair] for pair in pairs]
         whole = {**state, "model": {**state["model"], "merges": merges}}
+        if splits_special:  # the model itself takes a word that is a token of its vocabulary as that token
+            hidden = {"\0" * (place < len(special)) + piece: place for piece, place in vocabulary.items()}
+            whole |= {"added_tokens": [], "model": {**whole["model"], "vocab": hidden}}
         return loader(json.dumps(whole).encode(), file, splits_special=splits_special)()
 
     return Vocabulary(f"{file}, tekken", lambda: entries, load)
