@@ -14,7 +14,19 @@ from unittest import mock
 from sources import Memory
 
 from embtool.errors import EmbtoolError, FormatError, UnknownToken
-from embtool.vocabulary import Vocabulary, child, confined, files, ggml, index, loading, older, plain, read_vocabulary
+from embtool.vocabulary import (
+    Vocabulary,
+    child,
+    confined,
+    excerpts,
+    files,
+    ggml,
+    index,
+    loading,
+    older,
+    plain,
+    read_vocabulary,
+)
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
 from embtool.vocabulary.splitter import Ids
 from embtool.vocabulary.words import is_of_library
@@ -66,6 +78,7 @@ def isolated() -> Iterator[None]:
         contextlib.ExitStack() as patches,
         mock.patch.dict(os.environ, RUST_BACKTRACE="0"),
         mock.patch.object(index, "derived", lambda kind, key: scratch() / kind / key),
+        mock.patch.object(excerpts, "derived", lambda kind, key: scratch() / kind / key),
     ):
         for module in INDEXING:
             patches.enter_context(mock.patch.multiple(module, **kept))
