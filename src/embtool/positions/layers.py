@@ -71,7 +71,16 @@ def read_layer_types(config: Config) -> LayerTypes | None:
     pattern = config.family.pattern
     if pattern is None or (config.family.nope == "full_attention" and _window(config) is None):
         return None  # without a window the layers are all alike, and the period in the file may be 0
-    return _patterned(config, pattern, count)
+    fields, period, origin = config.fields, pattern.period, config.class_default
+    if pattern.key is not None and fields.has(pattern.key):
+        origin = fields.name(pattern.key)
+        letters = fields.mapping[pattern.key]
+        if isinstance(letters, str):
+            return LayerTypes(_lettered(fields, pattern, letters, count), origin)
+        period = fields.integer(pattern.key, minimum=1) or period
+    phase = 0 if pattern.first else period - 1
+    types = (pattern.at if i % period == phase else pattern.elsewhere for i in range(count))
+    return LayerTypes(tuple(types), origin)
 
 
 def layer_count(config: Config) -> int | None:
@@ -173,20 +182,6 @@ OLD_LISTS: Mapping[str, ReadList] = {
     "layers_block_type": lambda fields, key, _: fields.strings(key),  # hybrids of attention and state spaces
 }
 """The fields that held layer types before `layer_types` did, and how each is read."""
-
-
-def _patterned(config: Config, pattern: Pattern, count: int) -> LayerTypes:
-    """Every so many layers another type; the file may state the period."""
-    fields, period, origin = config.fields, pattern.period, config.class_default
-    if pattern.key is not None and fields.has(pattern.key):
-        origin = fields.name(pattern.key)
-        letters = fields.mapping[pattern.key]
-        if isinstance(letters, str):
-            return LayerTypes(_lettered(fields, pattern, letters, count), origin)
-        period = fields.integer(pattern.key, minimum=1) or period
-    phase = 0 if pattern.first else period - 1
-    types = (pattern.at if i % period == phase else pattern.elsewhere for i in range(count))
-    return LayerTypes(tuple(types), origin)
 
 
 def _lettered(fields: Fields, pattern: Pattern, letters: str, count: int) -> tuple[str, ...]:

@@ -183,7 +183,9 @@ class SettingsReader:
             origin = self.config.class_default if found is None else found.origin
             share = self._noted(SHARE, 1.0 if found is None else found.share, origin)
             return {"rotary_dim": head_dim, "partial_rotary_factor": share}
-        if found is not None and kind == "default" and self._ignores(found):
+        # a width counted in channels is obeyed, also by a family whose default RoPE does not read its share
+        obeyed = self.config.family.honours_partial or (found is not None and found.channels is not None)
+        if found is not None and kind == "default" and not obeyed:
             if found.share != 1:
                 self.notes.append(f"{found.origin} is in the file, but this family's default RoPE ignores it")
             found = None
@@ -191,10 +193,6 @@ class SettingsReader:
             # these count their share over both parts of a head; head_dim here is the rotary part alone
             return {"rotary_dim": self._noted("rotary_dim", head_dim, "head_dim")}
         return self._partial(found, head_dim)
-
-    def _ignores(self, found: Share) -> bool:
-        """Whether the default RoPE of this family does not read its share; a width counted in channels is obeyed."""
-        return not self.config.family.honours_partial and found.channels is None
 
     def _partial(self, found: Share, head_dim: int) -> dict[str, Any]:
         """The width that a share leaves."""

@@ -61,7 +61,8 @@ def find_sources(config: Config, types: tuple[str, ...]) -> RopeSources:
         ConfigError: A dictionary is not an object, or holds nothing for any kind of layer.
     """
     family = config.family
-    scaling, parameters = _dictionaries(config)
+    found = [config.fields.section(key) for key in ("rope_scaling", "rope_parameters")]
+    scaling, parameters = (section if section is not None and section.mapping else None for section in found)
     labels = frozenset(types) | frozenset(family.labels)
     winner = scaling or parameters  # a legacy dictionary replaces the new one
     if winner is not None and _is_nested(winner, labels):
@@ -78,13 +79,6 @@ def find_sources(config: Config, types: tuple[str, ...]) -> RopeSources:
         overrides=frozenset({"original_max_position_embeddings"}),
     )
     return RopeSources((source,))
-
-
-def _dictionaries(config: Config) -> tuple[Fields | None, Fields | None]:
-    """The file's `rope_scaling` and `rope_parameters`, where they hold something."""
-    found = [config.fields.section(key) for key in ("rope_scaling", "rope_parameters")]
-    scaling, parameters = (section if section is not None and section.mapping else None for section in found)
-    return scaling, parameters
 
 
 def _is_nested(section: Fields, labels: frozenset[str]) -> bool:
@@ -139,10 +133,14 @@ def _per_type_sources(config: Config, flat: Fields | None, nested: Fields | None
         inner = nested.section(label) if nested is not None else None
         sections = tuple(part for part in (flat if takes_flat(config, label) else None, inner) if part is not None)
         compressed = config.family_key == "deepseek_v4" and label == "compress"
+        defaults = own.get(label, {}) if not sections else {}
+        if compressed:  # DeepSeek-V4 does not lengthen its vectors, unless the file says how much
+            types = [section.mapping.get(key) for section in sections for key in ("rope_type", "type")]
+            defaults = {"attention_factor": 1.0} if "yarn" in types else {}
         source = RopeSource(
             label=label,
             sections=sections,
-            class_section=_compressed_defaults(sections) if compressed else own.get(label, {}) if not sections else {},
+            class_section=defaults,
             theta_keys=keys,
             theta=theta,
             # a flat dictionary stretches compressed layers only, but its theta and share are those of the others
@@ -160,9 +158,3 @@ def takes_flat(config: Config, label: str) -> bool:
     if not config.family.per_layer_type or config.family.theta_keys == ("global_rope_theta",):
         return True
     return label == ("compress" if config.family_key == "deepseek_v4" else config.family.labels[0])
-
-
-def _compressed_defaults(sections: tuple[Fields, ...]) -> Mapping[str, Any]:
-    """DeepSeek-V4 does not lengthen its vectors, unless the file says how much."""
-    yarn = any("yarn" in (section.mapping.get("rope_type"), section.mapping.get("type")) for section in sections)
-    return {"attention_factor": 1.0} if yarn else {}

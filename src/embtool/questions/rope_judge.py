@@ -176,6 +176,7 @@ def ask_judge(
     scene = Scene(others, _thetas(), rotary.context_length, turns)
     verdict = judge(trace, Engine(settings, turns=turns), scene)
     found = verdict.best
+    pairs = verdict.right.distance.pairs
     return RopeJudgement(
         model=rotary.name,
         given=rotary.given,
@@ -190,7 +191,7 @@ def ask_judge(
         found=() if found is None else tuple(_named(found)),
         equally=tuple(each.mistakes for each in verdict.equally),
         unseen=verdict.unseen,
-        pairs_off=_pairs_off(verdict),
+        pairs_off=None if pairs is None else tuple(np.flatnonzero(pairs > 1).tolist()),
         worst=_worst(trace, verdict.right.engine),
         hypotheses=tuple(_judged(each) for each in (verdict.right, *verdict.nearest)),
         notes=(*rotary.notes, *_notes(trace, verdict)),
@@ -263,11 +264,6 @@ def _judged(each: Hypothesis) -> Judged:
     far = each.distance
     worst, typical = (held if math.isfinite(held) else None for held in (far.worst, far.typical))
     return Judged(each.mistakes, words or RIGHT, each.explains, worst, typical, far.outliers)
-
-
-def _pairs_off(verdict: Verdict) -> tuple[int, ...] | None:
-    pairs = verdict.right.distance.pairs
-    return None if pairs is None else tuple(np.flatnonzero(pairs > 1).tolist())
 
 
 def _worst(trace: Trace, right: Engine) -> Worst | None:

@@ -147,7 +147,21 @@ class Categorizer:
 
     @cached_property
     def _letters(self) -> list[str]:
-        return _rare_letters(self.vocabulary)
+        """Letters that are tokens by themselves, that the tokenizer does not fold, and that begin few other pieces."""
+        beginnings: dict[str, int] = {}
+        alone: set[str] = set()
+        for text in self.vocabulary.texts():
+            head = text[:1]
+            beginnings[head] = beginnings.get(head, 0) + 1
+            if len(text) == 1 and unicodedata.category(head) in CASED:
+                alone.add(head)
+        ranked = sorted(alone, key=lambda letter: (beginnings[letter], letter))[:TRIED_LETTERS]
+        kept = [
+            letter
+            for letter in ranked
+            if "".join(token.text for token in self.vocabulary.encode(letter)).strip() == letter
+        ]
+        return kept[:RARE_LETTERS]
 
 
 def is_byte(token: Token) -> bool:
@@ -173,17 +187,3 @@ def padding_ids(vocabulary: Vocabulary, rows: int) -> list[int]:
 def _bare(token: Token) -> str:
     """The text that a piece stands for in a sentence: of `##ing`, what is written is `ing`."""
     return token.bytes.decode("utf-8", "replace")
-
-
-def _rare_letters(vocabulary: Vocabulary) -> list[str]:
-    """Find letters that are tokens by themselves, that the tokenizer does not fold, and that begin few other pieces."""
-    beginnings: dict[str, int] = {}
-    alone: set[str] = set()
-    for text in vocabulary.texts():
-        head = text[:1]
-        beginnings[head] = beginnings.get(head, 0) + 1
-        if len(text) == 1 and unicodedata.category(head) in CASED:
-            alone.add(head)
-    ranked = sorted(alone, key=lambda letter: (beginnings[letter], letter))[:TRIED_LETTERS]
-    kept = [letter for letter in ranked if "".join(token.text for token in vocabulary.encode(letter)).strip() == letter]
-    return kept[:RARE_LETTERS]

@@ -103,11 +103,12 @@ def describe_table(
         axes = principal_axes(table, reader, found, LEADING, exact=all_rows)
     distinct = np.ones(len(found.norms), np.bool_)
     distinct[found.zero] = False
+    squares = float(np.nansum(np.square(found.norms)))
     return TableStatistics(
         norms=found.norms,
         lengths=sum_up(found.norms),
         mean=found.mean,
-        mean_share=_mean_share(found),
+        mean_share=found.finite * float(np.square(found.mean).sum()) / squares if squares > 0 else None,
         average_cosine=_average_cosine(found),
         zero=found.zero,
         nonfinite=found.nonfinite,
@@ -159,11 +160,6 @@ def extremes(norms: Doubles, count: int) -> tuple[Ids, Ids]:
     shortest = ids[np.argsort(norms[ids], kind="stable")][:count]
     longest = ids[np.argsort(-norms[ids], kind="stable")][:count]
     return shortest, longest
-
-
-def _mean_share(found: Survey) -> float | None:
-    squares = float(np.nansum(np.square(found.norms)))
-    return None if not squares > 0 else found.finite * float(np.square(found.mean).sum()) / squares
 
 
 def _average_cosine(found: Survey) -> float | None:

@@ -13,20 +13,12 @@ def deal(subject: Subject) -> Json:
     steps, left_out = [], []
     for step in STEPS:
         try:
-            steps.append(_step(step, subject))
+            command = typed(subject.command("learn", str(step.number)))
+            dealt = {"number": step.number, "name": step.name, "title": step.title, "command": command}
+            steps.append({**dealt, "cards": list(_cards(step, subject))})
         except EmbtoolError as error:
             left_out.append({"number": step.number, "title": step.title, "why": error.message})
     return {"steps": steps, "left_out": left_out}
-
-
-def _step(step: Step, subject: Subject) -> Json:
-    return {
-        "number": step.number,
-        "name": step.name,
-        "title": step.title,
-        "command": typed(subject.command("learn", str(step.number))),
-        "cards": list(_cards(step, subject)),
-    }
 
 
 def _cards(step: Step, subject: Subject) -> Iterator[Json]:
