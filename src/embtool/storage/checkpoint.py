@@ -215,11 +215,7 @@ class _OpenPart:
         """Read the part's rows that belong to `count` rows of the table from `first` on: uint8 (count, stride)."""
         width = self.part.tensor.stride
         if self.part.through is not None:
-            own = self.part.through.rows[first : first + count]
-            rows = np.empty((len(own), width), np.uint8)
-            for place, row in enumerate(own.tolist()):
-                self.reader.read_into(self.start + row * width, rows[place].data)
-            return rows
+            return self._scattered(self.part.through.rows[first : first + count], width)
         own_first, own_last = self.part.row(first), self.part.row(first + count - 1)
         own = np.empty((own_last - own_first + 1, width), np.uint8)
         self.reader.read_into(self.start + own_first * width, own.reshape(-1).data)
@@ -227,6 +223,12 @@ class _OpenPart:
         if self.part.rows_each == 1:
             return own
         return own[(np.arange(first, first + count) - self.part.offset) // self.part.rows_each - own_first]
+
+    def _scattered(self, own: Ints, width: int) -> Bytes:
+        rows = np.empty((len(own), width), np.uint8)
+        for place, row in enumerate(own.tolist()):
+            self.reader.read_into(self.start + row * width, rows[place].data)
+        return rows
 
 
 @dataclass(frozen=True)
