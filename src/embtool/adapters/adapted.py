@@ -240,12 +240,8 @@ def _low_rank(adapter: Adapter, change: TableChange, name: str, table: Embedding
         raise FormatError(f"{name} does not fit its base: {magnitude.name} has the shape {_shown(magnitude.shape)}")
     read = partial(matrix, adapter.checkpoint)
     before = (lambda: _blocks(table)) if magnitude is not None and change.is_embedding else None
-    wide = None if magnitude is None else partial(_flat, adapter.checkpoint, magnitude)
+    wide = None if magnitude is None else (lambda: read(magnitude).reshape(1, -1))
     return LowRank(partial(read, a), partial(read, b), scale, change.is_embedding, wide, before)
-
-
-def _flat(checkpoint: Checkpoint, tensor: TensorInfo) -> Floats:
-    return matrix(checkpoint, tensor).reshape(1, -1)
 
 
 def _blocks(table: EmbeddingTable) -> Iterator[tuple[Ids, Floats]]:

@@ -154,20 +154,13 @@ def _channels(turning: Sequence[bool], top: float, width: float) -> Iterator[Sha
     for turns, run in groupby(turning):
         number = len(list(run))
         last = first + number - 1
-        what = f"channels {first}..{last} {'turn' if turns else 'pass through'}"
+        what = f"{first}..{last} {'turn' if turns else 'pass through'}"
         inks = (Ink.MARK, None) if turns else (None, Ink.LINE)
         facts = {"channels": f"{first}..{last}", "turning": str(turns).lower()}
-        yield Rectangle((left + first * share, top), number * share, BAR, *inks, facts=facts, about=what)
-        yield from _ends(left + first * share, number * share, top, (first, last), turns=turns)
+        yield Rectangle((left + first * share, top), number * share, BAR, *inks, facts=facts, about=f"channels {what}")
+        if len(what) * LETTER * SMALL <= number * share:  # there is room for it below
+            yield Words((left + first * share, top + BAR + 14), what, SMALL, Ink.TEXT if turns else Ink.SOFT)
         first = last + 1
-
-
-def _ends(left: float, width: float, top: float, ends: tuple[int, int], *, turns: bool) -> Iterator[Shape]:
-    """Write under a run of channels which they are, where there is room."""
-    first, last = ends
-    text = f"{first}..{last} {'turn' if turns else 'pass through'}"
-    if len(text) * LETTER * SMALL <= width:
-        yield Words((left, top + BAR + 14), text, SMALL, Ink.TEXT if turns else Ink.SOFT)
 
 
 def _centre(column: int) -> float:

@@ -215,7 +215,8 @@ class SettingsReader:
             stated = fields.number(key)
             if stated is not None:
                 return Share(stated, None, fields.name(key))
-        for key in self._width_keys():
+        own = ("rotary_dim",) if family.rotary_dim_key else ()
+        for key in ("qk_rope_head_dim",) if self.config.family_key == "deepseek_v4" else own:
             width = fields.integer(key)
             if width is not None:
                 return Share(width / head_dim, width, fields.name(key))
@@ -224,11 +225,6 @@ class SettingsReader:
         if family.partial_rotary_factor is None:
             return None
         return Share(family.partial_rotary_factor, None, self.config.class_default)
-
-    def _width_keys(self) -> tuple[str, ...]:
-        if self.config.family_key == "deepseek_v4":
-            return ("qk_rope_head_dim",)
-        return ("rotary_dim",) if self.config.family.rotary_dim_key else ()
 
     def _layout(self) -> Any:
         """The pairing of the family; latent families can switch theirs in the file."""

@@ -96,7 +96,8 @@ def _nested_sources(config: Config, section: Fields, labels: frozenset[str]) -> 
     fills = family.per_layer_type and family.local_theta is not None
     null = frozenset(key for key in labels if key in section.mapping and section.mapping[key] is None)
     sources = []
-    for key in _ordered(section.mapping, family):
+    first = [label for label in family.labels if label in section.mapping or family.per_layer_type]
+    for key in first + [key for key in section.mapping if key not in first]:
         inner = section.section(key) if isinstance(section.mapping.get(key), Mapping) else None
         if inner is not None or (fills and key in family.labels):
             keys, theta = _theta_of(family, key)
@@ -108,12 +109,6 @@ def _nested_sources(config: Config, section: Fields, labels: frozenset[str]) -> 
     if not sources:
         raise section.error(next(iter(section.mapping)), "an object for at least one layer type")
     return RopeSources(tuple(sources), frozenset() if fills else null)
-
-
-def _ordered(mapping: Mapping[str, Any], family: Family) -> list[str]:
-    """Layer types in the family's order, then any others in the file's."""
-    first = [label for label in family.labels if label in mapping or family.per_layer_type]
-    return first + [key for key in mapping if key not in first]
 
 
 def _theta_of(family: Family, label: str) -> tuple[tuple[str, ...], float]:

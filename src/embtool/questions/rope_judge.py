@@ -177,6 +177,7 @@ def ask_judge(
     verdict = judge(trace, Engine(settings, turns=turns), scene)
     found = verdict.best
     pairs = verdict.right.distance.pairs
+    named = () if found is None else zip(found.mistakes, found.details, strict=True)
     return RopeJudgement(
         model=rotary.name,
         given=rotary.given,
@@ -188,7 +189,7 @@ def ask_judge(
         precisions={part: trace.precision(part) for part in trace.parts},
         position_count=len(trace.positions),
         sequence_length=trace.length,
-        found=() if found is None else tuple(_named(found)),
+        found=tuple(Named(mistake, MISTAKES[mistake].words, detail) for mistake, detail in named),
         equally=tuple(each.mistakes for each in verdict.equally),
         unseen=verdict.unseen,
         pairs_off=None if pairs is None else tuple(np.flatnonzero(pairs > 1).tolist()),
@@ -250,11 +251,6 @@ def _check_widths(trace: Trace, settings: RopeSettings, name: str) -> None:
             )
     if trace.positions.ndim > 1 and settings.mrope_section is None:
         raise InvalidArgument(f"{name} has three positions for each token, and the model has one")
-
-
-def _named(found: Hypothesis) -> Iterator[Named]:
-    for mistake, detail in zip(found.mistakes, found.details, strict=True):
-        yield Named(mistake, MISTAKES[mistake].words, detail)
 
 
 def _judged(each: Hypothesis) -> Judged:

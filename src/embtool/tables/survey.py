@@ -114,7 +114,8 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
 
     lanes = scan_in_order(reader, start, visit, block_bytes=SURVEY_BYTES)
     with np.errstate(all="ignore"):  # `principal_axes` makes it again
-        product = None if probe is None else np.sum([_product(lane) for lane in lanes], axis=0)
+        products = [lane.product for lane in lanes if lane.product is not None]
+        product = None if probe is None else np.sum(products, axis=0)
     lost, zero = ~np.isfinite(squares), squares == 0
     finite = int(count - lost.sum())
     directed = max(finite - int(zero.sum()), 1) if units else math.nan
@@ -141,11 +142,6 @@ def _add_means(sums: _Sums, rows: Floats, squares: Doubles, *, units: bool) -> N
     lengths = np.sqrt(squares)
     sums.rows += np.ones(len(rows)) @ wide
     sums.units += np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0) @ wide
-
-
-def _product(sums: _Sums) -> Doubles:
-    assert sums.product is not None
-    return sums.product
 
 
 def norms(table: EmbeddingTable, reader: TableReader) -> Doubles:
