@@ -165,13 +165,8 @@ def fit(points: Sequence[Point], width: float, height: float, *, is_equal: bool 
 
 def columns(text: str) -> int:
     """Count the columns that a text fills on a terminal."""
-    return sum(_columns(character) for character in text)
-
-
-def _columns(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in WIDE else 1
+    shown = [character for character in text if unicodedata.category(character) not in ("Mn", "Me", "Cf")]
+    return len(shown) + sum(unicodedata.east_asian_width(character) in WIDE for character in shown)
 
 
 # --- PNG and SVG ------------------------------------------------------------------------------------------------------
