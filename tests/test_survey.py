@@ -15,7 +15,7 @@ import embtool.tables.spectrum
 from embtool.arrays import Bytes
 from embtool.tables.spectrum import Axes, gram, point_up, principal_axes, probe_for, sampled_axes
 from embtool.tables.statistics import describe_table
-from embtool.tables.survey import distances, equal_rows, norms, survey
+from embtool.tables.survey import distances, equal_rows, least, norms, survey
 from embtool.tables.table import EmbeddingTable
 
 Doubles = NDArray[np.float64]
@@ -299,3 +299,10 @@ def test_every_row_is_visited_once(tmp_path: Path, rows: int) -> None:
 
 def test_directions_point_up() -> None:
     assert point_up(np.array([[1.0, -2], [0.5, 0.2], [0, 0]])).tolist() == [[-1, 2], [0.5, 0.2], [0, 0]]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 7, 50, 60])
+def test_the_least_are_sorted_and_ties_go_by_place(count: int) -> None:
+    values = np.random.default_rng(3).integers(0, 9, 50).astype(np.float64)
+    assert least(values, count).tolist() == sorted(range(50), key=lambda place: (values[place], place))[:count]
+    assert least(np.zeros(0), count).tolist() == []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from embtool.arrays import Doubles, np
 from embtool.tables.scan import Ids
 from embtool.tables.spectrum import Axes, is_sampled, principal_axes, probe_for, sampled_axes
-from embtool.tables.survey import equal_rows, survey
+from embtool.tables.survey import Survey, equal_rows, least, survey
 from embtool.tables.table import EmbeddingTable, TableReader
 
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
@@ -103,15 +103,12 @@ def describe_table(
         axes = principal_axes(table, reader, found, LEADING, exact=all_rows)
     distinct = np.ones(len(found.norms), np.bool_)
     distinct[found.zero] = False
-    squares = float(np.nansum(np.square(found.norms)))
-    # over all pairs of n unit rows u with mean ū: (|Σu|² - n) / n(n - 1) = (n|ū|² - 1) / (n - 1)
-    count, alike = found.finite - len(found.zero), float(np.square(found.mean_unit).sum())
     return TableStatistics(
         norms=found.norms,
         lengths=sum_up(found.norms),
         mean=found.mean,
-        mean_share=found.finite * float(np.square(found.mean).sum()) / squares if squares > 0 else None,
-        average_cosine=None if count < FEWEST_ROWS else (count * alike - 1) / (count - 1),
+        mean_share=_mean_share(found),
+        average_cosine=_average_cosine(found),
         zero=found.zero,
         nonfinite=found.nonfinite,
         duplicates=equal_rows(reader, found.keys, distinct),
@@ -159,6 +156,17 @@ def standing(norm: float, norms: Doubles) -> Standing | None:
 def extremes(norms: Doubles, count: int) -> tuple[Ids, Ids]:
     """List the ids of the shortest rows, the shortest first, and of the longest, the longest first; ties by id."""
     ids = np.flatnonzero(np.isfinite(norms)).astype(np.int64)
-    shortest = ids[np.argsort(norms[ids], kind="stable")][:count]
-    longest = ids[np.argsort(-norms[ids], kind="stable")][:count]
-    return shortest, longest
+    return ids[least(norms[ids], count)], ids[least(-norms[ids], count)]
+
+
+def _mean_share(found: Survey) -> float | None:
+    squares = float(np.nansum(np.square(found.norms)))
+    return None if not squares > 0 else found.finite * float(np.square(found.mean).sum()) / squares
+
+
+def _average_cosine(found: Survey) -> float | None:
+    """Average over all pairs of n unit rows u with mean ū: (|Σu|² - n) / n(n - 1) = (n|ū|² - 1) / (n - 1)."""
+    count = found.finite - len(found.zero)
+    if count < FEWEST_ROWS:
+        return None
+    return (count * float(np.square(found.mean_unit).sum()) - 1) / (count - 1)

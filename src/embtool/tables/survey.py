@@ -201,6 +201,15 @@ def mean_row(table: EmbeddingTable, reader: TableReader) -> Doubles:
     return survey(table, reader, units=False).mean
 
 
+def least(values: Doubles, count: int) -> Ids:
+    """Find the places of the least of some finite values, (n,), the least first; ties by place."""
+    places = np.arange(len(values))
+    if 0 < count < len(values):  # only what can be among them is sorted
+        places = np.flatnonzero(values <= np.partition(values, count - 1)[count - 1])
+    found: Ids = places[np.argsort(values[places], kind="stable")][:count]
+    return found
+
+
 def equal_rows(reader: TableReader, keys: Keys, among: Mask | None = None) -> list[Ids]:
     """List the groups of rows whose stored bytes are equal, of those `among`, bool (rows,); each sorted by id.
 

@@ -19,7 +19,7 @@ from embtool.arrays import Doubles, np
 from embtool.errors import FormatError
 from embtool.tables.categories import never_in_text, padding_ids
 from embtool.tables.scan import Ids, Mask, in_parts
-from embtool.tables.survey import distances
+from embtool.tables.survey import distances, least
 from embtool.tables.table import EmbeddingTable, TableReader
 from embtool.vocabulary import Token, Vocabulary
 
@@ -141,8 +141,7 @@ def rank_untrained(scores: Doubles, count: int, allowed: Mask | None = None) -> 
     """List the ids of the rows with the smallest scores, ties by id, of those that are finite and allowed."""
     usable = np.isfinite(scores) if allowed is None else np.isfinite(scores) & allowed
     ids = np.flatnonzero(usable).astype(np.int64)
-    best: Ids = ids[np.argsort(scores[ids], kind="stable")][:count]
-    return best
+    return ids[least(scores[ids], count)]
 
 
 def percentiles_of(scores: Doubles, rows: Sequence[int]) -> Doubles:
