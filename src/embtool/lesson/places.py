@@ -36,7 +36,7 @@ def position(subject: Subject) -> list[Question]:
     """A table that is added, then a rotation: the reader's own where it has them."""
     known = subject.positions
     added, turned = subject.with_added_positions, subject.with_turned_positions
-    own = ()
+    own: tuple[str, ...] = ()
     if subject not in (added.subject, turned.subject):
         no_blocks = f"{subject.name}, which has no blocks, cannot be told"
         told = f", and {no_blocks}." if subject.is_idle else f". As to {subject.name}: {subject.place_told}."
