@@ -148,6 +148,7 @@ _GEMMA = _pieces(
 )
 _DEBERTA_V2 = _pieces(_BRACKETS, _CLS_SEP, mask_takes_space=False, folds="deberta")
 _GPT2 = _byte_level(_END_OF_TEXT)
+_CODES = TokenizerClass("codes", _FAIRSEQ, _CLS_SEP, options={"unknown_options": ("normalization",)})
 _QWEN = {"unk_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
 
 CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
@@ -328,6 +329,35 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             (TEXT, "eos_token"),
             options={"unknown_options": ("normalize",)},
         ),
+        **dict.fromkeys(("PhobertTokenizer", "BertweetTokenizer"), _CODES),
+        "CTRLTokenizer": TokenizerClass("subwords", {"unk_token": "<unk>"}, (TEXT,), options={"words": "unicode"}),
+        "BlenderbotSmallTokenizer": TokenizerClass(
+            "subwords",
+            {"bos_token": "__start__", "eos_token": "__end__", "unk_token": "__unk__", "pad_token": "__null__"},
+            (TEXT,),
+            options={"prepares": "blenderbot", "words": "unicode"},
+        ),
+        "ByT5Tokenizer": TokenizerClass(
+            "bytes",
+            _T5,
+            (TEXT, "eos_token"),
+            options={
+                "reserved": ("pad_token", "eos_token", "unk_token"),
+                "strips": ("pad_token", "eos_token", "unk_token"),
+                "extra_ids": 125,
+                "ends_once": True,
+            },
+        ),
+        "PerceiverTokenizer": TokenizerClass(
+            "bytes",
+            {
+                name: token
+                for name, token in {**_BRACKETS, "bos_token": "[BOS]", "eos_token": "[EOS]"}.items()
+                if name != "unk_token"
+            },
+            _CLS_SEP,
+            options={"reserved": ("pad_token", "bos_token", "eos_token", "mask_token", "cls_token", "sep_token")},
+        ),
         "RwkvTokenizer": TokenizerClass("world"),
         **dict.fromkeys(("QWenTokenizer", "TikTokenTokenizer"), TokenizerClass("ranks")),
     }
@@ -412,6 +442,12 @@ MODEL_TYPES: Mapping[str, str] = MappingProxyType(
             "SiglipTokenizer": "siglip",
             "GPTSw3Tokenizer": "gpt-sw3",
             "SpeechT5Tokenizer": "speecht5",
+            "PhobertTokenizer": "phobert",
+            "BertweetTokenizer": "bertweet",
+            "CTRLTokenizer": "ctrl",
+            "BlenderbotSmallTokenizer": "blenderbot-small",
+            "ByT5Tokenizer": "byt5",
+            "PerceiverTokenizer": "perceiver",
             "QWenTokenizer": "qwen",
             "RwkvTokenizer": "rwkv5 rwkv6 rwkv7 rwkv_world",
         }.items()

@@ -82,10 +82,19 @@ HINT = "name one token by its text, by piece: or by id:"
 SPLIT_BY_LIBRARY = ("library", "marian", "mapped")
 """Recipes whose text the sentencepiece library splits."""
 
-MADE = ("merges", "words", "letters", "pieces", *SPLIT_BY_LIBRARY)
+PYTHON = ("subwords", "codes", "bytes")
+"""Recipes of classes in plain Python."""
+
+MADE = ("merges", "words", "letters", "pieces", *SPLIT_BY_LIBRARY, *PYTHON)
 """Recipes that are made of a class and files; the others are known by what a file holds."""
 
-_BESIDE = {"merges": ("merges.txt",), "marian": ("source.spm", "target.spm"), "mapped": (SHIFTED,)}
+_BESIDE = {
+    "merges": ("merges.txt",),
+    "subwords": ("merges.txt",),
+    "codes": ("bpe.codes",),
+    "marian": ("source.spm", "target.spm"),
+    "mapped": (SHIFTED,),
+}
 """What else a recipe is made of."""
 
 
@@ -143,7 +152,10 @@ def _unread(source: Source, read: Collection[str]) -> tuple[str, ...]:
 def _file_of(source: Source, recipe: str) -> str | None:
     """Return the file by which a folder has what a recipe is made of, or None."""
     if recipe in _BESIDE:
-        return "vocab.json" if source.has("vocab.json") and source.has(_BESIDE[recipe][0]) else None
+        table = "vocab.txt" if recipe == "codes" else "vocab.json"
+        return table if source.has(table) and source.has(_BESIDE[recipe][0]) else None
+    if recipe == "bytes":
+        return next(filter(source.has, ("tokenizer_config.json", "config.json")), None)
     if recipe in ("words", "letters"):
         return "vocab.txt" if source.has("vocab.txt") else None
     if recipe in ("pieces", "library", "ranks"):
@@ -178,8 +190,9 @@ def _read(source: Source, file: str, settings: Settings, recipe: str) -> Vocabul
 
 def _made(source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass) -> Vocabulary:
     """Make a tokenizer of its class and files; its entries from the index of both, but for small ones."""
-    if kind.recipe in SPLIT_BY_LIBRARY:
-        return _split_by_library(source, file, data, settings, kind)
+    if kind.recipe in (*SPLIT_BY_LIBRARY, *PYTHON):
+        read = _in_python if kind.recipe in PYTHON else _split_by_library
+        return read(source, file, data, settings, kind)
     beside = source.read_file("merges.txt") if kind.recipe == "merges" else b""
     label = f"{file}, sentencepiece" if kind.recipe == "pieces" else file
 
@@ -225,6 +238,18 @@ def _split_by_library(source: Source, file: str, data: bytes, settings: Settings
     return read_sentences(
         kind, settings, (source.read_file(model), model), (parse_vocabulary(decode_json(data, file)), file)
     )
+
+
+def _in_python(source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass) -> Vocabulary:
+    """Make a tokenizer of a class in plain Python."""
+    if kind.recipe == "bytes":
+        from embtool.vocabulary.python_classes import read_bytes  # noqa: PLC0415 - few models have such a class
+
+        return read_bytes(kind, settings)
+    from embtool.vocabulary.subwords import read_subwords  # noqa: PLC0415 - as above
+
+    merges = _BESIDE[kind.recipe][0]
+    return read_subwords(kind, settings, (data, file), (source.read_file(merges), merges))
 
 
 INDEXED_BYTES = 1 << 20
