@@ -429,8 +429,8 @@ def test_whispers_tasks_follow_its_languages(size: int | None, languages: int) -
 
 
 def test_a_class_without_a_file_of_its_own_is_named() -> None:
-    with pytest.raises(NoVocabulary, match="its class, DiaTokenizer, is not known"):
-        read_vocabulary(Memory({"tokenizer_config.json": b'{"tokenizer_class": "DiaTokenizer"}'}))
+    with pytest.raises(NoVocabulary, match="its class, EsmcTokenizer, is not known"):
+        read_vocabulary(Memory({"tokenizer_config.json": b'{"tokenizer_class": "EsmcTokenizer"}'}))
 
 
 def test_without_a_class_a_shifting_file_has_no_ids(run: Program, tmp_path: Path) -> None:

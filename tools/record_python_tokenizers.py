@@ -6,8 +6,10 @@ Small vocabularies are learned of the texts, and written as the files of each cl
 the ids, so that the test needs nothing of this.
 """
 
+import ast
 import gzip
 import json
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -16,10 +18,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import transformers
 from transformers import AutoTokenizer
+from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
 HERE = Path(__file__).parent
 TESTS = HERE.parent / "tests"
+ENDS = ("Tokenizer", "TokenizerFast")
+
+PARTS = {"AutoTokenizer", "BasicTokenizer", "CharacterTokenizer", "MecabTokenizer", "WordpieceTokenizer"}
+"""Names that end so and are no class of one kind, but what finds it or a part of it."""
+
 TARGET = TESTS / "data" / "python_tokenizers.json.gz"
 
 # ruff: noqa: RUF001 - characters that look alike are what is recorded
@@ -29,7 +38,16 @@ MORE = (
     *("xin chào các bạn Việt_Nam , tôi là sinh_viên", "Tôi là Nguyễn", "aaaaaaaaaaaa", "abababababab", "hahahahaha"),
     *("@@", "a@@ b", "th@@", "</w>", "a</w> b", "İSTANBUL ǅ ß", "<mask>", "a <mask>b<mask> c", "<s>a</s>", "</s>"),
     *("</s></s>", "a </s>  b", "x <pad> y", "<unk>", "<extra_id_0> a <extra_id_124>", "<extra_id_1", "[CLS] a [SEP]"),
-    *("[MASK]x [PAD]", "[BOS][EOS]", "__start__ a __end__", "__newln__", "é", "\u00e9\u0301", "\ud7ff\ue000\uffff"),
+    *(
+        "[S1] a[S2] b [S3]",
+        "[MASK]x [PAD]",
+        "[BOS][EOS]",
+        "__start__ a __end__",
+        "__newln__",
+        "é",
+        "\u00e9\u0301",
+        "\ud7ff\ue000\uffff",
+    ),
     *(
         "\U0001f3f3\ufe0f\u200d\U0001f308",
         "𝔘𝔫𝔦",
@@ -149,6 +167,7 @@ def folders(listed: list[str], pairs: list[tuple[str, str]]) -> dict[str, dict[s
             ),
             "added_tokens.json": json.dumps({"<new>": len(listed) + 5, "th@@": 3}),
         },
+        "ctrl, whole": {**joined, "config": json.dumps({"pad_token": "<pad>", "split_special_tokens": True})},
         "blenderbot-small": {**small, "config": "BlenderbotSmallTokenizer"},
         "byt5": {"config": "ByT5Tokenizer"},
         "byt5, as published": {
@@ -161,6 +180,7 @@ def folders(listed: list[str], pairs: list[tuple[str, str]]) -> dict[str, dict[s
             ),
             "special_tokens_map.json": json.dumps({**stripped, "additional_special_tokens": extra}),
         },
+        "byt5, whole": {"config": json.dumps({"split_special_tokens": True})},
         "byt5, few extra tokens": {"config": json.dumps({"extra_ids": 3, "mask_token": "<mask>"})},
         "byt5, saved": {
             "config": json.dumps(
@@ -177,6 +197,8 @@ def folders(listed: list[str], pairs: list[tuple[str, str]]) -> dict[str, dict[s
                 }
             )
         },
+        "dia": {"config": "DiaTokenizer"},
+        "dia, an offset": {"config": json.dumps({"offset": 3, "additional_special_tokens": ["<new>"]})},
         "perceiver": {"config": "PerceiverTokenizer"},
         "perceiver, own tokens": {
             "config": json.dumps({"sep_token": "</s>", "additional_special_tokens": ["<new>", "<s>"]}),
@@ -192,7 +214,25 @@ CLASSES = {
     "blenderbot-small": "BlenderbotSmallTokenizer",
     "byt5": "ByT5Tokenizer",
     "perceiver": "PerceiverTokenizer",
+    "dia": "DiaTokenizer",
 }
+
+
+def classes() -> list[str]:
+    """List every class of tokenizers that the library has, by the name without `Fast`."""
+    found = set()
+    for file in Path(transformers.__file__).parent.glob("models/*/tokenization_*.py"):
+        for listed in re.findall(r"^__all__ = (\[[^\]]*\])", file.read_text("utf-8"), re.MULTILINE):
+            names = {name.removesuffix("Fast") for name in ast.literal_eval(listed)}
+            found |= {name for name in names if name.endswith("Tokenizer")}
+    return sorted(found - PARTS)
+
+
+def types() -> dict[str, str]:
+    """List the class that the library takes for each type of model, where it is one of a kind of its own."""
+    return {
+        kind: name.removesuffix("Fast") for kind, name in TOKENIZER_MAPPING_NAMES.items() if (name or "").endswith(ENDS)
+    }
 
 
 def main() -> None:
@@ -227,7 +267,9 @@ def main() -> None:
                 {*tokenizer.all_special_ids, *(i for i, t in tokenizer.added_tokens_decoder.items() if t.special)}
             ),
         }
-    document = json.dumps({"texts": given, "folders": recorded}, ensure_ascii=False)
+    document = json.dumps(
+        {"texts": given, "folders": recorded, "classes": classes(), "types": types()}, ensure_ascii=False
+    )
     TARGET.write_bytes(gzip.compress(document.encode(), 9, mtime=0))
 
 

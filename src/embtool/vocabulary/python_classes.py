@@ -10,7 +10,7 @@ from embtool.errors import NoVocabulary
 from embtool.vocabulary.classes import TEXT, TokenizerClass
 from embtool.vocabulary.describe import around, extra_ids
 from embtool.vocabulary.entries import Added, MemoryEntries, State, Traits
-from embtool.vocabulary.settings import Settings
+from embtool.vocabulary.settings import FLAGS, Settings
 from embtool.vocabulary.spelling import LATIN
 from embtool.vocabulary.spm import Batch, EndsOnce, TokenSplitter
 from embtool.vocabulary.words import Vocabulary
@@ -40,6 +40,8 @@ def python_vocabulary(
         reserved: tokens that the class adds before all others, with the ids from 0.
     """
     tokens = settings.tokens(kind.names, _extra_ids(kind, settings), strips=kind.options.get("strips", ()))
+    known = {token["content"] for token in tokens}
+    tokens = [*(_ordinary(content) for content in reserved if content not in known), *tokens]
     ids = _numbered(base, settings, [token["content"] for token in tokens], reserved)
     added = {ids[token["content"]]: Added(token["content"], token["special"]) for token in tokens}
     name = settings.named("unk_token", kind.names.get("unk_token"))
@@ -58,11 +60,17 @@ def python_vocabulary(
         begin, end = ([{**base, **ids}[part] for part in side] for side in (parts[:place], parts[place + 1 :]))
         strips = {token["content"]: (token["lstrip"], token["rstrip"]) for token in tokens}
         splitter = EndsOnce if kind.options.get("ends_once") else TokenSplitter
-        return splitter(
-            _whole(split(ids), ids), {token.content: place for place, token in added.items()}, begin, end, strips
-        )
+        if settings.flag("split_special_tokens", otherwise=False):
+            return splitter(split(ids), {}, begin, end)
+        names = {token.content: place for place, token in added.items()}
+        return splitter(_whole(split(ids), ids), names, begin, end, strips)
 
     return Vocabulary(label, lambda: entries, load)
+
+
+def _ordinary(content: str) -> State:
+    """Describe a token that is no special one."""
+    return {"content": content, **dict.fromkeys((*FLAGS, "special"), False)}
 
 
 def _extra_ids(kind: TokenizerClass, settings: Settings) -> list[str]:
@@ -96,11 +104,17 @@ def _numbered(
 
 BYTES = 256
 
+LARGEST_OFFSET = 1 << 20
+"""The largest id of the first byte."""
+
 
 def read_bytes(kind: TokenizerClass, settings: Settings) -> Vocabulary:
     """Make the vocabulary of a class whose tokens are bytes, behind a few reserved ones; it has no file of its own."""
-    reserved = [settings.named(role, kind.names[role]) or "" for role in kind.options["reserved"]]
-    base = {chr(byte): byte + len(reserved) for byte in range(BYTES)}
+    listed: Sequence[str] = kind.options["reserved"]
+    reserved = [(settings.named(name, kind.names[name]) or "") if name in kind.names else name for name in listed]
+    offset = settings.tokenizer.get("offset") if "offset" in kind.options else len(reserved)
+    first = offset if type(offset) is int and 0 <= offset <= LARGEST_OFFSET else kind.options["offset"]
+    base = {chr(byte): byte + first for byte in range(BYTES)}
 
     def split(ids: Mapping[str, int]) -> Batch:
         places = [ids.get(piece, place) for piece, place in base.items()]

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from heapq import heappop, heappush
 
-from embtool.errors import FormatError
+from embtool.errors import FormatError, NoVocabulary
 from embtool.vocabulary.classes import TokenizerClass
 from embtool.vocabulary.describe import MOST_MERGES, parse_vocabulary
-from embtool.vocabulary.python_classes import python_vocabulary
+from embtool.vocabulary.python_classes import HINT, python_vocabulary
 from embtool.vocabulary.settings import Settings, decode_json, decode_text
 from embtool.vocabulary.spelling import CONTINUED
 from embtool.vocabulary.spm import Batch
@@ -38,7 +38,7 @@ MOST_KEPT = 1 << 14
 
 
 def read_subwords(
-    kind: TokenizerClass, settings: Settings, table: tuple[bytes, str], merges: tuple[bytes, str]
+    kind: TokenizerClass, settings: Settings, table: tuple[bytes, str], merges: tuple[bytes | None, str]
 ) -> Vocabulary:
     """Read the vocabulary of such a class.
 
@@ -46,7 +46,7 @@ def read_subwords(
         kind: the class.
         settings: what the folder says of it.
         table: its pieces and ids, and the name of that file.
-        merges: the pairs that are joined, and the name of that file.
+        merges: the pairs that are joined, None where they are not there, and the name of that file.
 
     Raises:
         FormatError: a file is not what its name says.
@@ -62,7 +62,10 @@ def read_subwords(
     unknown = base.get(settings.named("unk_token", kind.names["unk_token"]) or "")
 
     def split(ids: Mapping[str, int]) -> Batch:
-        pairs = parse_pairs(decode_text(*merges), merges[1], counted=kind.recipe == "codes")
+        joins, name = merges
+        if joins is None:
+            raise NoVocabulary(f"its class, {settings.name}, needs {name} too, so text cannot be split", hint=HINT)
+        pairs = parse_pairs(decode_text(joins, name), name, counted=kind.recipe == "codes")
         prepare = PREPARED[kind.options.get("prepares", "")]
         words = WORDS[kind.options.get("words", "python")]
 
