@@ -8,6 +8,7 @@ left, where these classes join a pair everywhere in the word before they look fo
 
 import io
 import re
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from heapq import heappop, heappush
@@ -35,6 +36,9 @@ WORDS = {"unicode": re.compile(rf"[^{SPACE}]+\n?"), "python": re.compile(r"\S+\n
 
 MOST_KEPT = 1 << 14
 """Words whose pieces are kept."""
+
+LONGEST_KEPT = 64
+"""Characters of such a word."""
 
 
 def read_subwords(
@@ -69,7 +73,6 @@ def read_subwords(
         prepare = PREPARED[kind.options.get("prepares", "")]
         words = WORDS[kind.options.get("words", "python")]
 
-        @lru_cache(MOST_KEPT)
         def encode(word: str) -> tuple[int, ...]:
             pieces = [piece for part in prepare(word) for piece in cut(part, pairs)]
             found = [ids.get(piece, base.get(piece, unknown)) for piece in pieces]
@@ -77,7 +80,13 @@ def read_subwords(
                 raise FormatError(f"{file} has no piece for what is unknown, which {settings.name} needs")
             return tuple(place for place in found if place is not None)
 
-        return lambda texts: [[place for word in words.findall(text) for place in encode(word)] for text in texts]
+        kept = lru_cache(MOST_KEPT)(encode)
+
+        def places(text: str) -> list[int]:
+            found = words.findall(text)
+            return [place for word in found for place in (encode if len(word) > LONGEST_KEPT else kept)(word)]
+
+        return lambda texts: [places(text) for text in texts]
 
     return python_vocabulary(kind, settings, base, split, decoder=CONTINUED, label=f"{file}, {settings.name}")
 
@@ -122,7 +131,7 @@ def join(symbols: list[str], pairs: Pairs) -> list[str]:
     The time grows with the length, not with its square: neighbours are linked, and pairs wait in a queue.
     """
     symbols = ["", *symbols, ""]  # which nothing is joined with
-    before, behind = list(range(-1, len(symbols) - 1)), list(range(1, len(symbols) + 1))
+    before, behind = array("q", range(-1, len(symbols) - 1)), array("q", range(1, len(symbols) + 1))
     places: dict[tuple[str, str], list[int]] = {}
     queue: list[tuple[int, tuple[str, str]]] = []
 
