@@ -344,7 +344,8 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             (TEXT, "eos_token"),
             options={
                 "reserved": ("pad_token", "eos_token", "unk_token"),
-                "strips": ("pad_token", "eos_token", "unk_token"),
+                "takes_space": True,
+                "hides": True,
                 "extra_ids": 125,
                 "ends_once": True,
             },
@@ -363,7 +364,7 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             "bytes",
             {"pad_token": "<pad>", "unk_token": "<pad>"},
             (TEXT,),
-            options={"reserved": ("pad_token", "[S1]", "[S2]"), "offset": 0},
+            options={"reserved": ("pad_token", "[S1]", "[S2]"), "offset": 0, "hides": True},
         ),
         "RwkvTokenizer": TokenizerClass("world"),
         **dict.fromkeys(("QWenTokenizer", "TikTokenTokenizer"), TokenizerClass("ranks")),

@@ -73,7 +73,7 @@ TOKENIZER_FILES = (
     "*.tiktoken",
 )
 
-DESCRIPTION_VERSION = 2
+DESCRIPTION_VERSION = 3
 """Raise it when descriptions are made in another way: indexes that were written before are then not found."""
 
 LEAST_MARKED = 10

@@ -4,15 +4,17 @@ The tokens that a class adds are looked for first, and stand for themselves; wha
 A class gives its pieces and what splits; `subwords` does so, and here are the classes whose tokens are bytes.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from embtool.errors import NoVocabulary
 from embtool.vocabulary.classes import TEXT, TokenizerClass
 from embtool.vocabulary.describe import around, extra_ids
 from embtool.vocabulary.entries import Added, MemoryEntries, State, Traits
-from embtool.vocabulary.settings import FLAGS, Settings
+from embtool.vocabulary.settings import Settings
 from embtool.vocabulary.spelling import LATIN
-from embtool.vocabulary.spm import Batch, EndsOnce, TokenSplitter
+from embtool.vocabulary.splitter import Ids, Splitter
+from embtool.vocabulary.spm import Batch
 from embtool.vocabulary.words import Vocabulary
 
 HINT = "name one token by its text, by piece: or by id:"
@@ -26,7 +28,7 @@ def python_vocabulary(
     *,
     decoder: State,
     label: str,
-    reserved: Sequence[str] = (),
+    reserved: Sequence[State] = (),
 ) -> Vocabulary:
     """Make the vocabulary of a class.
 
@@ -39,38 +41,59 @@ def python_vocabulary(
         label: what the vocabulary is called.
         reserved: tokens that the class adds before all others, with the ids from 0.
     """
-    tokens = settings.tokens(kind.names, _extra_ids(kind, settings), strips=kind.options.get("strips", ()))
-    known = {token["content"] for token in tokens}
-    tokens = [*(_ordinary(content) for content in reserved if content not in known), *tokens]
-    ids = _numbered(base, settings, [token["content"] for token in tokens], reserved)
-    added = {ids[token["content"]]: Added(token["content"], token["special"]) for token in tokens}
-    name = settings.named("unk_token", kind.names.get("unk_token"))
-    unknown = base.get(name or "", ids.get(name or ""))
+    ids, tokens = _added(kind, settings, base, reserved)
+    added = {place: Added(token["content"], token["special"]) for place, token in tokens.items()}
+    name = settings.named("unk_token", kind.names.get("unk_token")) or ""
     pieces = {place: piece for piece, place in base.items()}
-    entries = MemoryEntries(pieces, added, Traits(decoder, None, unknown, faithful=False, composes=False))
+    traits = Traits(decoder, None, base.get(name, ids.get(name)), faithful=False, composes=False)
+    entries = MemoryEntries(pieces, added, traits)
 
-    def load() -> TokenSplitter:
+    def load() -> PythonSplitter:
         for option in kind.options.get("unknown_options", ()):
             if settings.tokenizer.get(option):
                 raise NoVocabulary(f"how {settings.name} splits text with {option} is not known", hint=HINT)
-        if any(token["single_word"] for token in tokens):
-            raise NoVocabulary(f"how {settings.name} finds tokens that are single_word is not known", hint=HINT)
-        parts = around(kind, settings, {**base, **ids})
+        known = {**base, **ids}
+        parts = around(kind, settings, known)
         place = parts.index(TEXT)
-        begin, end = ([{**base, **ids}[part] for part in side] for side in (parts[:place], parts[place + 1 :]))
-        strips = {token["content"]: (token["lstrip"], token["rstrip"]) for token in tokens}
-        splitter = EndsOnce if kind.options.get("ends_once") else TokenSplitter
-        if settings.flag("split_special_tokens", otherwise=False):
-            return splitter(split(ids), {}, begin, end)
-        names = {token.content: place for place, token in added.items()}
-        return splitter(_whole(split(ids), ids), names, begin, end, strips)
+        begin, end = ([known[part] for part in side] for side in (parts[:place], parts[place + 1 :]))
+        is_whole = settings.flag("split_special_tokens", otherwise=False)
+        names, looked_for = ({}, {}) if is_whole else (ids, tokens)
+        splitter = PythonSplitter(split(ids), names, looked_for, begin, end)
+        splitter.ends_once = bool(kind.options.get("ends_once"))
+        return splitter
 
     return Vocabulary(label, lambda: entries, load)
 
 
-def _ordinary(content: str) -> State:
-    """Describe a token that is no special one."""
-    return {"content": content, **dict.fromkeys((*FLAGS, "special"), False)}
+def _added(
+    kind: TokenizerClass, settings: Settings, base: Mapping[str, int], reserved: Sequence[State]
+) -> tuple[dict[str, int], dict[int, State]]:
+    """Number the added tokens, in the order in which the class adds them; of two with one id only the last is kept.
+
+    Those that the class reserves or a file numbers have these ids and are found as these say; others have the id of the
+    piece that they are, or follow, and take no spaces with them.
+    """
+    tokens = {**dict(enumerate(reserved)), **dict(settings.numbered())}
+    ids = {token["content"]: place for place, token in tokens.items()}
+    hidden = set(tokens) if kind.options.get("hides") else set()
+    known = {piece: place for piece, place in base.items() if place not in hidden}
+    following = len({*known, *ids})
+    listed = [*settings.tokens(kind.names), *(_plain(content, special=True) for content in _extra_ids(kind, settings))]
+    for token in listed:
+        content, special = token["content"], token["special"]
+        if content not in ids:
+            ids[content] = known.get(content, following)
+            following += content not in known
+            tokens[ids[content]] = _plain(content, special=special)
+        elif special:
+            tokens[ids[content]] = {**tokens[ids[content]], "special": True}
+    return ids, tokens
+
+
+def _plain(content: str, *, special: bool, takes_space: bool = False) -> State:
+    """Describe a token, which takes the spaces on both sides with it or none."""
+    flags = {"lstrip": takes_space, "rstrip": takes_space, "single_word": False, "normalized": False}
+    return {"content": content, **flags, "special": special}
 
 
 def _extra_ids(kind: TokenizerClass, settings: Settings) -> list[str]:
@@ -81,25 +104,80 @@ def _extra_ids(kind: TokenizerClass, settings: Settings) -> list[str]:
     return [] if is_listed else extra_ids(kind, settings)[::-1]
 
 
-def _whole(split: Batch, ids: Mapping[str, int]) -> Batch:
-    """Know added tokens whose id another one has too: these are found only where nothing else stands."""
-    return lambda texts: [
-        [ids[text]] if text in ids else found for text, found in zip(texts, split(texts), strict=True)
-    ]
+class PythonSplitter(Splitter):
+    """Splits text: at the added tokens, and what is between them as the class does.
 
+    Args:
+        split: splits what is between them.
+        ids: the ids of the added tokens.
+        tokens: the tokens that are looked for, by their ids, as tokenizer.json has them.
+        begin: what begins a sequence.
+        end: what ends it.
 
-def _numbered(
-    base: Mapping[str, int], settings: Settings, contents: Sequence[str], reserved: Sequence[str]
-) -> dict[str, int]:
-    """Number the added tokens: those that a file numbers have its ids, pieces have theirs, the others follow."""
-    places = {**dict(enumerate(reserved)), **{place: token["content"] for place, token in settings.numbered()}}
-    ids = {content: place for place, content in places.items()}
-    following = len({*base, *ids})
-    for content in contents:
-        if content not in ids:
-            ids[content] = base.get(content, following)
-            following += content not in base
-    return ids
+    Attributes:
+        ends_once: whether a text that ends so already is left as it is.
+    """
+
+    def __init__(
+        self,
+        split: Batch,
+        ids: Mapping[str, int],
+        tokens: Mapping[int, State],
+        begin: Sequence[int],
+        end: Sequence[int],
+    ) -> None:
+        super().__init__(begin, end)
+        self.ends_once = False
+        self._split = split
+        self._ids = ids
+        self._tokens = tokens
+        contents = {token["content"] for token in tokens.values()}
+        listed = "|".join(re.escape(content) for content in sorted(contents, key=len, reverse=True) if content)
+        self._cut = re.compile(f"({listed})") if listed else None
+
+    def encode_batch(self, texts: Sequence[str], *, add_special_tokens: bool = False) -> list[Ids]:
+        """Split several texts."""
+        found = super().encode_batch(texts, add_special_tokens=add_special_tokens)
+        if not add_special_tokens or not self.ends_once:
+            return found
+        ended = [*self.end, *self.end]
+        return [Ids(each.ids[:-1]) if each.ids[-2:] == ended else each for each in found]
+
+    def split_each(self, texts: Sequence[str]) -> list[list[int]]:
+        """Split several texts, all that is between added tokens at once."""
+        cut = [self._parts(text) for text in texts]
+        found = iter(self._split([part for parts in cut for part in parts if part not in self._ids]))
+        return [
+            [place for part in parts for place in ([self._ids[part]] if part in self._ids else next(found))]
+            for parts in cut
+        ]
+
+    def _parts(self, text: str) -> list[str]:
+        """Cut a text at added tokens, which take spaces from what stands beside them, even from another such token."""
+        parts = [part for part in self._cut.split(text) if part] if self._cut is not None else [text]
+        for place, part in enumerate(parts):
+            if part not in self._ids:
+                continue
+            token = self._tokens[self._ids[part]]
+            before, behind = place > 0 and bool(parts[place - 1]), place + 1 < len(parts)
+            if behind and token["rstrip"]:
+                parts[place + 1] = parts[place + 1].lstrip()
+            if before and token["lstrip"]:
+                parts[place - 1] = parts[place - 1].rstrip()
+            if token["single_word"]:
+                self._join(parts, place)
+        return [part for part in parts if part]
+
+    def _join(self, parts: list[str], place: int) -> None:
+        """Make a token that has to stand alone a part of the word before it, or behind it."""
+        before = parts[place - 1] if place else ""
+        behind = parts[place + 1] if place + 1 < len(parts) else ""
+        if before and not before.endswith(" "):
+            parts[place - 1] += parts[place]
+            parts[place] = ""
+        elif behind and not behind.startswith(" "):
+            parts[place + 1] = parts[place] + parts[place + 1]
+            parts[place] = ""
 
 
 BYTES = 256
@@ -108,10 +186,21 @@ LARGEST_OFFSET = 1 << 20
 """The largest id of the first byte."""
 
 
+def _reserved(kind: TokenizerClass, settings: Settings, name: str) -> State:
+    """Describe a token that the class reserves: of a purpose, as the folder has it, or one that has no purpose."""
+    if name not in kind.names:
+        return _plain(name, special=False)
+    content = settings.named(name, kind.names[name]) or ""
+    is_named = name in settings.tokenizer or name in settings.special
+    listed = [token for _, token in settings.numbered() if is_named and token["content"] == content]
+    own = listed[-1] if listed else settings.described(name)
+    return own or _plain(content, special=True, takes_space=bool(kind.options.get("takes_space")))
+
+
 def read_bytes(kind: TokenizerClass, settings: Settings) -> Vocabulary:
     """Make the vocabulary of a class whose tokens are bytes, behind a few reserved ones; it has no file of its own."""
     listed: Sequence[str] = kind.options["reserved"]
-    reserved = [(settings.named(name, kind.names[name]) or "") if name in kind.names else name for name in listed]
+    reserved = [_reserved(kind, settings, name) for name in listed]
     offset = settings.tokenizer.get("offset") if "offset" in kind.options else len(reserved)
     first = offset if type(offset) is int and 0 <= offset <= LARGEST_OFFSET else kind.options["offset"]
     base = {chr(byte): byte + first for byte in range(BYTES)}

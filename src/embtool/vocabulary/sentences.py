@@ -14,7 +14,8 @@ from embtool.vocabulary.classes import TEXT, TokenizerClass
 from embtool.vocabulary.describe import around
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
 from embtool.vocabulary.settings import Settings
-from embtool.vocabulary.spm import SPACES, Batch, EndsOnce, TokenSplitter, batch, checked_model, load_model
+from embtool.vocabulary.splitter import Ids
+from embtool.vocabulary.spm import SPACES, Batch, TokenSplitter, batch, checked_model, load_model
 from embtool.vocabulary.words import Vocabulary
 
 MARK = "\u2581"
@@ -164,7 +165,7 @@ def _mapped(
     return encode
 
 
-class _Siglip(EndsOnce):
+class _Siglip(TokenSplitter):
     """SigLIP's: a space before the text, but not before an added token, and no second end behind a first."""
 
     def parts(self, text: str) -> list[str]:
@@ -172,3 +173,9 @@ class _Siglip(EndsOnce):
         parts = super().parts(MARK + text.replace(MARK, " "))
         is_bare = len(parts) > 1 and parts[0].translate(MARKS).strip() == MARK
         return ["", *parts[1:]] if is_bare else parts
+
+    def encode_batch(self, texts: Sequence[str], *, add_special_tokens: bool = False) -> list[Ids]:
+        """Split several texts, and end each if it does not end already."""
+        found = super().encode_batch(texts, add_special_tokens=add_special_tokens)
+        ended = [*self.end, *self.end]
+        return [Ids(each.ids[:-1]) if add_special_tokens and each.ids[-2:] == ended else each for each in found]

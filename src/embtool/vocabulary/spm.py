@@ -15,7 +15,7 @@ from embtool.vocabulary.confined import Confined
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
 from embtool.vocabulary.ordinary import LONGEST_PIECE, MAPS
 from embtool.vocabulary.protobuf import SentencePieceModel, parse_model
-from embtool.vocabulary.splitter import Ids, Splitter
+from embtool.vocabulary.splitter import Splitter
 from embtool.vocabulary.words import Vocabulary
 
 SPACES = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}
@@ -146,13 +146,3 @@ class TokenSplitter(Splitter):
             parts[place - 1] = parts[place - 1].rstrip() if before else parts[place - 1]
             parts[place + 1] = parts[place + 1].lstrip() if behind else parts[place + 1]
         return parts
-
-
-class EndsOnce(TokenSplitter):
-    """The same, with no second end behind a first."""
-
-    def encode_batch(self, texts: Sequence[str], *, add_special_tokens: bool = False) -> list[Ids]:
-        """Split several texts, and end each if it does not end already."""
-        found = super().encode_batch(texts, add_special_tokens=add_special_tokens)
-        ended = [*self.end, *self.end]
-        return [Ids(each.ids[:-1]) if add_special_tokens and each.ids[-2:] == ended else each for each in found]
