@@ -159,25 +159,17 @@ class PythonSplitter(Splitter):
             if part not in self._ids:
                 continue
             token = self._tokens[self._ids[part]]
-            before, behind = place > 0 and bool(parts[place - 1]), place + 1 < len(parts)
+            before = parts[place - 1] if place else ""
+            behind = parts[place + 1] if place + 1 < len(parts) else ""
             if behind and token["rstrip"]:
-                parts[place + 1] = parts[place + 1].lstrip()
+                parts[place + 1] = behind.lstrip()
             if before and token["lstrip"]:
-                parts[place - 1] = parts[place - 1].rstrip()
-            if token["single_word"]:
-                self._join(parts, place)
+                parts[place - 1] = before.rstrip()
+            if token["single_word"] and before and not before.endswith(" "):  # it is a part of the word before it
+                parts[place - 1 : place + 1] = [parts[place - 1] + part, ""]
+            elif token["single_word"] and behind and not behind.startswith(" "):  # or behind it
+                parts[place : place + 2] = ["", part + parts[place + 1]]
         return [part for part in parts if part]
-
-    def _join(self, parts: list[str], place: int) -> None:
-        """Make a token that has to stand alone a part of the word before it, or behind it."""
-        before = parts[place - 1] if place else ""
-        behind = parts[place + 1] if place + 1 < len(parts) else ""
-        if before and not before.endswith(" "):
-            parts[place - 1] += parts[place]
-            parts[place] = ""
-        elif behind and not behind.startswith(" "):
-            parts[place + 1] = parts[place] + parts[place + 1]
-            parts[place] = ""
 
 
 BYTES = 256

@@ -158,8 +158,10 @@ class Settings:
         """List the further special tokens: those of a table, and of the lists those of tokenizer_config.json first."""
         tables = (file.get("extra_special_tokens") for file in (self.tokenizer, self.special))
         named = [token for table in tables if isinstance(table, dict) for token in table.values() if token is not None]
-        listed = [*_own(self.tokenizer), *_listed(self.special, "extra_special_tokens")]
-        return [*named, *(listed or _listed(self.special, "additional_special_tokens"))]
+        own = _own(self.tokenizer)
+        is_last = bool(named) and own == _listed(self.tokenizer, "additional_special_tokens")  # beside a table
+        listed = [*([] if is_last else own), *_listed(self.special, "extra_special_tokens")]
+        return [*named, *(listed or _listed(self.special, "additional_special_tokens") or own)]
 
     def _further_roles(self) -> list[str]:
         """List the purposes that a model has of its own, such as `image_token`."""
