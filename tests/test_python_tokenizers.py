@@ -66,6 +66,19 @@ def with_settings(name: str, **settings: Any) -> dict[str, bytes]:
     return files | {"tokenizer_config.json": json.dumps({**known, **settings}).encode()}
 
 
+@pytest.mark.parametrize("base", sorted({folder["base"] for folder in KNOWN["mixed"]}))
+def test_tokens_that_files_add_are_found_as_transformers_finds_them(base: str) -> None:
+    mixed = [folder for folder in KNOWN["mixed"] if folder["base"] == base]
+    assert len(mixed) >= 15
+    for folder in mixed:
+        words = read_vocabulary(
+            Memory(files_of(base) | {file: text.encode() for file, text in folder["files"].items()})
+        )
+        for text, plain, special in zip(folder["texts"], folder["plain"], folder["special"], strict=True):
+            assert ids(words, text) == plain, (folder["files"], text)
+            assert ids(words, text, special=True) == special, (folder["files"], text)
+
+
 # --- words joined of letters
 
 

@@ -9,6 +9,7 @@ the ids, so that the test needs nothing of this.
 import ast
 import gzip
 import json
+import random
 import re
 import sys
 import tempfile
@@ -218,6 +219,78 @@ CLASSES = {
 }
 
 
+ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+PLACES = (0, 1, 2, 3, 4, 5, 50, 259, 262, 1300, 1400)
+WORDS = (
+    *("<s>", "</s>", "<unk>", "<pad>", "<mask>", "<new>", " x", "y ", "the", "th@@", "[CLS]", "é", "a"),
+    *("<extra_id_0>", "[S1]", "__unk__", "  ", " <q> "),
+)
+FOLDERS = 240
+"""Folders with settings that chance chose."""
+
+
+class Chance(random.Random):
+    """Chooses settings, and texts in which tokens stand side by side."""
+
+    def token(self, **more: Any) -> dict[str, Any]:
+        """Describe an added token."""
+        flags = {flag: self.random() < 0.35 for flag in ("lstrip", "rstrip", "normalized", "single_word")}  # noqa: PLR2004
+        return {"content": self.choice(WORDS), **flags, **more}
+
+    def settings(self, known: dict[str, Any]) -> dict[str, str]:
+        """Choose the small files of a folder."""
+        config, files = dict(known), {}
+        for role in self.sample(ROLES, self.randint(0, 3)):
+            config[role] = self.choice((self.choice(WORDS), typed(self.token())))
+        for key in self.sample(("additional_special_tokens", "extra_special_tokens"), self.choice((0, 0, 1, 2))):
+            config[key] = self.sample(WORDS, 2)
+        if self.random() < 0.2:  # noqa: PLR2004 - a share
+            config["extra_special_tokens"] = {"image_token": self.choice(WORDS)}
+        if "ByT5" in config["tokenizer_class"]:
+            config["extra_ids"] = self.choice((0, 2, 5, 125))
+        numbered = self.choice(("added_tokens_decoder", "added_tokens.json", None))
+        places = self.sample(PLACES, self.randint(0, 4))
+        if numbered == "added_tokens_decoder":
+            config[numbered] = {str(place): self.token(special=self.choice((True, False))) for place in places}
+        elif numbered is not None:
+            files[numbered] = json.dumps({self.choice(WORDS): place for place in places})
+        if self.random() < 0.4:  # noqa: PLR2004 - a share
+            named = {role: self.choice((self.choice(WORDS), self.token())) for role in self.sample(ROLES, 2)}
+            more = self.choice(({}, {"additional_special_tokens": self.sample(WORDS, 2)}))
+            files["special_tokens_map.json"] = json.dumps({**named, **more})
+        return {**files, "tokenizer_config.json": json.dumps(config)}
+
+    def text(self) -> str:
+        """Choose a text."""
+        return "".join(self.choices((*WORDS, " ", "  ", "\n", "the cat", "é"), k=self.randint(1, 8)))
+
+
+def mixed(known: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Record folders whose settings chance chose, as far as the library opens them and gives every piece an id."""
+    chance, found = Chance(5), []
+    for _ in range(FOLDERS):
+        base = chance.choice(list(CLASSES))
+        files = known[base]["files"]
+        changed = chance.settings(json.loads(files["tokenizer_config.json"]))
+        given = [chance.text() for _ in range(8)]
+        try:
+            tokenizer = load({**files, **changed})
+            ids = [[tokenizer(text, add_special_tokens=special)["input_ids"] for text in given] for special in (0, 1)]
+        except ValueError:
+            continue
+        if not any(None in each for listed in ids for each in listed):
+            found.append({"base": base, "files": changed, "texts": given, "plain": ids[0], "special": ids[1]})
+    return found
+
+
+def load(files: dict[str, str]) -> Any:
+    """Load a folder of these files."""
+    with tempfile.TemporaryDirectory() as folder:
+        for file, content in files.items():
+            (Path(folder) / file).write_text(content, "utf-8")
+        return AutoTokenizer.from_pretrained(folder)
+
+
 def classes() -> list[str]:
     """List every class of tokenizers that the library has, by the name without `Fast`."""
     found = set()
@@ -251,10 +324,7 @@ def main() -> None:
         config = files.pop("config")
         settings = {"tokenizer_class": name_of_class} | (json.loads(config) if config.startswith("{") else {})
         files["tokenizer_config.json"] = json.dumps(settings)
-        with tempfile.TemporaryDirectory() as folder:
-            for file, content in files.items():
-                (Path(folder) / file).write_text(content, "utf-8")
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = load(files)
         if type(tokenizer).__name__ != name_of_class:
             sys.exit(f"{name} is read by {type(tokenizer).__name__}")
         recorded[name] = {
@@ -268,7 +338,8 @@ def main() -> None:
             ),
         }
     document = json.dumps(
-        {"texts": given, "folders": recorded, "classes": classes(), "types": types()}, ensure_ascii=False
+        {"texts": given, "folders": recorded, "mixed": mixed(recorded), "classes": classes(), "types": types()},
+        ensure_ascii=False,
     )
     TARGET.write_bytes(gzip.compress(document.encode(), 9, mtime=0))
 

@@ -73,7 +73,9 @@ def _added(
     Those that the class reserves or a file numbers have these ids and are found as these say; others have the id of the
     piece that they are, or follow, and take no spaces with them.
     """
-    tokens = {**dict(enumerate(reserved)), **dict(settings.numbered())}
+    numbered = dict(settings.numbered())
+    written = map(int, settings.tokenizer.get("added_tokens_decoder", ()))  # of two ids of one token the last counts
+    tokens = {**dict(enumerate(reserved)), **{place: numbered[place] for place in (*written, *numbered)}}
     ids = {token["content"]: place for place, token in tokens.items()}
     hidden = set(tokens) if kind.options.get("hides") else set()
     known = {piece: place for piece, place in base.items() if place not in hidden}
