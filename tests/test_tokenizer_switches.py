@@ -165,7 +165,11 @@ def test_a_seamless_text_begins_with_its_language() -> None:
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("BertJapaneseTokenizer", "MeCab"), ("MLukeTokenizer", "two ways"), ("NougatTokenizer", r"tokenizer\.json")],
+    [
+        ("BertJapaneseTokenizer", "MeCab"),
+        ("MLukeTokenizer", "a way of its own"),
+        ("NougatTokenizer", r"tokenizer\.json"),
+    ],
 )
 def test_a_class_that_is_not_split_says_why(name: str, why: str) -> None:
     files = files_of("bert cased") | {"tokenizer_config.json": json.dumps({"tokenizer_class": name}).encode()}
