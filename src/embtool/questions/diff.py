@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from embtool.answers import Block, Listing, column, context, identity, python, records, token_column, value
@@ -300,7 +301,7 @@ def ask_diff(
 def _named(asked: TokenTable, alone: Ids) -> list[int]:
     """Keep those of some rows that have a token."""
     ids = np.empty(0, np.int64) if asked.vocabulary is None else asked.vocabulary.ids
-    kept: list[int] = np.intersect1d(alone, ids).tolist()
+    kept: list[int] = np.intersect1d(alone, ids, assume_unique=True).tolist()
     return kept
 
 
@@ -316,21 +317,24 @@ class _Listed:
 
     def records(self, only_a: Sequence[int], only_b: Sequence[int]) -> tuple[Difference, ...]:
         """List the rows of each kind, as many as asked."""
-        farthest = self.found.farthest(self.rank, self.k).tolist()
         reassigned = self.found.alignment.reassigned[: self.k].tolist()
-        outlying = self.found.outlying(self.rank)
-        changed = []
-        for place, row in enumerate(farthest, 1):
-            figures = (self.found.distance, self.found.relative, self.found.cosine, outlying)
-            numbers = [float(held[row]) if np.isfinite(held[row]) else None for held in figures]
-            other = int(self.found.alignment.counterpart[row])
-            changed.append(self._row(Status.CHANGED, row, other, place, self._not_finite(row), numbers))
         return (
-            *changed,
+            *self._changed,
             *(self._row(Status.ONLY_A, row, None) for row in only_a[: self.k]),
             *(self._row(Status.ONLY_B, None, row) for row in only_b[: self.k]),
             *(self._row(Status.REASSIGNED, row, row) for row in reassigned),
         )
+
+    @cached_property
+    def _changed(self) -> list[Difference]:
+        outlying = self.found.outlying(self.rank)
+        changed = []
+        for place, row in enumerate(self.found.farthest(self.rank, self.k).tolist(), 1):
+            figures = (self.found.distance, self.found.relative, self.found.cosine, outlying)
+            numbers = [float(held[row]) if np.isfinite(held[row]) else None for held in figures]
+            other = int(self.found.alignment.counterpart[row])
+            changed.append(self._row(Status.CHANGED, row, other, place, self._not_finite(row), numbers))
+        return changed
 
     def _not_finite(self, row: int) -> Side | None:
         ours, theirs = bool(self.found.broken_a[row]), bool(self.found.broken_b[row])

@@ -19,6 +19,7 @@ from embtool.answers import (
 )
 from embtool.answers.text import brief, count, percent, plural, visible
 from embtool.arguments import check_count
+from embtool.arrays import np
 from embtool.errors import ConfigError, FormatError
 from embtool.questions.check.small_files import NAMED, SPECIAL_IDS, SmallFiles
 from embtool.vocabulary import Token, Vocabulary
@@ -319,12 +320,11 @@ NAMES = tuple(
 
 def _special_pairs(ours: SmallFiles, theirs: SmallFiles, match: TokenMatch) -> tuple[SpecialPair, ...]:
     """List the special tokens that one of two models names, kind by kind."""
-    same = set(match.same.tolist())
     found = []
     for name in NAMES:
         ids_a, ids_b = ours.named_ids(name), theirs.named_ids(name)
         if ids_a or ids_b:
-            is_same = (ids_a == ids_b and same.issuperset(ids_a)) if ids_a and ids_b else None
+            is_same = (ids_a == ids_b and bool(np.isin(ids_a, match.same).all())) if ids_a and ids_b else None
             found.append(SpecialPair(name, ids_a, ids_b, _texts(ours, ids_a), _texts(theirs, ids_b), is_same))
     return tuple(found)
 

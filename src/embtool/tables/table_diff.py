@@ -165,9 +165,12 @@ class TableDifference:
         ids = self.changed
         score = self.measure(by)[ids]
         worst = np.where((self.broken_a | self.broken_b)[ids], -np.inf, np.inf)
-        order = np.argsort(np.where(np.isfinite(score), -score, worst), kind="stable")
-        best: Ids = ids[order][:count]
-        return best
+        score = np.where(np.isfinite(score), -score, worst)
+        if 0 < count < len(ids):
+            best = np.flatnonzero(score <= np.partition(score, count - 1)[count - 1])
+            ids, score = ids[best], score[best]
+        found: Ids = ids[np.argsort(score, kind="stable")][:count]
+        return found
 
     def _finite(self, by: Moved) -> Doubles:
         moved = self.measure(by)[self.changed]
