@@ -72,15 +72,12 @@ class Entries(ABC):
 
     traits: Traits
     added: Mapping[int, Added]
+    index: str | None = None
 
     @property
     @abstractmethod
     def ranges(self) -> Ranges:
         """Every id: the first and the last of each run without a gap, in their order."""
-
-    def are_those_of(self, other: "Entries") -> bool:
-        """Return whether others are the same for sure; no token is looked at."""
-        return self is other
 
     @abstractmethod
     def piece(self, identity: int) -> str | None:

@@ -95,7 +95,7 @@ class IndexedEntries(Entries):
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._size = path, path.stat().st_size
+        self.index, self._size = path.name, path.stat().st_size
         """Bytes, of which each token takes some."""
         # `immutable` reads without locks: the file is never changed, only replaced.
         self._database = sqlite3.connect(
@@ -139,10 +139,6 @@ class IndexedEntries(Entries):
         if not all(0 <= first <= last for first, last in found) or tokens > self._size:
             raise DamagedIndexError
         return found
-
-    def are_those_of(self, other: Entries) -> bool:
-        """Return whether others come from the same index, which is named after the content of a tokenizer's file."""
-        return isinstance(other, IndexedEntries) and self._path == other._path
 
     def piece(self, identity: int) -> str | None:
         """Return the piece of an id."""

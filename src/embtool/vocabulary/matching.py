@@ -70,7 +70,7 @@ def match_tokens(a: Vocabulary, b: Vocabulary) -> TokenMatch:
     What has the same bytes under the same id belongs together first; of the others, what has the same piece too, as `A`
     and `<0x41>` have the same bytes; of equals the smaller ids.
     """
-    if a.is_copy_of(b):
+    if a.index is not None and a.index == b.index:
         return TokenMatch(a.ids, a.ids, a.ids)
     pieces, others = a.pieces(), b.pieces()
     ids, ids_b = (np.fromiter((identity for identity, _ in each), np.int64, len(each)) for each in (pieces, others))
