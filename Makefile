@@ -60,7 +60,7 @@ engines: .venv-engines/.ready ## Run the tests of a sweep on Ray and on Dask; EM
 	EMBTOOL_TEST_MODELS=$(or $(EMBTOOL_TEST_MODELS),84) .venv-engines/bin/pytest -m slow tests/test_sweep.py -k 'engine or limit'
 
 .venv-engines/.ready: pyproject.toml
-	$(PYTHON) -m venv .venv-engines
+	$(PYTHON) -m venv .venv-engines && .venv-engines/bin/pip install -q --upgrade pip
 	.venv-engines/bin/pip install -q -e '.[gguf,parquet]' --group test 'ray[data]' 'dask[distributed]' duckdb
 	touch $@
 

@@ -49,6 +49,22 @@ def test_e5m2_is_the_upper_half_of_f16() -> None:
     assert np.signbit(decoded[0x80])
 
 
+@pytest.mark.parametrize("name", ["F16", "F8_E4M3", "F8_E5M2", "BF16"])
+def test_many_numbers_are_decoded_as_few(name: str) -> None:
+    dtype = DTYPES[name]
+    stored = EVERY_PAIR if dtype.bytes == 2 else np.tile(EVERY_BYTE, 3)
+    few = np.concatenate([dtype.to_float32(part) for part in stored.reshape(-1, 2)])
+    many = np.tile(stored, (2, 150))[:, dtype.bytes :]  # not contiguous
+    expected = np.tile(few, (2, 150))[:, 1:]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(dtype.to_float32(many), expected, equal_nan=True)
+        out = np.empty(expected.shape, np.float32)
+        assert dtype.to_float32(many, out) is out
+    assert np.array_equal(out, expected, equal_nan=True)
+    assert np.array_equal(np.signbit(out)[~np.isnan(expected)], np.signbit(expected)[~np.isnan(expected)])
+
+
 @pytest.mark.parametrize("name", ["F8_E4M3", "F8_E5M2", "BF16"])
 def test_ml_dtypes_agrees(name: str) -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes")

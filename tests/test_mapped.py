@@ -113,7 +113,8 @@ def test_every_mode_gives_the_same_answers_to_the_last_digit(
     tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("embtool.tables.scan.BLOCK_BYTES", 1000)
-    monkeypatch.setattr("embtool.tables.survey.SURVEY_BYTES", 700)
+    monkeypatch.setattr("embtool.tables.survey.SURVEY_NUMBERS", 350)
+    monkeypatch.setattr("embtool.tables.survey.SERIAL_BYTES", 0)
     monkeypatch.setattr("embtool.tables.scan.SERIAL_BYTES", 0)
     monkeypatch.setattr("embtool.tables.scan._cpus", lambda: 3)
     found = []

@@ -15,7 +15,7 @@ import embtool.tables.spectrum
 from embtool.arrays import Bytes
 from embtool.tables.spectrum import Axes, gram, point_up, principal_axes, probe_for, sampled_axes
 from embtool.tables.statistics import describe_table
-from embtool.tables.survey import distances, equal_rows, survey
+from embtool.tables.survey import distances, equal_rows, least, norms, survey
 from embtool.tables.table import EmbeddingTable
 
 Doubles = NDArray[np.float64]
@@ -53,6 +53,33 @@ def test_a_survey_is_what_numpy_computes(tmp_path: Path, dtype: str) -> None:
     units = units / np.linalg.norm(units, axis=1)[:, None]
     np.testing.assert_allclose(found.mean_unit, units.mean(axis=0), atol=1e-6)
     assert found.finite == 698
+
+
+@pytest.mark.parametrize("dtype", ["F32", "BF16", "F16", "F8_E5M2"])
+def test_a_survey_of_a_large_table_is_as_near_as_it_says(
+    tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embtool.tables.survey.SERIAL_BYTES", 0)
+    monkeypatch.setattr("embtool.tables.survey.SURVEY_NUMBERS", 1 << 14)
+    values = numbers(120, 4999)
+    for row, factor in {3: 0.0, 4: 2.0**-133, 5: 2.0**-20, 6: 2.0**-70, 7: 2.0**100, 8: np.nan}.items():
+        if dtype in ("F32", "BF16") or abs(np.log2(factor or 1)) < 30:
+            values[row] *= factor
+    values[[10, 90]] = values[11]
+    table, held = on_disk(tmp_path, values, dtype)
+    finite = np.isfinite(held).all(axis=1)
+    with table.open() as reader:
+        found, near = survey(table, reader), distances(table, reader, held[20])
+        assert [group.tolist() for group in equal_rows(reader, found.keys, found.norms > 0)] == [[10, 11, 90]]
+        assert norms(table, reader)[finite].tolist() == found.norms[finite].tolist()
+    lengths = np.linalg.norm(held[finite], axis=1)
+    np.testing.assert_allclose(found.norms[finite], lengths, rtol=1e-6)
+    assert found.zero.tolist() == np.flatnonzero(lengths == 0).tolist()
+    assert found.nonfinite.tolist() == np.flatnonzero(~finite).tolist()
+    np.testing.assert_allclose(near[finite], np.linalg.norm(held[finite] - held[20], axis=1), rtol=2e-6)
+    np.testing.assert_allclose(found.mean, held[finite].mean(axis=0), rtol=1e-6, atol=1e-6)
+    units = held[finite][lengths > 0] / lengths[lengths > 0, None]
+    np.testing.assert_allclose(found.mean_unit, units.mean(axis=0), rtol=1e-6, atol=1e-9)
 
 
 def test_equal_rows_are_found_and_no_others(tmp_path: Path) -> None:
@@ -272,3 +299,10 @@ def test_every_row_is_visited_once(tmp_path: Path, rows: int) -> None:
 
 def test_directions_point_up() -> None:
     assert point_up(np.array([[1.0, -2], [0.5, 0.2], [0, 0]])).tolist() == [[-1, 2], [0.5, 0.2], [0, 0]]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 7, 50, 60])
+def test_the_least_are_sorted_and_ties_go_by_place(count: int) -> None:
+    values = np.random.default_rng(3).integers(0, 9, 50).astype(np.float64)
+    assert least(values, count).tolist() == sorted(range(50), key=lambda place: (values[place], place))[:count]
+    assert least(np.zeros(0), count).tolist() == []

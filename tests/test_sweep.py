@@ -520,7 +520,7 @@ def test_workers_share_a_limit_and_heed_what_one_is_told(hub: Hub, engine: str) 
         name=f"{engine}-few-home",
     )
     taken, sent = time.monotonic() - started, hub.stub.count("hub")
-    assert sent > 30
+    assert sent > 20, "more than two windows"
     assert taken >= (-(-sent // 10) - 1) * 2
     assert not [row for row in rows(Sweep("check", hub.folder / f"{engine}-few")) if row["status"]]
 

@@ -9,9 +9,10 @@ Names are those of the safetensors format (https://github.com/safetensors/safete
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
+from typing import Literal
 
-from embtool.arrays import Bytes, Floats, Words, np
+from embtool.arrays import Bytes, Floats, np
 from embtool.errors import UnsupportedDType
 
 
@@ -72,52 +73,31 @@ def _bfloat16_into(stored: Bytes, out: Floats) -> None:
     wide <<= 16
 
 
-def _float16_into(stored: Bytes, out: Floats) -> None:
-    out[...] = np.ascontiguousarray(stored).view("<f2")
+Cast = Literal["f16", "e4m3", "e5m2"]
+"""NumKong's names of dtypes that it decodes."""
 
 
-@cache
-def _float8(exponent_bits: int, mantissa_bits: int, *, infinities: bool) -> Floats:
-    """Return the 256 values of an 8-bit float.
+def _cast(kind: Cast, stored: Bytes) -> Floats:
+    """Decode a dtype of this name with NumKong's kernel, in a tenth of the time that numpy takes for F16.
 
-    The formats are E4M3 (no infinities, NaN is all ones) and E5M2 (as IEEE 754) of the Open Compute Project's
-    "OFP8 Formats for Deep Learning" (2023).
+    E4M3 (no infinities, NaN is all ones) and E5M2 (as IEEE 754) are those of the Open Compute Project's "OFP8 Formats
+    for Deep Learning" (2023).
     """
-    bias = (1 << (exponent_bits - 1)) - 1
-    top = (1 << exponent_bits) - 1
-    table = np.empty(256, np.float32)
-    for code in range(256):
-        sign = -1.0 if code & 0x80 else 1.0
-        exponent = (code >> mantissa_bits) & top
-        mantissa = code & ((1 << mantissa_bits) - 1)
-        fraction = mantissa / (1 << mantissa_bits)
-        if exponent == top and infinities:
-            value = np.nan if mantissa else sign * np.inf
-        elif exponent == top and mantissa == (1 << mantissa_bits) - 1:
-            value = np.nan
-        elif exponent == 0:
-            value = sign * fraction * 2.0 ** (1 - bias)
-        else:
-            value = sign * (1 + fraction) * 2.0 ** (exponent - bias)
-        table[code] = value
-    return table
+    count = stored.shape[-1] // (2 if kind == "f16" else 1)
+    out = np.empty((*stored.shape[:-1], count), np.float32)
+    _cast_into(kind, stored, out)
+    return out
 
 
-@cache
-def _float8_pairs(exponent_bits: int, mantissa_bits: int, *, infinities: bool) -> Words:
-    """Return both float32 values of each two 8-bit floats that follow each other, as one number of 64 bits."""
-    values, codes = _float8(exponent_bits, mantissa_bits, infinities=infinities), np.arange(1 << 16)
-    pairs: Words = np.stack([values[codes & 0xFF], values[codes >> 8]], axis=1).view(np.uint64)[:, 0]
-    return pairs
+def _cast_into(kind: Cast, stored: Bytes, out: Floats) -> None:
+    import numkong  # noqa: PLC0415 - a command that decodes nothing does not load it
 
-
-def _from_float8(exponent_bits: int, mantissa_bits: int, stored: Bytes, *, infinities: bool) -> Floats:
-    """Decode 8-bit floats; of many, two by one look at a table, which takes less than half the time."""
-    if stored.size < 1 << 16 or stored.shape[-1] % 2 or not stored.flags.c_contiguous:
-        return _float8(exponent_bits, mantissa_bits, infinities=infinities)[stored]
-    pairs = _float8_pairs(exponent_bits, mantissa_bits, infinities=infinities)
-    found: Floats = np.take(pairs, stored.view("<u2")).view(np.float32)
-    return found
+    held = np.ascontiguousarray(stored, np.uint8)
+    numkong.astype(
+        numkong.from_pointer(held.ctypes.data, out.shape, kind, owner=held),
+        "f32",
+        out=numkong.from_pointer(out.ctypes.data, out.shape, "f32", owner=out),
+    )
 
 
 DTYPES: dict[str, DType] = {
@@ -125,10 +105,10 @@ DTYPES: dict[str, DType] = {
     for dtype in (
         DType("F64", 1, 8, _plain("<f8")),
         DType("F32", 1, 4, _plain("<f4")),
-        DType("F16", 1, 2, _plain("<f2"), _float16_into),
+        DType("F16", 1, 2, partial(_cast, "f16"), partial(_cast_into, "f16")),
         DType("BF16", 1, 2, _bfloat16, _bfloat16_into),
-        DType("F8_E4M3", 1, 1, partial(_from_float8, 4, 3, infinities=False)),
-        DType("F8_E5M2", 1, 1, partial(_from_float8, 5, 2, infinities=True)),
+        DType("F8_E4M3", 1, 1, partial(_cast, "e4m3"), partial(_cast_into, "e4m3")),
+        DType("F8_E5M2", 1, 1, partial(_cast, "e5m2"), partial(_cast_into, "e5m2")),
         DType("BOOL", 1, 1),
         DType("U8", 1, 1),
         DType("I8", 1, 1),

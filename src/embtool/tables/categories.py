@@ -7,6 +7,7 @@ itself. Where text cannot be split, what bytes do not tell is left open.
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import cached_property
@@ -26,6 +27,9 @@ RARE_LETTERS = 3
 
 TRIED_LETTERS = 64
 """Letters looked at for those."""
+
+LETTER = 4
+"""Characters of a piece that is one letter at most: UTF-8 has four bytes for one."""
 
 CASED = ("Ll", "Lu", "Lm")
 """Unicode categories of letters that stand together as words; an ideograph is a word by itself."""
@@ -177,13 +181,13 @@ def _bare(token: Token) -> str:
 
 def _rare_letters(vocabulary: Vocabulary) -> list[str]:
     """Find letters that are tokens by themselves, that the tokenizer does not fold, and that begin few other pieces."""
-    beginnings: dict[str, int] = {}
-    alone: set[str] = set()
-    for text in vocabulary.texts():
-        head = text[:1]
-        beginnings[head] = beginnings.get(head, 0) + 1
-        if len(text) == 1 and unicodedata.category(head) in CASED:
-            alone.add(head)
+    added, pieces, to_text = set(vocabulary.added_ids.tolist()), vocabulary.pieces(), vocabulary.spelling.to_text
+    starts = Counter([piece[:1] if piece[:1].isascii() else piece[:LETTER] for _, piece in pieces])
+    beginnings: Counter[str] = Counter()
+    for start, number in starts.items():  # what is ASCII stands for itself
+        beginnings[to_text(start)[:1]] += number
+    whole = {piece for identity, piece in pieces if piece in starts and identity not in added}
+    alone = {text for text in map(to_text, whole) if len(text) == 1 and unicodedata.category(text) in CASED}
     ranked = sorted(alone, key=lambda letter: (beginnings[letter], letter))[:TRIED_LETTERS]
     kept = [letter for letter in ranked if "".join(token.text for token in vocabulary.encode(letter)).strip() == letter]
     return kept[:RARE_LETTERS]

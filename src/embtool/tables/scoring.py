@@ -50,9 +50,9 @@ def make_scorer(dtype: DType, queries: Doubles, metric: Metric, mean: Doubles | 
 
 
 def _at_unit_scale(queries: Doubles) -> Doubles:
-    """Scale queries, (q, width), by a power of two where they are very long or very short: no angle changes."""
+    """Scale queries, (q, width), by powers of two to lengths of about 1: no angle changes."""
     _, exponents = np.frexp(np.linalg.norm(queries, axis=1))
-    scaled: Doubles = np.ldexp(queries, np.where(np.abs(exponents) > 40, -exponents, 0)[:, None])  # noqa: PLR2004
+    scaled: Doubles = np.ldexp(queries, -exponents[:, None])
     return scaled
 
 
@@ -89,16 +89,14 @@ class _PackedScorer:
     def _packed(self) -> Any:
         import numkong  # noqa: PLC0415 - as above
 
-        return numkong.dots_pack(self.stored.view(self.stored.queries), self.stored.kernel)
+        return numkong.dots_pack(self.stored.view(self.stored.queries), self.stored.kernel.name)
 
     def prepare(self) -> None:
         """Pack the queries now, before threads ask for them."""
         _ = self._packed
 
     def score(self, stored: Bytes) -> Scores:
-        import numkong  # noqa: PLC0415 - as above
-
-        products = np.asarray(numkong.dots_packed(self.stored.view(stored), self._packed))
+        products = self.stored.products(stored, self._packed)
         lengths = self.stored.distances(stored, self.stored.zeros, "euclidean")[:, 0]
         return _from_dots(
             self.metric, products, lengths, self.stored.norms, self.stored.errors, self.stored.queries.shape[1]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from embtool.arrays import Bytes, Doubles, Floats, np
 from embtool.tables.scan import LANES, Ids, read_rows, scan_in_order
-from embtool.tables.survey import SEED, SURVEY_BYTES, Survey
+from embtool.tables.survey import SEED, Survey, block_bytes
 from embtool.tables.table import EmbeddingTable, TableReader
 
 EXACT_WIDTH = 1024
@@ -230,7 +230,7 @@ def multiply(table: EmbeddingTable, reader: TableReader, basis: Floats, exponent
         with np.errstate(all="ignore"):  # beyond float32: the spectrum says so
             total += rows.T @ (rows @ basis)
 
-    sums = scan_in_order(reader, lambda: np.zeros(basis.shape), visit, block_bytes=SURVEY_BYTES)
+    sums = scan_in_order(reader, lambda: np.zeros(basis.shape), visit, block_bytes=block_bytes(table, reader))
     total: Doubles = np.sum(sums, axis=0)
     return total
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from embtool.arrays import Doubles, np
 from embtool.tables.scan import Ids
 from embtool.tables.spectrum import Axes, is_sampled, principal_axes, probe_for, sampled_axes
-from embtool.tables.survey import Survey, equal_rows, survey
+from embtool.tables.survey import Survey, equal_rows, least, survey
 from embtool.tables.table import EmbeddingTable, TableReader
 
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
@@ -156,9 +156,7 @@ def standing(norm: float, norms: Doubles) -> Standing | None:
 def extremes(norms: Doubles, count: int) -> tuple[Ids, Ids]:
     """List the ids of the shortest rows, the shortest first, and of the longest, the longest first; ties by id."""
     ids = np.flatnonzero(np.isfinite(norms)).astype(np.int64)
-    shortest = ids[np.argsort(norms[ids], kind="stable")][:count]
-    longest = ids[np.argsort(-norms[ids], kind="stable")][:count]
-    return shortest, longest
+    return ids[least(norms[ids], count)], ids[least(-norms[ids], count)]
 
 
 def _mean_share(found: Survey) -> float | None:

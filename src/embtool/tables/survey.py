@@ -1,7 +1,8 @@
 """What one pass over a table finds out about every row, and the sums from which its principal axes follow.
 
 A pass reads each block once, in bounded memory, and adds up in float64 in a fixed order, so that the same table gives
-the same digits on every run. Rows that are not finite take no part in sums; they are listed.
+the same digits on every run. In a large table the numbers of a row, and the rows of a block, are added up in float32
+first: what comes out is within about 1e-6 of itself. Rows that are not finite take no part in sums; they are listed.
 """
 
 import math
@@ -10,8 +11,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from embtool.arrays import Bytes, Doubles, Floats, Words, np
-from embtool.tables.kernels import squared_distances
-from embtool.tables.scan import Decoder, Ids, Mask, in_parts, read_rows, scan, scan_in_order
+from embtool.tables.kernels import LONG_SQUARE, SHORT_SQUARE, squared_distances, squared_lengths
+from embtool.tables.scan import SERIAL_BYTES, Decoder, Ids, Mask, in_parts, read_rows, scan, scan_in_order
 from embtool.tables.table import EmbeddingTable, TableReader
 
 Keys = Words
@@ -22,8 +23,8 @@ Opener = Callable[[EmbeddingTable], AbstractContextManager[TableReader]]
 SEED = 20240508
 """Of the random numbers below: any constant does, as long as it is one."""
 
-SURVEY_BYTES = 1 << 19
-"""Bytes of a block: decoded to float32, it should stay in a core's own cache."""
+SURVEY_NUMBERS = 1 << 18
+"""Numbers of a block: as float32 they stay in a core's own cache, and are too few for threads of OpenBLAS's own."""
 
 COMPARED_AT_ONCE = 1024
 """Rows of one key compared at a time: a table can hold its one untrained row ten thousand times."""
@@ -78,7 +79,7 @@ class _Sums:
     units: Doubles
     product: Doubles | None
     wide: Doubles
-    """Memory for the rows of a block as float64."""
+    """Memory for the rows of a block of a small table as float64."""
 
 
 def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = None, *, units: bool = True) -> Survey:
@@ -88,7 +89,7 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
     """
     width, count = table.shape[1], reader.row_count
     squares, keys = np.empty(count, np.float64), np.empty(count, np.uint64)
-    odd, origin = _odd_numbers(reader.row_bytes), np.zeros(width, np.float32)
+    odd, origin, is_large = _odd_numbers(reader.row_bytes), np.zeros(width, np.float32), _is_large(reader)
 
     def start() -> _Sums:
         return _Sums(
@@ -102,17 +103,20 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
     def visit(sums: _Sums, first: int, stored: Bytes) -> None:
         rows = sums.decode(stored)
         keys[first : first + len(rows)] = _keys(stored, odd)
-        found = squared_distances(rows, origin)
+        found = squared_lengths(rows) if is_large else squared_distances(rows, origin)
         squares[first : first + len(rows)] = found
         finite = np.isfinite(found)
         if not finite.all():
             rows, found = rows[finite], found[finite]
-        _add_means(sums, rows, found, units=units)
+        if is_large and not (found >= LONG_SQUARE).any() and not ((found > 0) & (found <= SHORT_SQUARE)).any():
+            _add_means(sums, rows, found, units=units)
+        else:
+            _add_exact_means(sums, rows, found, units=units)
         if sums.product is not None and probe is not None:
             with np.errstate(all="ignore"):  # beyond float32: `principal_axes` makes it again
                 sums.product += rows.T @ (rows @ probe)
 
-    lanes = scan_in_order(reader, start, visit, block_bytes=SURVEY_BYTES)
+    lanes = scan_in_order(reader, start, visit, block_bytes=block_bytes(table, reader))
     with np.errstate(all="ignore"):  # `principal_axes` makes it again
         product = None if probe is None else np.sum([_product(lane) for lane in lanes], axis=0)
     lost, zero = ~np.isfinite(squares), squares == 0
@@ -129,8 +133,30 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
     )
 
 
+def _is_large(reader: TableReader) -> bool:
+    """Tell whether a table is so large that the time counts more than digits beyond the sixth."""
+    return reader.row_count * reader.row_bytes > SERIAL_BYTES
+
+
+def block_bytes(table: EmbeddingTable, reader: TableReader) -> int:
+    """Return the bytes of a block whose numbers are summed up while they are in a core's own cache."""
+    return SURVEY_NUMBERS // table.shape[1] * reader.row_bytes
+
+
 def _add_means(sums: _Sums, rows: Floats, squares: Doubles, *, units: bool) -> None:
     """Add finite rows, (n, width), of these squared lengths to the sums of rows and, if asked for, of unit rows."""
+    sums.rows += np.ones(len(rows), np.float32) @ rows
+    if units:
+        sums.units += _reciprocals(np.sqrt(squares)).astype(np.float32) @ rows
+
+
+def _reciprocals(lengths: Doubles) -> Doubles:
+    found: Doubles = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    return found
+
+
+def _add_exact_means(sums: _Sums, rows: Floats, squares: Doubles, *, units: bool) -> None:
+    """Do the same in float64."""
     if not units:
         sums.rows += rows.sum(axis=0, dtype=np.float64)
         return
@@ -138,9 +164,8 @@ def _add_means(sums: _Sums, rows: Floats, squares: Doubles, *, units: bool) -> N
         sums.wide = np.empty(rows.shape, np.float64)
     wide = sums.wide[: len(rows)]
     wide[...] = rows
-    lengths = np.sqrt(squares)
     sums.rows += np.ones(len(rows)) @ wide
-    sums.units += np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0) @ wide
+    sums.units += _reciprocals(np.sqrt(squares)) @ wide
 
 
 def _product(sums: _Sums) -> Doubles:
@@ -161,38 +186,32 @@ def distances(table: EmbeddingTable, reader: TableReader, point: Doubles) -> Dou
 
 def _squares(table: EmbeddingTable, reader: TableReader, point: Floats) -> Doubles:
     """Compute each row's squared distance to a point, float32 (width,): float64 (rows,)."""
-    squares = np.empty(reader.row_count, np.float64)
+    squares, is_large, is_origin = np.empty(reader.row_count, np.float64), _is_large(reader), not point.any()
 
     def visit(decode: Decoder, first: int, stored: Bytes) -> None:
         rows = decode(stored)
-        squares[first : first + len(rows)] = squared_distances(rows, point)
+        if not is_large:
+            squares[first : first + len(rows)] = squared_distances(rows, point)
+            return
+        with np.errstate(all="ignore"):
+            squares[first : first + len(rows)] = squared_lengths(rows if is_origin else rows - point)
 
-    scan(reader, lambda: Decoder(table), visit, block_bytes=SURVEY_BYTES)
+    scan(reader, lambda: Decoder(table), visit, block_bytes=block_bytes(table, reader))
     return squares
 
 
 def mean_row(table: EmbeddingTable, reader: TableReader) -> Doubles:
     """Compute the mean of all finite rows: float64 (width,)."""
-
-    def visit(total: _Total, _: int, stored: Bytes) -> None:
-        rows = total.decode(stored)
-        finite = np.isfinite(rows).all(axis=1)
-        total.count += int(finite.sum())
-        total.sum += (rows if finite.all() else rows[finite]).sum(axis=0, dtype=np.float64)
-
-    totals = scan_in_order(
-        reader, lambda: _Total(Decoder(table), np.zeros(table.shape[1])), visit, block_bytes=SURVEY_BYTES
-    )
-    count = sum(total.count for total in totals)
-    mean: Doubles = np.sum([total.sum for total in totals], axis=0) / max(count, 1)
-    return mean
+    return survey(table, reader, units=False).mean
 
 
-@dataclass
-class _Total:
-    decode: Decoder
-    sum: Doubles
-    count: int = 0
+def least(values: Doubles, count: int) -> Ids:
+    """Find the places of the least of some finite values, (n,), the least first; ties by place."""
+    places = np.arange(len(values))
+    if 0 < count < len(values):  # only what can be among them is sorted
+        places = np.flatnonzero(values <= np.partition(values, count - 1)[count - 1])
+    found: Ids = places[np.argsort(values[places], kind="stable")][:count]
+    return found
 
 
 def equal_rows(reader: TableReader, keys: Keys, among: Mask | None = None) -> list[Ids]:

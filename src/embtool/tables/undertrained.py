@@ -9,15 +9,17 @@ What is found are candidates. No model is run, and only a prompt can show whethe
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate
 
 from embtool.arrays import Doubles, np
 from embtool.errors import FormatError
 from embtool.tables.categories import never_in_text, padding_ids
 from embtool.tables.scan import Ids, Mask, in_parts
-from embtool.tables.survey import distances
+from embtool.tables.survey import distances, least
 from embtool.tables.table import EmbeddingTable, TableReader
 from embtool.vocabulary import Token, Vocabulary
 
@@ -27,6 +29,9 @@ UNUSED_NAMES = re.compile(
 )
 """Names that tokenizers give to entries kept for later: [unused7], <|reserved_special_token_3|>, madeupword0001,
 <|extra_0|>, <SPECIAL_12>. A word of the language, such as `reserved`, is none."""
+
+LIKELY_STARTS = frozenset("[<mM")
+"""What such a name begins with; so does `<0x41>`."""
 
 LONGEST_NAME = 64
 """Characters of such a name at most: to look at a longer piece would take the square of its length."""
@@ -93,9 +98,9 @@ def find_reference(vocabulary: Vocabulary, rows: int, kinds: Iterable[Kind]) -> 
     found: dict[int, Kind] = {}
     if Kind.PADDING in wanted:
         found |= dict.fromkeys(padding_ids(vocabulary, rows), Kind.PADDING)
-    for row, piece in vocabulary.pieces():
-        if row >= rows:
-            continue
+    pieces = vocabulary.pieces() if wanted & {Kind.BYTES, Kind.NAMES} else []
+    likely = [(row, piece) for row, piece in pieces if len(piece) == 1 or piece[:1] in LIKELY_STARTS]
+    for row, piece in ((row, piece) for row, piece in likely if row < rows):
         if Kind.BYTES in wanted and (len(piece) == 1 or piece.startswith("<0x")):
             token = vocabulary.token(row)
             if token is not None and never_in_text(token):
@@ -136,8 +141,7 @@ def rank_untrained(scores: Doubles, count: int, allowed: Mask | None = None) -> 
     """List the ids of the rows with the smallest scores, ties by id, of those that are finite and allowed."""
     usable = np.isfinite(scores) if allowed is None else np.isfinite(scores) & allowed
     ids = np.flatnonzero(usable).astype(np.int64)
-    best: Ids = ids[np.argsort(scores[ids], kind="stable")][:count]
-    return best
+    return ids[least(scores[ids], count)]
 
 
 def percentiles_of(scores: Doubles, rows: Sequence[int]) -> Doubles:
@@ -154,8 +158,7 @@ def containing(vocabulary: Vocabulary, tokens: Sequence[Token]) -> dict[int, lis
     for token in tokens:
         if len(token.bytes) > 1:
             by_core.setdefault(token.piece.removeprefix(INSIDE_WORD), []).append(token)
-    cores = _Cores(by_core)
-    inside = {row: held for row, piece in vocabulary.pieces() if (held := cores.inside(piece))}
+    inside = _holding(vocabulary.pieces(), by_core)
     longer = [other for other in map(vocabulary.token, inside) if other is not None]
     for other in sorted(longer, key=lambda other: (len(other.bytes), other.id)):
         for token in (token for core in inside[other.id] for token in by_core[core]):
@@ -165,21 +168,34 @@ def containing(vocabulary: Vocabulary, tokens: Sequence[Token]) -> dict[int, lis
     return found
 
 
-class _Cores:
-    """Finds which of some texts are in a piece.
+def _holding(pieces: Sequence[tuple[int, str]], cores: Collection[str]) -> dict[int, list[str]]:
+    """Find for each piece, by its id, which of some texts are in it; a piece that holds none is left out.
 
-    Of many, every part of the piece is looked up, which takes a time that does not grow with their number. Long ones,
-    which are rare, are looked for one by one, and so are all if they are few.
+    Of many texts, every part of a piece is looked up, which takes a time that does not grow with their number. Long
+    ones, which are rare, are looked for one by one, and so are all if they are few.
     """
+    longest = LONG if len(cores) > FEW else 0
+    short = {core for core in cores if len(core) <= longest}
+    lengths = sorted({len(core) for core in short})
+    found = _searched(pieces, [core for core in cores if len(core) > longest])
+    for row, piece in pieces if short else []:
+        parts = (piece[at : at + length] for length in lengths for at in range(len(piece) - length + 1))
+        if held := {part for part in parts if part in short}:
+            found.setdefault(row, []).extend(sorted(held))
+    return found
 
-    def __init__(self, cores: Collection[str]) -> None:
-        longest = LONG if len(cores) > FEW else 0
-        self._short = {core for core in cores if len(core) <= longest}
-        self._long = [core for core in cores if len(core) > longest]
-        self._lengths = sorted({len(core) for core in self._short})
 
-    def inside(self, piece: str) -> list[str]:
-        """List those that are in a piece."""
-        size = len(piece)
-        parts = (piece[at : at + length] for length in self._lengths for at in range(size - length + 1))
-        return sorted({part for part in parts if part in self._short}) + [core for core in self._long if core in piece]
+def _searched(pieces: Sequence[tuple[int, str]], cores: Collection[str]) -> dict[int, list[str]]:
+    """Do so by a search for each text through all pieces at once."""
+    joined = "\n".join([piece for _, piece in pieces])
+    ends = list(accumulate(len(piece) + 1 for _, piece in pieces))
+    found: dict[int, list[str]] = {}
+    for core in cores:
+        at = joined.find(core)
+        while at >= 0:
+            place = bisect_right(ends, at)
+            is_inside = at + len(core) < ends[place]  # not one that goes on into the next piece
+            if is_inside:
+                found.setdefault(pieces[place][0], []).append(core)
+            at = joined.find(core, ends[place] if is_inside else at + 1)
+    return found

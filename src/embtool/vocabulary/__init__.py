@@ -24,6 +24,7 @@ The floors inside, lowest first:
     world       RWKV's lists
     plain       the words of static embeddings
     loading     the whole tokenizer of a tokenizer.json, built when a text is split
+    excerpts    the same cut down to what a text needs, once its pieces and merges are kept
     older       the tokenizers that are in other files
     files       which files of a model its tokenizer is in
     tekken      Mistral's tekken.json

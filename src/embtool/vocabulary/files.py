@@ -52,6 +52,9 @@ def read_vocabulary_file(source: Source, file: str) -> Vocabulary:
 QUICK_BYTES = 2 << 20
 """The largest tokenizer.json whose entries are derived in well under a second."""
 
+SLOW_BYTES = 1 << 20
+"""The largest tokenizer.json that is loaded whole for every text."""
+
 LOOKED_UP_BYTES = 32 << 20
 """The largest tokenizer.json that is read, to look for its index, where nobody may wait."""
 
@@ -80,6 +83,9 @@ def _from_json(source: Source, file: str) -> Vocabulary:
         write_index(key, entries)
         return entries
 
+    told = told_of(source.name)
+
+    @told
     def load() -> Any:
         from embtool.vocabulary.loading import loader  # noqa: PLC0415 - only where a text is split
         from embtool.vocabulary.ordinary import listed_tokens  # noqa: PLC0415 - as above
@@ -89,8 +95,18 @@ def _from_json(source: Source, file: str) -> Vocabulary:
             return loader(data, file)()
         return loader(json.dumps(_with_added(decode_json(data, file), more)).encode(), file)()
 
-    told = told_of(source.name)
-    vocabulary = Vocabulary(file, told(parse), told(load), quick=lambda: open_index(key))
+    def load_some() -> Any:
+        from embtool.vocabulary.excerpts import Excerpted, keep_excerpts, open_excerpts  # noqa: PLC0415 - as above
+        from embtool.vocabulary.ordinary import judge  # noqa: PLC0415 - as above
+
+        def keep() -> None:
+            state = _with_added(decode_json(data, file), more)
+            keep_excerpts(key, state, parse_tokenizer(state, file), is_ordinary=judge(data).unusual is None)
+
+        return Excerpted(open_excerpts(key), load, keep)
+
+    split = load_some if len(data) > SLOW_BYTES else load
+    vocabulary = Vocabulary(file, told(parse), split, quick=lambda: open_index(key))
     vocabulary.unread = unread
     return vocabulary
 

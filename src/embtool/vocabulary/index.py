@@ -153,12 +153,12 @@ class IndexedEntries(Entries):
     def items(self) -> Iterable[tuple[int, str]]:
         """Yield every id with its piece, in the order of ids."""
         try:
-            for identity, piece in self._database.execute("SELECT id, piece FROM tokens ORDER BY id"):
-                if type(piece) is not str:
-                    raise DamagedIndexError
-                yield identity, piece
+            found = self._database.execute("SELECT id, piece FROM tokens ORDER BY id").fetchall()
         except sqlite3.Error as error:
             raise DamagedIndexError from error
+        if {type(piece) for _, piece in found} - {str}:
+            raise DamagedIndexError
+        return found
 
     def beginning(self, start: str, most: int) -> list[tuple[int, str]]:
         """List the first entries, in the order of ids, whose piece begins so."""

@@ -10,6 +10,13 @@ from embtool.vocabulary.ordinary import LONGEST, LONGEST_PIECE, judge
 from embtool.vocabulary.words import is_of_library
 
 
+def tokenizer_of(data: bytes) -> Any:
+    """Build the library's tokenizer from a tokenizer.json."""
+    from tokenizers import Tokenizer  # noqa: PLC0415 - only where a text is split
+
+    return Tokenizer.from_buffer(data)
+
+
 def loader(data: bytes, file: str) -> Callable[[], Any]:
     """Make what builds the whole tokenizer, when a text must be split."""
 
@@ -17,10 +24,8 @@ def loader(data: bytes, file: str) -> Callable[[], Any]:
         judgement = judge(data)
         if judgement.unusual is not None:
             return Confined(data, file)
-        from tokenizers import Tokenizer  # noqa: PLC0415 - a second for a large vocabulary, where one text is split
-
         with _translated(file):
-            tokenizer = Tokenizer.from_buffer(data)
+            tokenizer = tokenizer_of(data)
         tokenizer.no_padding()  # sentence models save both, and a text would be 128 tokens long, or cut
         tokenizer.no_truncation()
         return _Ordinary(tokenizer, judgement.growth, Confined(data, file))

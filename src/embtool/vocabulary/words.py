@@ -165,12 +165,6 @@ class Vocabulary:
         """How it writes bytes as pieces."""
         return self._entries.traits.spelling
 
-    def texts(self) -> Iterator[str]:
-        """Yield the text of every token in the order of ids, more quickly than the tokens themselves."""
-        to_text, added = self._entries.traits.spelling.to_text, self._entries.added
-        for identity, piece in self.pieces():
-            yield added[identity].content if identity in added else to_text(piece)
-
     @property
     def added(self) -> int:
         """How many tokens were added beside the trained vocabulary, special and user-defined ones."""

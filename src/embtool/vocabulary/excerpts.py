@@ -1,0 +1,217 @@
+"""A tokenizer cut down to what one text needs: loaded in milliseconds, it gives the ids of the whole one.
+
+The tokenizers library takes a second to load 248,000 pieces and as many merges, to use a hundred of them. Byte-pair
+encoding makes of a word nothing but parts of that word: a piece that is no part of it, and a merge that makes none, can
+be left out without another id. So the pieces and merges of a tokenizer are kept beside its index, in a database that
+finds them by their text; from those that are parts of a text's words a small tokenizer is built, with the same steps
+before. What cuts a text into words is the library's own code, asked first.
+
+That holds where every word is a part of the text, byte by byte: no space put before it, nothing replaced but by NFC,
+and no added token in it. Everything else, and a long text, goes to the whole tokenizer.
+"""
+
+import json
+import sqlite3
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from embtool.storage.cache import derived, put
+from embtool.storage.kept import has_named_sum, named_sum
+from embtool.vocabulary.entries import MemoryEntries, State
+from embtool.vocabulary.loading import tokenizer_of
+from embtool.vocabulary.spelling import parts
+
+VERSION = 1
+"""Raise it when the meaning of the tables below changes."""
+
+SCHEMA = """
+CREATE TABLE pieces (piece TEXT PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE merges (piece TEXT, left INTEGER, rank INTEGER, PRIMARY KEY (piece, rank)) WITHOUT ROWID;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+LONGEST_TEXT = 1 << 14
+"""Characters of a text for which an excerpt is made."""
+
+MOST_PARTS = 50_000
+"""Parts of words that are looked up: more take as long as loading the whole tokenizer."""
+
+UNCOMMON = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
+"""Settings of a byte-pair model under which a piece is not what its parts spell."""
+
+CUTTING = ("Split", "Digits", "Punctuation", "ByteLevel")
+"""Steps that cut a text into words and leave out nothing, or spell its bytes."""
+
+
+class Excerpts:
+    """The kept pieces and merges of one tokenizer."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
+        )
+        weakref.finalize(self, self._database.close)
+        facts = dict(self._database.execute("SELECT name, value FROM facts"))
+        self._state: State | None = json.loads(facts["state"])
+        self._added: list[str] = json.loads(facts["added"])
+        self._longest = int(facts["longest"])
+
+    def tokenizer_for(self, text: str) -> Any | None:
+        """Build what splits a text as the whole tokenizer does; None where an excerpt will not do."""
+        if self._state is None or len(text) > LONGEST_TEXT:
+            return None
+        normalizer, cutter = self._steps.normalizer, self._steps.pre_tokenizer
+        normal = text if normalizer is None else normalizer.normalize_str(text)
+        if any(content in text or content in normal for content in self._added):
+            return None
+        words = {word for word, _ in cutter.pre_tokenize_str(normal)}
+        if sum(len(word) * min(len(word), self._longest) for word in words) > MOST_PARTS:
+            return None
+        found = self._pieces({part for word in words for part in _parts(word, self._longest)})
+        if not found.keys() >= set().union(*words):  # a byte that has no piece
+            return None
+        merges = sorted(merge for piece in found for merge in self._merges(piece, found))
+        model = {"vocab": found, "merges": [[left, right] for _, left, right in merges]}
+        return _build({**self._state, "model": {**self._state["model"], **model}})
+
+    @cached_property
+    def _steps(self) -> Any:
+        return _build(self._state or {})
+
+    def _pieces(self, texts: set[str]) -> dict[str, int]:
+        """Find those texts that are pieces, with their ids."""
+        query = "SELECT id FROM pieces WHERE piece = ?"
+        found = ((text, self._database.execute(query, (text,)).fetchone()) for text in texts)
+        return {text: row[0] for text, row in found if row is not None}
+
+    def _merges(self, piece: str, known: Mapping[str, int]) -> Iterator[tuple[int, str, str]]:
+        """Yield the merges that make a piece of two that are known, each with its rank."""
+        for left, rank in self._database.execute("SELECT left, rank FROM merges WHERE piece = ?", (piece,)):
+            if piece[:left] in known and piece[left:] in known:
+                yield rank, piece[:left], piece[left:]
+
+
+class Excerpted:
+    """A tokenizer that is loaded whole only when a text needs that.
+
+    Args:
+        excerpts: what is kept of it, if it was loaded before.
+        load: loads it whole.
+        keep: keeps what its excerpts will be made of.
+    """
+
+    def __init__(self, excerpts: Excerpts | None, load: Callable[[], Any], keep: Callable[[], None]) -> None:
+        self._excerpts = excerpts
+        self._load = load
+        self._keep = keep
+
+    @cached_property
+    def _whole(self) -> Any:
+        whole = self._load()
+        if self._excerpts is None:
+            self._keep()
+        return whole
+
+    def encode(self, text: str, *, add_special_tokens: bool = False) -> Any:
+        """Split a text."""
+        if self._excerpts is not None and not add_special_tokens and "_whole" not in self.__dict__:
+            try:
+                small = self._excerpts.tokenizer_for(text)
+            except (sqlite3.Error, UnicodeEncodeError):
+                small = None
+            if small is not None:
+                return small.encode(text, add_special_tokens=False)
+        return self._whole.encode(text, add_special_tokens=add_special_tokens)
+
+    def encode_batch(self, texts: Sequence[str], *, add_special_tokens: bool = False) -> Any:
+        """Split several texts."""
+        return self._whole.encode_batch(texts, add_special_tokens=add_special_tokens)
+
+
+def _name(key: str, checksum: str) -> Path:
+    return derived("vocabularies", key).with_suffix(f".merges{VERSION}-{checksum}.sqlite")
+
+
+def open_excerpts(key: str) -> Excerpts | None:
+    """Open what is kept of a tokenizer, by the hash of its file; None where nothing is, or it is damaged."""
+    pattern = _name(key, "*")
+    try:
+        return next((Excerpts(path) for path in pattern.parent.glob(pattern.name) if has_named_sum(path)), None)
+    except (sqlite3.Error, OSError, ValueError, KeyError):
+        return None
+
+
+def keep_excerpts(key: str, state: State, entries: MemoryEntries, *, is_ordinary: bool) -> bool:
+    """Keep the pieces and merges of a decoded tokenizer.json; tell whether that could be done.
+
+    Of one that has no excerpts, or whose steps must not run in this process, it is kept that there are none.
+    """
+    try:
+        if is_ordinary and can_be_cut(state, entries):
+            data = _database(state, [token.content for token in entries.added.values()])
+        else:
+            data = _filled({"state": "null", "added": "[]", "longest": "0"})
+    except (sqlite3.Error, UnicodeEncodeError, ValueError):
+        return False
+    return put(_name(key, named_sum(data)), lambda file: file.write(data))
+
+
+def can_be_cut(state: State, entries: MemoryEntries) -> bool:
+    """Tell whether every word of a text is a part of its bytes, and every piece what its merges spell."""
+    model, steps = state["model"], [part.get("type") for part in parts(state.get("pre_tokenizer"))]
+    return (
+        entries.traits.faithful
+        and model.get("type") == "BPE"
+        and not any(model.get(name) for name in UNCOMMON)
+        and steps.count("ByteLevel") == 1
+        and set(steps) <= set(CUTTING)
+        and all(part.get("type") == "NFC" for part in parts(state.get("normalizer")))
+        and isinstance(model.get("vocab"), dict)
+        and isinstance(model.get("merges"), list)
+    )
+
+
+def _database(state: State, added: list[str]) -> bytes:
+    """Make the database of a tokenizer that can be cut."""
+    model = state["model"]
+    pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"])
+    steps = {name: state.get(name) for name in ("normalizer", "pre_tokenizer")}
+    empty = {**model, "vocab": {}, "merges": [], "unk_token": None}
+    facts = {
+        "state": json.dumps({"version": "1.0", "added_tokens": [], **steps, "model": empty}),
+        "added": json.dumps(added),
+        "longest": str(max(map(len, model["vocab"]))),
+    }
+    merges = sorted((left + right, len(left), rank) for rank, (left, right) in enumerate(pairs))
+    return _filled(facts, sorted(model["vocab"].items()), merges)
+
+
+def _filled(
+    facts: Mapping[str, str],
+    pieces: Sequence[tuple[str, int]] = (),
+    merges: Sequence[tuple[str, int, int]] = (),
+) -> bytes:
+    """Make a database in memory, and return its bytes."""
+    database = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        database.executescript(SCHEMA)
+        database.execute("BEGIN")
+        database.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+        database.executemany("INSERT INTO pieces VALUES (?, ?)", pieces)
+        database.executemany("INSERT INTO merges VALUES (?, ?, ?)", merges)
+        database.execute("COMMIT")
+        return database.serialize()
+    finally:
+        database.close()
+
+
+def _parts(word: str, longest: int) -> Iterator[str]:
+    """Yield every part of a word, of so many characters at most."""
+    return (word[at:end] for at in range(len(word)) for end in range(at + 1, min(len(word), at + longest) + 1))
+
+
+def _build(state: State) -> Any:
+    return tokenizer_of(json.dumps(state).encode())

@@ -1,0 +1,173 @@
+"""A tokenizer cut down to what a text needs gives the ids of the whole one, which the tokenizers library gives."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sources import Memory
+from tokenizers import Tokenizer
+
+from embtool.storage.cache import cache_root
+from embtool.storage.source import Folder
+from embtool.vocabulary import Vocabulary, read_vocabulary
+from embtool.vocabulary.cuts import LLAMA3
+
+ROOT = Path(__file__).parent.parent
+REAL = Path(os.environ.get("EMBTOOL_TEST_REAL", "nowhere")) / "tokenizers"
+MINI = (ROOT / "src" / "embtool" / "bundled" / "mini" / "tokenizer.json").read_bytes()
+STATE: dict[str, Any] = json.loads(MINI)
+
+LINES = [line for page in ("README.md", "docs/tutorial.md") for line in (ROOT / page).read_text().splitlines() if line]
+ODD = (
+    "",
+    " ",
+    "  def f(x):\n\treturn x\r\n",
+    "naïve café, 東京 🍓 \u200d\ufeff e\u0301 Å ﬁ ①",
+    "1234567890 3.14 can't WON'T",
+    "</s> <0x0A> ▁ Ġ \x00 \x7f",
+    "привет, мир! שלום مرحبا 한국어 日本語のテキスト",
+    "a" * 300,
+    "\ud800 lone",
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBTOOL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("embtool.vocabulary.files.SLOW_BYTES", 0)
+
+
+def read(state: dict[str, Any]) -> Vocabulary:
+    return read_vocabulary(Memory({"tokenizer.json": json.dumps(state).encode()}))
+
+
+def kept(again: Callable[[], Vocabulary]) -> Vocabulary:
+    """Load a tokenizer whole, so that its pieces and merges are kept, and read it anew."""
+    again().encode("king")
+    return again()
+
+
+def is_whole(words: Vocabulary) -> bool:
+    return "_whole" in vars(words._tokenizer)
+
+
+def ids(words: Vocabulary, text: str) -> list[int]:
+    return [token.id for token in words.encode(text)]
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="published tokenizers are not part of the project: EMBTOOL_TEST_REAL")
+@pytest.mark.parametrize(
+    "name", ["gpt2", pytest.param("falcon", marks=pytest.mark.slow), pytest.param("qwen3", marks=pytest.mark.slow)]
+)
+def test_a_published_tokenizer_is_cut_down(name: str) -> None:
+    library = Tokenizer.from_file(str(REAL / name / "tokenizer.json"))
+    words = kept(lambda: read_vocabulary(Folder(REAL / name)))
+    for text in (*LINES, *ODD[:-1], "\n".join(LINES[:20])):
+        assert ids(words, text) == library.encode(text, add_special_tokens=False).ids, text
+    assert not is_whole(words)
+    assert ids(words, "a <|endoftext|> b") == library.encode("a <|endoftext|> b", add_special_tokens=False).ids
+    assert is_whole(words), "an added token is in the text"
+
+
+@pytest.mark.parametrize("name", ["llama2", "t5-small"])
+@pytest.mark.skipif(not REAL.is_dir(), reason="published tokenizers are not part of the project: EMBTOOL_TEST_REAL")
+@pytest.mark.slow
+def test_one_that_cannot_be_cut_is_loaded_whole_and_looked_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Tokenizer.from_file(str(REAL / name / "tokenizer.json"))
+    words = kept(lambda: read_vocabulary(Folder(REAL / name)))
+    monkeypatch.setattr("embtool.vocabulary.excerpts.keep_excerpts", lambda *_, **__: pytest.fail("looked at again"))
+    for text in ODD[:4]:
+        assert ids(words, text) == library.encode(text, add_special_tokens=False).ids
+    assert is_whole(words)
+
+
+def variants() -> dict[str, dict[str, Any]]:
+    cuts = {"type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated", "invert": False}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    return {
+        "as it is": {},
+        "NFC": {"normalizer": {"type": "NFC"}},
+        "whole words first": {"model": {**STATE["model"], "ignore_merges": True}},
+        "cut otherwise": {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [cuts, byte_level]}},
+        "an unknown token": {"model": {**STATE["model"], "unk_token": "!"}},
+    }
+
+
+@pytest.mark.parametrize("name", variants())
+def test_every_text_has_the_ids_of_the_whole(name: str) -> None:
+    state = {**STATE, **variants()[name]}
+    library = Tokenizer.from_str(json.dumps(state))
+    words = kept(lambda: read(state))
+
+    @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.text(max_size=60) | st.lists(st.sampled_from(LINES), max_size=3).map(" ".join))
+    def check(text: str) -> None:
+        if any(token["content"] in text for token in state["added_tokens"]) or any(
+            "\ud800" <= c <= "\udfff" for c in text
+        ):
+            return
+        assert ids(words, text) == library.encode(text, add_special_tokens=False).ids
+
+    check()
+    assert not is_whole(words)
+    assert ids(words, ODD[-1]) == ids(read(STATE) if name == "as it is" else words, ODD[-1])
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "a space before": {
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+    },
+    "lower case": {"normalizer": {"type": "Lowercase"}},
+    "words cut out": {
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [
+                {"type": "Split", "pattern": {"String": "in"}, "behavior": "Removed", "invert": False},
+                {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+            ],
+        }
+    },
+    "chance": {"model": {**STATE["model"], "dropout": 0.5}},
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_does_more_than_cut_is_loaded_whole(name: str) -> None:
+    words = kept(lambda: read({**STATE, **REFUSED[name]}))
+    ids(words, "king in the North")
+    assert is_whole(words)
+
+
+def test_special_tokens_and_long_texts_and_many_need_the_whole() -> None:
+    library = Tokenizer.from_str(MINI.decode())
+    words = kept(lambda: read(STATE))
+    assert [token.id for token in words.encode("king", special=True)] == library.encode("king").ids
+    assert is_whole(words)
+    long = "".join(map(chr, range(0x4E00, 0x9000)))
+    words = kept(lambda: read(STATE))
+    assert ids(words, long) == library.encode(long, add_special_tokens=False).ids
+    assert is_whole(words)
+    words = kept(lambda: read(STATE))
+    assert words.encode_each(["king", "queen"]) == [
+        found.ids for found in library.encode_batch(["king", "queen"], add_special_tokens=False)
+    ]
+
+
+def test_what_is_kept_and_damaged_is_passed_over() -> None:
+    words = kept(lambda: read(STATE))
+    expected = ids(words, "the king of the North")
+    (path,) = cache_root().rglob("*.merges*.sqlite")
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[:100], b"", bytes(len(whole))):
+        path.chmod(0o600)
+        path.write_bytes(damaged)
+        words = read(STATE)
+        assert ids(words, "the king of the North") == expected
+        assert is_whole(words)
