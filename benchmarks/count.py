@@ -1,8 +1,8 @@
-"""Time `vocab --count` beside the tokenizers library's own batches, in turns: `benchmarks/count.py TEXT... [--folder DIR]`.
+"""Time `vocab --count` beside the tokenizers library's own batches: `benchmarks/count.py TEXT... [--folder DIR]`.
 
 The peer splits the lines of the text with `encode_batch` and counts what comes out with a Counter; embtool reads the
-file, cuts it, splits it and counts. Each round runs both, the order changing; what counts is the median of the ratios. The least times of
-all rounds are told too, since on a busy machine each time is as long as the others let it be.
+file, cuts it, splits it and counts. Each round runs both, the order changing; what counts is the median of the ratios.
+The ratio of the least times is told too: on a busy machine each time is as long as the others let it be.
 """
 
 import argparse

@@ -150,15 +150,11 @@ class DiffAnswer(Listing[Difference]):
             hidden.add("not_finite")
         if all(each.status is Status.CHANGED for each in self.shown):
             hidden.add("status")
-        worth = {"token": 4, self.rank.value: 3, "outlying": 2}  # where room is scarce, which and by how much
-        columns = [
-            replace(each, worth=worth.get(each.key, each.worth))
-            for each in self.columns()
-            if each.terminal and each.key not in hidden
-        ]
+        # where room is scarce, which and by how much
+        worth = {"token": 4, "token_b": 4, "status": 3, self.rank.value: 3, "outlying": 2}
+        columns = [replace(each, worth=worth.get(each.key, each.worth)) for each in self.shown_columns(*hidden)]
         if self.vocabulary is not None:
-            words = [f"  {self.vocabulary.counted}", *self.vocabulary.special_lines(every=False)]
-            yield Block(f"{self.a} and {self.b}: {self.vocabulary.sentence}", after=words)
+            yield self.vocabulary.block(self.a, self.b)
         shown = [record_of(each) for each in self.shown]
         yield Block(self.title(), columns, shown, after=[*self.nameless, *self._usual()])
 

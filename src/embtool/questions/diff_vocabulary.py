@@ -150,9 +150,10 @@ class VocabularySummary:
             f"{count(tokens.only_a)} only in the first, {count(tokens.only_b)} only in the second"
         )
 
-    def special_lines(self, *, every: bool) -> list[str]:
-        """Say which special tokens each model names: all of them, or those that differ."""
-        return [_special_line(each) for each in self.special if every or each.same is False]
+    def block(self, a: str, b: str, *, every: bool = False) -> Block:
+        """Say how they stand, and which special tokens each model names: all of them, or those that differ."""
+        special = [_special_line(each) for each in self.special if every or each.same is False]
+        return Block(f"{a} and {b}: {self.sentence}", after=[f"  {self.counted}", *special])
 
 
 def _special_line(each: SpecialPair) -> str:
@@ -234,13 +235,8 @@ class VocabularyAnswer(Listing[TokenPair]):
         """Yield the verdict, the first tokens of each kind, and the special tokens."""
         shown = (*self.moved, *self.only_a, *self.only_b)
         hidden = set() if any(each.piece_b is not None for each in shown) else {"piece_b"}
-        columns = [each for each in self.columns() if each.terminal and each.key not in hidden]
-        lines = [f"  {self.vocabulary.counted}", *self.vocabulary.special_lines(every=True)]
-        yield Block(self.title(), columns, replace(self, pairs=shown).flat, after=lines)
-
-    def title(self) -> str:
-        """Return the verdict."""
-        return f"{self.a} and {self.b}: {self.vocabulary.sentence}"
+        whole = self.vocabulary.block(self.a, self.b, every=True)
+        yield replace(whole, columns=self.shown_columns(*hidden), records=replace(self, pairs=shown).flat)
 
 
 def compare_vocabularies(a: "Model", b: "Model", *, rows: tuple[int, int] | None = None) -> VocabularyComparison:

@@ -48,7 +48,7 @@ def compare_stored(dtype: DType, left: Bytes, right: Bytes) -> tuple[Compared, M
     """
     import numkong  # noqa: PLC0415 - a command that compares nothing does not load it
 
-    def view(held: AnyArray, shape: tuple[int, ...], kind: str) -> Any:
+    def view(held: AnyArray, shape: tuple[int, ...], kind: Any) -> Any:
         return numkong.from_pointer(held.ctypes.data, shape, kind, owner=held)
 
     count, width = left.shape[0], left.shape[1] // dtype.bytes
@@ -60,7 +60,7 @@ def compare_stored(dtype: DType, left: Bytes, right: Bytes) -> tuple[Compared, M
         kernel(one, other, out=view(out, (count,), "f64"))
     share = slack_of(width)
     with np.errstate(all="ignore"):  # what does not hold is told
-        holds = ((sums > LEAST) & (sums < MOST)).all(axis=0)
+        holds: Mask = ((sums > LEAST) & (sums < MOST)).all(axis=0)
         lengths, others = np.sqrt(first), np.sqrt(second)
         apart, longest, both = np.abs(lengths - others), np.maximum(lengths, others), 2 * lengths * others
         # the law of cosines: 1 - cosine without the difference of two numbers that are nearly one

@@ -297,7 +297,8 @@ def _equal(ours: Bytes, theirs: Bytes) -> Mask:
     left, right = (np.ascontiguousarray(rows).view(f"u{size}") for rows in (ours, theirs))
     equal: Mask = left[:, 0] == right[:, 0]
     if equal.all():
-        return (left == right).all(axis=1)
+        equal = (left == right).all(axis=1)
+        return equal
     rows = np.flatnonzero(equal)
     equal[rows] = (left[rows] == right[rows]).all(axis=1)
     return equal
