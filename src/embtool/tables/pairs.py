@@ -60,7 +60,9 @@ def compare_stored(dtype: DType, left: Bytes, right: Bytes) -> tuple[Compared, M
         kernel(one, other, out=view(out, (count,), "f64"))
     share = slack_of(width)
     with np.errstate(all="ignore"):  # what does not hold is told
-        holds: Mask = ((sums > LEAST) & (sums < MOST)).all(axis=0)
+        holds = np.ones(count, np.bool_)
+        for found in sums:
+            holds &= (found > LEAST) & (found < MOST)
         lengths, others = np.sqrt(first), np.sqrt(second)
         apart, longest, both = np.abs(lengths - others), np.maximum(lengths, others), 2 * lengths * others
         # the law of cosines: 1 - cosine without the difference of two numbers that are nearly one

@@ -296,10 +296,7 @@ def _equal(ours: Bytes, theirs: Bytes) -> Mask:
     size = next(size for size in (8, 4, 2, 1) if ours.shape[1] % size == 0)
     left, right = (np.ascontiguousarray(rows).view(f"u{size}") for rows in (ours, theirs))
     equal: Mask = left[:, 0] == right[:, 0]
-    if equal.all():
-        equal = (left == right).all(axis=1)
-        return equal
-    rows = np.flatnonzero(equal)
+    rows = slice(None) if equal.all() else np.flatnonzero(equal)
     equal[rows] = (left[rows] == right[rows]).all(axis=1)
     return equal
 
