@@ -87,7 +87,7 @@ bench: $(BIN)/.test-ready ## Measure speed and memory against other libraries an
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/run.py --commands --size qwen3.6
 
-figures: $(BIN)/.test-ready ## Make the tables of docs/performance.md anew, in a quarter of an hour; the machine should be quiet
+figures: $(BIN)/.test-ready ## Make the tables of docs/performance.md anew, in half an hour or more; the machine should be quiet
 	$(BIN)/pip install -q --group bench
 	$(BIN)/python benchmarks/figures.py docs/performance.md
 

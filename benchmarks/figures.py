@@ -1,4 +1,4 @@
-"""Make the figures of docs/performance.md anew: every benchmark once, in a quarter of an hour, on a quiet machine.
+"""Make the figures of docs/performance.md anew: every benchmark once, in about half an hour, on a quiet machine.
 
     python benchmarks/figures.py [PAGE]
 
@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-MINUTES = 15
+MINUTES = 40
 MARKS = ("<!-- figures: made by `make figures` -->", "<!-- end of figures -->")
 
 RUNS = (

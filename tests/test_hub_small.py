@@ -3,7 +3,6 @@
 huggingface_hub's own client is the judge of what is written and the author of what is read.
 """
 
-import ast
 import json
 import os
 import re
@@ -21,7 +20,6 @@ from hubstub import HubStub
 from huggingface_hub import constants
 from small_models import tokenizer_json
 
-import embtool
 from embtool.errors import EmbtoolError, FileNotInModel, LocalFailure, Unreachable
 from embtool.hub import HubSource
 from embtool.hub.endpoint import Endpoint
@@ -122,19 +120,6 @@ def test_storage_that_an_answer_names_is_not_asked(xet: Case, *, is_without_xet:
 def test_a_mirror_without_a_route_to_xet_serves(mirror: Case) -> None:
     mirror.hub.fault("add", times=None, headers={"X-Xet-Hash": "b" * 64, "X-Xet-Refresh-Route": "/api/none"})
     assert mirror.source().read_file("tokenizer.json") == b'{"model": {}}'
-
-
-@pytest.mark.slow
-def test_of_huggingface_hub_only_constants_are_used() -> None:
-    """Whatever else it offers may speak to a network on its own."""
-    used = set()
-    for path in Path(embtool.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Import):
-                used |= {alias.name for alias in node.names if alias.name.startswith(("huggingface_hub", "hf_xet"))}
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("huggingface_hub", "hf_xet")):
-                used |= {f"{node.module}.{alias.name}" for alias in node.names}
-    assert used == {"huggingface_hub.constants"}
 
 
 class TestToken:

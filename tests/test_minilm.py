@@ -113,6 +113,7 @@ def test_all_at_once_equals_one_by_one(rows: Doubles, model: Model) -> None:
         assert found.ids.tolist() == order[:8].tolist()
 
 
+@pytest.mark.slow
 def test_an_expression_equals_that_of_gensim(run: Program, rows: Doubles, library: Tokenizer) -> None:
     vectors_of = pytest.importorskip("gensim.models").KeyedVectors
     vectors = vectors_of(rows.shape[1], dtype=np.float64)

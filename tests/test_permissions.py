@@ -5,7 +5,6 @@ Root may do everything, so the runs give that up (`Forks.run(is_mortal=True)`), 
 
 from __future__ import annotations
 
-import ast
 import os
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from forked import Ended, Forks
 from program import Program
 from small_models import write_model
 
-import embtool
 from embtool import settings
 from embtool.errors import LocalFailure
 from embtool.lesson import progress
@@ -233,24 +231,3 @@ def test_without_a_home_nothing_is_made_in_the_working_folder(tmp_path: Path, mo
     with pytest.raises(LocalFailure, match="no home folder"):
         settings.save_model("x")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_nobody_asks_pathlib_whether_something_is_there() -> None:
-    """`Path.exists` and its like raise where a folder may not be entered; `embtool.storage.places` says so shortly."""
-    asked = {"exists", "is_file", "is_dir", "is_symlink", "is_mount", "samefile"}
-    found = []
-    for path in Path(embtool.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call):
-                continue
-            called = node.func
-            if (
-                isinstance(called, ast.Attribute)
-                and called.attr in asked
-                and not any(
-                    keyword.arg == "follow_symlinks"
-                    for keyword in node.keywords  # an entry of os.scandir
-                )
-            ):
-                found.append(f"{path.name}:{node.lineno}")
-    assert found == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Iterator
@@ -73,11 +74,17 @@ def both(name: str) -> tuple[Vocabulary, Tokenizer]:
     return LOADED[name]
 
 
+@functools.cache
+def pieces_of(name: str) -> dict[int, str]:
+    """Return what the library calls each id."""
+    return {identity: piece for piece, identity in both(name)[1].get_vocab(with_added_tokens=True).items()}
+
+
 @pytest.mark.few(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_id_and_piece_is_that_of_the_library(name: str) -> None:
     words, library = both(name)
-    pieces = {identity: piece for piece, identity in library.get_vocab(with_added_tokens=True).items()}
+    pieces = pieces_of(name)
     assert words.ids.tolist() == sorted(pieces)
     assert {token.id: token.piece for token in words} == pieces
     added = library.get_added_tokens_decoder()
@@ -90,12 +97,11 @@ def test_every_id_and_piece_is_that_of_the_library(name: str) -> None:
 @pytest.mark.parametrize("text", TEXTS)
 def test_texts_are_split_as_the_library_splits_them(name: str, text: str) -> None:
     words, library = both(name)
-    pieces = {identity: piece for piece, identity in library.get_vocab(with_added_tokens=True).items()}
     for special in (False, True):
         encoded = library.encode(text, add_special_tokens=special)
         tokens = words.encode(text, special=special)
         assert [token.id for token in tokens] == encoded.ids
-        assert [token.piece for token in tokens] == [pieces[identity] for identity in encoded.ids]
+        assert [token.piece for token in tokens] == [pieces_of(name)[identity] for identity in encoded.ids]
 
 
 @pytest.mark.parametrize("name", ["falcon", "gpt2", "llama2", "qwen3"])

@@ -82,9 +82,9 @@ def test_every_model_type_has_a_class_that_is_known() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"tokenizer_class": "BertweetTokenizer"},
-        {"auto_map": {"AutoTokenizer": ["tokenization_mine.BertweetTokenizer", None]}},
-        {"tokenizer_class": "PreTrainedTokenizerFast", "auto_map": ["tokenization_mine.BertweetTokenizer", None]},
+        {"tokenizer_class": "BioGptTokenizer"},
+        {"auto_map": {"AutoTokenizer": ["tokenization_mine.BioGptTokenizer", None]}},
+        {"tokenizer_class": "PreTrainedTokenizerFast", "auto_map": ["tokenization_mine.BioGptTokenizer", None]},
     ],
 )
 @pytest.mark.parametrize("name", ["gpt2", "bert"])
@@ -92,11 +92,11 @@ def test_another_class_is_refused_by_its_name_and_its_tokens_are_listed(name: st
     words = read_vocabulary(Memory(files_of(name) | {"tokenizer_config.json": json.dumps(settings).encode()}))
     assert len(words) in (len(KNOWN["words"]), KNOWN["folders"]["gpt2"]["size"])
     assert words.find("the").text.strip() == "the"
-    with pytest.raises(NoVocabulary, match="BertweetTokenizer"):
+    with pytest.raises(NoVocabulary, match="BioGptTokenizer"):
         words.encode("the cat")
     categorizer = Categorizer(words)
     assert set(categorizer.each(list(words))) <= {None, Category.BYTE, Category.PARTIAL}
-    assert "BertweetTokenizer" in categorizer.notes[0]
+    assert "BioGptTokenizer" in categorizer.notes[0]
 
 
 def test_a_class_that_reads_other_files_is_refused_by_its_name() -> None:
@@ -429,8 +429,8 @@ def test_whispers_tasks_follow_its_languages(size: int | None, languages: int) -
 
 
 def test_a_class_without_a_file_of_its_own_is_named() -> None:
-    with pytest.raises(NoVocabulary, match="its class, ByT5Tokenizer, is not known"):
-        read_vocabulary(Memory({"tokenizer_config.json": b'{"tokenizer_class": "ByT5Tokenizer"}'}))
+    with pytest.raises(NoVocabulary, match="its class, EsmcTokenizer, is not known"):
+        read_vocabulary(Memory({"tokenizer_config.json": b'{"tokenizer_class": "EsmcTokenizer"}'}))
 
 
 def test_without_a_class_a_shifting_file_has_no_ids(run: Program, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ If one of these fails after an update, `cli/typer_internals.py` or `hub/small.py
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from enum import Enum
@@ -19,10 +18,7 @@ from huggingface_hub import get_session
 from huggingface_hub.utils import tqdm  # type: ignore[attr-defined] # documented there, not in __all__
 from program import Program
 
-import embtool
 from embtool.cli import typer_internals as internals
-
-SOURCE = Path(embtool.__file__).parent
 
 
 class Choice(Enum):
@@ -93,21 +89,3 @@ def test_the_client_of_huggingface_hub_has_hooks() -> None:
     hooks = get_session().event_hooks
     assert {"request", "response"} <= set(hooks)
     assert callable(tqdm.update)
-
-
-def test_no_other_module_touches_what_is_private() -> None:
-    for path in SOURCE.rglob("*.py"):
-        if path.name in (
-            "typer_internals.py",
-            "line.py",
-        ):  # the latter reads HTTP_PROXY as httpx2 does, and is tested so
-            continue
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            named = []
-            if isinstance(node, ast.ImportFrom):
-                named = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                named = [part for alias in node.names for part in alias.name.split(".")]
-            private = [name for name in named if name.startswith("_") and not name.startswith("__")]
-            assert not private, (path, private)
-            assert not (isinstance(node, ast.Attribute) and node.attr == "type_descriptor"), path

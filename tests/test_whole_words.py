@@ -102,8 +102,8 @@ def in_a_sentence(tokenizer: Tokenizer, word: str) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("name", ["mini", "gpt2", "qwen3", "llama2", "clip", "bert-base-cased"])
-@pytest.mark.few(2)
+@pytest.mark.parametrize("name", ["gpt2", "mini", "qwen3", "llama2", "clip", "bert-base-cased"])
+@pytest.mark.few(1)
 def test_a_bare_word_is_the_word_inside_a_sentence(name: str) -> None:
     tokenizer, vocabulary = judged(name), asked(name)
     assert len(WORDS) == len(set(WORDS)) == 300

@@ -161,7 +161,15 @@ def _read(node: ast.expr) -> Kind:
             words = " or ".join(kind.words for kind in kinds if kind is not KINDS["None"])
             return Kind(words, lambda value: any(kind.fits(value) for kind in kinds))
         case ast.Subscript(value=ast.Name(id=name) | ast.Attribute(attr=name), slice=inner) if name in LISTS:
-            return _read_list(_read(inner.elts[0] if isinstance(inner, ast.Tuple) else inner), name == "Iterable")
+            element = _read(inner.elts[0] if isinstance(inner, ast.Tuple) else inner)
+            may_be_iterator = name == "Iterable"
+
+            def fits(value: Any) -> bool:
+                if may_be_iterator and hasattr(value, "__next__"):
+                    return True
+                return _is_list(value) and all(map(element.fits, value[:1] if isinstance(value, range) else value))
+
+            return Kind(f"a list, each of it {element.words}", fits)
         case ast.Subscript(value=ast.Name(id="Literal") | ast.Attribute(attr="Literal"), slice=inner):
             choices = ast.literal_eval(inner)
             return Kind(f"one of {', '.join(choices)}", lambda value: isinstance(value, str) and value in choices)
@@ -174,12 +182,3 @@ def _read(node: ast.expr) -> Kind:
                 f"a {name}", lambda value: any(kind.__name__ == name for kind in type(value).__mro__)
             )
     raise TypeError(f"{ast.unparse(node)} is no annotation that arguments can be held against")
-
-
-def _read_list(element: Kind, may_be_iterator: bool) -> Kind:  # noqa: FBT001 - read as a sentence
-    def fits(value: Any) -> bool:
-        if may_be_iterator and hasattr(value, "__next__"):
-            return True
-        return _is_list(value) and all(map(element.fits, value[:1] if isinstance(value, range) else value))
-
-    return Kind(f"a list, each of it {element.words}", fits)

@@ -159,7 +159,7 @@ class Sweep:
             table = pq.read_table(path, partitioning=None)
             wrong = {row["model"] for row in table.select(["model", "status"]).to_pylist() if row["status"] in statuses}
             names = self._models(path)
-            kept = [name for name in names if _written(name) not in wrong]
+            kept = [name for name in names if str(fitted(name, need_pyarrow().string())) not in wrong]
             if len(kept) == len(names):
                 continue
             count += len(names) - len(kept)
@@ -213,8 +213,3 @@ class Sweep:
         schema = schema_of(answers, summary=question.is_one, failures=True, **said)
         with whole(path) as file:
             write_parquet(records, schema, file)
-
-
-def _written(name: str) -> str:
-    """Return a name as a column of text has it."""
-    return str(fitted(name, need_pyarrow().string()))

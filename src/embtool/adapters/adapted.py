@@ -157,7 +157,22 @@ def adapt(adapter: Adapter, name: str, base: Tables) -> AdaptedCheckpoint:
             found = _changed(adapter, change, name, base)
             changed[found.name] = found
     for role, tensors in adapter.appended.items():
-        found = _appended(adapter, tensors, base, role, changed)
+        table = base.find(role)
+        own = table.tensor.name if role == "input" or base.tying.verdict != "tied" else TABLE_NAMES[role][0]
+        known = changed.get(own)
+        before = table if known is None else known.before
+        rows, width = before.shape
+        tensor = next((tensor for tensor in tensors if tensor.shape[1:] == (width,)), None)
+        if tensor is None:
+            shapes = " and ".join(f"{each.name}, {_shown(each.shape)}" for each in tensors)
+            raise FormatError(
+                f"{tensors[0].shard} brings {shapes}, and the rows of {base.source_name} have {width:,} numbers"
+            )
+        step = Replaced(tuple(range(rows, rows + tensor.shape[0])), partial(matrix, adapter.checkpoint, tensor))
+        steps: tuple[Step, ...] = (*(() if known is None else known.steps), step)
+        what = f"{tensor.shape[0]:,} new rows"
+        shown = what if known is None else f"{known.what}, {what}"
+        found = Changed(own, tensor.shard, shown, before, rows + tensor.shape[0], steps)
         changed[found.name] = found
     return AdaptedCheckpoint(base.checkpoint, adapter.checkpoint, changed | _left_alone(adapter, base))
 
@@ -225,12 +240,8 @@ def _low_rank(adapter: Adapter, change: TableChange, name: str, table: Embedding
         raise FormatError(f"{name} does not fit its base: {magnitude.name} has the shape {_shown(magnitude.shape)}")
     read = partial(matrix, adapter.checkpoint)
     before = (lambda: _blocks(table)) if magnitude is not None and change.is_embedding else None
-    wide = None if magnitude is None else partial(_flat, adapter.checkpoint, magnitude)
+    wide = None if magnitude is None else (lambda: read(magnitude).reshape(1, -1))
     return LowRank(partial(read, a), partial(read, b), scale, change.is_embedding, wide, before)
-
-
-def _flat(checkpoint: Checkpoint, tensor: TensorInfo) -> Floats:
-    return matrix(checkpoint, tensor).reshape(1, -1)
 
 
 def _blocks(table: EmbeddingTable) -> Iterator[tuple[Ids, Floats]]:
@@ -259,28 +270,6 @@ def _replaced(adapter: Adapter, change: TableChange, name: str, table: Embedding
             hint="resize the base's table first",
         )
     return Replaced(change.ids, partial(matrix, adapter.checkpoint, change.tokens))
-
-
-def _appended(
-    adapter: Adapter, tensors: Sequence[TensorInfo], base: Tables, role: str, changed: Mapping[str, Changed]
-) -> Changed:
-    """Put rows of new tokens below those of a table, which may be changed itself."""
-    table = base.find(role)
-    own = table.tensor.name if role == "input" or base.tying.verdict != "tied" else TABLE_NAMES[role][0]
-    known = changed.get(own)
-    before = table if known is None else known.before
-    rows, width = before.shape
-    tensor = next((tensor for tensor in tensors if tensor.shape[1:] == (width,)), None)
-    if tensor is None:
-        shapes = " and ".join(f"{each.name}, {_shown(each.shape)}" for each in tensors)
-        raise FormatError(
-            f"{tensors[0].shard} brings {shapes}, and the rows of {base.source_name} have {width:,} numbers"
-        )
-    step = Replaced(tuple(range(rows, rows + tensor.shape[0])), partial(matrix, adapter.checkpoint, tensor))
-    steps: tuple[Step, ...] = (*(() if known is None else known.steps), step)
-    what = f"{tensor.shape[0]:,} new rows"
-    shown = what if known is None else f"{known.what}, {what}"
-    return Changed(own, tensor.shard, shown, before, rows + tensor.shape[0], steps)
 
 
 def _shown(shape: Sequence[int]) -> str:

@@ -27,8 +27,6 @@ WEIGHTS = "adapter_model"
 NEW_ROWS: Mapping[str, str] = MappingProxyType({"input_embeddings": "input", "output_embeddings": "output"})
 """vLLM's names of the rows of new tokens, by the role of the table that they follow."""
 
-NEW_ROWS_FILE = "new_embeddings.safetensors"
-
 PREFIX = re.compile(r"^base_model\.(model\.)?")
 
 ENDS = (

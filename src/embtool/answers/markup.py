@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from embtool.answers.answer import Answer, Block, Failure
@@ -36,7 +36,8 @@ def write_markdown(
 ) -> None:
     """Write each block as a title and a table of GitHub's Markdown."""
     del header, many, blank
-    for order, block in enumerate(_blocks(answers)):
+    blocks = (block for answer in answers if isinstance(answer, Answer) for block in answer.blocks())
+    for order, block in enumerate(blocks):
         if order:
             print(file=stream)
         if block.title is not None:
@@ -57,12 +58,6 @@ def write_markdown(
 def _drawn(block: Block) -> list[str]:
     """Return the lines that are drawn with characters, without their colours."""
     return [safe("".join(text for text, _ in extra)) for extra in block.after if isinstance(extra, tuple)]
-
-
-def _blocks(answers: Iterable[Answer | Failure]) -> Iterator[Block]:
-    for answer in answers:
-        if isinstance(answer, Answer):
-            yield from answer.blocks()
 
 
 def _mark(text: str) -> str:

@@ -212,7 +212,13 @@ class _Grid:
 
         line = Text(" ")
         for order, (place, text, style) in enumerate(zip(self._kept, cells, styles, strict=True)):
-            shown = self._cut(text, self._widths[order])
+            width = self._widths[order]
+            if self._measure(text) <= width:
+                shown = text
+            else:
+                self._is_cut = True
+                mark = self._text("…")
+                shown = self._resize(text, width - len(mark)).rstrip() + mark
             blank = " " * (self._widths[order] - self._measure(shown))
             line.append(" " * self._gap if order else "")
             line.append(blank if self._columns[place].right else "").append(shown, style)
@@ -224,13 +230,6 @@ class _Grid:
         if not self._columns[place].prose or self._measure(text) <= width:
             return [text]
         return folded(text, width)
-
-    def _cut(self, text: str, width: int) -> str:
-        if self._measure(text) <= width:
-            return text
-        self._is_cut = True
-        mark = self._text("…")
-        return self._resize(text, width - len(mark)).rstrip() + mark
 
     def _print(self, line: "str | Text") -> None:
         _print_line(line, self._console)

@@ -178,7 +178,11 @@ def run(arguments: list[str]) -> int:
     os.environ["RUST_BACKTRACE"] = "0"  # a panic of a library is an error of one line
     _prepare_streams()
     try:
-        status = _complete(arguments) if _is_about_completion(arguments) else _call(arguments)
+        status = (
+            _complete(arguments)
+            if ASKED in os.environ or arguments[:1] in (["--show-completion"], ["--install-completion"])
+            else _call(arguments)
+        )
         sys.stdout.flush()
     except _ReaderGone:
         status = OUTPUT_GONE
@@ -206,10 +210,6 @@ def run(arguments: list[str]) -> int:
     except (OSError, ValueError):  # nobody reads the complaints: the status says what there is to say
         _silence(sys.stderr)
     return status
-
-
-def _is_about_completion(arguments: list[str]) -> bool:
-    return ASKED in os.environ or arguments[:1] in (["--show-completion"], ["--install-completion"])
 
 
 def _complete(arguments: list[str]) -> int:

@@ -135,14 +135,10 @@ def _after_info(about: About) -> tuple[tuple[str, ...], str]:
 
 
 def _has_table(model: "Model") -> bool:
-    return any(table.role == "input" for table in _stored(model))
-
-
-def _stored(model: "Model") -> "tuple[EmbeddingTable, ...]":
     try:
-        return model.tables.stored
+        return any(table.role == "input" for table in model.tables.stored)
     except EmbtoolError:
-        return ()
+        return False
 
 
 def explain_row(about: About) -> Explanation:

@@ -217,7 +217,8 @@ def short_help(command: Any, name: str, width: int) -> str:
     """Write the short help of a command: examples, what it answers, and its own options as far as lines allow."""
     form = FORMS.get(name)
     commands = getattr(command, "commands", {})
-    arguments = [form.usage] if form is not None else ["COMMAND"] if commands else _usage(command)
+    arguments = [each.metavar or each.name.upper() for each in command.params if each.param_type_name == "argument"]
+    arguments = [form.usage] if form is not None else ["COMMAND"] if commands else arguments
     usage = " ".join(["Usage:", "embtool", *name.split(), *arguments])
     lines = [line for example in EXAMPLES.get(name, ()) for line in (f"# {example.why}", example.line)]
     told = (command.help or "").split("\n\n", 1)[0] if form is None else form.summary
@@ -233,11 +234,6 @@ def short_help(command: Any, name: str, width: int) -> str:
     listed = [_clipped(f"{option:<{indent}}{text}", width) for option, text in shown]
     parts = [*(_clipped(line, width) for line in lines), "", *summary, "", usage, *listed, "", _clipped(last, width)]
     return "\n".join(parts)
-
-
-def _usage(command: Any) -> list[str]:
-    arguments = [each for each in command.params if each.param_type_name == "argument"]
-    return [each.metavar or each.name.upper() for each in arguments]
 
 
 def _option(option: Any) -> str:

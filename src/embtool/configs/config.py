@@ -428,9 +428,16 @@ class _Reader:
         if rule is None:
             scale = None
         elif rule == "token_dropout":
-            scale = self._dropped()
+            # ESM's share of what training masked, 15 % of tokens and 80 % of those by a mask, where nothing is masked
+            origin = self.text.name("token_dropout")
+            found = EmbeddingScale("multiplier", MASKED_SHARE, rounded=False, origin=origin)
+            scale = found if self.text.boolean("token_dropout") else None
         elif rule in ("embedding_multiplier", "scale_emb"):
-            scale = self._multiplier(rule)
+            stated = self.text.number(rule)
+            multiplier = stated if stated is not None else self.recorded.embedding_multiplier
+            origin = self.text.name(rule) if stated is not None else self.default
+            found = EmbeddingScale("multiplier", multiplier, rounded=False, origin=origin)
+            scale = found if multiplier != 1.0 else None
         elif hidden_size is None or (rule == "scale_embedding" and not self._scales()):
             scale = None
         else:
@@ -438,18 +445,6 @@ class _Reader:
         self.origins["embedding_scale"] = scale.origin if scale else "rows are read as they are"
         return scale
 
-    def _multiplier(self, key: str) -> EmbeddingScale | None:
-        stated = self.text.number(key)
-        multiplier = stated if stated is not None else self.recorded.embedding_multiplier
-        origin = self.text.name(key) if stated is not None else self.default
-        return EmbeddingScale("multiplier", multiplier, rounded=False, origin=origin) if multiplier != 1.0 else None
-
     def _scales(self) -> bool:
         stated = self.text.boolean("scale_embedding")
         return self.recorded.scale_embedding if stated is None else stated
-
-    def _dropped(self) -> EmbeddingScale | None:
-        """ESM's share of what training masked, 15 % of tokens and 80 % of those by a mask, where nothing is masked."""
-        if not self.text.boolean("token_dropout"):
-            return None
-        return EmbeddingScale("multiplier", MASKED_SHARE, rounded=False, origin=self.text.name("token_dropout"))

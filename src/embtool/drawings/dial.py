@@ -154,20 +154,13 @@ def _channels(turning: Sequence[bool], top: float, width: float) -> Iterator[Sha
     for turns, run in groupby(turning):
         number = len(list(run))
         last = first + number - 1
-        what = f"channels {first}..{last} {'turn' if turns else 'pass through'}"
+        what = f"{first}..{last} {'turn' if turns else 'pass through'}"
         inks = (Ink.MARK, None) if turns else (None, Ink.LINE)
         facts = {"channels": f"{first}..{last}", "turning": str(turns).lower()}
-        yield Rectangle((left + first * share, top), number * share, BAR, *inks, facts=facts, about=what)
-        yield from _ends(left + first * share, number * share, top, (first, last), turns=turns)
+        yield Rectangle((left + first * share, top), number * share, BAR, *inks, facts=facts, about=f"channels {what}")
+        if len(what) * LETTER * SMALL <= number * share:  # there is room for it below
+            yield Words((left + first * share, top + BAR + 14), what, SMALL, Ink.TEXT if turns else Ink.SOFT)
         first = last + 1
-
-
-def _ends(left: float, width: float, top: float, ends: tuple[int, int], *, turns: bool) -> Iterator[Shape]:
-    """Write under a run of channels which they are, where there is room."""
-    first, last = ends
-    text = f"{first}..{last} {'turn' if turns else 'pass through'}"
-    if len(text) * LETTER * SMALL <= width:
-        yield Words((left, top + BAR + 14), text, SMALL, Ink.TEXT if turns else Ink.SOFT)
 
 
 def _centre(column: int) -> float:
@@ -192,7 +185,7 @@ def _names(columns: Sequence[Pair | Resting], top: float) -> Iterator[Shape]:
 
 
 def _row(row: int, position: str, columns: Sequence[Pair | Resting], top: float) -> Iterator[Shape]:
-    """Draw every pair at one position."""
+    """Draw every pair at one position: where the hand started, what it swept since its last full turn, where it is."""
     middle = top + RADIUS + 4
     yield Words((EDGE, middle - 6), "position", SMALL, Ink.SOFT)
     yield Words((EDGE, middle + 12), position, fitted(position, 15, GUTTER - 8), bold=True)
@@ -205,25 +198,20 @@ def _row(row: int, position: str, columns: Sequence[Pair | Resting], top: float)
             yield Disc(centre, RADIUS, edge=Ink.LINE, dashed=True, about=f"{column.name} {column.about}")
             continue
         hand = column.hands[row]
-        yield from _dial(centre, hand, {"pair": str(column.number), "position": position})
+        pair, (x, y) = str(column.number), centre
+        within = math.fmod(hand.angle, 2 * math.pi)
+        been_round = abs(hand.angle) >= 2 * math.pi
+        what = f"pair {pair} at position {position}: {hand.label}, {hand.turns} turns"
+        yield Disc(centre, RADIUS, Ink.FAINT if been_round else None, Ink.LINE, about=what)
+        if abs(within) * RADIUS >= 1:
+            yield Sector(centre, RADIUS - 1, within, Ink.TINT)
+        for quarter in range(4):
+            towards = (math.cos(quarter * math.pi / 2), math.sin(quarter * math.pi / 2))
+            start, end = ((x + reach * towards[0], y + reach * towards[1]) for reach in (RADIUS - 5, RADIUS))
+            yield Line(start, end, Ink.SOFT if quarter == 0 else Ink.LINE)
+        tip = (x + (RADIUS - 6) * math.cos(within), y - (RADIUS - 6) * math.sin(within))
+        yield Line(centre, tip, Ink.MARK, 2.5, facts={"hand": pair, "position": position})
+        yield Disc(centre, 3, Ink.MARK)
         label, turns = (fitted(text, size, COLUMN - 8) for text, size in ((hand.label, USUAL), (hand.turns, SMALL)))
         yield Words((centre[0], below), hand.label, label, anchor="middle")
         yield Words((centre[0], below + 15), hand.turns, turns, Ink.SOFT, "middle")
-
-
-def _dial(centre: tuple[float, float], hand: Hand, facts: dict[str, str]) -> Iterator[Shape]:
-    """Draw one dial: where the hand started, what it swept since its last full turn, and where it is."""
-    x, y = centre
-    within = math.fmod(hand.angle, 2 * math.pi)
-    been_round = abs(hand.angle) >= 2 * math.pi
-    what = f"pair {facts['pair']} at position {facts['position']}: {hand.label}, {hand.turns} turns"
-    yield Disc(centre, RADIUS, Ink.FAINT if been_round else None, Ink.LINE, about=what)
-    if abs(within) * RADIUS >= 1:
-        yield Sector(centre, RADIUS - 1, within, Ink.TINT)
-    for quarter in range(4):
-        towards = (math.cos(quarter * math.pi / 2), math.sin(quarter * math.pi / 2))
-        start, end = ((x + reach * towards[0], y + reach * towards[1]) for reach in (RADIUS - 5, RADIUS))
-        yield Line(start, end, Ink.SOFT if quarter == 0 else Ink.LINE)
-    tip = (x + (RADIUS - 6) * math.cos(within), y - (RADIUS - 6) * math.sin(within))
-    yield Line(centre, tip, Ink.MARK, 2.5, facts={"hand": facts["pair"], "position": facts["position"]})
-    yield Disc(centre, 3, Ink.MARK)

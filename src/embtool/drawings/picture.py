@@ -165,13 +165,8 @@ def fit(points: Sequence[Point], width: float, height: float, *, is_equal: bool 
 
 def columns(text: str) -> int:
     """Count the columns that a text fills on a terminal."""
-    return sum(_columns(character) for character in text)
-
-
-def _columns(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in WIDE else 1
+    shown = [character for character in text if unicodedata.category(character) not in ("Mn", "Me", "Cf")]
+    return len(shown) + sum(unicodedata.east_asian_width(character) in WIDE for character in shown)
 
 
 # --- PNG and SVG ------------------------------------------------------------------------------------------------------
@@ -199,7 +194,9 @@ def to_drawing(picture: Picture) -> Drawing:
             continue
         name = _beside(label, mark, point.name, Ink.TEXT if point.parent is None else Ink.SOFT)
         if not label.grown(MARK, MARK).meets(mark):
-            leaders.append(Line(_nearest(label, mark), (mark.left + MARK / 2, mark.top + MARK / 2), Ink.SOFT, 0.8))
+            x, y = mark.left + MARK / 2, mark.top + MARK / 2
+            near = min(max(x, label.left), label.left + label.width), min(max(y, label.top), label.top + label.height)
+            leaders.append(Line(near, (x, y), Ink.SOFT, 0.8))
         names.append(name)
     room = WIDTH - 2 * EDGE
     title = Words((EDGE, 40), picture.title, fitted(picture.title, 18, room), bold=True)
@@ -214,12 +211,6 @@ def _steps(line: Line) -> Iterator[Box]:
     many = int(math.hypot(end_x - x, end_y - y) / STEP)
     for step in range(1, many):
         yield Box(x + (end_x - x) * step / many - 1, y + (end_y - y) * step / many - 1, 2, 2)
-
-
-def _nearest(label: Box, mark: Box) -> tuple[float, float]:
-    """Return the point of a label's box that is nearest to its mark."""
-    x, y = mark.left + mark.width / 2, mark.top + mark.height / 2
-    return min(max(x, label.left), label.left + label.width), min(max(y, label.top), label.top + label.height)
 
 
 def _sentence(text: str) -> str:

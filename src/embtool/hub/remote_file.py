@@ -127,7 +127,12 @@ class RemoteFile:
                         cancelled.check()
                 failure = None
             except Refused as refused:
-                self._expire(refused)
+                with self._lock:  # a signed address ends; a second refusal without a byte between is final
+                    if refused.url == self._address:
+                        self._refusals += 1
+                        self._address = None
+                    if self._refusals > 1:
+                        raise self._refused(refused) from refused
                 continue
             except Again as again:
                 failure = again
@@ -325,19 +330,6 @@ class RemoteFile:
     def _known(self) -> FileRecord:
         assert self.record is not None
         return self.record
-
-    def _expire(self, refused: Refused) -> None:
-        """Forget a signed address that no longer works; a second refusal without a byte between is final.
-
-        Raises:
-            AccessDenied, Unreachable: the storage host refuses a new address, too.
-        """
-        with self._lock:
-            if refused.url == self._address:
-                self._refusals += 1
-                self._address = None
-            if self._refusals > 1:
-                raise self._refused(refused) from refused
 
     def _refused(self, refused: Refused) -> EmbtoolError:
         what = f"{host_of(refused.url)} refuses to hand out {self._file} of {self._repo_id} ({refused.status})"

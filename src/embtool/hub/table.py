@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from embtool.errors import EmbtoolError, FormatError, LocalFailure
@@ -261,11 +262,8 @@ class _Fetch:
             last = first + 1
             while last < blocks and last - first < SPAN // BLOCK and not is_claimed(self.done, last):
                 last += 1
-            yield self._job(first * BLOCK, min(last * BLOCK, self.target.length))
+            yield partial(self._fetch_span, first * BLOCK, min(last * BLOCK, self.target.length))
             first = last
-
-    def _job(self, first: int, last: int) -> Job:
-        return lambda stop: self._fetch_span(first, last, stop)
 
     def _fetch_span(self, first: int, last: int, stop: Stop) -> None:
         """Write bytes first..last of the table where they belong, and note each block that is complete.

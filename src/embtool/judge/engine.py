@@ -155,28 +155,24 @@ def distance(engine: Engine, trace: Trace) -> Distance:
         ConfigError: its settings give no frequencies.
     """
     with np.errstate(invalid="ignore", over="ignore"):  # an engine that rounds positions to F16 has infinite ones
-        return _distance(engine, trace)
-
-
-def _distance(engine: Engine, trace: Trace) -> Distance:
-    made = waves(engine, trace) if engine.turns else None
-    multiples: list[Doubles] = []
-    by_pair: list[Doubles] = []
-    for part in trace.parts:
-        unit = UNITS[trace.precision(part)]
-        if engine.rounding is not None:
-            unit = max(unit, UNITS[engine.dtype])
-        found = PARTS[part](engine, made, trace, unit * OUTPUTS[part])
-        if found is None:
-            return NOT_COMPARABLE
-        multiples.append(found.ravel())
-        if part != "after" and made is not None:
-            by_pair.append(found.reshape(-1, len(made.inv_freq)).max(axis=0))
-    every = np.concatenate(multiples)
-    every[np.isnan(every)] = math.inf
-    worst = float(every.max())
-    typical = float(np.sqrt(np.mean(np.minimum(every, 1e9) ** 2)))
-    return Distance(worst, typical, float((every > 1).mean()), np.max(by_pair, axis=0) if by_pair else None)
+        made = waves(engine, trace) if engine.turns else None
+        multiples: list[Doubles] = []
+        by_pair: list[Doubles] = []
+        for part in trace.parts:
+            unit = UNITS[trace.precision(part)]
+            if engine.rounding is not None:
+                unit = max(unit, UNITS[engine.dtype])
+            found = PARTS[part](engine, made, trace, unit * OUTPUTS[part])
+            if found is None:
+                return NOT_COMPARABLE
+            multiples.append(found.ravel())
+            if part != "after" and made is not None:
+                by_pair.append(found.reshape(-1, len(made.inv_freq)).max(axis=0))
+        every = np.concatenate(multiples)
+        every[np.isnan(every)] = math.inf
+        worst = float(every.max())
+        typical = float(np.sqrt(np.mean(np.minimum(every, 1e9) ** 2)))
+        return Distance(worst, typical, float((every > 1).mean()), np.max(by_pair, axis=0) if by_pair else None)
 
 
 def _after(engine: Engine, made: Waves | None, trace: Trace, unit: float) -> Doubles | None:

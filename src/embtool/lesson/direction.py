@@ -26,6 +26,8 @@ def direction(subject: Subject) -> list[Question]:
     subject = on.subject
     (one, many), (other, others), _ = PAIRS
     typed = subject.command("similarity", *ASKED, ALONE, "--along", many, "--minus", one)
+    plus = (part for _, added in PAIRS for part in ("--along", added))  # of all pairs: what is added up,
+    less = (part for taken, _ in PAIRS for part in ("--minus", taken))  # and what is taken away
     farthest = Question(
         f"Which of these reaches farthest along {many} − {one}?",
         lambda: _farthest(subject),
@@ -54,7 +56,7 @@ def direction(subject: Subject) -> list[Question]:
         kind=Kind.COSINE,
         commands=(
             subject.command("similarity", others, other, "--along", many, "--minus", one),
-            subject.command("similarity", *ASKED, ALONE, *_options(len(PAIRS))),
+            subject.command("similarity", *ASKED, ALONE, *plus, *less),
         ),
     )
     return [farthest, doubt]
@@ -68,13 +70,6 @@ def _with_words(subject: Subject) -> Told:
     if ids is not None and len(set(ids)) == len(words) and all(on.subject.length(each) > 0 for each in ids):
         return on
     return Told.bundled("mini", f"{subject.name} has no single token for each of the words that this needs")
-
-
-def _options(pairs: int) -> tuple[str, ...]:
-    """Write the direction of so many pairs as options: what is added up, and what is taken away."""
-    plus = (part for _, many in PAIRS[:pairs] for part in ("--along", many))
-    less = (part for one, _ in PAIRS[:pairs] for part in ("--minus", one))
-    return (*plus, *less)
 
 
 def _along(subject: Subject, words: tuple[str, ...], pairs: int) -> DirectionAnswer:

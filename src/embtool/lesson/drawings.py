@@ -77,7 +77,9 @@ def written(drawing: Drawing, width: int) -> list[str]:
             lines = [line if isinstance(line, str) else "".join(text for text, _ in line) for line in drawn]
             return [*lines, "", *textwrap.wrap(picture.caption, width)]
         case Hands():
-            return _aligned(drawing.title, *_hands(drawing))
+            head = ("position", *map(str, drawing.pairs))
+            rows = zip(drawing.positions, drawing.angles, strict=True)
+            return _aligned(drawing.title, head, [(count(place), *map(dial, angles)) for place, angles in rows])
         case Bars():
             return [drawing.title, *_bars(drawing.items)]
         case Grid():
@@ -86,23 +88,16 @@ def written(drawing: Drawing, width: int) -> list[str]:
             return _beside(written(left, width), written(right, width), width)
 
 
-def _hands(hands: Hands) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    head = ("position", *map(str, hands.pairs))
-    rows = zip(hands.positions, hands.angles, strict=True)
-    return head, [(count(position), *map(dial, angles)) for position, angles in rows]
-
-
 def _aligned(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Align cells at their right ends."""
     widths = [max(map(columns, column)) for column in zip(head, *rows, strict=True)]
     return [
         title,
-        *("  ".join(_right(cell, width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)),
+        *(
+            "  ".join(" " * (width - columns(cell)) + cell for cell, width in zip(row, widths, strict=True))
+            for row in (head, *rows)
+        ),
     ]
-
-
-def _right(text: str, width: int) -> str:
-    return " " * (width - columns(text)) + text
 
 
 def _bars(items: Sequence[tuple[str, float]]) -> Iterator[str]:

@@ -57,7 +57,20 @@ def order(subject: Subject) -> list[Question]:
     if found:
         questions.append(_what_blocks_read(subject, pair, typed))
     if subject.positions is not None and subject.positions.kind in INSIDE:
-        questions.append(_where_order_is(subject))
+        choices = tuple(SOURCES)
+        right = choices.index("the blocks, where one token looks at another")
+        told = subject.place_told
+        questions.append(
+            Question(
+                "So where does this model get the order from?",
+                lambda: Outcome(right, (f"{told[0].upper()}{told[1:]}. Step 6 shows it.",)),
+                ("The inputs do not tell the two texts apart, and yet the model does.",),
+                kind=Kind.CHOICE,
+                choices=choices,
+                remarks=tuple(SOURCES.values()),
+                commands=(subject.about("info"),),
+            )
+        )
     return questions
 
 
@@ -82,7 +95,13 @@ def _what_blocks_read(subject: Subject, pair: tuple[str, str], command: tuple[st
             a, b = (subject.sequence(text) for text in pair)
         except TableNotFound as error:
             return Outcome("not measured", (f"{error.message}.",))
-        return Outcome(_met_again(a, b), (_told_of_order(subject, a, b),), _sums(subject, a, b))
+        left = [row.tobytes() for row in b.rows]
+        found = 0
+        for row in a.rows:
+            if row.tobytes() in left:
+                left.remove(row.tobytes())
+                found += 1
+        return Outcome(found, (_told_of_order(subject, a, b),), _sums(subject, a, b))
 
     return Question(
         "How many inputs of the one text are, to the last digit, inputs of the other?",
@@ -98,17 +117,6 @@ def _what_blocks_read(subject: Subject, pair: tuple[str, str], command: tuple[st
         unit="inputs",
         commands=(command,),
     )
-
-
-def _met_again(a: InputSequence, b: InputSequence) -> int:
-    """How many inputs of one text are inputs of the other, wherever they stand."""
-    left = [row.tobytes() for row in b.rows]
-    found = 0
-    for row in a.rows:
-        if row.tobytes() in left:
-            left.remove(row.tobytes())
-            found += 1
-    return found
 
 
 def _moved(a: InputSequence, b: InputSequence) -> tuple[int, int]:
@@ -150,18 +158,3 @@ def _sums(subject: Subject, a: InputSequence, b: InputSequence) -> Grid | None:
     shown = tuple((label, *(f"{value:+.3f}" for value in values[:CHANNELS_SHOWN])) for label, values in rows)
     head = tuple(f"[{channel}]" for channel in range(min(CHANNELS_SHOWN, a.rows.shape[1])))
     return Grid(f"the first of {count(a.rows.shape[1])} channels, twice", ("", *head), shown)
-
-
-def _where_order_is(subject: Subject) -> Question:
-    choices = tuple(SOURCES)
-    right = choices.index("the blocks, where one token looks at another")
-    told = subject.place_told
-    return Question(
-        "So where does this model get the order from?",
-        lambda: Outcome(right, (f"{told[0].upper()}{told[1:]}. Step 6 shows it.",)),
-        ("The inputs do not tell the two texts apart, and yet the model does.",),
-        kind=Kind.CHOICE,
-        choices=choices,
-        remarks=tuple(SOURCES.values()),
-        commands=(subject.about("info"),),
-    )

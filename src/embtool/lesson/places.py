@@ -36,16 +36,13 @@ def position(subject: Subject) -> list[Question]:
     """A table that is added, then a rotation: the reader's own where it has them."""
     known = subject.positions
     added, turned = subject.with_added_positions, subject.with_turned_positions
-    own = () if subject in (added.subject, turned.subject) else (_own(subject),)
+    own: tuple[str, ...] = ()
+    if subject not in (added.subject, turned.subject):
+        no_blocks = f"{subject.name}, which has no blocks, cannot be told"
+        told = f", and {no_blocks}." if subject.is_idle else f". As to {subject.name}: {subject.place_told}."
+        own = (f"A row does not know where its token stands{told}",)
     questions = _added(added, own, is_own=added.subject is subject)
     return [*questions, *_turned(turned, added.subject, is_own=isinstance(known, Rope) and turned.subject is subject)]
-
-
-def _own(subject: Subject) -> str:
-    if subject.is_idle:
-        return f"A row does not know where its token stands, and {subject.name}, which has no blocks, cannot be told."
-    told = subject.place_told
-    return f"A row does not know where its token stands. As to {subject.name}: {told}."
 
 
 # --- added ------------------------------------------------------------------------------------------------------------

@@ -305,7 +305,7 @@ class Subject:
             one, other = (" ".join(order) for order in (words, words[::-1]))
             for pair in ((one, other), (f" {one}", f" {other}")):
                 counted = [Counter(self._ids(text)) for text in pair]
-                if counted[0] == counted[1] and len(counted[0]) > 1 and self._fits(counted[0]):
+                if counted[0] == counted[1] and len(counted[0]) > 1 and max(counted[0]) < self.table.shape[0]:
                     found.append((counted[0].total(), pair))
         few = [pair for total, pair in found if total <= FEW_TOKENS]
         return few[0] if few else min(found, default=(0, None))[1]
@@ -321,9 +321,6 @@ class Subject:
     def _ids(self, text: str) -> list[int]:
         assert self.vocabulary is not None
         return [token.id for token in self.vocabulary.encode(text)]
-
-    def _fits(self, ids: Counter[int]) -> bool:
-        return max(ids) < self.table.shape[0]
 
     # --- what is measured
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from embtool.configs.config import Config
-from embtool.configs.families import Pattern
 from embtool.configs.fields import Fields
 from embtool.counts import plural
 from embtool.errors import ConfigError
@@ -71,7 +70,19 @@ def read_layer_types(config: Config) -> LayerTypes | None:
     pattern = config.family.pattern
     if pattern is None or (config.family.nope == "full_attention" and _window(config) is None):
         return None  # without a window the layers are all alike, and the period in the file may be 0
-    return _patterned(config, pattern, count)
+    fields, period, origin = config.fields, pattern.period, config.class_default
+    if pattern.key is not None and fields.has(pattern.key):
+        origin = fields.name(pattern.key)
+        letters = fields.mapping[pattern.key]
+        if isinstance(letters, str):
+            if not letters or set(letters) - {"L", "G"}:  # EXAONE's "LLLG": local, local, local, global, and again
+                raise fields.error(pattern.key, "a number or a string of L and G")
+            is_at = (letters[i % len(letters)] == "G" for i in range(count))
+            return LayerTypes(tuple(pattern.at if at else pattern.elsewhere for at in is_at), origin)
+        period = fields.integer(pattern.key, minimum=1) or period
+    phase = 0 if pattern.first else period - 1
+    types = (pattern.at if i % period == phase else pattern.elsewhere for i in range(count))
+    return LayerTypes(tuple(types), origin)
 
 
 def layer_count(config: Config) -> int | None:
@@ -173,27 +184,6 @@ OLD_LISTS: Mapping[str, ReadList] = {
     "layers_block_type": lambda fields, key, _: fields.strings(key),  # hybrids of attention and state spaces
 }
 """The fields that held layer types before `layer_types` did, and how each is read."""
-
-
-def _patterned(config: Config, pattern: Pattern, count: int) -> LayerTypes:
-    """Every so many layers another type; the file may state the period."""
-    fields, period, origin = config.fields, pattern.period, config.class_default
-    if pattern.key is not None and fields.has(pattern.key):
-        origin = fields.name(pattern.key)
-        letters = fields.mapping[pattern.key]
-        if isinstance(letters, str):
-            return LayerTypes(_lettered(fields, pattern, letters, count), origin)
-        period = fields.integer(pattern.key, minimum=1) or period
-    phase = 0 if pattern.first else period - 1
-    types = (pattern.at if i % period == phase else pattern.elsewhere for i in range(count))
-    return LayerTypes(tuple(types), origin)
-
-
-def _lettered(fields: Fields, pattern: Pattern, letters: str, count: int) -> tuple[str, ...]:
-    """EXAONE's "LLLG": local, local, local, global, and again."""
-    if not letters or set(letters) - {"L", "G"}:
-        raise fields.error(pattern.key or "", "a number or a string of L and G")
-    return tuple(pattern.at if letters[i % len(letters)] == "G" else pattern.elsewhere for i in range(count))
 
 
 # --- Layers without positions -------------------------------------------------------------------------------------

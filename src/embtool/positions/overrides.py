@@ -211,7 +211,10 @@ class _Reader:
         kind = self._kind()
         unknown = next((key for key in self.fields.mapping if key not in KNOWN), None)
         if unknown is not None:
-            raise InvalidArgument(f"{SCALING}: {str(unknown)[:40]!r} is no field of RoPE", hint=self._fields_of(kind))
+            raise InvalidArgument(
+                f"{SCALING}: {str(unknown)[:40]!r} is no field of RoPE",
+                hint=f"rope_type {kind} reads {', '.join(STRETCHING[kind]) or 'nothing besides rope_theta'}",
+            )
         idle = [
             key
             for key in self.fields.mapping
@@ -250,9 +253,6 @@ class _Reader:
             raise InvalidArgument(f"{SCALING}: rope_type {stated[:40]!r} is not known (known: {known})")
         self.origins["rope_type"] = SCALING
         return kind
-
-    def _fields_of(self, kind: str) -> str:
-        return f"rope_type {kind} reads {', '.join(STRETCHING[kind]) or 'nothing besides rope_theta'}"
 
     def _field(self, name: str, kind: str) -> Any:
         """One field of the given type, or what is usual."""

@@ -183,7 +183,9 @@ class SettingsReader:
             origin = self.config.class_default if found is None else found.origin
             share = self._noted(SHARE, 1.0 if found is None else found.share, origin)
             return {"rotary_dim": head_dim, "partial_rotary_factor": share}
-        if found is not None and kind == "default" and self._ignores(found):
+        # a width counted in channels is obeyed, also by a family whose default RoPE does not read its share
+        obeyed = self.config.family.honours_partial or (found is not None and found.channels is not None)
+        if found is not None and kind == "default" and not obeyed:
             if found.share != 1:
                 self.notes.append(f"{found.origin} is in the file, but this family's default RoPE ignores it")
             found = None
@@ -191,10 +193,6 @@ class SettingsReader:
             # these count their share over both parts of a head; head_dim here is the rotary part alone
             return {"rotary_dim": self._noted("rotary_dim", head_dim, "head_dim")}
         return self._partial(found, head_dim)
-
-    def _ignores(self, found: Share) -> bool:
-        """Whether the default RoPE of this family does not read its share; a width counted in channels is obeyed."""
-        return not self.config.family.honours_partial and found.channels is None
 
     def _partial(self, found: Share, head_dim: int) -> dict[str, Any]:
         """The width that a share leaves."""
@@ -217,7 +215,8 @@ class SettingsReader:
             stated = fields.number(key)
             if stated is not None:
                 return Share(stated, None, fields.name(key))
-        for key in self._width_keys():
+        own = ("rotary_dim",) if family.rotary_dim_key else ()
+        for key in ("qk_rope_head_dim",) if self.config.family_key == "deepseek_v4" else own:
             width = fields.integer(key)
             if width is not None:
                 return Share(width / head_dim, width, fields.name(key))
@@ -226,11 +225,6 @@ class SettingsReader:
         if family.partial_rotary_factor is None:
             return None
         return Share(family.partial_rotary_factor, None, self.config.class_default)
-
-    def _width_keys(self) -> tuple[str, ...]:
-        if self.config.family_key == "deepseek_v4":
-            return ("qk_rope_head_dim",)
-        return ("rotary_dim",) if self.config.family.rotary_dim_key else ()
 
     def _layout(self) -> Any:
         """The pairing of the family; latent families can switch theirs in the file."""

@@ -61,7 +61,8 @@ def find_sources(config: Config, types: tuple[str, ...]) -> RopeSources:
         ConfigError: A dictionary is not an object, or holds nothing for any kind of layer.
     """
     family = config.family
-    scaling, parameters = _dictionaries(config)
+    found = [config.fields.section(key) for key in ("rope_scaling", "rope_parameters")]
+    scaling, parameters = (section if section is not None and section.mapping else None for section in found)
     labels = frozenset(types) | frozenset(family.labels)
     winner = scaling or parameters  # a legacy dictionary replaces the new one
     if winner is not None and _is_nested(winner, labels):
@@ -80,13 +81,6 @@ def find_sources(config: Config, types: tuple[str, ...]) -> RopeSources:
     return RopeSources((source,))
 
 
-def _dictionaries(config: Config) -> tuple[Fields | None, Fields | None]:
-    """The file's `rope_scaling` and `rope_parameters`, where they hold something."""
-    found = [config.fields.section(key) for key in ("rope_scaling", "rope_parameters")]
-    scaling, parameters = (section if section is not None and section.mapping else None for section in found)
-    return scaling, parameters
-
-
 def _is_nested(section: Fields, labels: frozenset[str]) -> bool:
     """Whether a dictionary holds one dictionary per layer type; null for a type means no positions there."""
     items = section.mapping.items()
@@ -102,7 +96,8 @@ def _nested_sources(config: Config, section: Fields, labels: frozenset[str]) -> 
     fills = family.per_layer_type and family.local_theta is not None
     null = frozenset(key for key in labels if key in section.mapping and section.mapping[key] is None)
     sources = []
-    for key in _ordered(section.mapping, family):
+    first = [label for label in family.labels if label in section.mapping or family.per_layer_type]
+    for key in first + [key for key in section.mapping if key not in first]:
         inner = section.section(key) if isinstance(section.mapping.get(key), Mapping) else None
         if inner is not None or (fills and key in family.labels):
             keys, theta = _theta_of(family, key)
@@ -114,12 +109,6 @@ def _nested_sources(config: Config, section: Fields, labels: frozenset[str]) -> 
     if not sources:
         raise section.error(next(iter(section.mapping)), "an object for at least one layer type")
     return RopeSources(tuple(sources), frozenset() if fills else null)
-
-
-def _ordered(mapping: Mapping[str, Any], family: Family) -> list[str]:
-    """Layer types in the family's order, then any others in the file's."""
-    first = [label for label in family.labels if label in mapping or family.per_layer_type]
-    return first + [key for key in mapping if key not in first]
 
 
 def _theta_of(family: Family, label: str) -> tuple[tuple[str, ...], float]:
@@ -139,10 +128,14 @@ def _per_type_sources(config: Config, flat: Fields | None, nested: Fields | None
         inner = nested.section(label) if nested is not None else None
         sections = tuple(part for part in (flat if takes_flat(config, label) else None, inner) if part is not None)
         compressed = config.family_key == "deepseek_v4" and label == "compress"
+        defaults = own.get(label, {}) if not sections else {}
+        if compressed:  # DeepSeek-V4 does not lengthen its vectors, unless the file says how much
+            types = [section.mapping.get(key) for section in sections for key in ("rope_type", "type")]
+            defaults = {"attention_factor": 1.0} if "yarn" in types else {}
         source = RopeSource(
             label=label,
             sections=sections,
-            class_section=_compressed_defaults(sections) if compressed else own.get(label, {}) if not sections else {},
+            class_section=defaults,
             theta_keys=keys,
             theta=theta,
             # a flat dictionary stretches compressed layers only, but its theta and share are those of the others
@@ -160,9 +153,3 @@ def takes_flat(config: Config, label: str) -> bool:
     if not config.family.per_layer_type or config.family.theta_keys == ("global_rope_theta",):
         return True
     return label == ("compress" if config.family_key == "deepseek_v4" else config.family.labels[0])
-
-
-def _compressed_defaults(sections: tuple[Fields, ...]) -> Mapping[str, Any]:
-    """DeepSeek-V4 does not lengthen its vectors, unless the file says how much."""
-    yarn = any("yarn" in (section.mapping.get("rope_type"), section.mapping.get("type")) for section in sections)
-    return {"attention_factor": 1.0} if yarn else {}

@@ -12,7 +12,7 @@ from embtool.tables.metric import Metric, check_metric
 from embtool.tables.neighbors import nearest
 from embtool.tables.table import TableReader
 from embtool.tables.token_table import Reading, TokenTable
-from embtool.vocabulary import Query, Term, Token, note_of_bare, parse_expression
+from embtool.vocabulary import Token, note_of_bare, parse_expression
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Calculator:
         vector = combine(stacked, signs) if self.normalized else add_up(stacked, signs)
         own = {identity for query in queries for identity in query.ids}
         found = nearest(self.asked.table, vector, self.k + len(own), metric=self.metric, reader=self.reader)
-        ranks = {row: rank for rank, row in enumerate(found.ids.tolist(), 1)}
+        ranks: dict[int | None, int] = {row: rank for rank, row in enumerate(found.ids.tolist(), 1)}
         scored = zip(found.ids.tolist(), found.scores.tolist(), strict=True)
         kept = [(row, score) for row, score in scored if self.include_inputs or row not in own][: self.k]
         return CalcAnswer(
@@ -114,7 +114,10 @@ class Calculator:
             metric=self.metric,
             normalized=self.normalized,
             query=_formula((int(term.sign), term.text) for term in terms),
-            terms=tuple(self._term(term, query, ranks) for term, query in zip(terms, queries, strict=True)),
+            terms=tuple(
+                CalcTerm(int(term.sign), query.text, query.id, query.token, ranks.get(query.id))
+                for term, query in zip(terms, queries, strict=True)
+            ),
             neighbors=tuple(
                 Neighbor(rank, row, self.asked.token(row), score) for rank, (row, score) in enumerate(kept, 1)
             ),
@@ -126,11 +129,6 @@ class Calculator:
     def blank(self) -> CalcAnswer:
         """An answer to nothing."""
         return CalcAnswer(self.asked.model, self.asked.role, self.metric, self.normalized, "")
-
-    @staticmethod
-    def _term(term: Term, query: Query, ranks: dict[int, int]) -> CalcTerm:
-        rank = None if query.id is None else ranks.get(query.id)
-        return CalcTerm(int(term.sign), query.text, query.id, query.token, rank)
 
 
 def _formula(terms: Iterable[tuple[int, str]]) -> str:

@@ -91,17 +91,17 @@ class TableInfo:
         bits, packed = self.bits_per_weight, self.stored_shape != self.shape
         known = f"   {bits:.4g} bits a number" if bits and (bits % 8 or packed) else ""
         stored = f", stored as {' × '.join(map(count, self.stored_shape))}" if packed else ""
-        of_layers = [] if self.per_layer is None else [("", self._of_layers(*self.per_layer))]
+        of_layers = []
+        if self.per_layer is not None:
+            layers, width = self.per_layer
+            times = "" if self.multiplied_by is None else f", multiplied by {self.multiplied_by:.6g} when it is read"
+            of_layers = [("", f"{plural(layers, 'layer')} × {count(width)}{times}: --table per_layer:{layers - 1}")]
         same = f"   the same as the {self.same_as} table" if self.same_as is not None else ""
         return [
             (self.role, f"{shape}   {self.dtype}   {size(self.bytes)}{known}{stored}{self._shares()}{same}"),
             ("", f"{self.tensor} in {self.file}"),
             *of_layers,
         ]
-
-    def _of_layers(self, layers: int, width: int) -> str:
-        times = f", multiplied by {self.multiplied_by:.6g} when it is read" if self.multiplied_by is not None else ""
-        return f"{plural(layers, 'layer')} × {count(width)}{times}: --table per_layer:{layers - 1}"
 
     def _shares(self) -> str:
         """Say which part of the model it is; of the bytes only where that is another part."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from embtool.answers import Column, Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.text import bar, brief, count, fixed, title_of
 from embtool.arguments import check_numbers, checked
-from embtool.arrays import Doubles, Floats, np
+from embtool.arrays import Doubles, np
 from embtool.errors import InvalidArgument
 from embtool.tables.metric import Metric
 from embtool.tables.neighbors import Neighbors, nearest_each
@@ -203,9 +203,10 @@ class Ranking:
 
     def _nearest(self, queries: Sequence[Query], most: int) -> list[Neighbors]:
         own = self.filters.own or self.asked.table.tensor != self.ranked.table.tensor
+        vectors = [self.asked.finite(query, self.reading) for query in queries]
         return nearest_each(
             self.ranked.table,
-            [self._vector(query) for query in queries],
+            vectors if self.through is None else [self.through.apply(vector) for vector in vectors],
             most,
             metric=self.metric,
             allowed=self.allowed,
@@ -213,10 +214,6 @@ class Ranking:
             mean=self.mean,
             reader=self.reader,
         )
-
-    def _vector(self, query: Query) -> Floats | Doubles:
-        vector = self.asked.finite(query, self.reading)
-        return vector if self.through is None else self.through.apply(vector)
 
     def _distinct(self, query: Query, found: Neighbors) -> Neighbors:
         """Keep the first k rows that are no variants of the query or of a row before them."""

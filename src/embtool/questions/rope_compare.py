@@ -252,17 +252,16 @@ def _name(layers: Sequence[ComparedLayer | None]) -> str:
 
 def _side_by_side(models: Sequence[ComparedModel], layers: Sequence[ComparedLayer | None]) -> Iterator[ComparedField]:
     """Yield every field of two kinds of layers; one that a model lacks is None."""
-    one, other = (
-        ({} if side is None else _compared(side)) if model.layers else {"context_length": model.context_length}
-        for model, side in zip(models, layers, strict=True)
-    )
+    sides: list[Mapping[str, Any]] = []
+    for model, layer in zip(models, layers, strict=True):
+        if layer is not None and model.layers:
+            waves = {f"wavelength[{pair}]": wave for pair, wave in enumerate(plain(layer.wavelength))}
+            sides.append({**{key: plain(getattr(layer, key)) for key in COMPARED}, **waves})
+        else:
+            sides.append({} if model.layers else {"context_length": model.context_length})
+    one, other = sides
     for key in {**one, **other}:
         yield ComparedField(_name(layers), key, one.get(key), other.get(key), one.get(key) == other.get(key))
-
-
-def _compared(layer: ComparedLayer) -> Mapping[str, Any]:
-    waves = {f"wavelength[{pair}]": wave for pair, wave in enumerate(plain(layer.wavelength))}
-    return {**{key: plain(getattr(layer, key)) for key in COMPARED}, **waves}
 
 
 # --- pairs and positions ----------------------------------------------------------------------------------------------

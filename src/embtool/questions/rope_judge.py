@@ -176,6 +176,8 @@ def ask_judge(
     scene = Scene(others, _thetas(), rotary.context_length, turns)
     verdict = judge(trace, Engine(settings, turns=turns), scene)
     found = verdict.best
+    pairs = verdict.right.distance.pairs
+    named = () if found is None else zip(found.mistakes, found.details, strict=True)
     return RopeJudgement(
         model=rotary.name,
         given=rotary.given,
@@ -187,10 +189,10 @@ def ask_judge(
         precisions={part: trace.precision(part) for part in trace.parts},
         position_count=len(trace.positions),
         sequence_length=trace.length,
-        found=() if found is None else tuple(_named(found)),
+        found=tuple(Named(mistake, MISTAKES[mistake].words, detail) for mistake, detail in named),
         equally=tuple(each.mistakes for each in verdict.equally),
         unseen=verdict.unseen,
-        pairs_off=_pairs_off(verdict),
+        pairs_off=None if pairs is None else tuple(np.flatnonzero(pairs > 1).tolist()),
         worst=_worst(trace, verdict.right.engine),
         hypotheses=tuple(_judged(each) for each in (verdict.right, *verdict.nearest)),
         notes=(*rotary.notes, *_notes(trace, verdict)),
@@ -251,11 +253,6 @@ def _check_widths(trace: Trace, settings: RopeSettings, name: str) -> None:
         raise InvalidArgument(f"{name} has three positions for each token, and the model has one")
 
 
-def _named(found: Hypothesis) -> Iterator[Named]:
-    for mistake, detail in zip(found.mistakes, found.details, strict=True):
-        yield Named(mistake, MISTAKES[mistake].words, detail)
-
-
 def _judged(each: Hypothesis) -> Judged:
     words = "; ".join(
         f"{MISTAKES[mistake].words}: {detail}" for mistake, detail in zip(each.mistakes, each.details, strict=True)
@@ -263,11 +260,6 @@ def _judged(each: Hypothesis) -> Judged:
     far = each.distance
     worst, typical = (held if math.isfinite(held) else None for held in (far.worst, far.typical))
     return Judged(each.mistakes, words or RIGHT, each.explains, worst, typical, far.outliers)
-
-
-def _pairs_off(verdict: Verdict) -> tuple[int, ...] | None:
-    pairs = verdict.right.distance.pairs
-    return None if pairs is None else tuple(np.flatnonzero(pairs > 1).tolist())
 
 
 def _worst(trace: Trace, right: Engine) -> Worst | None:

@@ -71,7 +71,10 @@ def _head(answer: RopeAnswer, layer: TurnedLayer, places: Sequence[Place]) -> He
         moved = {*channel_pairs(settings)[layer.inv_freq > 0].ravel().tolist()}
         turning = [channel in moved for channel in range(settings.head_dim)]
     names = [", ".join(map(count, numbers_of(place))) for place in places]
-    return Head(_title(layer), names, columns, turning, said)
+    title = ""
+    if layer.layer_type != "all":  # there are several
+        title = visible(layer.layer_type) + (f", {plural(layer.layer_count, 'layer')}" if layer.layer_count else "")
+    return Head(title, names, columns, turning, said)
 
 
 def _hands(angles: Sequence[Floats], number: int, sense: int) -> list[Hand]:
@@ -84,10 +87,3 @@ def _hands(angles: Sequence[Floats], number: int, sense: int) -> list[Hand]:
         )
         for each in angles
     ]
-
-
-def _title(layer: TurnedLayer) -> str:
-    """Name the kind of layer, where there are several."""
-    if layer.layer_type == "all":
-        return ""
-    return visible(layer.layer_type) + (f", {plural(layer.layer_count, 'layer')}" if layer.layer_count else "")

@@ -62,15 +62,12 @@ class RowAnswer(Listing[Row]):
     def blocks(self) -> Iterator[Block]:
         """Yield each vector: its ends, its norm among all, the spread of its numbers."""
         for row in self.rows:
-            yield Block(self._title(row), after=self._lines(row))
-
-    def _title(self, row: Row) -> str:
-        if row.token is not None:
-            name = brief(spelled(row.token.text, row.token.bytes.hex()))
-        else:
-            name = brief(row.query) if row.ids or not self.named else "no token (padding)"
-        place = f"{self.pool} of {plural(len(row.ids), 'row')}" if row.ids else f"row {count(row.id or 0)}"
-        return f"{name}, {place} of {self.model}, {self.table} table"
+            if row.token is not None:
+                name = brief(spelled(row.token.text, row.token.bytes.hex()))
+            else:
+                name = brief(row.query) if row.ids or not self.named else "no token (padding)"
+            place = f"{self.pool} of {plural(len(row.ids), 'row')}" if row.ids else f"row {count(row.id or 0)}"
+            yield Block(f"{name}, {place} of {self.model}, {self.table} table", after=self._lines(row))
 
     def _lines(self, row: Row) -> list[str]:
         values, width = row.values, len(row.values)

@@ -103,7 +103,12 @@ class Search:
         except (re.error, RecursionError, OverflowError) as error:
             raise InvalidArgument(f"PATTERN is not a regular expression: {error}") from error
         ids = None if self.ids is None else parse_ids(f"id:{self.ids}")
-        root = None if self.variants is None else root_of(_variant(self.variants, vocabulary))
+        root = None
+        if self.variants is not None:
+            token = next(iter(read_queries([self.variants], vocabulary))).token
+            if token is None:
+                raise InvalidArgument(f"variants of a row that no token has: {self.variants}")
+            root = root_of(token)
         return self._found(categorizer or Categorizer(vocabulary), padding, pattern, ids, root)
 
     def _found(
@@ -167,13 +172,6 @@ def count_categories(model: str, vocabulary: Vocabulary, search: Search, *, padd
     if times[None]:
         counted.append(CategoryCount("open", times[None], "normal or unreachable: text cannot be split to tell it"))
     return VocabCounts(model, (*counted, CategoryCount("all", times.total(), "")), categorizer.notes)
-
-
-def _variant(text: str, vocabulary: Vocabulary) -> Token:
-    token = next(iter(read_queries([text], vocabulary))).token
-    if token is None:
-        raise InvalidArgument(f"variants of a row that no token has: {text}")
-    return token
 
 
 def _doubled(tokens: Sequence[Token]) -> list[Token]:

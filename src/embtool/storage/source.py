@@ -247,7 +247,14 @@ class _Descriptor:
         done = 0
         while done < len(buffer):
             try:
-                count = self._read_some(start + done, buffer[done:])
+                if hasattr(os, "preadv"):
+                    count = os.preadv(self.descriptor, [buffer[done:]], start + done)
+                else:
+                    with self.lock:
+                        os.lseek(self.descriptor, start + done, os.SEEK_SET)
+                        data = os.read(self.descriptor, len(buffer) - done)
+                    count = len(data)
+                    buffer[done : done + count] = data
             except OSError as error:
                 raise LocalFailure(f"cannot read {self.path}: {error.strerror or error}") from error
             if count == 0:
@@ -256,15 +263,6 @@ class _Descriptor:
                     hint="delete it and fetch it again",
                 )
             done += count
-
-    def _read_some(self, start: int, buffer: memoryview) -> int:
-        if hasattr(os, "preadv"):
-            return os.preadv(self.descriptor, [buffer], start)
-        with self.lock:
-            os.lseek(self.descriptor, start, os.SEEK_SET)
-            data = os.read(self.descriptor, len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
 
 
 @dataclass

@@ -234,16 +234,13 @@ class Counter:
         """Find where to cut a text, from `first` on: the place, and how many tokens what stands before it is."""
         for kind in self._places:
             for match in islice(kind.finditer(text, first, first + AHEAD), TRIED):
-                tokens = self._tokens_before(text, match.start())
+                place = match.start()
+                lead, behind = text[max(place - LEAD, 0) : place], text[place : place + LEAD]
+                alone, both = self._vocabulary.encode_each([lead, lead + behind])
+                tokens = len(alone) if both[: len(alone)] == alone else None
                 if tokens is not None:
                     self._places.remove(kind)
                     self._places.insert(0, kind)
                     return match.start(), tokens
         self.tally.unsure += 1
         return first, len(self._vocabulary.encode_each([text[max(first - LEAD, 0) : first]])[0])
-
-    def _tokens_before(self, text: str, place: int) -> int | None:
-        """Count the tokens of what stands before a place; None where a cut there would change tokens."""
-        lead, behind = text[max(place - LEAD, 0) : place], text[place : place + LEAD]
-        alone, both = self._vocabulary.encode_each([lead, lead + behind])
-        return len(alone) if both[: len(alone)] == alone else None

@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
 from embtool.arrays import Bytes, Doubles, Floats, np
 from embtool.errors import LocalFailure, MissingExtra
@@ -25,7 +25,7 @@ from embtool.storage.dtypes import DTYPES
 from embtool.storage.replacing import whole
 from embtool.tables.scan import Ids
 from embtool.tables.survey import Opener
-from embtool.tables.table import EmbeddingTable, TableReader
+from embtool.tables.table import EmbeddingTable
 
 Item = TypeVar("Item")
 
@@ -82,7 +82,13 @@ class Export:
         with self.opener(self.table) as reader:
             for first in range(0, len(self.ids), step):
                 part = self.ids[first : first + step]
-                yield part, _read(reader, part)
+                rows = np.empty((len(part), reader.row_bytes), np.uint8)
+                start = 0
+                for place in range(1, len(part) + 1):
+                    if place == len(part) or part[place] != part[place - 1] + 1:
+                        reader.read(part[start], rows[start:place])
+                        start = place
+                yield part, rows
 
     def chunks(self) -> Iterator[tuple[Sequence[int], Floats]]:
         """Yield ids with their rows, float32 (n, width), some at a time."""
@@ -99,42 +105,22 @@ def _ahead(items: Generator[Item, None, None]) -> Iterator[Item]:
             yield item
 
 
-def _read(reader: TableReader, ids: Sequence[int]) -> Bytes:
-    """Read rows by id; a run of neighbours at once."""
-    rows = np.empty((len(ids), reader.row_bytes), np.uint8)
-    start = 0
-    for place in range(1, len(ids) + 1):
-        if place == len(ids) or ids[place] != ids[place - 1] + 1:
-            reader.read(ids[start], rows[start:place])
-            start = place
-    return rows
-
-
 def write_npy(export: Export, path: Path) -> list[Path]:
     """Write rows as a numpy array, float32 (rows, width), and beside it their names as TSV."""
     names = path.with_name(f"{path.name.removesuffix('.npy')}.tokens.tsv")
     with whole(path) as file, whole(names) as words:
         _write_array(file, export)
-        _write_names(words, export)
+        words.write(("\t".join(NAME_COLUMNS) + "\n").encode())
+        for name in _names(export):
+            cells = [export.label("" if value is None else str(value)) for value in _cells(name)]
+            words.write(("\t".join(cells) + "\n").encode())
     return [path, names]
 
 
 def _write_array(file: IO[bytes], export: Export) -> None:
-    np.lib.format.write_array_header_2_0(file, _header("<f4", export.shape))
+    np.lib.format.write_array_header_2_0(file, {"descr": "<f4", "fortran_order": False, "shape": export.shape})
     for _, rows in export.chunks():
         file.write(np.ascontiguousarray(rows, "<f4").data)
-
-
-def _header(kind: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    return {"descr": kind, "fortran_order": False, "shape": shape}
-
-
-def _write_names(file: IO[bytes], export: Export) -> None:
-    """Write names as TSV with a header."""
-    file.write(("\t".join(NAME_COLUMNS) + "\n").encode())
-    for name in _names(export):
-        cells = [export.label("" if value is None else str(value)) for value in _cells(name)]
-        file.write(("\t".join(cells) + "\n").encode())
 
 
 def _cells(name: RowName) -> list[object]:
@@ -190,14 +176,12 @@ def write_csv(export: Export, path: Path) -> list[Path]:
         writer.writerow([*NAME_COLUMNS, *(f"v{place}" for place in range(export.shape[1]))])
         for ids, rows in export.chunks():
             for name, row in zip(export.names(ids), rows, strict=True):
-                writer.writerow([*(_cell(export, value) for value in _cells(name)), *map(_number, row)])
+                writer.writerow(
+                    [*("" if value is None else export.label(str(value)) for value in _cells(name)), *map(_number, row)]
+                )
         text.flush()
         text.detach()
     return [path]
-
-
-def _cell(export: Export, value: object) -> str:
-    return "" if value is None else export.label(str(value))
 
 
 def _number(value: "np.float32") -> str:
@@ -217,18 +201,15 @@ def write_word2vec(export: Export, path: Path) -> list[Path]:
         for ids, rows in export.chunks():
             lines = []
             for name, row in zip(export.names(ids), rows, strict=True):
-                key = _key(export.label("" if name.piece is None else name.piece))
+                # Escape every space of a name, in whatever script.
+                text = export.label("" if name.piece is None else name.piece)
+                key = "".join(f"\\u{ord(character):04x}" if character.isspace() else character for character in text)
                 if not key or key in taken:
                     key = f"id:{name.id}"
                 taken.add(key)
                 lines.append(" ".join([key, *map(_number, row)]))
             file.write("".join(line + "\n" for line in lines).encode())
     return [path]
-
-
-def _key(text: str) -> str:
-    """Escape every space of a name, in whatever script."""
-    return "".join(f"\\u{ord(character):04x}" if character.isspace() else character for character in text)
 
 
 def write_projector(export: Export, path: Path) -> list[Path]:

@@ -72,15 +72,11 @@ class FinalNorm:
 
 
 @functools.cache
-def _recording() -> Mapping[str, Mapping[str, Any]]:
+def recorded_norms() -> Mapping[str, Mapping[str, Any]]:
+    """Return what was recorded, by the type of model."""
     text = Path(__file__).with_name(RECORDING).read_text(encoding="utf-8")
     found: Mapping[str, Mapping[str, Any]] = json.loads(text)["types"]
     return found
-
-
-def recorded_norms() -> Mapping[str, Mapping[str, Any]]:
-    """Return what was recorded, by the type of model."""
-    return _recording()
 
 
 def find_final_norm(checkpoint: Checkpoint, config: Config | None, model: str) -> FinalNorm:
@@ -119,7 +115,7 @@ def _recorded(config: Config, model: str) -> list[Mapping[str, Any]]:
         ConfigError: nothing is, or that no norm is the last.
     """
     types = [kind for kind in (config.model_type, config.top_model_type, config.family_key) if kind]
-    found = [_recording()[kind] for kind in types if kind in _recording()]
+    found = [recorded_norms()[kind] for kind in types if kind in recorded_norms()]
     if not found:
         named = repr(config.top_model_type or types[0]) if types else "no model_type"
         raise ConfigError(f"{model} has {named}: what its final norm does is not known")

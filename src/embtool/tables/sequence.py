@@ -127,7 +127,8 @@ def read_sequence(
     """
     start += positions.first_position
     places = tuple(range(start, start + len(ids)))
-    scale = _scale(tables.tokens, config)
+    of_rows = None if config is None else config.embedding_scale
+    scale = 1.0 if of_rows is None else of_rows.in_dtype(tables.tokens.tensor.dtype.name)
     token_rows = tables.tokens.rows(list(ids)).astype(np.float64) * scale
     before = None if config is None else BEFORE.get(config.family.before or "")
     if before is not None:
@@ -186,13 +187,6 @@ def _vector(beside: EmbeddingTable, end: str) -> Doubles:
     row = EmbeddingTable("tensor", replace(tensor, shape=(1, *tensor.shape)), checkpoint)
     found: Doubles = row.rows([0])[0].astype(np.float64)
     return found
-
-
-def _scale(table: EmbeddingTable, config: Config | None) -> float:
-    """What the model multiplies rows by, rounded to the dtype of its weights where it does that."""
-    if config is None or config.embedding_scale is None:
-        return 1.0
-    return config.embedding_scale.in_dtype(table.tensor.dtype.name)
 
 
 def _position_rows(places: tuple[int, ...], tables: SequenceTables, positions: Positions) -> Doubles | None:

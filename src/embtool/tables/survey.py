@@ -118,7 +118,8 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
 
     lanes = scan_in_order(reader, start, visit, block_bytes=block_bytes(table, reader))
     with np.errstate(all="ignore"):  # `principal_axes` makes it again
-        product = None if probe is None else np.sum([_product(lane) for lane in lanes], axis=0)
+        products = [lane.product for lane in lanes if lane.product is not None]
+        product = None if probe is None else np.sum(products, axis=0)
     lost, zero = ~np.isfinite(squares), squares == 0
     finite = int(count - lost.sum())
     directed = max(finite - int(zero.sum()), 1) if units else math.nan
@@ -166,11 +167,6 @@ def _add_exact_means(sums: _Sums, rows: Floats, squares: Doubles, *, units: bool
     wide[...] = rows
     sums.rows += np.ones(len(rows)) @ wide
     sums.units += _reciprocals(np.sqrt(squares)) @ wide
-
-
-def _product(sums: _Sums) -> Doubles:
-    assert sums.product is not None
-    return sums.product
 
 
 def norms(table: EmbeddingTable, reader: TableReader) -> Doubles:

@@ -1,9 +1,7 @@
 """The lesson as cards: what is asked, and the answers as they were measured on the model."""
 
-from collections.abc import Iterator
-
 from embtool.errors import EmbtoolError
-from embtool.lesson import STEPS, Question, Step, Subject
+from embtool.lesson import STEPS, Question, Subject
 from embtool.lesson.drawings import Bars, Beside, Drawing, Grid, Hands, Plane
 from embtool.view.parts import Json, typed
 
@@ -13,28 +11,14 @@ def deal(subject: Subject) -> Json:
     steps, left_out = [], []
     for step in STEPS:
         try:
-            steps.append(_step(step, subject))
+            command = typed(subject.command("learn", str(step.number)))
+            dealt = {"number": step.number, "name": step.name, "title": step.title, "command": command}
+            questions = step.make(subject)
+            recalled = [] if step.recall is None else [{**_card(step.recall), "recall": True}]
+            steps.append({**dealt, "cards": [*recalled, *map(_card, questions)]})
         except EmbtoolError as error:
             left_out.append({"number": step.number, "title": step.title, "why": error.message})
     return {"steps": steps, "left_out": left_out}
-
-
-def _step(step: Step, subject: Subject) -> Json:
-    return {
-        "number": step.number,
-        "name": step.name,
-        "title": step.title,
-        "command": typed(subject.command("learn", str(step.number))),
-        "cards": list(_cards(step, subject)),
-    }
-
-
-def _cards(step: Step, subject: Subject) -> Iterator[Json]:
-    """Yield the cards: first what is asked of an earlier step."""
-    questions = step.make(subject)
-    if step.recall is not None:
-        yield {**_card(step.recall), "recall": True}
-    yield from map(_card, questions)
 
 
 def _card(question: Question) -> Json:

@@ -93,11 +93,16 @@ def carry(subject: Subject, wanted: Sequence[int], exact: int | None = None) -> 
     bits = 8 if fitting[8] >= len(chosen) else 4 if fitting[4] >= exact else 2
     carried = chosen[: max(exact, min(len(chosen), fitting[bits]))]
     ids = [entry.id for entry in carried]
+    tensor, (rows, width) = subject.table.tensor, subject.table.shape
     with subject.model.open_table(subject.table) as reader:
-        values = _read(subject, reader, ids)
+        values: Floats = tensor.dtype.to_float32(read_rows(reader, np.array(ids, np.int64)))
         found = list(_nearest(subject, reader, values[:exact], ids[:exact]))
     data = {
-        **_described(subject),
+        "rows": rows,
+        "width": width,
+        "dtype": tensor.dtype.name,
+        "tensor": tensor.name,
+        "file": tensor.shard,
         **_names(subject, carried, found),
         "exact": exact,
         "nearest": NEAREST,
@@ -135,12 +140,6 @@ def _ordinary(vocabulary: Vocabulary, rows: int) -> Iterator[_Entry]:
             yield _Entry(token.id, token, vocabulary.is_word(token))
 
 
-def _read(subject: Subject, reader: TableReader, ids: Sequence[int]) -> Floats:
-    """Read rows of an open table: float32 (n, width)."""
-    found: Floats = subject.table.tensor.dtype.to_float32(read_rows(reader, np.array(ids, np.int64)))
-    return found
-
-
 def _nearest(subject: Subject, reader: TableReader, values: Floats, ids: Sequence[int]) -> Iterator[Neighbors]:
     """Yield the neighbours of rows, as many queries in a pass as a pass answers; none of a row that is not finite."""
     finite: Mask = np.asarray(np.isfinite(values).all(axis=1))
@@ -161,12 +160,6 @@ def _padded(values: Doubles | Ids, with_what: float) -> Doubles:
     """Return ids or scores as `NEAREST` numbers."""
     found: Doubles = np.pad(values.astype(np.float64), (0, NEAREST - len(values)), constant_values=with_what)
     return found
-
-
-def _described(subject: Subject) -> Json:
-    tensor = subject.table.tensor
-    rows, width = subject.table.shape
-    return {"rows": rows, "width": width, "dtype": tensor.dtype.name, "tensor": tensor.name, "file": tensor.shard}
 
 
 def _names(subject: Subject, entries: Sequence[_Entry], found: Iterable[Neighbors]) -> Json:

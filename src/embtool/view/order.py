@@ -86,15 +86,13 @@ def _layer(layer: LayerRope, last: int) -> Json:
                 "from": length,
                 "speeds": turning.inv_freq.tolist(),
                 "factor": turning.attention_factor,
-                "waves": [_wave(wave) for wave in turning.wavelength.tolist()],
+                "waves": [
+                    tokens_per_turn(wave) if math.isfinite(wave) else "∞" for wave in turning.wavelength.tolist()
+                ],
             }
             for length, turning in regimes
         ],
     }
-
-
-def _wave(wave: float) -> str:
-    return tokens_per_turn(wave) if math.isfinite(wave) else "∞"
 
 
 def _regimes(settings: RopeSettings, longest: int) -> Iterator[tuple[int, Frequencies]]:

@@ -41,23 +41,18 @@ def coded(rows: AnyArray, bits: int) -> tuple[Bytes, Floats]:
     step = np.where(reach > 0, reach, 1) * STEPS[bits]
     middle = middle_of(bits)
     codes = np.rint(wide / step[:, None] + middle).clip(0, (1 << bits) - 1).astype(np.uint8)
-    return _joined(codes, bits), step.astype(np.float32)
-
-
-def middle_of(bits: int) -> float:
-    """Return the code of zero."""
-    return 128.0 if bits == 8 else ((1 << bits) - 1) / 2  # noqa: PLR2004 - a byte
-
-
-def _joined(codes: Bytes, bits: int) -> Bytes:
-    """Put several codes of a row into each byte, the first in the lowest bits."""
     each = 8 // bits
     missing = -codes.shape[1] % each
     grouped = np.pad(codes, ((0, 0), (0, missing))).reshape(len(codes), -1, each)
     found: Bytes = np.zeros(grouped.shape[:2], np.uint8)
     for place in range(each):
         found |= grouped[..., place] << np.uint8(bits * place)
-    return found
+    return found, step.astype(np.float32)
+
+
+def middle_of(bits: int) -> float:
+    """Return the code of zero."""
+    return 128.0 if bits == 8 else ((1 << bits) - 1) / 2  # noqa: PLR2004 - a byte
 
 
 def decoded(codes: Bytes, steps: Floats, bits: int, width: int) -> Doubles:

@@ -6,6 +6,7 @@ policy names the one style and the one script by their hashes, so that no other 
 
 import base64
 import hashlib
+import html
 import json
 import re
 from importlib.resources import files
@@ -31,7 +32,8 @@ def write_sheet(title: str, data: Json) -> bytes:
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-    parts = {"policy": policy, "title": _escaped(title), "style": style, "script": script, "data": written}
+    parts = {"policy": policy, "title": html.escape(title, quote=False), "style": style, "script": script}
+    parts["data"] = written
     return MARK.sub(lambda mark: parts[mark[1]], _source("page.html")).encode()
 
 
@@ -42,7 +44,3 @@ def _source(name: str) -> str:
 def _hash(text: str) -> str:
     """Name an element's text as a content security policy does."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -123,7 +123,7 @@ def make_view(
     data: Json = {
         "version": __version__,
         "model": name,
-        "options": _options(subject),
+        "options": typed(subject.command("x")).removeprefix("embtool x"),  # the end of each command line about tokens
         "info": typed(subject.about("info")),
         "lesson": lesson,
         "table": None if carried is None else carried.data,
@@ -136,11 +136,6 @@ def make_view(
     held = carried or Slice((), 0, {})
     content = write_sheet(f"{name}: from a number to what it reads", data)
     return View(content, len(held.ids), held.exact, seconds, left_out)
-
-
-def _options(subject: Subject) -> str:
-    """Write the end of every command line about tokens of this model."""
-    return typed(subject.command("x")).removeprefix("embtool x")
 
 
 def _spoken_of(subject: Subject, sentences: Json | None) -> list[int]:

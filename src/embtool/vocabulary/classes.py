@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from embtool.vocabulary.cuts import BLOOM, CLIP, GPT2, QWEN2, QWEN35
+from embtool.vocabulary.refused import REFUSED_TYPES
 from embtool.vocabulary.settings import ROLES
 
 TEXT = "$A"
@@ -148,6 +149,7 @@ _GEMMA = _pieces(
 )
 _DEBERTA_V2 = _pieces(_BRACKETS, _CLS_SEP, mask_takes_space=False, folds="deberta")
 _GPT2 = _byte_level(_END_OF_TEXT)
+_CODES = TokenizerClass("codes", _FAIRSEQ, _CLS_SEP, options={"unknown_options": ("normalization",)})
 _QWEN = {"unk_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
 
 CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
@@ -328,6 +330,42 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             (TEXT, "eos_token"),
             options={"unknown_options": ("normalize",)},
         ),
+        **dict.fromkeys(("PhobertTokenizer", "BertweetTokenizer"), _CODES),
+        "CTRLTokenizer": TokenizerClass("subwords", {"unk_token": "<unk>"}, (TEXT,), options={"words": "unicode"}),
+        "BlenderbotSmallTokenizer": TokenizerClass(
+            "subwords",
+            {"bos_token": "__start__", "eos_token": "__end__", "unk_token": "__unk__", "pad_token": "__null__"},
+            (TEXT,),
+            options={"prepares": "blenderbot", "words": "unicode"},
+        ),
+        "ByT5Tokenizer": TokenizerClass(
+            "bytes",
+            _T5,
+            (TEXT, "eos_token"),
+            options={
+                "reserved": ("pad_token", "eos_token", "unk_token"),
+                "takes_space": True,
+                "hides": True,
+                "extra_ids": 125,
+                "ends_once": True,
+            },
+        ),
+        "PerceiverTokenizer": TokenizerClass(
+            "bytes",
+            {
+                name: token
+                for name, token in {**_BRACKETS, "bos_token": "[BOS]", "eos_token": "[EOS]"}.items()
+                if name != "unk_token"
+            },
+            _CLS_SEP,
+            options={"reserved": ("pad_token", "bos_token", "eos_token", "mask_token", "cls_token", "sep_token")},
+        ),
+        "DiaTokenizer": TokenizerClass(
+            "bytes",
+            {"pad_token": "<pad>", "unk_token": "<pad>"},
+            (TEXT,),
+            options={"reserved": ("pad_token", "[S1]", "[S2]"), "offset": 0, "hides": True},
+        ),
         "RwkvTokenizer": TokenizerClass("world"),
         **dict.fromkeys(("QWenTokenizer", "TikTokenTokenizer"), TokenizerClass("ranks")),
     }
@@ -348,17 +386,19 @@ MODEL_TYPES: Mapping[str, str] = MappingProxyType(
         for name, kinds in {
             "GPT2Tokenizer": (
                 "gpt2 gpt_neo gptj opt phi codegen dbrx starcoder2 blip-2 instructblip instructblipvideo emu3 jais2"
+                " hyperclovax_vision_v2"
             ),
-            "GPTNeoXTokenizer": "gpt_neox mpt olmo olmoe mamba falcon_mamba rwkv xlstm",
+            "GPTNeoXTokenizer": "gpt_neox mpt olmo olmoe mamba mamba2 falcon_mamba rwkv xlstm",
             "BloomTokenizer": "bloom",
             "Qwen2Tokenizer": (
                 "qwen2 qwen2_moe qwen2_vl qwen2_5_vl qwen2_audio qwen2_5_omni qwen3 qwen3_moe qwen3_next qwen3_vl"
-                " qwen3_vl_moe qwen3_omni_moe internvl colqwen2 ovis2"
+                " qwen3_vl_moe qwen3_omni_moe internvl colqwen2 ovis2 audioflamingo3 cosmos3_omni dots3_note"
+                " fun_asr_nano hunyuan_vl lighton_ocr moss_transcribe_diarize qianfan_ocr qwen3_asr vibevoice"
             ),
-            "Qwen3_5Tokenizer": "qwen3_5 qwen3_5_text qwen3_5_moe qwen3_5_moe_text",
+            "Qwen3_5Tokenizer": "qwen3_5 qwen3_5_text qwen3_5_moe qwen3_5_moe_text qwen4_exp",
             "CohereTokenizer": "cohere cohere2 aya_vision",
             "RobertaTokenizer": (
-                "roberta roberta-prelayernorm ibert data2vec-text bridgetower clap lilt mra longformer"
+                "roberta roberta-prelayernorm ibert data2vec-text bridgetower clap lilt mra longformer mega"
             ),
             "BartTokenizer": "bart florence2",
             "LEDTokenizer": "led",
@@ -375,10 +415,12 @@ MODEL_TYPES: Mapping[str, str] = MappingProxyType(
             "HerbertTokenizer": "herbert",
             "BertTokenizer": (
                 "bert align bark blip bros chinese_clip convbert distilbert electra ernie flava git grounding-dino"
-                " layoutlm lxmert mm-grounding-dino mobilebert nezha nomic_bert qdqbert realm retribert squeezebert tvp"
-                " vilt visual_bert"
+                " layoutlm lxmert megatron-bert mm-grounding-dino mobilebert nezha nomic_bert qdqbert realm retribert"
+                " squeezebert tvp vilt visual_bert"
             ),
             "SplinterTokenizer": "splinter",
+            "LayoutLMv2Tokenizer": "layoutlmv2",
+            "DPRQuestionEncoderTokenizer": "dpr",
             "MPNetTokenizer": "mpnet",
             "FunnelTokenizer": "funnel",
             "EsmTokenizer": "esm",
@@ -393,11 +435,12 @@ MODEL_TYPES: Mapping[str, str] = MappingProxyType(
             "BertGenerationTokenizer": "bert-generation",
             "BigBirdTokenizer": "big_bird",
             "PegasusTokenizer": "pegasus pegasus_x bigbird_pegasus",
-            "XLMRobertaTokenizer": "xlm-roberta xlm-roberta-xl xmod gte jina_embeddings_v3 trocr",
+            "XLMRobertaTokenizer": "xlm-roberta xlm-roberta-xl xmod gte jina_embeddings_v3 metaclip_2 trocr",
             "LayoutXLMTokenizer": "layoutxlm",
             "CamembertTokenizer": "camembert",
             "BarthezTokenizer": "barthez",
             "MBartTokenizer": "mbart",
+            "MBart50Tokenizer": "mbart50",
             "NllbTokenizer": "nllb nllb-moe",
             "XGLMTokenizer": "xglm",
             "DebertaV2Tokenizer": "deberta-v2",
@@ -405,6 +448,7 @@ MODEL_TYPES: Mapping[str, str] = MappingProxyType(
             "CodeLlamaTokenizer": "code_llama",
             "GemmaTokenizer": (
                 "gemma gemma2 gemma3 gemma3_text gemma3n gemma3n_text paligemma recurrent_gemma shieldgemma2 t5gemma"
+                " diffusion_gemma zaya"
             ),
             "MarianTokenizer": "marian",
             "M2M100Tokenizer": "m2m_100",
@@ -412,6 +456,13 @@ MODEL_TYPES: Mapping[str, str] = MappingProxyType(
             "SiglipTokenizer": "siglip",
             "GPTSw3Tokenizer": "gpt-sw3",
             "SpeechT5Tokenizer": "speecht5",
+            "PhobertTokenizer": "phobert",
+            "BertweetTokenizer": "bertweet",
+            "CTRLTokenizer": "ctrl",
+            "BlenderbotSmallTokenizer": "blenderbot-small",
+            "ByT5Tokenizer": "byt5",
+            "PerceiverTokenizer": "perceiver",
+            "DiaTokenizer": "dia",
             "QWenTokenizer": "qwen",
             "RwkvTokenizer": "rwkv5 rwkv6 rwkv7 rwkv_world",
         }.items()
@@ -439,4 +490,4 @@ def named_class(settings: Mapping[str, Any], config: Mapping[str, Any]) -> str |
     known = [name for name in names if name in CLASSES]
     if known or names:
         return (known or names)[0]
-    return MODEL_TYPES.get(kind) if isinstance(kind, str) else None
+    return MODEL_TYPES.get(kind, REFUSED_TYPES.get(kind)) if isinstance(kind, str) else None

@@ -4,10 +4,10 @@ The tokenizers library takes a second to load 248,000 pieces and as many merges,
 encoding makes of a word nothing but parts of that word: a piece that is no part of it, and a merge that makes none, can
 be left out without another id. So the pieces and merges of a tokenizer are kept beside its index, in a database that
 finds them by their text; from those that are parts of a text's words a small tokenizer is built, with the same steps
-before. What cuts a text into words is the library's own code, asked first.
+before. What makes words of a text is the library's own code, asked first.
 
-That holds where every word is a part of the text, byte by byte: no space put before it, nothing replaced but by NFC,
-and no added token in it. Everything else, and a long text, goes to the whole tokenizer.
+A text in which an added token stands, or a character that has no piece, and a long one, goes to the whole tokenizer; so
+does everything where the model is not one of byte pairs, or leaves merges out by chance.
 """
 
 import json
@@ -22,7 +22,6 @@ from embtool.storage.cache import derived, put
 from embtool.storage.kept import has_named_sum, named_sum
 from embtool.vocabulary.entries import MemoryEntries, State
 from embtool.vocabulary.loading import tokenizer_of
-from embtool.vocabulary.spelling import parts
 
 VERSION = 1
 """Raise it when the meaning of the tables below changes."""
@@ -38,12 +37,6 @@ LONGEST_TEXT = 1 << 14
 
 MOST_PARTS = 50_000
 """Parts of words that are looked up: more take as long as loading the whole tokenizer."""
-
-UNCOMMON = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
-"""Settings of a byte-pair model under which a piece is not what its parts spell."""
-
-CUTTING = ("Split", "Digits", "Punctuation", "ByteLevel")
-"""Steps that cut a text into words and leave out nothing, or spell its bytes."""
 
 
 class Excerpts:
@@ -63,19 +56,31 @@ class Excerpts:
         """Build what splits a text as the whole tokenizer does; None where an excerpt will not do."""
         if self._state is None or len(text) > LONGEST_TEXT:
             return None
-        normalizer, cutter = self._steps.normalizer, self._steps.pre_tokenizer
-        normal = text if normalizer is None else normalizer.normalize_str(text)
-        if any(content in text or content in normal for content in self._added):
+        normal = self._normalized(text)
+        if any(content in text or content in normal for content in self._contents):
             return None
-        words = {word for word, _ in cutter.pre_tokenize_str(normal)}
-        if sum(len(word) * min(len(word), self._longest) for word in words) > MOST_PARTS:
+        cutter, model = self._steps.pre_tokenizer, self._state["model"]
+        words = {normal} if cutter is None else {word for word, _ in cutter.pre_tokenize_str(normal)}
+        ended = {f"{word}{model.get('end_of_word_suffix') or ''}": len(word) for word in words if word}
+        if sum(len(word) * min(len(word), self._longest) for word in ended) > MOST_PARTS:
             return None
-        found = self._pieces({part for word in words for part in _parts(word, self._longest)})
-        if not found.keys() >= set().union(*words):  # a byte that has no piece
-            return None
+        found = self._pieces({part for word in ended for part in _parts(word, self._longest)})
+        if any({*word[: length - 1], word[length - 1 :]} - found.keys() for word, length in ended.items()):
+            return None  # a character without a piece: what stands for it can be merged, too
         merges = sorted(merge for piece in found for merge in self._merges(piece, found))
-        model = {"vocab": found, "merges": [[left, right] for _, left, right in merges]}
-        return _build({**self._state, "model": {**self._state["model"], **model}})
+        held = {"vocab": found, "merges": [[left, right] for _, left, right in merges]}
+        return _build({**self._state, "model": {**model, **held}})
+
+    @cached_property
+    def _contents(self) -> set[str]:
+        """Every added token, as it stands and as it is once it is normalized, without a mark put before it."""
+        normal = {self._normalized(content) for content in self._added}
+        return {*self._added, *normal, *(content.removeprefix("▁") for content in normal)} - {""}
+
+    def _normalized(self, text: str) -> str:
+        normalizer = self._steps.normalizer
+        normal: str = text if normalizer is None else normalizer.normalize_str(text)
+        return normal
 
     @cached_property
     def _steps(self) -> Any:
@@ -150,7 +155,7 @@ def keep_excerpts(key: str, state: State, entries: MemoryEntries, *, is_ordinary
     Of one that has no excerpts, or whose steps must not run in this process, it is kept that there are none.
     """
     try:
-        if is_ordinary and can_be_cut(state, entries):
+        if is_ordinary and can_be_cut(state["model"]):
             data = _database(state, [token.content for token in entries.added.values()])
         else:
             data = _filled({"state": "null", "added": "[]", "longest": "0"})
@@ -159,16 +164,12 @@ def keep_excerpts(key: str, state: State, entries: MemoryEntries, *, is_ordinary
     return put(_name(key, named_sum(data)), lambda file: file.write(data))
 
 
-def can_be_cut(state: State, entries: MemoryEntries) -> bool:
-    """Tell whether every word of a text is a part of its bytes, and every piece what its merges spell."""
-    model, steps = state["model"], [part.get("type") for part in parts(state.get("pre_tokenizer"))]
+def can_be_cut(model: State) -> bool:
+    """Tell whether a model makes of a word nothing but its parts, by merges alone."""
     return (
-        entries.traits.faithful
-        and model.get("type") == "BPE"
-        and not any(model.get(name) for name in UNCOMMON)
-        and steps.count("ByteLevel") == 1
-        and set(steps) <= set(CUTTING)
-        and all(part.get("type") == "NFC" for part in parts(state.get("normalizer")))
+        model.get("type") == "BPE"
+        and not model.get("dropout")
+        and not model.get("continuing_subword_prefix")
         and isinstance(model.get("vocab"), dict)
         and isinstance(model.get("merges"), list)
     )

@@ -6,6 +6,7 @@ there is none, `older` reads what there is.
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,15 @@ def read_vocabulary_file(source: Source, file: str) -> Vocabulary:
     Raises:
         FormatError: it is none of these.
     """
-    if file.endswith(".json") and file != "vocab.json" and not TEKKEN.fullmatch(file):
+    if file.endswith(".json") and not TABLE.fullmatch(file) and not TEKKEN.fullmatch(file):
         return _from_json(source, file)
     from embtool.vocabulary.older import read_older_file  # noqa: PLC0415 - as above
 
     return read_older_file(source, file) or _from_json(source, file)
 
+
+TABLE = re.compile(r"vocab(-src|-tgt)?\.json")
+"""Tables from pieces to ids."""
 
 QUICK_BYTES = 2 << 20
 """The largest tokenizer.json whose entries are derived in well under a second."""

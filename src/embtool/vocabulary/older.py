@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Collection, Sequence
 from functools import cache
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any
 
 from embtool.errors import EmbtoolError, FormatError, NoVocabulary
@@ -28,6 +28,7 @@ from embtool.vocabulary.describe import (
 from embtool.vocabulary.entries import Added, MemoryEntries, State, number, parse_tokenizer
 from embtool.vocabulary.index import open_index, write_index
 from embtool.vocabulary.loading import loader
+from embtool.vocabulary.refused import REFUSED
 from embtool.vocabulary.sentences import read_sentences
 from embtool.vocabulary.settings import (
     MODEL_FILES,
@@ -39,6 +40,7 @@ from embtool.vocabulary.settings import (
     decode_text,
     read_settings,
 )
+from embtool.vocabulary.spelling import CONTINUED, END_MARKED
 from embtool.vocabulary.spm import checked_model, read_sentencepiece
 from embtool.vocabulary.words import Vocabulary
 from embtool.vocabulary.world import looks_like_world, read_world
@@ -71,8 +73,11 @@ TOKENIZER_FILES = (
     "*.tiktoken",
 )
 
-DESCRIPTION_VERSION = 2
+DESCRIPTION_VERSION = 3
 """Raise it when descriptions are made in another way: indexes that were written before are then not found."""
+
+LEAST_MARKED = 10
+"""One in so many pieces has the mark of a word's end, or of its going on, where pieces are marked so."""
 
 WORD_MARKS = ("</w>", "@@", "\u2581")
 """Marks of a word's beginning or end that GPT-2's pieces do not have."""
@@ -82,10 +87,30 @@ HINT = "name one token by its text, by piece: or by id:"
 SPLIT_BY_LIBRARY = ("library", "marian", "mapped")
 """Recipes whose text the sentencepiece library splits."""
 
-MADE = ("merges", "words", "letters", "pieces", *SPLIT_BY_LIBRARY)
+PYTHON = ("subwords", "codes", "bytes")
+"""Recipes of classes in plain Python; what a folder has of the pieces is listed without what joins them."""
+
+TABLES = ("vocab.json", "vocab-src.json", "vocab-tgt.json")
+"""Tables from pieces to ids, which may be all that a class has; FSMT's are of the source and of the target."""
+
+FILES = {
+    **dict.fromkeys(("words", "letters", "codes"), ("vocab.txt",)),
+    "subwords": ("vocab.json",),
+    "bytes": ("tokenizer_config.json", "config.json"),
+    "table": TABLES,
+}
+"""The file that a recipe is made of, the first that is there; classes of bytes have none but what names them."""
+
+MADE = ("merges", "words", "letters", "pieces", *SPLIT_BY_LIBRARY, *PYTHON)
 """Recipes that are made of a class and files; the others are known by what a file holds."""
 
-_BESIDE = {"merges": ("merges.txt",), "marian": ("source.spm", "target.spm"), "mapped": (SHIFTED,)}
+_BESIDE = {
+    "merges": ("merges.txt",),
+    "subwords": ("merges.txt",),
+    "codes": ("bpe.codes",),
+    "marian": ("source.spm", "target.spm"),
+    "mapped": (SHIFTED,),
+}
 """What else a recipe is made of."""
 
 
@@ -98,18 +123,19 @@ def read_older(source: Source, config: Config | None = None) -> Vocabulary:
     """
     settings = read_settings(source, config)
     kind = CLASSES.get(settings.name or "")
-    recipes = ["merges", "words", "pieces", "world", "tekken"]
+    recipes = ["merges", "words", "pieces", "world", "tekken", "table"]
     if kind is not None:
         recipes.insert(0, kind.recipe)
     for recipe in recipes:
         file = _file_of(source, recipe)
         if file is not None:
-            vocabulary = _read(source, file, settings, recipe)
+            vocabulary = (_table if recipe == "table" else _read)(source, file, settings, recipe)
             vocabulary.unread = _unread(source, {file, *_BESIDE.get(recipe, ())})
             return vocabulary
     unread = _unread(source, set())
     there = f"; {', '.join(unread)} is there, which embtool does not read" if unread else ""
-    there += f"; its class, {settings.name}, is not known" if settings.name and kind is None else ""
+    if settings.name and kind is None:
+        there += f"; its class, {settings.name}, {REFUSED.get(settings.name, 'is not known')}"
     raise NoVocabulary(
         f"{source.name} has no tokenizer ({', '.join(TOKENIZER_FILES)}){there}",
         hint="name rows by id:, such as id:70135",
@@ -126,8 +152,10 @@ def read_older_file(source: Source, file: str) -> Vocabulary | None:
     settings = read_settings(source)
     kind = CLASSES.get(settings.name or "")
     recipes = ["merges", "words", "world", "tekken"]
-    if kind is not None and kind.recipe in SPLIT_BY_LIBRARY:
+    if kind is not None and kind.recipe in (*SPLIT_BY_LIBRARY, *PYTHON):
         recipes.insert(0, kind.recipe)
+    if file in TABLES[1:]:
+        return _listing(source, file, source.read_file(file), settings, "table", _reason(settings, kind, file))
     for recipe in recipes:
         if file == _file_of(source, recipe):
             return _read(source, file, settings, recipe)
@@ -142,10 +170,10 @@ def _unread(source: Source, read: Collection[str]) -> tuple[str, ...]:
 
 def _file_of(source: Source, recipe: str) -> str | None:
     """Return the file by which a folder has what a recipe is made of, or None."""
+    if recipe in FILES:
+        return next(filter(source.has, FILES[recipe]), None)
     if recipe in _BESIDE:
         return "vocab.json" if source.has("vocab.json") and source.has(_BESIDE[recipe][0]) else None
-    if recipe in ("words", "letters"):
-        return "vocab.txt" if source.has("vocab.txt") else None
     if recipe in ("pieces", "library", "ranks"):
         known = next((file for file in MODEL_FILES if source.has(file)), None)
         return known or next(filter(NUMBERED_MODEL.fullmatch, source.files()), None)
@@ -178,8 +206,9 @@ def _read(source: Source, file: str, settings: Settings, recipe: str) -> Vocabul
 
 def _made(source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass) -> Vocabulary:
     """Make a tokenizer of its class and files; its entries from the index of both, but for small ones."""
-    if kind.recipe in SPLIT_BY_LIBRARY:
-        return _split_by_library(source, file, data, settings, kind)
+    if kind.recipe in (*SPLIT_BY_LIBRARY, *PYTHON):
+        read = _in_python if kind.recipe in PYTHON else _split_by_library
+        return read(source, file, data, settings, kind)
     beside = source.read_file("merges.txt") if kind.recipe == "merges" else b""
     label = f"{file}, sentencepiece" if kind.recipe == "pieces" else file
 
@@ -227,6 +256,42 @@ def _split_by_library(source: Source, file: str, data: bytes, settings: Settings
     )
 
 
+def _in_python(source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass) -> Vocabulary:
+    """Make a tokenizer of a class in plain Python."""
+    if kind.recipe == "bytes":
+        from embtool.vocabulary.python_classes import read_bytes  # noqa: PLC0415 - few models have such a class
+
+        return read_bytes(kind, settings)
+    from embtool.vocabulary.subwords import read_subwords  # noqa: PLC0415 - as above
+
+    merges = _BESIDE[kind.recipe][0]
+    joins = source.read_file(merges) if source.has(merges) else None
+    return read_subwords(kind, settings, (data, file), (joins, merges))
+
+
+def _table(source: Source, file: str, settings: Settings, recipe: str) -> Vocabulary:
+    """List the tokens of a table that stands alone.
+
+    Raises:
+        NoVocabulary: nothing says that it is a tokenizer's, or it is not one table.
+    """
+    hint = "name rows by id:, such as id:70135"
+    if settings.name is None and settings.model_type is None:
+        raise NoVocabulary(f"{file} is there, but nothing says which class reads it", hint=hint, unread=(file,))
+    data, why = source.read_file(file), _reason(settings, CLASSES.get(settings.name or ""), file)
+    other = next((each for each in TABLES[1:] if each != file and source.has(each)), None)
+    if file in TABLES[1:] and other is not None and source.read_file(other) != data:
+        raise NoVocabulary(
+            f"{source.name} has two vocabularies, {file} and {other}, of the text that is read and of what is written;"
+            f" {why}",
+            hint=f"--tokenizer {file} names the rows of one table, --tokenizer {other} those of the other",
+            unread=(file, other),
+        )
+    if any(isinstance(value, dict) for value in decode_json(data, file).values()):
+        raise NoVocabulary(f"{file} has several vocabularies, and {why}", hint=hint, unread=(file,))
+    return _listing(source, file, data, settings, recipe, why)
+
+
 INDEXED_BYTES = 1 << 20
 """The size of a file from which on its entries are kept in an index: smaller ones are read in a moment."""
 
@@ -261,8 +326,12 @@ def _numbered(settings: Settings) -> dict[int, Added]:
 
 def _reason(settings: Settings, kind: TokenizerClass | None, file: str) -> str:
     """Say why a text cannot be split, by the name of the class or of the model type."""
+    if kind is not None and kind.recipe == "merges" and file == "vocab.json":
+        return f"its class, {settings.name}, needs merges.txt too"
     if kind is not None:
         return f"its class, {settings.name}, does not read {file}"
+    if settings.name is not None and settings.name in REFUSED:
+        return f"its class, {settings.name}, {REFUSED[settings.name]}"
     if settings.name is not None:
         return f"how its class, {settings.name}, splits text is not known"
     return f"which class reads {file} is not known for the model type {settings.model_type!r}"
@@ -286,7 +355,7 @@ def _listing(
         )
     if recipe in ("pieces", "ranks"):
         model = describe_pieces(CLASSES["LlamaTokenizer"], settings, checked_model(data, file), file).state
-    elif recipe == "merges":
+    elif recipe in ("merges", "table"):
         vocabulary = parse_vocabulary(decode_json(data, file))
         model = {"decoder": _decoder_of(vocabulary), "model": {"type": "BPE", "vocab": vocabulary}}
     else:
@@ -313,5 +382,8 @@ def _decoder_of(vocabulary: Sequence[str] | dict[str, int]) -> State:
         ("\u2581", {"type": "Metaspace", "replacement": "\u2581"}),
     ):
         if any(piece.startswith(mark) and piece != mark for piece in vocabulary):
+            return decoder
+    for mark, decoder in (("</w>", {"type": END_MARKED, "suffix": "</w>"}), (CONTINUED["mark"], CONTINUED)):
+        if sum(map(str.endswith, vocabulary, repeat(mark))) > len(vocabulary) // LEAST_MARKED:
             return decoder
     return {"type": "Words"}

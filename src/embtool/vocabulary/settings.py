@@ -95,6 +95,10 @@ class Settings:
         found = self._named(role, otherwise)
         return None if found is None else str(found["content"])
 
+    def described(self, role: str) -> dict[str, Any] | None:
+        """Return the token with a purpose where a file says how it is found in a text; None where none says that."""
+        return self._named(role, None) if _is_object(self, role) else None
+
     def _named(self, role: str, otherwise: str | None) -> dict[str, Any] | None:
         value = self.special.get(role, self.tokenizer.get(role, otherwise))
         return None if value is None or value == "" else _token(value, role, special=True)
@@ -151,9 +155,13 @@ class Settings:
         return sorted(found.items())
 
     def _extra(self) -> list[Any]:
-        """List the further special tokens: those of tokenizer_config.json win over the older file's."""
-        listed = [*_own(self.tokenizer), *_listed(self.special, "extra_special_tokens")]
-        return listed or _listed(self.special, "additional_special_tokens")
+        """List the further special tokens: those of a table, and of the lists those of tokenizer_config.json first."""
+        tables = (file.get("extra_special_tokens") for file in (self.tokenizer, self.special))
+        named = [token for table in tables if isinstance(table, dict) for token in table.values() if token is not None]
+        own = _own(self.tokenizer)
+        is_last = bool(named) and own == _listed(self.tokenizer, "additional_special_tokens")  # beside a table
+        listed = [*([] if is_last else own), *_listed(self.special, "extra_special_tokens")]
+        return [*named, *(listed or _listed(self.special, "additional_special_tokens") or own)]
 
     def _further_roles(self) -> list[str]:
         """List the purposes that a model has of its own, such as `image_token`."""
@@ -172,10 +180,9 @@ def _own(file: Mapping[str, Any]) -> list[Any]:
 
 
 def _listed(file: Mapping[str, Any], key: str) -> list[Any]:
-    """List the tokens under a key: those of a list or of a table."""
-    extra = file.get(key)
-    listed = extra.values() if isinstance(extra, dict) else extra if isinstance(extra, list) else []
-    return [token for token in listed if token is not None]
+    """List the tokens under a key."""
+    listed = file.get(key)
+    return [token for token in listed if token is not None] if isinstance(listed, list) else []
 
 
 def _is_object(settings: Settings, role: str) -> bool:

@@ -130,6 +130,46 @@ class EndMarked(Spelling):
         return self.inner.to_pieces(text)
 
 
+class Continued(Spelling):
+    """A piece that another one of its word follows ends with a mark; a space stands behind the others."""
+
+    def __init__(self, mark: str) -> None:
+        self.mark = mark
+
+    def to_word(self, text: str) -> str:
+        """Put the space behind."""
+        return f"{text} "
+
+    def to_bytes(self, piece: str) -> bytes:
+        """Drop the mark, or put the space behind."""
+        is_continued = piece.endswith(self.mark) and piece != self.mark
+        return (piece.removesuffix(self.mark) if is_continued else f"{piece} ").encode("utf-8", "surrogatepass")
+
+    def to_pieces(self, text: bytes) -> tuple[str, ...]:
+        """Drop a space at the end, or put the mark."""
+        return tuple(
+            piece.removesuffix(" ") if piece.endswith(" ") else f"{piece}{self.mark}"
+            for piece in Words().to_pieces(text)
+        )
+
+
+class Latin(Spelling):
+    """Every byte is the character of its number, as in ByT5."""
+
+    marks_words = False
+
+    def to_bytes(self, piece: str) -> bytes:
+        """Read each character as a byte; a piece with another one stands for itself."""
+        try:
+            return piece.encode("latin-1")
+        except UnicodeEncodeError:
+            return piece.encode("utf-8", "surrogatepass")
+
+    def to_pieces(self, text: bytes) -> tuple[str, ...]:
+        """Write each byte as a character."""
+        return (text.decode("latin-1"),)
+
+
 HEX = re.compile(r"(?:[0-9a-f]{2})+")
 
 
@@ -159,9 +199,17 @@ class Words(Spelling):
 WORDS = {"type": "Words"}
 """How a decoder is described that leaves words as they are; no tokenizer.json has one."""
 
+CONTINUED = {"type": "Continued", "mark": "@@"}
+"""How a decoder is described whose pieces say that their word goes on; no tokenizer.json has one."""
+
+LATIN = {"type": "Latin"}
+"""How a decoder is described whose pieces are bytes; no tokenizer.json has one."""
+
 PLAIN: dict[Any, Callable[[dict[str, Any]], Spelling]] = {
     WORDS["type"]: lambda part: Words(part.get("bytes")),
     "ByteLevel": lambda _: ByteLevel(),
+    CONTINUED["type"]: lambda part: Continued(text(part.get("mark"), "@@")),
+    LATIN["type"]: lambda _: Latin(),
 }
 """Spellings that one component decides, by its type."""
 
