@@ -301,3 +301,16 @@ def test_a_deviation_is_capped_whatever_it_is_ranked_by(tmp_path: Path) -> None:
     shown = run("diff", "mini", "tuned", "--rank", "cosine", "-f", "table").ok().text
     assert "> 1,000 sd" in shown
     assert not re.search(r"\d{4} sd", shown)
+
+
+def test_a_narrow_terminal_names_the_tokens_of_both_models(tmp_path: Path, run: Program) -> None:
+    """A row that only the second has is nothing but its token there."""
+    swapped = tokenizer_json()
+    (end,) = swapped["added_tokens"]
+    swapped["added_tokens"] = [end, {**end, "id": end["id"] + 1, "content": "<there>"}]
+    for name, tokenizer in (("a", tokenizer_json()), ("b", swapped)):
+        rows = np.ones((len(pieces()) + 2, 8))
+        write(tmp_path / name, rows, tokenizer)
+    shown = run("diff", str(tmp_path / "a"), str(tmp_path / "b"), "-f", "table", env={"COLUMNS": "50"}).ok().text
+    assert "<there>" in shown
+    assert "only-b" in shown

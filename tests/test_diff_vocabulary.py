@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from program import Program
 from small_models import (
@@ -72,6 +73,23 @@ def test_published_vocabularies_are_matched_by_set_algebra(a: str, b: str) -> No
     content, there = ({place: key for key, ids in each.items() for place in ids} for each in (one, other))
     pairs = zip(match.ids.tolist(), match.counterpart.tolist(), strict=True)
     assert all(content[row] == there[place] for row, place in pairs if place != NOWHERE)
+
+
+def test_vocabularies_of_one_index_are_matched_without_a_look_at_their_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ab":
+        write_single(tmp_path / name, {}, config=config(), tokenizer=tokenizer_json())
+    read = match_tokens(*(open_model(tmp_path / name).vocabulary for name in "ab"))
+    ours, theirs = (open_model(tmp_path / name).vocabulary for name in "ab")
+    assert ours.index is not None
+    assert ours.index == theirs.index
+    monkeypatch.setattr(Vocabulary, "pieces", None)
+    monkeypatch.setattr(Vocabulary, "entries", None)
+    match = match_tokens(ours, theirs)
+    for name in ("ids", "counterpart", "ids_b", "same", "moved", "only_a", "only_b", "reassigned"):
+        np.testing.assert_array_equal(getattr(match, name), getattr(read, name))
+    assert len(match.same) == len(ours)
 
 
 # --- derived ones -----------------------------------------------------------------------------------------------------

@@ -105,3 +105,29 @@ def test_rows_that_no_kernel_can_compare_are_compared_all_the_same(tmp_path: Pat
         np.testing.assert_allclose(mine, theirs, rtol=found.share)
     np.testing.assert_allclose(found.cosine, exact.cosine, atol=1e-6)
     assert np.isnan(found.cosine[[0, 1, 2, 3, 7]]).all()
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.6, 1.0])
+def test_a_row_is_compared_alike_however_many_beside_it_are_the_same(tmp_path: Path, dtype: str, share: float) -> None:
+    """Rows that are the same stand between others, some of which differ in their last number alone."""
+    random = np.random.default_rng(3)
+    before = random.integers(1, 64, (ROWS, WIDTH)).astype(np.float64)
+    after = before.copy()
+    after[:, -1] *= 1.5
+    same = random.permutation(ROWS) < share * ROWS
+    after[same] = before[same]
+    before[5] = after[5] = np.nan
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    a, left = on_disk(tmp_path / "a", before, dtype)
+    b, right = on_disk(tmp_path / "b", after, dtype)
+    same[5] = True
+    for roughly in (True, False):
+        found = compare_tables(a, b, align_by_id(ROWS, ROWS), roughly=roughly, block_bytes=WIDTH * 150)
+        assert (found.same == same).all()
+        assert (found.distance[same] == 0).all()
+        assert (found.cosine[same] == 1).all()
+        exact = compare_rows(left[~same].astype(np.float32), right[~same].astype(np.float32))
+        np.testing.assert_allclose(found.distance[~same], exact.distance, rtol=max(found.share, 1e-12))
+        np.testing.assert_allclose(found.cosine[~same], exact.cosine, atol=max(found.share, 1e-12))

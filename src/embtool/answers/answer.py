@@ -179,6 +179,10 @@ class Listing(Answer, Generic[Record]):
         """Return the columns of its table."""
         return (*self.line_columns, *columns_of(record_type(type(self))))
 
+    def shown_columns(self, *hidden: str) -> list[Column]:
+        """List the columns of a terminal's table, without some that say nothing there."""
+        return [each for each in self.columns() if each.terminal and each.key not in hidden]
+
     def title(self) -> str | None:
         """Return what stands above the table."""
         return None
@@ -199,9 +203,7 @@ class Listing(Answer, Generic[Record]):
 
     def blocks(self) -> Iterator[Block]:
         """Yield its table."""
-        yield Block(
-            self.title(), [column for column in self.columns() if column.terminal], self.flat, after=self.after()
-        )
+        yield Block(self.title(), self.shown_columns(), self.flat, after=self.after())
 
     def lines(self) -> tuple[list[str], Iterable[Sequence[Any]]]:
         """Return the heads and the values of its lines."""

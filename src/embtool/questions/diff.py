@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from embtool.answers import Block, Listing, column, context, identity, python, records, token_column, value
@@ -149,15 +150,11 @@ class DiffAnswer(Listing[Difference]):
             hidden.add("not_finite")
         if all(each.status is Status.CHANGED for each in self.shown):
             hidden.add("status")
-        worth = {"token": 4, self.rank.value: 3, "outlying": 2}  # where room is scarce, which and by how much
-        columns = [
-            replace(each, worth=worth.get(each.key, each.worth))
-            for each in self.columns()
-            if each.terminal and each.key not in hidden
-        ]
+        # where room is scarce, which and by how much
+        worth = {"token": 4, "token_b": 4, "status": 3, self.rank.value: 3, "outlying": 2}
+        columns = [replace(each, worth=worth.get(each.key, each.worth)) for each in self.shown_columns(*hidden)]
         if self.vocabulary is not None:
-            words = [f"  {self.vocabulary.counted}", *self.vocabulary.special_lines(every=False)]
-            yield Block(f"{self.a} and {self.b}: {self.vocabulary.sentence}", after=words)
+            yield self.vocabulary.block(self.a, self.b)
         shown = [record_of(each) for each in self.shown]
         yield Block(self.title(), columns, shown, after=[*self.nameless, *self._usual()])
 
@@ -300,7 +297,7 @@ def ask_diff(
 def _named(asked: TokenTable, alone: Ids) -> list[int]:
     """Keep those of some rows that have a token."""
     ids = np.empty(0, np.int64) if asked.vocabulary is None else asked.vocabulary.ids
-    kept: list[int] = np.intersect1d(alone, ids).tolist()
+    kept: list[int] = alone[np.isin(alone, ids, assume_unique=True)].tolist()
     return kept
 
 
@@ -316,21 +313,24 @@ class _Listed:
 
     def records(self, only_a: Sequence[int], only_b: Sequence[int]) -> tuple[Difference, ...]:
         """List the rows of each kind, as many as asked."""
-        farthest = self.found.farthest(self.rank, self.k).tolist()
         reassigned = self.found.alignment.reassigned[: self.k].tolist()
-        outlying = self.found.outlying(self.rank)
-        changed = []
-        for place, row in enumerate(farthest, 1):
-            figures = (self.found.distance, self.found.relative, self.found.cosine, outlying)
-            numbers = [float(held[row]) if np.isfinite(held[row]) else None for held in figures]
-            other = int(self.found.alignment.counterpart[row])
-            changed.append(self._row(Status.CHANGED, row, other, place, self._not_finite(row), numbers))
         return (
-            *changed,
+            *self._changed,
             *(self._row(Status.ONLY_A, row, None) for row in only_a[: self.k]),
             *(self._row(Status.ONLY_B, None, row) for row in only_b[: self.k]),
             *(self._row(Status.REASSIGNED, row, row) for row in reassigned),
         )
+
+    @cached_property
+    def _changed(self) -> list[Difference]:
+        outlying = self.found.outlying(self.rank)
+        changed = []
+        for place, row in enumerate(self.found.farthest(self.rank, self.k).tolist(), 1):
+            figures = (self.found.distance, self.found.relative, self.found.cosine, outlying)
+            numbers = [float(held[row]) if np.isfinite(held[row]) else None for held in figures]
+            other = int(self.found.alignment.counterpart[row])
+            changed.append(self._row(Status.CHANGED, row, other, place, self._not_finite(row), numbers))
+        return changed
 
     def _not_finite(self, row: int) -> Side | None:
         ours, theirs = bool(self.found.broken_a[row]), bool(self.found.broken_b[row])

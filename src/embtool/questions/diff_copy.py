@@ -50,7 +50,7 @@ class CopiedRow:
         show=_error,
         missing="none",
     )
-    cosine: float | None = column("the cosine", right=True, show=fixed)
+    cosine: float | None = column("the cosine", right=True, show=fixed, worth=0)
     relative: float | None = column(
         "Euclidean distance of the two by the length of the original", right=True, show=lambda held: f"{held:.2%}"
     )
@@ -58,6 +58,7 @@ class CopiedRow:
         "share of the nearest rows that the copy has among its own; null where that was not looked at",
         right=True,
         show=percent,
+        worth=2,
     )
     over: bool | None = column(
         "whether the error is beyond the line; null without one",
@@ -65,6 +66,7 @@ class CopiedRow:
         show=lambda over: "over" if over else "",
         missing="",
         style="bold red",
+        worth=2,
     )
 
 
@@ -149,21 +151,21 @@ class CopyAnswer(Listing[CopiedRow]):
     def blocks(self) -> Iterator[Block]:
         """Yield the verdict with the worst rows, then the kinds of tokens."""
         if self.vocabulary is not None:
-            lines = [f"  {self.vocabulary.counted}", *self.vocabulary.special_lines(every=False)]
-            yield Block(f"{self.a} and {self.b}: {self.vocabulary.sentence}", after=lines)
+            yield self.vocabulary.block(self.a, self.b)
         shown = self.worst
-        said = {
-            "id_b": any(each.id_b != each.id for each in shown),
-            "category": any(each.category is not None for each in shown),
-            "kept": self.kept is not None,
-            "over": self.max_error is not None,
-        }
-        columns = [each for each in self.columns() if each.terminal and said.get(each.key, True)]
-        yield Block(self.title(), columns, [record_of(each) for each in shown], after=self._sums())
+        hidden: set[str] = set()
+        if all(each.id_b == each.id for each in shown):
+            hidden.add("id_b")
+        if all(each.category is None for each in shown):
+            hidden.add("category")
+        if self.kept is None:
+            hidden.add("kept")
+        if self.max_error is None:
+            hidden.add("over")
+        records = [record_of(each) for each in shown]
+        yield Block(self.title(), self.shown_columns(*hidden), records, after=self._sums())
         kinds = _Kinds(self.categories)
-        hidden = set() if self.max_error is not None else {"over"}
-        listed = [each for each in kinds.columns() if each.terminal and each.key not in hidden]
-        yield Block("by kind of token, each with its worst", listed, kinds.flat)
+        yield Block("by kind of token, each with its worst", kinds.shown_columns(*hidden & {"over"}), kinds.flat)
 
     def title(self) -> str:
         """Return the verdict."""

@@ -19,6 +19,7 @@ from embtool.answers import (
 )
 from embtool.answers.text import brief, count, percent, plural, visible
 from embtool.arguments import check_count
+from embtool.arrays import np
 from embtool.errors import ConfigError, FormatError
 from embtool.questions.check.small_files import NAMED, SPECIAL_IDS, SmallFiles
 from embtool.vocabulary import Token, Vocabulary
@@ -149,9 +150,10 @@ class VocabularySummary:
             f"{count(tokens.only_a)} only in the first, {count(tokens.only_b)} only in the second"
         )
 
-    def special_lines(self, *, every: bool) -> list[str]:
-        """Say which special tokens each model names: all of them, or those that differ."""
-        return [_special_line(each) for each in self.special if every or each.same is False]
+    def block(self, a: str, b: str, *, every: bool = False) -> Block:
+        """Say how they stand, and which special tokens each model names: all of them, or those that differ."""
+        special = [_special_line(each) for each in self.special if every or each.same is False]
+        return Block(f"{a} and {b}: {self.sentence}", after=[f"  {self.counted}", *special])
 
 
 def _special_line(each: SpecialPair) -> str:
@@ -233,13 +235,8 @@ class VocabularyAnswer(Listing[TokenPair]):
         """Yield the verdict, the first tokens of each kind, and the special tokens."""
         shown = (*self.moved, *self.only_a, *self.only_b)
         hidden = set() if any(each.piece_b is not None for each in shown) else {"piece_b"}
-        columns = [each for each in self.columns() if each.terminal and each.key not in hidden]
-        lines = [f"  {self.vocabulary.counted}", *self.vocabulary.special_lines(every=True)]
-        yield Block(self.title(), columns, replace(self, pairs=shown).flat, after=lines)
-
-    def title(self) -> str:
-        """Return the verdict."""
-        return f"{self.a} and {self.b}: {self.vocabulary.sentence}"
+        whole = self.vocabulary.block(self.a, self.b, every=True)
+        yield replace(whole, columns=self.shown_columns(*hidden), records=replace(self, pairs=shown).flat)
 
 
 def compare_vocabularies(a: "Model", b: "Model", *, rows: tuple[int, int] | None = None) -> VocabularyComparison:
@@ -319,12 +316,11 @@ NAMES = tuple(
 
 def _special_pairs(ours: SmallFiles, theirs: SmallFiles, match: TokenMatch) -> tuple[SpecialPair, ...]:
     """List the special tokens that one of two models names, kind by kind."""
-    same = set(match.same.tolist())
     found = []
     for name in NAMES:
         ids_a, ids_b = ours.named_ids(name), theirs.named_ids(name)
         if ids_a or ids_b:
-            is_same = (ids_a == ids_b and same.issuperset(ids_a)) if ids_a and ids_b else None
+            is_same = (ids_a == ids_b and bool(np.isin(ids_a, match.same).all())) if ids_a and ids_b else None
             found.append(SpecialPair(name, ids_a, ids_b, _texts(ours, ids_a), _texts(theirs, ids_b), is_same))
     return tuple(found)
 

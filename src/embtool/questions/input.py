@@ -144,7 +144,7 @@ class InputComparison(Listing[MatchedToken]):
 
     def blocks(self) -> Iterator[Block]:
         """Yield the pairs, with dials where positions turn."""
-        shown = [each for each in self.columns() if each.terminal]
+        shown = self.shown_columns()
         found = [record_of(pair) for pair in self.pairs]
         if self.position_kind == "rope":
             shown += [Column("ours", title="turned in A", machine=False, style="cyan")]

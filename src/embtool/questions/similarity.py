@@ -97,7 +97,7 @@ class SimilarityAnswer(Listing[Pair]):
             for pair, (one, other) in zip(self.flat, itertools.combinations(self.items, 2), strict=True)
         ]
         if len(self.items) == PAIR:
-            yield Block(columns=[each for each in self.columns() if each.terminal], records=shown)
+            yield Block(columns=self.shown_columns(), records=shown)
             return
         heads = [
             Column(f"m{place}", title=brief(item.shown), show=fixed, right=True)

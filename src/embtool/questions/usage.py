@@ -118,7 +118,7 @@ def ask_usage(
     corpus_bytes = added.bytes + sum(text.size for text in read)
     if not corpus_bytes:
         raise FormatError(f"{', '.join(names) or 'the corpus'} is empty: there is nothing to count")
-    ids = np.union1d(np.arange(rows or 0), vocabulary.ids)
+    ids = np.concatenate((np.arange(rows or 0), vocabulary.ids[vocabulary.ids >= (rows or 0)]))
     used, row_bytes = int((tally.counts[:rows] > 0).sum()), 0 if table is None else table.tensor.row_bytes
     uses, hidden = _most_used(ids, tally, vocabulary, search, k)
     return UsageAnswer(
@@ -188,7 +188,7 @@ def _most_used(
     """List the rows that match, the most used first, of equals the smaller id; count those that `k` leaves out."""
     if search is not None and search != Search():
         padding = ids[~np.isin(ids, vocabulary.ids)].tolist()
-        ids = np.intersect1d(ids, [match.id for match in search.matches(vocabulary, padding)])
+        ids = ids[np.isin(ids, [match.id for match in search.matches(vocabulary, padding)])]
     best = ids[np.lexsort((ids, -tally.counts[ids]))]
     covered = np.cumsum(tally.counts[best]) / max(tally.tokens, 1)
     shown = zip(best[:k].tolist(), tally.counts[best[:k]].tolist(), covered[:k].tolist(), strict=True)

@@ -41,52 +41,35 @@ def slack_of(width: int) -> float:
     return width * ROUNDING
 
 
-class PairSums:
-    """What kernels add up over pairs of rows of one of `PAIR_KERNELS`; filled in block by block, by several threads.
+def compare_stored(dtype: DType, left: Bytes, right: Bytes) -> tuple[Compared, Mask]:
+    """Compare rows of one of `PAIR_KERNELS` as they are stored, uint8 (n, row_bytes): roughly, and tell what holds.
 
-    Attributes:
-        away: The squared distance of each pair: float64 (rows,), NaN where none was added.
+    Those of rows that are equal, or not finite, or of a size at which float32 cannot tell, do not hold.
     """
+    import numkong  # noqa: PLC0415 - a command that compares nothing does not load it
 
-    def __init__(self, dtype: DType, width: int, rows: int) -> None:
-        self.away = np.full(rows, np.nan)
-        self._first, self._second = np.zeros(rows), np.zeros(rows)
-        self._kernel, self._width = PAIR_KERNELS[dtype.name], width
+    def view(held: AnyArray, shape: tuple[int, ...], kind: Any) -> Any:
+        return numkong.from_pointer(held.ctypes.data, shape, kind, owner=held)
 
-    def add(self, at: int, left: Bytes, right: Bytes) -> None:
-        """Add pairs as they are stored, uint8 (n, row_bytes) each, at their places from `at` on."""
-        import numkong  # noqa: PLC0415 - a command that compares nothing does not load it
-
-        def view(held: AnyArray, shape: tuple[int, ...], kind: Any) -> Any:
-            return numkong.from_pointer(held.ctypes.data, shape, kind, owner=held)
-
-        places = slice(at, at + len(left))
-        ours, theirs = (view(rows, (len(rows), self._width), self._kernel) for rows in (left, right))
-        away, first, second = (
-            view(sums[places], (len(left),), "f64") for sums in (self.away, self._first, self._second)
-        )
-        numkong.sqeuclidean(ours, theirs, out=away)
-        if self.away[places].any():  # of rows that are equal nobody asks the lengths
-            numkong.dot(ours, ours, out=first)
-            numkong.dot(theirs, theirs, out=second)
-
-    def figures(self) -> tuple[Compared, Mask]:
-        """Turn the sums into rough figures, and tell which hold.
-
-        Those of rows that are equal, or not finite, or of a size at which float32 cannot tell, do not.
-        """
-        share = slack_of(self._width)
-        with np.errstate(all="ignore"):  # what does not hold is told
-            holds = np.ones(len(self.away), np.bool_)
-            for found in (self.away, self._first, self._second):
-                holds &= (found > LEAST) & (found < MOST)
-            lengths, others = np.sqrt(self._first), np.sqrt(self._second)
-            apart, longest, both = np.abs(lengths - others), np.maximum(lengths, others), 2 * lengths * others
-            # the law of cosines: 1 - cosine without the difference of two numbers that are nearly one
-            error = np.maximum(self.away - np.square(apart), 0.0) / both
-            off = share * (self.away + longest * (2 * apart + share * longest))
-            distance = np.sqrt(self.away)
-            return Compared(distance, distance / lengths, 1.0 - error, off / both + share * error), holds
+    count, width = left.shape[0], left.shape[1] // dtype.bytes
+    ours, theirs = (view(rows, (count, width), PAIR_KERNELS[dtype.name]) for rows in (left, right))
+    sums = away, first, second = np.empty((3, count))
+    for kernel, one, other, out in zip(
+        (numkong.sqeuclidean, numkong.dot, numkong.dot), (ours, ours, theirs), (theirs, ours, theirs), sums, strict=True
+    ):
+        kernel(one, other, out=view(out, (count,), "f64"))
+    share = slack_of(width)
+    with np.errstate(all="ignore"):  # what does not hold is told
+        holds = np.ones(count, np.bool_)
+        for found in sums:
+            holds &= (found > LEAST) & (found < MOST)
+        lengths, others = np.sqrt(first), np.sqrt(second)
+        apart, longest, both = np.abs(lengths - others), np.maximum(lengths, others), 2 * lengths * others
+        # the law of cosines: 1 - cosine without the difference of two numbers that are nearly one
+        error = np.maximum(away - np.square(apart), 0.0) / both
+        off = share * (away + longest * (2 * apart + share * longest))
+        distance = np.sqrt(away)
+        return Compared(distance, distance / lengths, 1.0 - error, off / both + share * error), holds
 
 
 def compare_rows(left: Floats, right: Floats) -> Compared:

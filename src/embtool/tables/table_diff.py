@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from embtool.arrays import AnyArray, Bytes, Doubles, np
+from embtool.arrays import Bytes, Doubles, np
 from embtool.errors import Unlike
-from embtool.tables.pairs import PAIR_KERNELS, Compared, PairSums, compare_rows, slack_of
+from embtool.tables.pairs import PAIR_KERNELS, Compared, compare_rows, compare_stored, slack_of
 from embtool.tables.scan import Ids, Mask, in_parts, scan
 from embtool.tables.survey import Opener
 from embtool.tables.table import EmbeddingTable, TableReader
@@ -23,6 +23,9 @@ COMPARED_BYTES = 16 << 20
 
 DECODED_ROWS = 128
 """Rows that a thread compares in float64 at a time, which takes 24 bytes for each of their numbers."""
+
+FEW = 0.5
+"""A share of a block's rows: so many that differ are copied together before a kernel looks at them, and no more."""
 
 SPREAD = 1.4826
 """A median absolute deviation times this is a standard deviation, where numbers are normally distributed."""
@@ -133,7 +136,7 @@ class TableDifference:
     def median(self, by: Moved) -> float | None:
         """The median of the rows that changed and have such a figure."""
         moved = self._finite(by)
-        return float(np.median(moved)) if len(moved) else None
+        return float(np.median(moved, overwrite_input=True)) if len(moved) else None
 
     def outlying(self, by: Moved) -> Doubles:
         """How many robust standard deviations each row lies beyond the median of those that changed.
@@ -142,7 +145,7 @@ class TableDifference:
         """
         moved = self._finite(by)
         middle = np.median(moved) if len(moved) else np.nan
-        spread = SPREAD * np.median(np.abs(moved - middle)) if len(moved) else 0.0
+        spread = SPREAD * np.median(np.abs(moved - middle), overwrite_input=True) if len(moved) else 0.0
         return (self.measure(by) - middle) / (spread if spread > 0 else np.nan)
 
     def near(self, by: Moved, count: int) -> Ids:
@@ -165,9 +168,12 @@ class TableDifference:
         ids = self.changed
         score = self.measure(by)[ids]
         worst = np.where((self.broken_a | self.broken_b)[ids], -np.inf, np.inf)
-        order = np.argsort(np.where(np.isfinite(score), -score, worst), kind="stable")
-        best: Ids = ids[order][:count]
-        return best
+        score = np.where(np.isfinite(score), -score, worst)
+        if 0 < count < len(ids):
+            best = np.flatnonzero(score <= np.partition(score, count - 1)[count - 1])
+            ids, score = ids[best], score[best]
+        found: Ids = ids[np.argsort(score, kind="stable")][:count]
+        return found
 
     def _finite(self, by: Moved) -> Doubles:
         moved = self.measure(by)[self.changed]
@@ -201,7 +207,6 @@ def compare_tables(
         pass_over = _Pass(a, b, reader_a, reader_b, alignment.counterpart, roughly=roughly)
         with reader_b.passing():
             scan(reader_a, list, pass_over.visit, block_bytes=block_bytes)
-        pass_over.finish()
         found = TableDifference(
             alignment,
             *(pass_over.same, pass_over.distance, pass_over.relative, pass_over.cosine),
@@ -234,8 +239,7 @@ class _Pass:
         self.slack = np.zeros(rows)
         self.same, self.broken_a, self.broken_b = (np.zeros(rows, np.bool_) for _ in range(3))
         self.is_alike = self.dtype_a.name == self.dtype_b.name
-        by_kernel = roughly and self.is_alike and self.dtype_a.name in PAIR_KERNELS
-        self.sums = PairSums(self.dtype_a, a.shape[1], rows) if by_kernel else None
+        self.by_kernel = roughly and self.is_alike and self.dtype_a.name in PAIR_KERNELS
 
     def visit(self, held: list[Bytes], first: int, stored: Bytes) -> None:
         """Compare a block of A's rows with their counterparts; what is not lent is read into a buffer it `held`."""
@@ -253,31 +257,22 @@ class _Pass:
 
     def _hold(self, ids: Ids, ours: Bytes, theirs: Bytes) -> None:
         """Hold rows of A, as they are stored, against their counterparts."""
-        if self.sums is not None:
-            for start, stop in _runs(ids):
-                self.sums.add(int(ids[start]), ours[start:stop], theirs[start:stop])
-            left = self.sums.away[ids] == 0
-            if not left.any():
-                return
-            ids, ours, theirs = ids[left], ours[left], theirs[left]
+        left = np.ones(len(ids), np.bool_)
         if self.is_alike:
-            equal = (_words(ours) == _words(theirs)).all(axis=1)
-            self.same[ids[equal]] = True
-            self.distance[ids[equal]] = self.relative[ids[equal]] = 0.0
-            self.cosine[ids[equal]] = 1.0
-            ids, ours, theirs = ids[~equal], ours[~equal], theirs[~equal]
-        for start in range(0, len(ids), DECODED_ROWS):
-            part = slice(start, start + DECODED_ROWS)
+            left = ~_equal(ours, theirs)
+            same = ids[~left]
+            self.same[same], self.cosine[same] = True, 1.0
+            self.distance[same] = self.relative[same] = 0.0
+            if left.sum() <= FEW * len(ids):
+                ids, ours, theirs = ids[left], ours[left], theirs[left]
+                left = np.ones(len(ids), np.bool_)
+        if self.by_kernel and left.any():
+            figures, holds = compare_stored(self.dtype_a, ours, theirs)
+            holds &= left
+            self._put(ids[holds], figures, holds)
+            left &= ~holds
+        for part in in_parts(np.flatnonzero(left), DECODED_ROWS):
             self._compare(ids[part], ours[part], theirs[part])
-
-    def finish(self) -> None:
-        """Take over what the kernels found; where that does not hold, read the rows again."""
-        if self.sums is None:
-            return
-        figures, holds = self.sums.figures()
-        self._put(np.flatnonzero(holds), figures, holds)
-        lost = ~holds & ~self.same & (self.counterpart != NOWHERE)
-        self.compare_again(np.flatnonzero(lost & (self.sums.away != 0)))
 
     def compare_again(self, ids: Ids) -> None:
         """Read rows once more, and compare them in float64."""
@@ -296,10 +291,14 @@ class _Pass:
         self.cosine[ids], self.slack[ids] = figures.cosine[which], figures.slack[which]
 
 
-def _words(rows: Bytes) -> AnyArray:
-    """Show rows, uint8 (n, row_bytes), as words as long as they are made of, which are compared faster."""
-    word = next(size for size in (8, 4, 2, 1) if rows.shape[1] % size == 0)
-    return np.ascontiguousarray(rows).view(f"u{word}")
+def _equal(ours: Bytes, theirs: Bytes) -> Mask:
+    """Find rows of the same bytes, uint8 (n, row_bytes) each; those that differ are mostly told by their first."""
+    size = next(size for size in (8, 4, 2, 1) if ours.shape[1] % size == 0)
+    left, right = (np.ascontiguousarray(rows).view(f"u{size}") for rows in (ours, theirs))
+    equal: Mask = left[:, 0] == right[:, 0]
+    rows = slice(None) if equal.all() else np.flatnonzero(equal)
+    equal[rows] = (left[rows] == right[rows]).all(axis=1)
+    return equal
 
 
 def _read(reader: TableReader, ids: Ids, rows: Bytes | None = None) -> Bytes:

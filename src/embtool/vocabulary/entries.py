@@ -72,6 +72,7 @@ class Entries(ABC):
 
     traits: Traits
     added: Mapping[int, Added]
+    index: str | None = None
 
     @property
     @abstractmethod

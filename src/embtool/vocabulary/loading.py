@@ -45,6 +45,11 @@ SHORT_TEXT = 4096
 """Characters of a text that Unigram splits at once, however long its pieces: time grows with the product of both."""
 
 
+FEW = 1024
+"""Characters of texts that are split one after another: waiting for the library's other threads, which may be busy with
+long texts, would take longer."""
+
+
 class _Ordinary:
     """A tokenizer in this process; a text that its steps could make very long is split in another one."""
 
@@ -76,6 +81,8 @@ class _Ordinary:
     def encode_batch(self, texts: Sequence[str], *, add_special_tokens: bool = False) -> Any:
         """Split several texts; where their tokens stand in them is not looked for, which is quicker."""
         place = self._place(texts)
+        if place is self._tokenizer and sum(map(len, texts)) <= FEW:
+            return [place.encode(each, add_special_tokens=add_special_tokens) for each in texts]
         split = place.encode_batch_fast if place is self._tokenizer else place.encode_batch
         return split(texts, add_special_tokens=add_special_tokens)
 

@@ -50,12 +50,13 @@ class TokenMatch:
     @cached_property
     def only_b(self) -> Ids:
         """Ids of tokens that A lacks."""
-        return np.setdiff1d(self.ids_b, self.counterpart)
+        return np.setdiff1d(self.ids_b, self.counterpart, assume_unique=True)
 
     @cached_property
     def reassigned(self) -> Ids:
         """Ids that both have, with different tokens."""
-        return np.setdiff1d(np.intersect1d(self.ids, self.ids_b), self.same)
+        found: Ids = self.ids[np.isin(self.ids, self.ids_b, assume_unique=True) & (self.counterpart != self.ids)]
+        return found
 
     def in_b(self, ids: Ids) -> Ids:
         """Return the counterparts of ids of A: int64, as many."""
@@ -69,6 +70,8 @@ def match_tokens(a: Vocabulary, b: Vocabulary) -> TokenMatch:
     What has the same bytes under the same id belongs together first; of the others, what has the same piece too, as `A`
     and `<0x41>` have the same bytes; of equals the smaller ids.
     """
+    if a.index is not None and a.index == b.index:
+        return TokenMatch(a.ids, a.ids, a.ids)
     pieces, others = a.pieces(), b.pieces()
     ids, ids_b = (np.fromiter((identity for identity, _ in each), np.int64, len(each)) for each in (pieces, others))
     counterpart = np.full(len(ids), NOWHERE, np.int64)

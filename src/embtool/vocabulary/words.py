@@ -140,6 +140,11 @@ class Vocabulary:
         """List every id with its piece, in the order of ids: ten times as quick as all tokens with their texts."""
         return self._ask(lambda entries: list(entries.items()))
 
+    @property
+    def index(self) -> str | None:
+        """The name of the index that it is read from, if it is: two vocabularies of one index are the same."""
+        return self._entries.index
+
     def entries(self) -> Iterator[tuple[int, str, bytes]]:
         """Yield every id with its piece and its bytes, in the order of ids."""
         added, spelling = self._entries.added, self._entries.traits.spelling
