@@ -22,7 +22,7 @@ from embtool.errors import FormatError, NoVocabulary
 from embtool.tables.categories import Categorizer, Category
 from embtool.vocabulary import Vocabulary, read_vocabulary
 from embtool.vocabulary.classes import CLASSES, MODEL_TYPES
-from embtool.vocabulary.describe import byte_merges
+from embtool.vocabulary.merges import byte_merges
 from embtool.vocabulary.ranks import FLAVOURS
 
 KNOWN = json.loads((Path(__file__).parent / "data" / "tokenizer_classes.json").read_text("utf-8"))

@@ -13,7 +13,9 @@ The floors inside, lowest first:
     settings    what the small files beside a tokenizer say, and change of it: class, switches, added tokens
     ordinary    which tokenizers are bounded in time and growth, whatever the text
     cuts        the expressions by which text is cut, and who uses which
+    languages   the lists of languages that translators have tokens for
     classes     what is known of the classes that tokenizers are loaded by
+    merges      merges that a file leaves out
     describe    pieces and merges of a class, described as tokenizer.json would
     splitter    what splits text where no tokenizer.json does
     confined    a tokenizer that is not ordinary, in a process of its own, which is `child`

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from embtool.errors import FormatError
-from embtool.vocabulary.classes import PLBART_LANGUAGES, TokenizerClass
+from embtool.vocabulary.classes import TokenizerClass
+from embtool.vocabulary.languages import PLBART
 from embtool.vocabulary.settings import Settings
 
 DICTIONARY = "dict.txt"
@@ -24,9 +25,9 @@ def shifted(kind: TokenizerClass, settings: Settings, pieces: Sequence[str]) -> 
         FormatError: the folder names languages that are not known.
     """
     chosen = settings.text("language_codes", "base")
-    if chosen not in PLBART_LANGUAGES:
+    if chosen not in PLBART:
         raise FormatError(f"tokenizer_config.json names the unknown languages {chosen!r}")
-    languages = [f"__{code}__" for code in PLBART_LANGUAGES[chosen]]
+    languages = [f"__{code}__" for code in PLBART[chosen]]
     table = {piece: place for place, piece in enumerate(pieces, 1)} | HEAD
     behind = [*languages, *(["<mask>"] if chosen == "base" else [])]
     lost = () if chosen == "base" else ("<mask>",)  # a token that is looked for, and is unknown

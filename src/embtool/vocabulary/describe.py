@@ -14,6 +14,7 @@ from typing import Any
 from embtool.errors import FormatError
 from embtool.vocabulary.classes import TEXT, TokenizerClass
 from embtool.vocabulary.entries import State, number
+from embtool.vocabulary.merges import merges_by_score
 from embtool.vocabulary.protobuf import BPE, CONTROL, NORMAL, UNIGRAM, USER_DEFINED, SentencePieceModel
 from embtool.vocabulary.settings import Settings
 from embtool.vocabulary.whisper import CODES
@@ -27,9 +28,6 @@ MOST_MERGES = 1 << 20
 
 MOST_EXTRA = 10_000
 """Further tokens that a T5 may have; it has a hundred."""
-
-LONGEST_MERGED = 512
-"""Characters of a piece for whose merges is looked, by cutting it at every place; the longest known has 128 spaces."""
 
 MARK = "▁"
 
@@ -474,30 +472,3 @@ _FOLDING: dict[str, Callable[[TokenizerClass, Settings, SentencePieceModel], tup
     "gemma": _fold_gemma,
 }
 """How classes fold and cut a text before a SentencePiece model splits it: a normalizer and a pre-tokenizer."""
-
-
-def merges_by_score(
-    vocabulary: Mapping[str, int], scores: Sequence[float], ordinary: set[str]
-) -> list[tuple[str, str]]:
-    """List all pairs of pieces that join to a piece, the best-scored first; ties by id, as a vocabulary lists them."""
-    found: list[tuple[float, int, int, int, str, str]] = []
-    for piece in ordinary:
-        if len(piece) > LONGEST_MERGED:
-            continue
-        identity = vocabulary[piece]
-        for cut in range(1, len(piece)):
-            left, right = piece[:cut], piece[cut:]
-            if left in ordinary and right in ordinary:
-                found.append((-scores[identity], identity, vocabulary[left], vocabulary[right], left, right))
-    return [(left, right) for *_, left, right in sorted(found)]
-
-
-def byte_merges(ranks: Mapping[bytes, int]) -> list[tuple[bytes, bytes]]:
-    """List all pairs of tokens that join to a token, in the order of its rank, as tiktoken merges them."""
-    found: list[tuple[int, int, int, bytes, bytes]] = []
-    for token, rank in ranks.items():
-        for cut in range(1, min(len(token), LONGEST_MERGED)):
-            left, right = token[:cut], token[cut:]
-            if left in ranks and right in ranks:
-                found.append((rank, ranks[left], ranks[right], left, right))
-    return [(left, right) for *_, left, right in sorted(found)]

@@ -34,11 +34,12 @@ from embtool.vocabulary.cuts import (
     WHOLE_WORDS_FIRST,
     WITHOUT_BYTES,
 )
-from embtool.vocabulary.describe import merges_by_score, template
+from embtool.vocabulary.describe import template
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
 from embtool.vocabulary.ggml_names import DEFAULTS, WITHOUT_BEGINNING, retyped, unescape
 from embtool.vocabulary.index import open_index, write_index
 from embtool.vocabulary.loading import loader
+from embtool.vocabulary.merges import merges_by_score
 from embtool.vocabulary.ordinary import LONGEST_WORD, MAPS
 from embtool.vocabulary.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED
 from embtool.vocabulary.spelling import WORDS, ByteLevel

@@ -11,9 +11,10 @@ from typing import Any
 
 from embtool.errors import FormatError
 from embtool.vocabulary.classes import TEXT
-from embtool.vocabulary.describe import byte_merges, template
+from embtool.vocabulary.describe import template
 from embtool.vocabulary.entries import State, parse_tokenizer
 from embtool.vocabulary.loading import loader
+from embtool.vocabulary.merges import byte_merges
 from embtool.vocabulary.spelling import ByteLevel
 from embtool.vocabulary.words import Vocabulary
 
