@@ -14,7 +14,19 @@ from unittest import mock
 from sources import Memory
 
 from embtool.errors import EmbtoolError, FormatError, UnknownToken
-from embtool.vocabulary import Vocabulary, child, confined, files, ggml, index, loading, read_vocabulary
+from embtool.vocabulary import (
+    Vocabulary,
+    child,
+    confined,
+    excerpts,
+    files,
+    ggml,
+    index,
+    loading,
+    older,
+    plain,
+    read_vocabulary,
+)
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
 from embtool.vocabulary.splitter import Ids
 from embtool.vocabulary.words import is_of_library
@@ -29,13 +41,13 @@ LENGTHENED = 1 << 14
 class _Here:
     """What the process for unusual tokenizers does, step by step in this one: a hundred times as many cases."""
 
-    def __init__(self, data: bytes, file: str) -> None:
-        self._data, self._file = data, file
+    def __init__(self, data: bytes, file: str, *, splits_special: bool = False) -> None:
+        self._data, self._file, self._splits_special = data, file, splits_special
 
     @cached_property
     def _words(self) -> child._Words:
         try:
-            return child._Words(self._data, LENGTHENED, confined.LONGER)
+            return child._Words(self._data, LENGTHENED, confined.LONGER, splits_special=self._splits_special)
         except BaseException as error:
             if not is_of_library(error):
                 raise
@@ -51,6 +63,10 @@ class _Here:
         return [self.encode(text, add_special_tokens=add_special_tokens) for text in texts]
 
 
+INDEXING = (files, ggml, older, plain)
+"""The modules that keep an index in the cache."""
+
+
 @contextlib.contextmanager
 def isolated() -> Iterator[None]:
     """Keep tokenizers from being indexed in the cache: that is a target of its own, with the cache in `scratch`.
@@ -59,11 +75,13 @@ def isolated() -> Iterator[None]:
     """
     kept: dict[str, Any] = {"write_index": lambda *_: False, "open_index": lambda *_: None}
     with (
+        contextlib.ExitStack() as patches,
         mock.patch.dict(os.environ, RUST_BACKTRACE="0"),
-        mock.patch.multiple(files, **kept),
-        mock.patch.multiple(ggml, **kept),
         mock.patch.object(index, "derived", lambda kind, key: scratch() / kind / key),
+        mock.patch.object(excerpts, "derived", lambda kind, key: scratch() / kind / key),
     ):
+        for module in INDEXING:
+            patches.enter_context(mock.patch.multiple(module, **kept))
         yield
 
 

@@ -115,3 +115,31 @@ def test_vectors_of_a_file_in_python(rows: Path) -> None:
     (rows / "x.pt").write_bytes(b"")
     with pytest.raises(EmbtoolError, match="pickle"):
         embtool.read_vectors(rows / "x.pt")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1 2\n1_0 2\n", "line 2 of x.tsv: field 1, '1_0', is not a decimal number"),
+        ("0x1p3 2\n", "line 1 of x.tsv: field 1, '0x1p3', is not a decimal number"),
+        ("\uff11 2\n", "field 1, '\uff11', is not a decimal number"),
+        ("1,5 2,5\n", "field 2, '5 2', is not a decimal number"),
+        ("1,,3\n", "field 2 is empty"),
+        ("1\t\t3\n", "field 2 is empty"),
+        ("1 2\n\nnan 2\n", "line 3 of x.tsv: field 1, 'nan', is NaN or infinity"),
+        ("1e999 2\n", "field 1, '1e999', is NaN or infinity"),
+        ("query\tv0\tv1\nking\t1\t2_0\n", "line 2 of x.tsv: field 3, '2_0', is not a decimal number"),
+        ("v0\tv1\n1\n", "line 2 of x.tsv has 1 cell"),
+    ],
+)
+def test_what_is_no_decimal_number_is_named_by_line_and_field(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "x.tsv").write_text(text, "utf-8")
+    with pytest.raises(EmbtoolError) as told:
+        embtool.read_vectors(tmp_path / "x.tsv")
+    assert words in told.value.message.replace(f"{tmp_path}/", "")
+
+
+@pytest.mark.parametrize("text", ["1 2.5 -3e0\n", "1, 2.5, -3\n", "1,2.5,-3\n", "1\t2.5\t-3\n", "  1  2.5 -3  \r\n"])
+def test_numbers_stand_between_tabs_commas_or_spaces(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.tsv").write_text(text, "utf-8")
+    assert [each.values.tolist() for each in embtool.read_vectors(tmp_path / "x.tsv")] == [[1, 2.5, -3]]

@@ -254,7 +254,7 @@ def test_what_was_kept_of_a_file_of_vectors_is_a_range_of_a_local_file(vectors: 
     [
         (b"2 3\na 1 2 3\nb 1 2\n", "line 3 of x.vec has 2 numbers after its word, where the first line says 3"),
         (b"2 3\na 1 2 3\nb\n", "line 3 of x.vec has 0 numbers after its word, where the first line says 3"),
-        (b"2 3\na 1 2 3\nb 1 2 x\n", "line 3 of x.vec: field 4, 'x', is not a number"),
+        (b"2 3\na 1 2 3\nb 1 2 x\n", "line 3 of x.vec: field 4, 'x', is not a decimal number"),
         (b"2 3\na 1 2 3\n\n 1 2 3\n", "line 4 of x.vec has no word, or one of more than 4,096 bytes"),
         (b"3 3\na 1 2 3\n", "x.vec is truncated: its first line says 3 words, it has 1"),
         (b"1 3\na 1 2 3\nb 1 2 3\n", "x.vec has more words than the 1 that its first line says"),

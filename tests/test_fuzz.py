@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import subprocess
 import sys
 import time
@@ -11,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from embtool import vocabulary
 from embtool.errors import FormatError
 from embtool.formats import gguf, safetensors
+from embtool.vocabulary import index
 from fuzz import __main__ as runner
 from fuzz.engine import ACCEPTED, DIFFERENT, REFUSED, Campaign, Disagreement, Target, load, seeds
-from fuzz.vocabularies import isolated
+from fuzz.vocabularies import INDEXING, isolated
 
 ROOT = Path(__file__).parent.parent
 TARGETS = load()
@@ -56,6 +60,13 @@ def test_the_same_seed_gives_the_same_cases(tmp_path: Path) -> None:
 
     assert cases(1) == cases(1)
     assert cases(1) != cases(2)
+
+
+def test_no_index_of_a_case_is_kept() -> None:
+    names = [found.name for found in pkgutil.iter_modules(vocabulary.__path__, "embtool.vocabulary.")]
+    modules = [importlib.import_module(name) for name in names if not name.endswith((".index", ".child"))]
+    assert {module for module in modules if "write_index" in vars(module)} == set(INDEXING)
+    assert all(module.write_index is not index.write_index for module in INDEXING)
 
 
 # --- what is planted is found ---------------------------------------------------------------------------------------

@@ -27,6 +27,9 @@ from small_models import safetensors
 from embtool.errors import EmbtoolError
 from embtool.model import open_model
 from embtool.storage.impostors import IMPOSTORS, seems
+from embtool.storage.source import Folder
+from embtool.vector_files import read_vectors
+from embtool.vocabulary import read_vocabulary, read_vocabulary_file
 
 
 def zipped(name: str) -> bytes:
@@ -210,3 +213,85 @@ def test_a_tokenizer_that_is_a_pointer_does_not_hide_the_tables(tmp_path: Path) 
     (tmp_path / "model.safetensors").write_bytes(content)
     (tmp_path / "tokenizer.json").write_bytes(MADE["a pointer"][0])
     assert open_model(tmp_path).input_table[:].tolist() == table.tolist()
+
+
+# --- every reader of a model's files
+
+
+TABLES = safetensors({"model.embed_tokens.weight": ("F32", (3, 2), bytes(24))})
+CONFIG = json.dumps({"model_type": "llama", "vocab_size": 3, "hidden_size": 2}).encode()
+MARIAN = b'{"tokenizer_class": "MarianTokenizer"}'
+
+
+def split(folder: Path) -> object:
+    return read_vocabulary(Folder(folder)).encode("a")
+
+
+def opened(folder: Path) -> object:
+    return open_model(folder).input_table, open_model(folder).config
+
+
+def parsed(file: str) -> Callable[[Path], object]:
+    return lambda folder: read_vectors(folder / file)
+
+
+def named(file: str) -> Callable[[Path], object]:
+    return lambda folder: read_vocabulary_file(Folder(folder), file).encode("a")
+
+
+LISTS = {"vocab.txt": b"[UNK]\na\n"}
+MODELS = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model.v3", "x.tiktoken")
+
+READERS: dict[str, tuple[str, dict[str, bytes], Callable[[Path], object]]] = {
+    **{
+        f"{file} as a tokenizer": (file, {}, split)
+        for file in (*MODELS, "tokenizer.json", "vocab.txt", "tekken.json", "rwkv_vocab.txt")
+    },
+    **{
+        f"{file} of a class": (file, {"tokenizer_config.json": b'{"tokenizer_class": "T5Tokenizer"}'}, split)
+        for file in (*MODELS, "vocab.txt")
+    },
+    **{f"{file} by its name": (file, {}, named(file)) for file in (*MODELS, "tokenizer.json", "vocab.txt")},
+    "vocab.json": ("vocab.json", {"merges.txt": b""}, split),
+    "merges.txt": ("merges.txt", {"vocab.json": b'{"a": 0}'}, split),
+    "source.spm": (
+        "source.spm",
+        {"target.spm": b"x", "vocab.json": b'{"a": 0, "<unk>": 1}', "tokenizer_config.json": MARIAN},
+        split,
+    ),
+    **{
+        f"{file} beside a list": (file, LISTS, split)
+        for file in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+    },
+    "config.json": ("config.json", {"model.safetensors": TABLES}, opened),
+    "params.json": ("params.json", {"consolidated.safetensors": TABLES}, opened),
+    **{
+        f"{file} of a model": (file, {"config.json": CONFIG}, opened)
+        for file in ("model.safetensors", "model.safetensors.index.json", "model.gguf", "x.vec", "weights.bin")
+    },
+    "adapter_config.json": ("adapter_config.json", {"adapter_model.safetensors": TABLES}, opened),
+    **{f"{file} of vectors": (file, {}, parsed(file)) for file in ("x.npy", "x.json", "x.tsv", "x.bin", "x.csv", "x")},
+}
+
+
+@pytest.mark.parametrize("case", MADE)
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.few(120)
+def test_every_reader_calls_it_what_it_is(tmp_path: Path, reader: str, case: str) -> None:
+    file, others, read = READERS[reader]
+    content, word = MADE[case]
+    if content.startswith(b"\x93NUMPY") and "vectors" in reader:
+        pytest.skip("an array is what this reader takes")
+    for name, data in {**others, file: content}.items():
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(EmbtoolError) as caught:
+        read(tmp_path)
+    assert word in f"{caught.value.message} ({caught.value.hint})"
+    assert file in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_a_vocabulary_may_begin_with_the_word_error(tmp_path: Path) -> None:
+    (tmp_path / "vocab.json").write_text('{"error": 0, "a": 1}')
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    assert [token.piece for token in read_vocabulary(Folder(tmp_path))] == ["error", "a"]

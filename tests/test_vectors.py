@@ -102,7 +102,7 @@ REFUSED: dict[str, tuple[bytes | str, str]] = {
     "NaN in a line": ("1 nan", "NaN"),
     "infinity in a line": ("1 1e999", "infinity"),
     "TSV with a short line": ("v0\tv1\n1\n", "1 cell "),
-    "TSV with an empty cell": ("v0\tv1\n1\t\n", "''"),
+    "TSV with an empty cell": ("v0\tv1\n1\t\n", "field 2 is empty"),
     "a header alone": ("query\tv0\n", "no vector"),
 }
 

@@ -31,14 +31,13 @@ from embtool.opening import Opening, Reach
 from embtool.positions import Positions, UnknownPositions, read_positions
 from embtool.references import base_reference, find_source, tokenizer_beside
 from embtool.storage.checkpoint import Checkpoint
-from embtool.storage.impostors import LONGEST_MAGIC, seems
+from embtool.storage.impostors import seems
 from embtool.storage.source import CONFIG_LIMIT, Progress, Source
 from embtool.tables.further_tables import of_tokens
 from embtool.tables.table import EmbeddingTable, TableReader
 from embtool.tables.table_roles import Tables, find_tables
 from embtool.tables.token_table import Reading, TokenTable
 from embtool.vocabulary import Vocabulary, read_vocabulary
-from embtool.vocabulary.settings import MODEL_FILES
 
 if TYPE_CHECKING:
     from embtool.adapters.description import Adapter
@@ -46,9 +45,6 @@ if TYPE_CHECKING:
     from embtool.tables.final_norm import FinalNorm
 
 CONFIG = "config.json"
-
-TOKENIZERS = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", *MODEL_FILES)
-"""Files of tokenizers, in which something else may be found."""
 
 
 @checked
@@ -257,8 +253,6 @@ class Opened:
                     return own
             try:
                 return read_vocabulary(self.source, self._raw_config)
-            except FormatError as error:
-                raise self._named(error) from error
             except (NoVocabulary, MissingExtra):
                 own = self._described.read_vocabulary() if self._described is not None else None
                 if own is None and (beside := tokenizer_beside(self.source)) is not None:
@@ -269,14 +263,6 @@ class Opened:
                 if own is None:
                     raise
                 return own
-
-    def _named(self, error: FormatError) -> FormatError:
-        """Say of a tokenizer's file that is something else what it looks like."""
-        for file in TOKENIZERS:
-            if file in error.message and self.source.has(file):
-                other = seems(self.source.head(file, LONGEST_MAGIC))
-                return error if other is None else FormatError(f"{file} is no tokenizer: it looks like {other}")
-        return error
 
     def _raw_config(self) -> Mapping[str, Any]:
         """Return its config.json as it stands; empty where there is none that can be read."""

@@ -17,10 +17,11 @@ from embtool.errors import (
 )
 from embtool.formats import PICKLES
 from embtool.model import open_model
+from embtool.storage.impostors import impostor
 from embtool.storage.places import is_there, read_up_to
 from embtool.storage.source import SMALL_FILE_LIMIT
 from embtool.tables.table import EmbeddingTable
-from embtool.tables.vectors import NamedVector, parse_vectors, rows_shape
+from embtool.tables.vectors import NPY_MAGIC, NamedVector, parse_vectors, rows_shape
 from embtool.vocabulary import parse_ids
 
 ROWS_OF = re.compile(r"(?P<file>.+?\.(?:safetensors(?:\.index\.json)?|gguf))(?::(?P<tensor>[^#]+))?(?:#(?P<rows>.+))?")
@@ -32,7 +33,7 @@ MOST_ROWS = 10_000
 MOST_NAMES = 8
 """Tensors named where the one asked for is not there."""
 
-ZIP, PICKLE = b"PK\x03\x04", b"\x80"
+PICKLE = b"\x80"
 
 
 def read_some(file: str, whole: Callable[[str], list[NamedVector]]) -> list[NamedVector]:
@@ -60,7 +61,10 @@ def parse_file(data: bytes, file: str, unescape: Callable[[str], str] = str) -> 
         FormatError: they are no vectors.
         UnsupportedFormat: they are in a pickle, which is never loaded.
     """
-    if data.startswith((ZIP, PICKLE)):
+    other = None if data.startswith(NPY_MAGIC) else impostor(data)
+    if other is not None:
+        raise UnsupportedFormat(f"{file} is {other.what}", hint=other.hint)
+    if data.startswith(PICKLE):
         raise _pickle(file)
     vectors = parse_vectors(data, file=file, unescape=unescape)
     return [NamedVector(each.name or f"vector {place}", each.values) for place, each in enumerate(vectors)]

@@ -12,6 +12,7 @@ from typing import Any
 
 from embtool.configs.config import NOT_IN_FILE, Config, parse_config
 from embtool.errors import ConfigError
+from embtool.storage.impostors import seems
 from embtool.storage.source import CONFIG_LIMIT, MOST_VALUES, Source, is_overfull
 
 PARAMS = "params.json"
@@ -90,7 +91,10 @@ def read_params(source: Source) -> Config | None:
     """
     if not source.has(PARAMS):
         return None
-    raw = _decoded(source.read_file(PARAMS, CONFIG_LIMIT))
+    data = source.read_file(PARAMS, CONFIG_LIMIT)
+    if (other := seems(data)) is not None:
+        raise ConfigError(f"{PARAMS} is not JSON: it looks like {other}")
+    raw = _decoded(data)
     found = translate(raw)
     found.setdefault("rope_theta", THETA)
     spelled = {FIELDS[key]: key for key in raw if key in FIELDS} | {"model_type": PARAMS}

@@ -82,7 +82,7 @@ def recognise(head: bytes) -> Layout | None:
     fields = first.rstrip().split(b" ")
     width = len(fields) - 1
     plausible = newline and LEAST_DIMENSIONS <= width <= MOST_DIMENSIONS
-    if plausible and all(NUMBER.match(part) for part in fields[1:]):
+    if plausible and all(map(WRITTEN.fullmatch, fields[1:])) and any(map(NUMBER.match, fields[1:])):
         return Layout("GloVe text", None, width)
     return None
 
@@ -105,10 +105,12 @@ def not_words(head: bytes, file: str) -> FormatError:
     if first.startswith(BOM):
         return FormatError(f"{file} begins with a byte order mark: it is no part of a word", hint="save it without one")
     if b"\t" in first.strip():
-        return _tabbed(f"the first line of {file}")
+        return _separated(f"the first line of {file}", "tabs", "\\t")
     fields = first.rstrip().split(b" ")
-    odd = next((place for place, field in enumerate(fields[1:], 2) if not NUMBER.match(field)), None)
-    if newline and odd is not None and len(fields) > LEAST_DIMENSIONS and NOT_TEXT.search(fields[odd - 1]) is None:
+    if newline and first.count(b",") >= LEAST_DIMENSIONS and len(fields) == 1 and NOT_TEXT.search(first) is None:
+        return _separated(f"the first line of {file}", "commas", ",")
+    odd = next((place for place, field in enumerate(fields[1:], 2) if not WRITTEN.fullmatch(field)), None)
+    if newline and odd is not None and len(fields) > LEAST_DIMENSIONS and _is_shown(fields[odd - 1]):
         return FormatError(f"{file} is not a table of words: in its first line {_quoted(fields[odd - 1], odd)}")
     return FormatError(f"{file} is not a table of words: its first lines are not a word and numbers")
 
@@ -220,7 +222,7 @@ def _float32(numbers: Doubles) -> Floats:
 def _short(line: bytes, where: str, layout: Layout) -> FormatError:
     """Say what is wrong with a line that has too few fields: one that is no number, or that they are few."""
     if b"\t" in line:
-        return _tabbed(where)
+        return _separated(where, "tabs", "\\t")
     fields = line.split(b" ")[1:]
     for place, field in enumerate(fields):
         if not WRITTEN.fullmatch(field):
@@ -228,8 +230,18 @@ def _short(line: bytes, where: str, layout: Layout) -> FormatError:
     return FormatError(f"{where} has {plural(len(fields), 'number')} after its word, {_wanted(layout)}")
 
 
-def _tabbed(where: str) -> FormatError:
-    return FormatError(f"{where} has tabs between its fields, where word vectors have spaces", hint="tr '\\t' ' '")
+def _separated(where: str, marks: str, mark: str) -> FormatError:
+    return FormatError(
+        f"{where} has {marks} between its fields, where word vectors have spaces", hint=f"tr '{mark}' ' '"
+    )
+
+
+def _is_shown(field: bytes) -> bool:
+    """Tell whether a field is text, in whatever script, and not bytes of another kind of file."""
+    try:
+        return field.decode().isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 def _not_a_number(field: bytes, number: int, where: str) -> FormatError:
@@ -237,8 +249,10 @@ def _not_a_number(field: bytes, number: int, where: str) -> FormatError:
 
 
 def _quoted(field: bytes, number: int) -> str:
+    if not field:
+        return f"field {number:,} is empty: two spaces follow each other"
     quoted = field[:QUOTED].decode("utf-8", "replace") + ("…" if len(field) > QUOTED else "")
-    return f"field {number:,}, {quoted!r}, is not a number"
+    return f"field {number:,}, {quoted!r}, is not a decimal number"
 
 
 def _wanted(layout: Layout) -> str:

@@ -16,7 +16,7 @@ from embtool.counts import plural
 from embtool.errors import FormatError, TableNotFound, UnsupportedFormat
 from embtool.storage.checkpoint import Checkpoint, TensorInfo, size_of
 from embtool.storage.dtypes import DTYPES, DType
-from embtool.storage.impostors import impostor
+from embtool.storage.impostors import impostor, refuse
 from embtool.storage.source import SMALL_FILE_LIMIT, Source, check_file_name, is_overfull
 
 LENGTH_BYTES = 8
@@ -68,6 +68,8 @@ def strict_object(text: bytes, *, what: str) -> dict[str, Any]:
     Raises:
         FormatError: it is anything else.
     """
+    if what.endswith(".json"):
+        refuse(text, what)
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         entries = dict(pairs)
@@ -80,20 +82,19 @@ def strict_object(text: bytes, *, what: str) -> dict[str, Any]:
             _check_text((value for _, value in pairs if isinstance(value, str)), what)
         return entries
 
-    def refuse(constant: str) -> None:
+    def no_number(constant: str) -> None:
         raise FormatError(f"{what} is not JSON: {constant} is not a number there")
 
     escaped = b"\\u" in text
     if is_overfull(text, MOST_VALUES):
         raise FormatError(f"{what} holds more than {MOST_VALUES:,} values, more than any model needs")
     try:
-        decoded = json.loads(text.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
+        decoded = json.loads(text.decode("utf-8"), object_pairs_hook=unique, parse_constant=no_number)
     except UnicodeDecodeError as error:
         raise FormatError(f"{what} is not UTF-8 at byte {error.start}") from error
-    except RecursionError as error:
-        raise FormatError(f"{what} is nested too deeply") from error
-    except ValueError as error:  # JSONDecodeError, and integers of more digits than Python converts
-        raise FormatError(f"{what} is not JSON: {error}") from error
+    except (RecursionError, ValueError) as error:  # JSONDecodeError, and integers of more digits than Python converts
+        why = "is nested too deeply" if isinstance(error, RecursionError) else f"is not JSON: {error}"
+        raise FormatError(f"{what} {why}") from error
     if not isinstance(decoded, dict):
         raise FormatError(f"{what} is not a JSON object")
     return decoded

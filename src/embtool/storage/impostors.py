@@ -7,6 +7,8 @@ and of protobuf, which have no magic number, the first bytes that writers of mod
 import re
 from dataclasses import dataclass
 
+from embtool.errors import FormatError
+
 LONGEST_MAGIC = 4096
 """Bytes of a file's beginning that are looked at."""
 
@@ -123,6 +125,17 @@ def impostor(head: bytes) -> Impostor | None:
     """Return what kind of file begins so, or None where it is none of the list."""
     start = head[:LONGEST_MAGIC]
     return next((kind for kind in IMPOSTORS if kind.begins.match(start)), None)
+
+
+def refuse(data: bytes, file: str) -> None:
+    """Refuse the bytes of a file that is of another kind than its name says.
+
+    Raises:
+        FormatError: it is on the list.
+    """
+    found = impostor(data)
+    if found is not None:
+        raise FormatError(f"{file} is {found.what}", hint=found.hint)
 
 
 def seems(head: bytes) -> str | None:

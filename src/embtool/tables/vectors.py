@@ -8,8 +8,9 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from embtool.arrays import AnyArray, Doubles, np
@@ -152,34 +153,39 @@ def _json_vector(entry: Any, file: str) -> NamedVector:
 
 
 def _from_tsv(text: str, file: str, unescape: Callable[[str], str]) -> list[NamedVector]:
-    """Parse lines of tab- or space-separated numbers; with the header of `embtool row`, its columns v0, v1, ..."""
-    lines = [line.rstrip("\r") for line in text.split("\n") if line.strip()]
-    heads = lines[0].split("\t") if lines else []
+    """Parse lines of numbers, between tabs, commas or spaces; with the header of `row`, its columns v0, v1, ..."""
+    lines = [(number, line.rstrip("\r")) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    heads = lines[0][1].split("\t") if lines else []
     columns = [place for place, head in enumerate(heads) if VALUE_COLUMN.fullmatch(head)]
     if columns:
         name_column = heads.index("query") if "query" in heads else None
-        vectors = [_line_vector(line.split("\t"), columns, name_column, file) for line in lines[1:]]
+        vectors = [
+            _line_vector(line.split("\t"), columns, name_column, f"line {number:,} of {file}")
+            for number, line in lines[1:]
+        ]
     else:
-        vectors = [_bare_vector(line, file) for line in lines]
+        vectors = [_bare_vector(line, f"line {number:,} of {file}") for number, line in lines]
     return [NamedVector(vector.name and unescape(vector.name), vector.values) for vector in vectors]
 
 
-def _line_vector(cells: list[str], columns: list[int], name_column: int | None, file: str) -> NamedVector:
+def _line_vector(cells: list[str], columns: list[int], name_column: int | None, where: str) -> NamedVector:
     if max(columns) >= len(cells):
-        raise FormatError(f"{file} has a line with {plural(len(cells), 'cell')} where its header has more")
+        raise FormatError(f"{where} has {plural(len(cells), 'cell')} where its header has more")
     name = None if name_column is None else cells[name_column]
-    return NamedVector(name, np.array([_number(cells[column], file) for column in columns], np.float64))
+    return NamedVector(name, _numbers({column + 1: cells[column] for column in columns}, where))
 
 
-def _bare_vector(line: str, file: str) -> NamedVector:
-    """Parse a line without a header: its numbers, after the text columns of `row --no-header` if there are any."""
+def _bare_vector(line: str, where: str) -> NamedVector:
+    """Parse a line without a header: its numbers, after the text columns of `row --no-header` if there are any.
+
+    Fields stand between tabs, or else between commas, or else between spaces. So `1,5 2,5` is refused at `5 2`.
+    """
     cells = line.split("\t")
     if _is_row(cells):
-        return NamedVector(cells[0], np.array([_number(cell, file) for cell in cells[_TEXT_COLUMNS:]], np.float64))
-    cells = [cell for cell in re.split(r"[\s,]+", line) if cell]
-    if not cells:
-        raise FormatError(f"{file} has a line without numbers")
-    return NamedVector(None, np.array([_number(cell, file) for cell in cells], np.float64))
+        values = dict(enumerate(cells[_TEXT_COLUMNS:], _TEXT_COLUMNS + 1))
+        return NamedVector(cells[0], _numbers(values, where))
+    mark = next((mark for mark in "\t," if mark in line.strip()), None)
+    return NamedVector(None, _numbers(dict(enumerate(line.strip().split(mark), 1)), where))
 
 
 def _is_row(cells: list[str]) -> bool:
@@ -197,18 +203,25 @@ _TEXT_COLUMNS = 6
 
 
 def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    """Return whether a cell is a decimal number; `float` would take `1_0` and digits of other scripts too."""
+    return _written().fullmatch(cell.encode("utf-8", "surrogatepass")) is not None
 
 
-def _number(cell: str, file: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError as error:
-        raise FormatError(f"{file} holds {cell[:40]!r} where a number should be") from error
-    if not math.isfinite(value):
-        raise FormatError(f"{file} holds a vector with NaN or infinity")
-    return value
+@cache
+def _written() -> re.Pattern[bytes]:
+    from embtool.formats.decimals import WRITTEN  # noqa: PLC0415 - only where numbers are read from text
+
+    return WRITTEN
+
+
+def _numbers(cells: Mapping[int, str], where: str) -> Doubles:
+    """Read the fields of a line, by their number."""
+    stripped = {field: cell.strip() for field, cell in cells.items()}
+    for field, cell in stripped.items():
+        if not cell:
+            raise FormatError(f"{where}: field {field:,} is empty")
+        if not _is_number(cell):
+            raise FormatError(f"{where}: field {field:,}, {_cut(cell)!r}, is not a decimal number")
+        if not math.isfinite(float(cell)):
+            raise FormatError(f"{where}: field {field:,}, {_cut(cell)!r}, is NaN or infinity")
+    return np.array([float(cell) for cell in stripped.values()], np.float64)

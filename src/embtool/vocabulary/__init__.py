@@ -10,7 +10,7 @@ The floors inside, lowest first:
     index       the same in a file, derived once, where one token is found without reading the others
     words       Vocabulary: a token by id, by text, by piece, by bytes; the tokenizers library only to split text
     matching    which tokens two vocabularies share
-    settings    what the small files beside a tokenizer say: its class, its switches, added tokens
+    settings    what the small files beside a tokenizer say, and change of it: class, switches, added tokens
     ordinary    which tokenizers are bounded in time and growth, whatever the text
     cuts        the expressions by which text is cut, and who uses which
     classes     what is known of the classes that tokenizers are loaded by
@@ -19,6 +19,7 @@ The floors inside, lowest first:
     confined    a tokenizer that is not ordinary, in a process of its own, which is `child`
     spm         SentencePiece's files, parsed by `protobuf`
     sentences   classes whose text the sentencepiece library splits
+    aligned     classes that number the pieces of a model in fairseq's order
     whisper     Whisper's special tokens, which its files leave out
     ranks       tiktoken's files
     world       RWKV's lists

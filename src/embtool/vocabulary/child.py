@@ -70,14 +70,15 @@ def _steps(part: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 class _Words:
-    """A tokenizer of the tokenizers library; `most` are the characters or tokens that a step may make."""
+    """A tokenizer of the tokenizers library; a step may make `least` characters or tokens, or `times` a text's."""
 
-    def __init__(self, data: bytes, least: int, times: int) -> None:
+    def __init__(self, data: bytes, least: int, times: int, *, splits_special: bool) -> None:
         from tokenizers import Tokenizer  # noqa: PLC0415 - after the limits are set
 
         self.tokenizer = Tokenizer.from_buffer(data)
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
+        self.tokenizer.encode_special_tokens = splits_special
         self.least, self.times = least, times
         self.post_processor = self.tokenizer.post_processor
 
@@ -122,7 +123,7 @@ class _Words:
 class _Pieces:
     """A model of the sentencepiece library."""
 
-    def __init__(self, data: bytes, *_: int) -> None:
+    def __init__(self, data: bytes, *_: int, **_how: bool) -> None:
         from sentencepiece import SentencePieceProcessor  # noqa: PLC0415 - an extra
 
         self.processor = SentencePieceProcessor()
@@ -144,7 +145,7 @@ def main() -> None:
     load = {"tokenizers": _Words, "sentencepiece": _Pieces}[how["library"]]
     try:
         _send("s", b"loading it")
-        splitter = load(data, how["least"], how["times"])
+        splitter = load(data, how["least"], how["times"], splits_special=how["splits_special"])
     except BaseException as error:  # noqa: BLE001 - a panic of Rust code is no Exception
         _send("e", str(error)[:LONGEST_ERROR].encode("utf-8", "replace"))
         return

@@ -108,6 +108,12 @@ _M2M = {
 }
 
 
+PLBART_LANGUAGES = {
+    "base": ("java", "python", "en_XX"),
+    "multi": ("java", "python", "en_XX", "javascript", "php", "ruby", "go"),
+}
+
+
 def _byte_level(names: Mapping[str, str], around: tuple[str, ...] | None = None, **options: Any) -> TokenizerClass:
     """Describe byte-level BPE; `cut` are expressions, GPT-2's where there are none, `folded` what is done first."""
     return TokenizerClass("merges", names, around, mask_takes_space="mask_token" in names, options=options)
@@ -129,11 +135,13 @@ def _pieces(
     """Describe what is made of a SentencePiece model.
 
     `head` stands in the place of the model's first `replaced` pieces, `tail` behind them; `unknown` is the id of the
-    unknown token where it is not the model's; `folds` names how text is folded.
+    unknown token where it is not the model's; `folds` names how text is folded; `no_prefix_switch` says that a space is
+    put before a text whatever `add_prefix_space` says, `prefixed` where, if not behind each added token too.
     """
     return TokenizerClass("pieces", names, around, begins, mask_takes_space, options)
 
 
+_PREFIXED: dict[str, Any] = {"no_prefix_switch": True}
 _FAIRSEQ_PIECES: dict[str, Any] = {"head": _HEAD, "replaced": 3, "unknown": 3}
 _ROBERTA = _byte_level(_FAIRSEQ, _CLS_SEP)
 _ALBERT = _pieces({**_BRACKETS, "unk_token": "<unk>", "pad_token": "<pad>"}, _CLS_SEP, folds="albert", lowercase=True)
@@ -176,6 +184,7 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
         **dict.fromkeys(
             ("RobertaTokenizer", "BartTokenizer", "LEDTokenizer", "LongformerTokenizer", "MvpTokenizer"), _ROBERTA
         ),
+        "LukeTokenizer": replace(_ROBERTA, options={"more": ("<ent>", "<ent2>")}),
         "LayoutLMv3Tokenizer": _byte_level(_FAIRSEQ, _CLS_SEP, prefix_space=True),
         "MarkupLMTokenizer": _byte_level(_FAIRSEQ, _CLS_SEP),
         "BlenderbotTokenizer": _byte_level(_FAIRSEQ, (TEXT, "eos_token"), prefix_space=True),
@@ -234,17 +243,18 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             folds="albert",
             lowercase=False,
             more=("<eop>", "<eod>"),
+            **_PREFIXED,
         ),
         "RemBertTokenizer": _pieces(
             _ALBERT.names, _CLS_SEP, folds="albert", lowercase=False, keep_accents=True, commas=False, doubled=True
         ),
-        "T5Tokenizer": _pieces(_T5, (TEXT, "eos_token"), extra_ids=100),
-        "MT5Tokenizer": _pieces(_T5, (TEXT, "eos_token"), extra_ids=0),
-        "UdopTokenizer": _pieces(_T5, (TEXT, "eos_token")),
-        "ReformerTokenizer": _pieces({"eos_token": "</s>", "unk_token": "<unk>"}, (TEXT,)),
+        "T5Tokenizer": _pieces(_T5, (TEXT, "eos_token"), extra_ids=100, **_PREFIXED),
+        "MT5Tokenizer": _pieces(_T5, (TEXT, "eos_token"), extra_ids=0, **_PREFIXED),
+        "UdopTokenizer": _pieces(_T5, (TEXT, "eos_token"), **_PREFIXED),
+        "ReformerTokenizer": _pieces({"eos_token": "</s>", "unk_token": "<unk>"}, (TEXT,), **_PREFIXED),
         "BigBirdTokenizer": _pieces({**_BERT, **_SENTENCE, "pad_token": "<pad>"}, _CLS_SEP),
         "PegasusTokenizer": _pieces(
-            {**_T5, "mask_token": "<mask_2>"}, (TEXT, "eos_token"), mask_takes_space=False, pegasus=True
+            {**_T5, "mask_token": "<mask_2>"}, (TEXT, "eos_token"), mask_takes_space=False, pegasus=True, **_PREFIXED
         ),
         **dict.fromkeys(
             ("XLMRobertaTokenizer", "LayoutXLMTokenizer"),
@@ -267,6 +277,7 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             tail=(*_LANGUAGES, "<mask>"),
             more=_LANGUAGES,
             language="en_XX",
+            **_PREFIXED,
         ),
         "MBart50Tokenizer": _pieces(
             _FAIRSEQ,
@@ -275,6 +286,7 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             tail=(*_LANGUAGES, *_MORE_LANGUAGES, "<mask>"),
             more=(*_LANGUAGES, *_MORE_LANGUAGES),
             language="en_XX",
+            **_PREFIXED,
         ),
         "NllbTokenizer": _pieces(
             _FAIRSEQ,
@@ -283,6 +295,7 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             tail=(*_FLORES, "<mask>"),
             more=_FLORES,
             language="eng_Latn",
+            **_PREFIXED,
         ),
         "XGLMTokenizer": _pieces(
             {name: _FAIRSEQ[name] for name in ROLES if name != "mask_token"},
@@ -290,6 +303,17 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             **_FAIRSEQ_PIECES,
             tail=tuple(f"<madeupword{place}>" for place in range(7)),
             more=tuple(f"<madeupword{place}>" for place in range(7)),
+        ),
+        "SeamlessM4TTokenizer": _pieces(
+            {name: token for name, token in _FAIRSEQ.items() if name != "mask_token"},
+            ("lang", TEXT, "eos_token"),
+            head=("<pad>", "<unk>", "<s>", "</s>"),
+            replaced=3,
+            unknown=1,
+            language="eng",
+            written="__{}__",
+            prefixed="first",
+            **_PREFIXED,
         ),
         "DebertaV2Tokenizer": _DEBERTA_V2,
         **dict.fromkeys(("LlamaTokenizer", "Phi3Tokenizer", "YiTokenizer"), _LLAMA),
@@ -323,6 +347,15 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             {"eos_token": "<|endoftext|>", "unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>"},
             (TEXT,),
             options={"folds": "sw3"},
+        ),
+        "PLBartTokenizer": TokenizerClass(
+            "library",
+            _FAIRSEQ,
+            (TEXT, "eos_token", "lang"),
+            options={"numbered": "shifted", "written": "__{}__"},
+        ),
+        "BartphoTokenizer": TokenizerClass(
+            "library", _FAIRSEQ, _CLS_SEP, mask_takes_space=True, options={"numbered": "listed"}
         ),
         "SpeechT5Tokenizer": TokenizerClass(
             "library",
@@ -402,6 +435,9 @@ MODEL_TYPES: Mapping[str, str] = MappingProxyType(
             ),
             "BartTokenizer": "bart florence2",
             "LEDTokenizer": "led",
+            "LukeTokenizer": "luke",
+            "PLBartTokenizer": "plbart",
+            "BartphoTokenizer": "bartpho",
             "MvpTokenizer": "mvp",
             "LayoutLMv3Tokenizer": "layoutlmv3",
             "MarkupLMTokenizer": "markuplm",
@@ -443,6 +479,7 @@ MODEL_TYPES: Mapping[str, str] = MappingProxyType(
             "MBart50Tokenizer": "mbart50",
             "NllbTokenizer": "nllb nllb-moe",
             "XGLMTokenizer": "xglm",
+            "SeamlessM4TTokenizer": "seamless_m4t seamless_m4t_v2",
             "DebertaV2Tokenizer": "deberta-v2",
             "LlamaTokenizer": "llama mistral mixtral phi3 idefics idefics2 stablelm-llama baichuan internlm internlm2",
             "CodeLlamaTokenizer": "code_llama",

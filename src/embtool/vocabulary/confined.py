@@ -57,12 +57,14 @@ class Confined:
         data: the file, as the library reads it.
         file: its name, for messages.
         library: the one that reads it.
+        splits_special: whether that of tokenizers splits a special token in a text like any other text.
     """
 
-    def __init__(self, data: bytes, file: str, library: str = "tokenizers") -> None:
+    def __init__(self, data: bytes, file: str, library: str = "tokenizers", *, splits_special: bool = False) -> None:
         self._data = data
         self._file = file
         self._library = library
+        self._splits_special = splits_special
         self._lock = threading.Lock()
         self._child: _Child | None = None
         self._bytes = len(data)
@@ -141,6 +143,7 @@ class Confined:
             "seconds": round(2 * seconds) + 1,
             "least": LONGEST,
             "times": LONGER,
+            "splits_special": self._splits_special,
         }
 
 

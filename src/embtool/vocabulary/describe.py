@@ -44,13 +44,14 @@ class Description:
     Attributes:
         state: as tokenizer.json has it, but for `merges`.
         merges: lists the pairs that are merged, where the model has any; much work for a large SentencePiece model.
-        ordinary: whether every token is looked for before the text is cut in any other way.
+        looked_for: gives the description by which text is split, where each token is looked for before anything else,
+            or, if special ones are split, none.
         unsplit: why text cannot be split, where it cannot.
     """
 
     state: State
     merges: Callable[[], Sequence[tuple[str, str]]] | None = None
-    ordinary: bool = False
+    looked_for: Callable[[bool], State] | None = None
     unsplit: str | None = None
 
     def whole(self) -> State:
@@ -90,7 +91,8 @@ def around(kind: TokenizerClass, settings: Settings, ids: Mapping[str, int]) -> 
     found: list[str | None] = []
     for part in parts:
         if part == "lang":
-            found.append(kind.options.get("written", "{}").format(settings.text("src_lang", kind.options["language"])))
+            language = settings.text("src_lang", kind.options["language"])
+            found.append(kind.options["written"].format(language.strip("_")) if "written" in kind.options else language)
         elif part == "speech":
             found += _speech(settings)
         else:
@@ -266,6 +268,7 @@ def describe_words(kind: TokenizerClass, settings: Settings, vocabulary: Mapping
 
 def describe_letters(kind: TokenizerClass, settings: Settings, vocabulary: Mapping[str, int]) -> Description:
     """Describe a text cut at every token of the vocabulary, as ESM does: letters of proteins."""
+    named = [token["content"] for token in settings.tokens(kind.names)]
     state = _assemble(
         kind,
         settings,
@@ -274,16 +277,18 @@ def describe_letters(kind: TokenizerClass, settings: Settings, vocabulary: Mappi
             "decoder": {"type": "Words"},
             "model": {
                 "type": "WordLevel",
-                "vocab": dict(vocabulary),
+                "vocab": settings.numbers(vocabulary, named),
                 "unk_token": settings.named("unk_token", kind.names["unk_token"]) or "<unk>",
             },
         },
     )
-    return Description(state, ordinary=True)
+    return Description(state, looked_for=lambda splits_special: _with_every_token(state, splits_special=splits_special))
 
 
-def with_every_token(state: State) -> State:
-    """Return a description in which every token of the vocabulary is looked for first; it has no decoder."""
+def _with_every_token(state: State, *, splits_special: bool) -> State:
+    """Return a description in which every token of the vocabulary is looked for first, or none; it has no decoder."""
+    if splits_special:
+        return {**state, "decoder": None, "added_tokens": []}
     listed = {token["content"] for token in state["added_tokens"]}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
     more = [
@@ -291,7 +296,8 @@ def with_every_token(state: State) -> State:
         for content, place in state["model"]["vocab"].items()
         if content and content not in listed
     ]
-    return {**state, "decoder": None, "added_tokens": [*state["added_tokens"], *more]}
+    added = [{**token, "normalized": False, "single_word": False} for token in state["added_tokens"]]
+    return {**state, "decoder": None, "added_tokens": [*added, *more]}
 
 
 # --- a SentencePiece model
@@ -387,9 +393,10 @@ def _characters(model: SentencePieceModel) -> list[State]:
     return [{"type": "Precompiled", "precompiled_charsmap": base64.b64encode(model.characters).decode()}]
 
 
-def _metaspace(settings: Settings, otherwise: str = "never", *, split: bool = True) -> State:
-    scheme = "always" if settings.flag("add_prefix_space", otherwise=True) else otherwise
-    return {"type": "Metaspace", "replacement": MARK, "prepend_scheme": scheme, "split": split}
+def _metaspace(kind: TokenizerClass, settings: Settings, otherwise: str = "never") -> State:
+    is_put = "no_prefix_switch" in kind.options or settings.flag("add_prefix_space", otherwise=True)
+    scheme = kind.options.get("prefixed", "always") if is_put else otherwise
+    return {"type": "Metaspace", "replacement": MARK, "prepend_scheme": scheme, "split": True}
 
 
 _DOUBLED = {"Regex": " {2,}"}
@@ -404,7 +411,7 @@ def _fold_plain(
         {"type": "Replace", "pattern": _DOUBLED, "content": MARK},
     ]
     words = [{"type": "WhitespaceSplit"}] if "pegasus" in kind.options else []
-    return _steps(steps), _cuts([*words, _metaspace(settings)])
+    return _steps(steps), _cuts([*words, _metaspace(kind, settings)])
 
 
 def _fold_albert(
@@ -420,19 +427,18 @@ def _fold_albert(
         steps += [{"type": "NFKD"}, {"type": "StripAccents"}]
     if settings.flag("do_lower_case", kind.options["lowercase"]):
         steps.append({"type": "Lowercase"})
-    return _steps([*steps, *_characters(model)]), _cuts([*words, _metaspace(settings)])
+    return _steps([*steps, *_characters(model)]), _cuts([*words, _metaspace(kind, settings)])
 
 
 def _fold_deberta(
     kind: TokenizerClass, settings: Settings, model: SentencePieceModel
 ) -> tuple[State | None, State | None]:
-    del kind
     steps: list[State] = [{"type": "Lowercase"}] if settings.flag("do_lower_case", otherwise=False) else []
     steps += [{"type": "Strip", "strip_left": True, "strip_right": True}, *_characters(model)]
     steps.append({"type": "Replace", "pattern": _DOUBLED, "content": " "})
     marks = settings.flag("split_by_punct", otherwise=False)
     cut = [{"type": "Punctuation", "behavior": "Isolated"}] if marks else []
-    return _steps(steps), _cuts([*cut, _metaspace(settings, "first")])
+    return _steps(steps), _cuts([*cut, _metaspace(kind, settings, "first")])
 
 
 def _fold_llama(

@@ -4,18 +4,15 @@ tokenizer.json gives the entries without the tokenizers library, which is loaded
 there is none, `older` reads what there is.
 """
 
-import hashlib
-import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embtool.errors import FormatError, told_of
+from embtool.errors import told_of
 from embtool.storage.source import Folder, Source
-from embtool.vocabulary.entries import MemoryEntries, State, parse_tokenizer
+from embtool.vocabulary.entries import MemoryEntries, parse_tokenizer
 from embtool.vocabulary.index import open_index, write_index
-from embtool.vocabulary.settings import TEKKEN, TOKENIZER, Config, decode_json, read_settings
+from embtool.vocabulary.settings import TEKKEN, TOKENIZER, Config, read_beside
 from embtool.vocabulary.words import Vocabulary
 
 
@@ -68,7 +65,7 @@ def read_quickly(folder: Path) -> Vocabulary | None:
     source = Folder(folder)
     if not source.has(TOKENIZER) or (size := source.size(TOKENIZER)) > LOOKED_UP_BYTES:
         return None
-    if size > QUICK_BYTES and open_index(_key(source.read_file(TOKENIZER), _added_beside(source)[0])) is None:
+    if size > QUICK_BYTES and open_index(read_beside(source).key(source.read_file(TOKENIZER))) is None:
         return None
     return _from_json(source, TOKENIZER)
 
@@ -76,14 +73,14 @@ def read_quickly(folder: Path) -> Vocabulary | None:
 def _from_json(source: Source, file: str) -> Vocabulary:
     """Read tokenizer.json: its entries from the index of its content, which is written at the first time.
 
-    Tokens that the files beside it name, and that it lacks, are added as transformers adds them when it loads both.
+    What the files beside it add and switch counts as transformers has it.
     """
     data = source.read_file(file)
-    more, unread = _added_beside(source)
-    key = _key(data, more)
+    beside = read_beside(source)
+    key = beside.key(data)
 
     def parse() -> MemoryEntries:
-        entries = parse_tokenizer(_with_added(decode_json(data, file), more), file)
+        entries = parse_tokenizer(beside.state(data, file), file)
         write_index(key, entries)
         return entries
 
@@ -92,48 +89,20 @@ def _from_json(source: Source, file: str) -> Vocabulary:
     @told
     def load() -> Any:
         from embtool.vocabulary.loading import loader  # noqa: PLC0415 - only where a text is split
-        from embtool.vocabulary.ordinary import listed_tokens  # noqa: PLC0415 - as above
 
-        contents = {token["content"] for token in more}
-        if contents <= listed_tokens(data):
-            return loader(data, file)()
-        return loader(json.dumps(_with_added(decode_json(data, file), more)).encode(), file)()
+        return loader(beside.whole(data, file), file, splits_special=beside.splits_special)()
 
     def load_some() -> Any:
         from embtool.vocabulary.excerpts import Excerpted, keep_excerpts, open_excerpts  # noqa: PLC0415 - as above
         from embtool.vocabulary.ordinary import judge  # noqa: PLC0415 - as above
 
         def keep() -> None:
-            state = _with_added(decode_json(data, file), more)
+            state = beside.state(data, file)
             keep_excerpts(key, state, parse_tokenizer(state, file), is_ordinary=judge(data).unusual is None)
 
         return Excerpted(open_excerpts(key), load, keep)
 
-    split = load_some if len(data) > SLOW_BYTES else load
+    split = load_some if len(data) > SLOW_BYTES and not beside.splits_special else load
     vocabulary = Vocabulary(file, told(parse), split, quick=lambda: open_index(key))
-    vocabulary.unread = unread
+    vocabulary.unread = beside.unread
     return vocabulary
-
-
-def _added_beside(source: Source) -> tuple[list[State], tuple[str, ...]]:
-    """List the tokens that the files beside a tokenizer.json name; where those are broken, none, and what is broken."""
-    try:
-        return read_settings(source).tokens(), ()
-    except FormatError as error:
-        return [], (error.message,)
-
-
-def _key(data: bytes, more: Sequence[State]) -> str:
-    """Return the name of the index of a tokenizer.json and the tokens added to it."""
-    digest = hashlib.sha256(data)
-    digest.update(json.dumps(more).encode() if more else b"")
-    return digest.hexdigest()
-
-
-def _with_added(state: State, more: Sequence[State]) -> State:
-    """Add tokens to a decoded tokenizer.json, those that it does not list; their ids follow from their order."""
-    listed = state.get("added_tokens")
-    listed = listed if isinstance(listed, list) else []
-    contents = [token.get("content") for token in listed if isinstance(token, dict)]
-    new = [{"id": 0, **token} for token in more if token["content"] not in contents]
-    return {**state, "added_tokens": [*listed, *new]} if new else state

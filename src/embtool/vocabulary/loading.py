@@ -17,18 +17,26 @@ def tokenizer_of(data: bytes) -> Any:
     return Tokenizer.from_buffer(data)
 
 
-def loader(data: bytes, file: str) -> Callable[[], Any]:
-    """Make what builds the whole tokenizer, when a text must be split."""
+def loader(data: bytes, file: str, *, splits_special: bool = False) -> Callable[[], Any]:
+    """Make what builds the whole tokenizer, when a text must be split.
+
+    Args:
+        data: a tokenizer.json.
+        file: its name, for messages.
+        splits_special: whether a special token that stands in a text is split like any other text.
+    """
 
     def load() -> Any:
         judgement = judge(data)
+        confined = Confined(data, file, splits_special=splits_special)
         if judgement.unusual is not None:
-            return Confined(data, file)
+            return confined
         with _translated(file):
             tokenizer = tokenizer_of(data)
         tokenizer.no_padding()  # sentence models save both, and a text would be 128 tokens long, or cut
         tokenizer.no_truncation()
-        return _Ordinary(tokenizer, judgement.growth, Confined(data, file))
+        tokenizer.encode_special_tokens = splits_special
+        return _Ordinary(tokenizer, judgement.growth, confined)
 
     return load
 

@@ -7,13 +7,15 @@ is not known the tokens are listed all the same.
 import hashlib
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from itertools import islice, repeat
 from typing import Any
 
 from embtool.errors import EmbtoolError, FormatError, NoVocabulary
+from embtool.storage.impostors import refuse
 from embtool.storage.source import Source
+from embtool.vocabulary.aligned import DICTIONARY, listed, shifted
 from embtool.vocabulary.classes import CLASSES, TEXT, TokenizerClass
 from embtool.vocabulary.describe import (
     Description,
@@ -23,9 +25,8 @@ from embtool.vocabulary.describe import (
     describe_words,
     parse_vocabulary,
     parse_words,
-    with_every_token,
 )
-from embtool.vocabulary.entries import Added, MemoryEntries, State, number, parse_tokenizer
+from embtool.vocabulary.entries import MemoryEntries, State, number, parse_tokenizer
 from embtool.vocabulary.index import open_index, write_index
 from embtool.vocabulary.loading import loader
 from embtool.vocabulary.refused import REFUSED
@@ -73,7 +74,7 @@ TOKENIZER_FILES = (
     "*.tiktoken",
 )
 
-DESCRIPTION_VERSION = 3
+DESCRIPTION_VERSION = 4
 """Raise it when descriptions are made in another way: indexes that were written before are then not found."""
 
 LEAST_MARKED = 10
@@ -112,6 +113,10 @@ _BESIDE = {
     "mapped": (SHIFTED,),
 }
 """What else a recipe is made of."""
+
+
+IDS = re.compile(rb'\s*\{\s*"[^"]*"\s*:\s*[0-9]')
+"""How a table of ids begins, whose first token may well be `error`."""
 
 
 def read_older(source: Source, config: Config | None = None) -> Vocabulary:
@@ -184,17 +189,19 @@ def _file_of(source: Source, recipe: str) -> str | None:
 def _read(source: Source, file: str, settings: Settings, recipe: str) -> Vocabulary:
     """Read a file as its class has it; as a list of tokens only, where the class is not known or reads other files."""
     data = source.read_file(file)
+    if not IDS.match(data):
+        refuse(data, file)
     name = settings.name
     kind = CLASSES.get(name or "")
     if recipe in ("pieces", "ranks"):
         from embtool.vocabulary.ranks import looks_like_ranks, read_ranks  # noqa: PLC0415 - few models have such a file
 
         if looks_like_ranks(data):
-            return read_ranks(data, file, _numbered(settings), name, settings.config().get("vocab_size"))
+            return read_ranks(data, file, settings)
     if recipe == "tekken":
         from embtool.vocabulary.tekken import read_tekken  # noqa: PLC0415 - as above
 
-        return read_tekken(decode_json(data, file), file)
+        return read_tekken(decode_json(data, file), file, splits_special=settings.splits_special)
     if recipe in ("words", "letters", "world") and looks_like_world(data):
         return read_world(data, file)
     if kind is not None and kind.recipe == recipe and recipe in MADE:
@@ -240,8 +247,8 @@ def _made(source: Source, file: str, data: bytes, settings: Settings, kind: Toke
         found = describe()
         if found.unsplit is not None:
             raise NoVocabulary(f"{found.unsplit}, so text cannot be split", hint=HINT)
-        state = with_every_token(found.state) if found.ordinary else found.whole()
-        return loader(json.dumps(state).encode(), file)()
+        state = found.whole() if found.looked_for is None else found.looked_for(settings.splits_special)
+        return loader(json.dumps(state).encode(), file, splits_special=settings.splits_special)()
 
     return Vocabulary(label, parse, load, quick=lambda: open_index(key) if len(data) > INDEXED_BYTES else None)
 
@@ -249,11 +256,27 @@ def _made(source: Source, file: str, data: bytes, settings: Settings, kind: Toke
 def _split_by_library(source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass) -> Vocabulary:
     """Make a tokenizer whose text the sentencepiece library splits; its ids are the model's, or those of vocab.json."""
     if kind.recipe == "library":
-        return read_sentences(kind, settings, (data, file))
+        kind, table = _numbered(source, file, data, settings, kind)
+        return read_sentences(kind, settings, (data, file), table)
     model = _BESIDE[kind.recipe][0]
     return read_sentences(
         kind, settings, (source.read_file(model), model), (parse_vocabulary(decode_json(data, file)), file)
     )
+
+
+def _numbered(
+    source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass
+) -> tuple[TokenizerClass, tuple[Mapping[str, int], str] | None]:
+    """Return a class, and the ids that it gives to pieces with the file they follow from; None if the model's."""
+    numbered = kind.options.get("numbered")
+    if numbered is None:
+        return kind, None
+    if numbered == "shifted":
+        kind, ids = shifted(kind, settings, checked_model(data, file).pieces)
+        return kind, (ids, file)
+    if not source.has(DICTIONARY):
+        raise NoVocabulary(f"{source.name} has no {DICTIONARY}, which {settings.name} numbers its tokens by")
+    return kind, (listed(kind, settings, decode_text(source.read_file(DICTIONARY), DICTIONARY)), DICTIONARY)
 
 
 def _in_python(source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass) -> Vocabulary:
@@ -317,11 +340,7 @@ def _unnamed(source: Source, file: str, data: bytes, settings: Settings, recipe:
             hint="name rows by id:, such as id:70135; tokenizer_config.json has the class",
             unread=(file,),
         )
-    return read_sentencepiece(data, file, _numbered(settings))
-
-
-def _numbered(settings: Settings) -> dict[int, Added]:
-    return {place: Added(token["content"], token["special"]) for place, token in settings.numbered()}
+    return read_sentencepiece(data, file, settings)
 
 
 def _reason(settings: Settings, kind: TokenizerClass | None, file: str) -> str:

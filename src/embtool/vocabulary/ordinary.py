@@ -132,6 +132,14 @@ def listed_tokens(data: bytes) -> set[str]:
     return {str(token.get("content")) for listed in lists for token in listed if isinstance(token, dict)}
 
 
+def said_everywhere(data: bytes, switch: str, value: bool | None) -> bool:  # noqa: FBT001 - what is compared
+    """Return whether a switch has this value wherever it stands in the text of a tokenizer.json."""
+    try:
+        return all(found is value for found in _values(data, switch, b"tfn"))
+    except _UnusualError:
+        return False
+
+
 def _check_words(data: bytes) -> None:
     """Check what is copied or tried again and again: added tokens, unknown ones, prefixes, the longest word."""
     for listed in _values(data, "added_tokens", b"["):

@@ -56,7 +56,7 @@ def python_vocabulary(
         parts = around(kind, settings, known)
         place = parts.index(TEXT)
         begin, end = ([known[part] for part in side] for side in (parts[:place], parts[place + 1 :]))
-        is_whole = settings.flag("split_special_tokens", otherwise=False)
+        is_whole = settings.splits_special
         names, looked_for = ({}, {}) if is_whole else (ids, tokens)
         splitter = PythonSplitter(split(ids), names, looked_for, begin, end)
         splitter.ends_once = bool(kind.options.get("ends_once"))

@@ -18,6 +18,7 @@ from typing import Any
 from embtool.errors import FormatError, MissingExtra, NoVocabulary
 from embtool.vocabulary.cuts import GPT4O, KIMI, LLAMA3, QWEN2
 from embtool.vocabulary.entries import LARGEST_ID, Added, MemoryEntries, Traits
+from embtool.vocabulary.settings import Settings
 from embtool.vocabulary.spelling import ByteLevel
 from embtool.vocabulary.splitter import Splitter
 from embtool.vocabulary.whisper import added_names
@@ -131,9 +132,12 @@ def parse_ranks(data: bytes, file: str) -> dict[bytes, int]:
             continue
         token, _, rank = line.partition(b" ")
         try:
-            decoded, value = base64.b64decode(b"" if token == b"=" else token, validate=True), int(rank)
-        except (binascii.Error, ValueError) as error:
+            decoded = base64.b64decode(b"" if token == b"=" else token, validate=True)
+        except binascii.Error as error:
             raise FormatError(f"line {number:,} of {file} is not a token in base64 and its rank") from error
+        if not rank.strip().isdigit():  # `int` takes `1_0` too
+            raise FormatError(f"line {number:,} of {file} is not a token in base64 and its rank")
+        value = int(rank)
         if (not decoded and token != b"=") or not 0 <= value <= LARGEST_ID or decoded in ranks:
             raise FormatError(f"line {number:,} of {file} has an invalid token or rank")
         ranks[decoded] = value
@@ -153,22 +157,15 @@ def looks_like_ranks(head: bytes) -> bool:
         return False
 
 
-def read_ranks(
-    data: bytes, file: str, added: Mapping[int, Added], name: str | None = None, size: Any = None
-) -> Vocabulary:
-    """Read the vocabulary of a tiktoken file.
-
-    Args:
-        data: the file.
-        file: its name.
-        added: the special tokens that a model names beside it.
-        name: the class that the model names, where it does.
-        size: how many rows its config says that there are.
+def read_ranks(data: bytes, file: str, settings: Settings) -> Vocabulary:
+    """Read the vocabulary of a tiktoken file; `settings` name the class, special tokens, and how many rows there are.
 
     Raises:
         FormatError: the file is malformed.
     """
     ranks = parse_ranks(data, file)
+    name, size = settings.name, settings.config().get("vocab_size")
+    added = settings.added_by_id()
     last = max(ranks.values())
     is_whisper = ranks.pop(b"", None) is not None or name == "WhisperTokenizer"
     flavour = _whisper(last + 1, size) if is_whisper else FLAVOURS.get(len(ranks)) or CLASS_FLAVOURS.get(name or "")
@@ -186,7 +183,7 @@ def read_ranks(
     entries = MemoryEntries(pieces, special, traits)
 
     def load() -> _Splitter:
-        return _Splitter(ranks, special, flavour, file)
+        return _Splitter(ranks, special, flavour, file, splits_special=settings.splits_special)
 
     return Vocabulary(f"{file}, tiktoken", lambda: entries, load)
 
@@ -195,7 +192,13 @@ class _Splitter(Splitter):
     """Splits text with the tiktoken library."""
 
     def __init__(
-        self, ranks: Mapping[bytes, int], special: Mapping[int, Added], flavour: Flavour | None, file: str
+        self,
+        ranks: Mapping[bytes, int],
+        special: Mapping[int, Added],
+        flavour: Flavour | None,
+        file: str,
+        *,
+        splits_special: bool,
     ) -> None:
         if flavour is None:
             raise NoVocabulary(
@@ -206,11 +209,13 @@ class _Splitter(Splitter):
         super().__init__([names[token] for token in flavour.begin if token in names])
         self._encoding = _encoding(ranks, names, flavour, file)
         self._composes = flavour.composes
+        looked_for = (token.content for token in special.values() if not (splits_special and token.special))
+        self._looked_for = frozenset(looked_for)
 
     def split_each(self, texts: Sequence[str]) -> list[list[int]]:
-        """Split texts; special tokens in them are those tokens."""
+        """Split texts; special tokens in them are those tokens, where they are looked for."""
         normal = [unicodedata.normalize("NFC", text) for text in texts] if self._composes else texts
-        return [self._encoding.encode(text, allowed_special="all") for text in normal]
+        return [self._encoding.encode(text, allowed_special=self._looked_for, disallowed_special=()) for text in normal]
 
 
 def _encoding(ranks: Mapping[bytes, int], names: Mapping[str, int], flavour: Flavour, file: str) -> Any:

@@ -35,6 +35,8 @@ REFUSED: Mapping[str, str] = MappingProxyType(
                 ("VitsTokenizer", "FastSpeech2ConformerTokenizer", "ClvpTokenizer"),
                 "writes what is to be spoken, by rules of its own",
             ),
+            (("BertJapaneseTokenizer",), "cuts text with a dictionary of Japanese, such as MeCab's"),
+            (("NougatTokenizer",), "is read from a tokenizer.json only"),
             (("MLukeTokenizer",), "numbers pieces in a way of its own, and marks entities"),
         )
         for name in names
@@ -46,6 +48,7 @@ REFUSED_TYPES: Mapping[str, str] = MappingProxyType(
     {
         kind: name
         for name, kinds in {
+            "BertJapaneseTokenizer": "bert-japanese",
             "BioGptTokenizer": "biogpt",
             "CanineTokenizer": "canine",
             "ClvpTokenizer": "clvp",
@@ -58,6 +61,7 @@ REFUSED_TYPES: Mapping[str, str] = MappingProxyType(
             "MgpstrTokenizer": "mgp-str",
             "MLukeTokenizer": "mluke",
             "MyT5Tokenizer": "myt5",
+            "NougatTokenizer": "nougat pp_formulanet",
             "ProphetNetTokenizer": "prophetnet",
             "RagTokenizer": "rag",
             "RoCBertTokenizer": "roc_bert",

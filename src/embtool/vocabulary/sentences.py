@@ -42,6 +42,9 @@ def _unmarked(text: str, settings: Settings) -> str:
     return " ".join(lowered.translate(MARKS).split())
 
 
+NO_PREFIX = b"\x1a\x02\x18\x00"
+"""A field of a model's file, behind all others: no space is put before a text (`add_dummy_prefix`)."""
+
 FOLDS: Mapping[str, Callable[[str, Settings], str]] = {"sw3": _printed, "siglip": _unmarked}
 """How text between added tokens is folded, by the option `folds`."""
 
@@ -66,6 +69,8 @@ def read_sentences(
         NoVocabulary: the class does something to a text that is not known here.
     """
     data, spm = model
+    if kind.recipe == "library" and not settings.flag("legacy", otherwise=True):
+        data += NO_PREFIX
     for option in kind.options.get("unknown_options", ()):
         if settings.tokenizer.get(option):
             raise NoVocabulary(f"how {settings.name} splits text with {option} is not known", unread=(spm,))
@@ -73,13 +78,24 @@ def read_sentences(
     pieces = {piece: place for place, piece in enumerate(parsed.pieces)} if table is None else dict(table[0])
     languages = _languages(kind, settings)
     base = {**pieces, **{token: len(pieces) + place for place, token in enumerate(languages)}}
-    tokens = settings.tokens(kind.names, strips=kind.options.get("strips", ()))
-    ids = _numbered(base, settings, [token["content"] for token in tokens])
+    tokens = settings.tokens(
+        kind.names,
+        kind.options.get("more", ()),
+        mask_takes_space=kind.mask_takes_space,
+        strips=kind.options.get("strips", ()),
+    )
+    ids = settings.numbers(base, [token["content"] for token in tokens])
     name = settings.named("unk_token", kind.names["unk_token"]) or ""
     unknown = pieces.get(name)
     if unknown is None:
         raise FormatError(f"{table[1] if table else spm} has no {name}, which {settings.name} needs")
-    added = {ids[token["content"]]: Added(token["content"], token["special"]) for token in tokens}
+    lost = dict.fromkeys(kind.options.get("lost", ()), unknown)
+    ids |= lost
+    added = {
+        ids[token["content"]]: Added(token["content"], token["special"])
+        for token in tokens
+        if token["content"] not in lost
+    }
     added |= {base[token]: Added(token, special=True) for token in languages}
     entries = MemoryEntries(
         {place: piece for piece, place in pieces.items()},
@@ -93,7 +109,8 @@ def read_sentences(
         split = _folded(kind, settings, batch(processor, data, spm))
         parts = around(kind, settings, ids)
         begin, end = ([ids[part] for part in side] for side in _sides(parts))
-        names = {token["content"]: ids[token["content"]] for token in tokens}
+        looked_for = [] if settings.splits_special else tokens
+        names = {token["content"]: ids[token["content"]] for token in looked_for}
         strips = {token["content"]: (token["lstrip"], token["rstrip"]) for token in tokens}
         split = _mapped(kind, ids, unknown, places, split)
         splitter = _Siglip if kind.options.get("folds") == "siglip" else TokenSplitter
@@ -112,39 +129,33 @@ def _languages(kind: TokenizerClass, settings: Settings) -> list[str]:
     return [f"__{code}__" for code in known.get(chosen, ())]
 
 
-def _numbered(base: Mapping[str, int], settings: Settings, contents: Sequence[str]) -> dict[str, int]:
-    """Number the tokens: those that a file numbers have its ids, the others follow."""
-    ids = {**base, **{token["content"]: place for place, token in settings.numbered() if token["content"] not in base}}
-    following = len(ids)
-    for content in contents:
-        if content not in ids:
-            ids[content] = following
-            following += 1
-    return ids
-
-
 def _sides(parts: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     place = parts.index(TEXT)
     return parts[:place], parts[place + 1 :]
 
 
 def _folded(kind: TokenizerClass, settings: Settings, split: Batch) -> Batch:
-    """Fold texts before they are split."""
+    """Fold texts before they are split, and keep the space before one where the class does."""
     name = kind.options.get("folds")
-    if name is None:
+    bare = kind.recipe == "library" and not settings.flag("legacy", otherwise=True) and name is None
+    if name is None and not bare:
         return split
-    fold = FOLDS[name]
-    if name != "siglip":
-        return lambda texts: split([fold(text, settings) for text in texts])
     unknown = settings.named("unk_token", kind.names["unk_token"]) or ""
     before = len(split([unknown])[0])
 
-    def behind(texts: Sequence[str]) -> list[list[int]]:
-        """Split behind the unknown token, and leave its pieces out, so that no space is put before a text."""
-        found = split([unknown + fold(text, settings) for text in texts])
-        return [ids[before:] if len(ids) >= before else ids for ids in found]
+    def fold(text: str) -> str:
+        return FOLDS[name](text, settings) if name else text
 
-    return behind
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        """Split some behind the unknown token, whose pieces are left out, so that no space is put or taken there."""
+        behind = [name == "siglip" or (bare and text.startswith((MARK, " "))) for text in texts]
+        found = split([unknown * is_behind + fold(text) for text, is_behind in zip(texts, behind, strict=True)])
+        return [
+            ids[before:] if is_behind and len(ids) >= before else ids
+            for ids, is_behind in zip(found, behind, strict=True)
+        ]
+
+    return encode
 
 
 def _mapped(

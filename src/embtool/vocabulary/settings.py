@@ -4,6 +4,7 @@ The files are tokenizer_config.json, config.json, and, in older folders, special
 Which of them counts, and in which order tokens are added, is as transformers has it.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -12,7 +13,10 @@ from functools import cache, cached_property
 from typing import Any
 
 from embtool.errors import FormatError
+from embtool.storage.impostors import refuse
 from embtool.storage.source import MOST_VALUES, Source, is_overfull
+from embtool.vocabulary.entries import Added, State
+from embtool.vocabulary.spelling import parts
 
 TOKENIZER = "tokenizer.json"
 
@@ -73,6 +77,11 @@ class Settings:
         from embtool.vocabulary.classes import named_class  # noqa: PLC0415 - a table of all classes, and these stand on it
 
         return named_class(self.tokenizer, {}) or named_class(self.tokenizer, self.config())
+
+    @property
+    def splits_special(self) -> bool:
+        """Whether a special token that stands in a text is split like any other text."""
+        return bool(self.flag("split_special_tokens", otherwise=False))
 
     @property
     def model_type(self) -> str | None:
@@ -154,6 +163,23 @@ class Settings:
             found[place] = _token(content, "added_tokens.json", special=content in names)
         return sorted(found.items())
 
+    def numbers(self, base: Mapping[str, int], contents: Iterable[str]) -> dict[str, int]:
+        """Return the ids of a vocabulary and of tokens that are added, in classes that take those of the files.
+
+        Those that a file numbers have its ids, the others follow in turn.
+        """
+        ids = {**base, **{token["content"]: place for place, token in self.numbered() if token["content"] not in base}}
+        following = len(ids)
+        for content in contents:
+            if content not in ids:
+                ids[content] = following
+                following += 1
+        return ids
+
+    def added_by_id(self) -> dict[int, Added]:
+        """Return the tokens that a file names with their ids."""
+        return {place: Added(token["content"], token["special"]) for place, token in self.numbered()}
+
     def _extra(self) -> list[Any]:
         """List the further special tokens: those of a table, and of the lists those of tokenizer_config.json first."""
         tables = (file.get("extra_special_tokens") for file in (self.tokenizer, self.special))
@@ -210,7 +236,9 @@ def read_settings(source: Source, config: Config | None = None) -> Settings:
     """Read the small files of a model; `config` gives its config.json, where that has been read already."""
 
     def read(file: str) -> dict[str, Any]:
-        return decode_json(source.read_file(file), file)
+        data = source.read_file(file)
+        refuse(data, file)
+        return decode_json(data, file)
 
     @cache
     def of_model() -> Mapping[str, Any]:
@@ -232,9 +260,10 @@ def decode_json(data: bytes, file: str) -> dict[str, Any]:
         raise FormatError(f"{file} holds more than {MOST_VALUES:,} values, more than any tokenizer needs")
     try:
         decoded = json.loads(data.decode())
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{file} is not UTF-8 at byte {error.start}") from error
     except (ValueError, RecursionError) as error:
+        refuse(data, file)
+        if isinstance(error, UnicodeDecodeError):
+            raise FormatError(f"{file} is not UTF-8 at byte {error.start}") from error
         raise FormatError(f"{file} is not JSON: {error}") from error
     if not isinstance(decoded, dict):
         raise FormatError(f"{file} is not a JSON object")
@@ -245,9 +274,144 @@ def decode_text(data: bytes, file: str) -> str:
     """Decode a text of a model's file.
 
     Raises:
-        FormatError: it is not UTF-8.
+        FormatError: it is not UTF-8, or another kind of file.
     """
+    refuse(data, file)
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         raise FormatError(f"{file} is not UTF-8 at byte {error.start}") from error
+
+
+# --- beside a tokenizer.json
+
+
+BERT_SWITCHES = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
+"""The switches of BERT's classes, as tokenizer.json calls them."""
+
+ANY_CLASS = ("PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend")
+"""Classes that take tokenizer.json as it is."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What the small files change of a tokenizer.json.
+
+    Tokens that they name, and that it lacks, are added as transformers adds them when it loads both. Where they name a
+    class, its switches win, those that are written there; one that is left out changes nothing, whatever the class
+    would take it for.
+
+    Attributes:
+        tokens: those that are added, without ids.
+        switches: what wins over tokenizer.json, by the type of the step.
+        splits_special: whether a special token that stands in a text is split like any other text.
+        unread: what is wrong with the files, where they cannot be read.
+    """
+
+    tokens: list[State] = field(default_factory=list)
+    switches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    splits_special: bool = False
+    unread: tuple[str, ...] = ()
+
+    def key(self, data: bytes) -> str:
+        """Return the name of the index of a tokenizer.json with what is beside it."""
+        digest = hashlib.sha256(data)
+        digest.update(json.dumps(self.tokens).encode() if self.tokens else b"")
+        digest.update(json.dumps(self.switches).encode() if self.switches else b"")
+        return digest.hexdigest()
+
+    def state(self, data: bytes, file: str) -> State:
+        """Decode a tokenizer.json, with what is beside it.
+
+        Raises:
+            FormatError: it is no JSON.
+        """
+        refuse(data, file)
+        return self._with_added(self._switched(decode_json(data, file)))
+
+    def whole(self, data: bytes, file: str) -> bytes:
+        """Return a tokenizer.json, with what is beside it: the bytes of the file where nothing changes.
+
+        Raises:
+            FormatError: it is no JSON.
+        """
+        from embtool.vocabulary.ordinary import listed_tokens, said_everywhere  # noqa: PLC0415 - where a text is split
+
+        refuse(data, file)
+        said = [entry for step in self.switches.values() for entry in step.items()]
+        if all(said_everywhere(data, key, value) for key, value in said) and {
+            token["content"] for token in self.tokens
+        } <= listed_tokens(data):
+            return data
+        decoded = decode_json(data, file)
+        state = self._with_added(self._switched(decoded))
+        return data if state is decoded else json.dumps(state).encode()
+
+    def _with_added(self, state: State) -> State:
+        """Add the tokens that a decoded file does not list; their ids follow from their order."""
+        listed = state.get("added_tokens")
+        listed = listed if isinstance(listed, list) else []
+        contents = [token.get("content") for token in listed if isinstance(token, dict)]
+        new = [{"id": 0, **token} for token in self.tokens if token["content"] not in contents]
+        return {**state, "added_tokens": [*listed, *new]} if new else state
+
+    def _switched(self, state: State) -> State:
+        """Change the steps whose switches the files name."""
+        found = dict(state)
+        for name in ("normalizer", "pre_tokenizer"):
+            for step in parts(state.get(name)):
+                if any(step.get(key) != value for key, value in self._said(step).items()):
+                    found[name] = self._changed(state[name])
+        return found if any(found[name] is not state[name] for name in state) else state
+
+    def _changed(self, part: State) -> State:
+        """Change a step, or the steps of a sequence."""
+        inner = {
+            key: [{**step, **self._said(step)} if isinstance(step, dict) else step for step in part[key]]
+            for key in ("normalizers", "pretokenizers")
+            if isinstance(part.get(key), list)
+        }
+        return {**part, **inner, **self._said(part)}
+
+    def _said(self, step: State) -> Mapping[str, Any]:
+        return self.switches.get(str(step.get("type")), {})
+
+
+def read_beside(source: Source) -> Beside:
+    """Read what is beside a tokenizer.json; where it is broken, nothing, and what is broken."""
+    try:
+        settings = read_settings(source)
+        tokens = settings.tokens()
+    except FormatError as error:
+        return Beside(unread=(error.message,))
+    return Beside(tokens, switches(settings), settings.splits_special)
+
+
+def switches(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return what the files say of the steps of a tokenizer.json, by the type of the step: only a class has any."""
+    if not {*BERT_SWITCHES, "add_prefix_space"} & settings.tokenizer.keys():
+        return {}
+    if settings.tokenizer.get("tokenizer_class") in ANY_CLASS:
+        return {}
+    from embtool.vocabulary.classes import CLASSES  # noqa: PLC0415 - a table of all classes
+
+    kind = CLASSES.get(settings.name or "")
+    if kind is None:
+        return {}
+    if kind.recipe == "words":
+        said = {theirs: settings.tokenizer[key] for key, theirs in BERT_SWITCHES.items() if key in settings.tokenizer}
+        forced = {"lowercase"} if "lowercase" in kind.options else set()
+        valid = {key: value for key, value in said.items() if key not in forced and _is_switch(key, value)}
+        return {"BertNormalizer": valid} if valid else {}
+    prefix = settings.flag("add_prefix_space", None)
+    if kind.recipe == "merges" and "suffix" not in kind.options and prefix is not None:
+        return {"ByteLevel": {"add_prefix_space": prefix}}
+    return {}
+
+
+def _is_switch(key: str, value: Any) -> bool:
+    return isinstance(value, bool) or (value is None and key == "strip_accents")

@@ -11,24 +11,27 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from embtool.errors import FormatError, MissingExtra
+from embtool.storage.impostors import refuse
 from embtool.vocabulary.confined import Confined
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
 from embtool.vocabulary.ordinary import LONGEST_PIECE, MAPS
 from embtool.vocabulary.protobuf import SentencePieceModel, parse_model
+from embtool.vocabulary.settings import Settings
 from embtool.vocabulary.splitter import Splitter
 from embtool.vocabulary.words import Vocabulary
 
 SPACES = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}
 
 
-def read_sentencepiece(data: bytes, file: str, added: Mapping[int, Added]) -> Vocabulary:
-    """Read the vocabulary of a SentencePiece model; `added` are the tokens beside it, by id.
+def read_sentencepiece(data: bytes, file: str, settings: Settings) -> Vocabulary:
+    """Read the vocabulary of a SentencePiece model; `settings` name the tokens beside it.
 
     Raises:
         MissingExtra: the sentencepiece library is not installed.
         FormatError: the bytes are no such model.
     """
     processor = load_model(data, file)
+    added = settings.added_by_id()
     try:
         pieces = {place: processor.id_to_piece(place) for place in range(processor.get_piece_size())}
     except UnicodeDecodeError as error:
@@ -41,7 +44,7 @@ def read_sentencepiece(data: bytes, file: str, added: Mapping[int, Added]) -> Vo
     unknown = processor.unk_id()
     traits = Traits(SPACES, None, unknown if unknown >= 0 else None, faithful=False, composes=False)
     entries = MemoryEntries(pieces, {**marked, **added}, traits)
-    names = {token.content: place for place, token in added.items()}
+    names = {token.content: place for place, token in added.items() if not (settings.splits_special and token.special)}
     begin = [processor.bos_id()] if processor.bos_id() >= 0 else []
     splitter = TokenSplitter(batch(processor, data, file), names, begin, [])
     return Vocabulary(f"{file}, sentencepiece", lambda: entries, lambda: splitter)
@@ -89,6 +92,7 @@ def load_model(data: bytes, file: str) -> Any:
     try:
         loaded = bool(data) and processor.LoadFromSerializedProto(data)
     except (RuntimeError, OSError, ValueError) as error:
+        refuse(data, file)
         raise FormatError(f"{file} is not a SentencePiece model") from error
     if not loaded or not processor.get_piece_size():
         raise FormatError(f"{file} is not a SentencePiece model")

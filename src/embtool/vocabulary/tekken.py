@@ -28,8 +28,8 @@ MOST_SPECIAL = 1 << 16
 """Special tokens that a file may have; Mistral's have a thousand."""
 
 
-def read_tekken(document: Mapping[str, Any], file: str) -> Vocabulary:
-    """Read the vocabulary of a decoded file.
+def read_tekken(document: Mapping[str, Any], file: str, *, splits_special: bool = False) -> Vocabulary:
+    """Read the vocabulary of a decoded file; `splits_special`: a special token in a text is split like any other text.
 
     Raises:
         FormatError: it is malformed.
@@ -64,7 +64,10 @@ def read_tekken(document: Mapping[str, Any], file: str) -> Vocabulary:
         pairs = byte_merges({token: place for place, token in enumerate(ranks)})
         merges = [[spelling.to_pieces(part)[0] for part in pair] for pair in pairs]
         whole = {**state, "model": {**state["model"], "merges": merges}}
-        return loader(json.dumps(whole).encode(), file)()
+        if splits_special:  # the model itself takes a word that is a token of its vocabulary as that token
+            hidden = {"\0" * (place < len(special)) + piece: place for piece, place in vocabulary.items()}
+            whole |= {"added_tokens": [], "model": {**whole["model"], "vocab": hidden}}
+        return loader(json.dumps(whole).encode(), file, splits_special=splits_special)()
 
     return Vocabulary(f"{file}, tekken", lambda: entries, load)
 

@@ -1,0 +1,258 @@
+"""What the small files of a folder switch: text is split as transformers splits it.
+
+`data/tokenizer_switches.json` holds small folders and the ids that transformers 5.24 gives texts with them
+(`tools/record_tokenizer_switches.py`). Where embtool keeps to sentencepiece, that library is the judge.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sources import Memory
+
+from embtool.errors import EmbtoolError, NoVocabulary
+from embtool.vocabulary import Vocabulary, read_vocabulary
+from embtool.vocabulary.ordinary import judge
+
+KNOWN = json.loads((Path(__file__).parent / "data" / "tokenizer_switches.json").read_text("utf-8"))
+
+
+def files_of(name: str) -> dict[str, bytes]:
+    """Give the files of a recorded folder."""
+    described, files = KNOWN["folders"][name], {}
+    for file, key in described["files"].items():
+        content = KNOWN["contents"][key]
+        if file.endswith(".model"):
+            files[file] = base64.b64decode(content)
+        else:
+            files[file] = content.encode() if file.endswith(".txt") else json.dumps(content).encode()
+    for file in ("tokenizer_config", "special_tokens_map", "added_tokens"):
+        if file in described:
+            files[f"{file}.json"] = json.dumps(described[file]).encode()
+    return files
+
+
+def ids(vocabulary: Vocabulary, text: str) -> list[int]:
+    return [token.id for token in vocabulary.encode(text, special=True)]
+
+
+@pytest.mark.parametrize("name", KNOWN["folders"])
+def test_texts_are_split_as_transformers_splits_them(name: str) -> None:
+    files = files_of(name)
+    if any(file.endswith(".model") for file in files):
+        pytest.importorskip("sentencepiece", reason="reads its files: pip install sentencepiece")
+    words = read_vocabulary(Memory(files))
+    found = {text: ids(words, text) for text in KNOWN["texts"]}
+    assert found == dict(zip(KNOWN["texts"], KNOWN["folders"][name]["ids"], strict=True))
+
+
+# --- where transformers' classes of 5.24 leave their own model's file, embtool keeps to sentencepiece (docs/formats.md)
+
+
+LINES = [
+    "the cat sat on the mat, 9, 10, playing",
+    "a king and a queen said Hello World",
+    "naïve café, naïve café ﬁ ①",
+    "return x, new lines under the tab",
+] * 8
+PLAIN = [
+    *("the cat sat", "  two  spaces  ", " ", "\ttab\nnew\n\nlines ", "ﬁ ① é a\u00a0b\u3000c", "▁under ▁ x", "\r\n a"),
+    "café naïve",
+]
+KEPT: dict[str, dict[str, Any]] = {
+    "MBartTokenizer": {"shift": 1},
+    "MBart50Tokenizer": {"shift": 1},
+    "NllbTokenizer": {"shift": 1, "model_type": "bpe"},
+    "XGLMTokenizer": {"shift": 1},
+    "SeamlessM4TTokenizer": {"shift": 1, "unknown": 1, "model_type": "bpe"},
+    "DebertaV2Tokenizer": {"unk_piece": "[UNK]", "bos_piece": "[CLS]", "eos_piece": "[SEP]"},
+    "UdopTokenizer": {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1},
+    "ReformerTokenizer": {"model_type": "bpe"},
+    "BigBirdTokenizer": {"model_type": "bpe"},
+    "BarthezTokenizer": {"bos_id": 0, "pad_id": 1, "eos_id": 2, "unk_id": 3},
+}
+
+
+def trained(**settings: Any) -> bytes:
+    spm = pytest.importorskip("sentencepiece", reason="these classes are made of its files: pip install sentencepiece")
+    written = io.BytesIO()
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=iter(LINES),
+        model_writer=written,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        vocab_size=400 if settings.get("model_type") == "bpe" else 90,
+        **settings,
+    )
+    return written.getvalue()
+
+
+def with_class(name: str, data: bytes, **settings: Any) -> Vocabulary:
+    document = json.dumps({"tokenizer_class": name, **settings}).encode()
+    return read_vocabulary(Memory({"sentencepiece.bpe.model": data, "tokenizer_config.json": document}))
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_pieces_are_those_of_the_library(name: str) -> None:
+    settings = dict(KEPT[name])
+    shift, unknown = settings.pop("shift", 0), settings.pop("unknown", 3)
+    data = trained(**settings)
+    own = pytest.importorskip("sentencepiece").SentencePieceProcessor(model_proto=data)
+    words = with_class(name, data)
+    unknown = unknown if shift else own.unk_id()
+    for text in PLAIN:
+        expected = [unknown if place == own.unk_id() else place + shift for place in own.encode(text)]
+        assert [token.id for token in words.encode(text)] == expected, text
+
+
+@pytest.mark.parametrize("legacy", [{}, {"legacy": True}, {"legacy": None}])
+def test_a_llama_keeps_its_spaces_and_its_beginning(legacy: dict[str, Any]) -> None:
+    data = trained(
+        model_type="bpe", byte_fallback=True, remove_extra_whitespaces=False, normalization_rule_name="identity"
+    )
+    own = pytest.importorskip("sentencepiece").SentencePieceProcessor(model_proto=data)
+    words = with_class("LlamaTokenizer", data, **legacy)
+    for text in PLAIN:
+        assert ids(words, text) == [own.bos_id(), *own.encode(text)], text
+    assert ids(words, "<s>the")[2:] == own.encode("the")
+    assert ids(with_class("LlamaTokenizer", data, legacy=False), " the")[1:] == own.encode("the")
+    assert ids(with_class("LlamaTokenizer", data, add_bos_token=False), "the") == own.encode("the")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "begin", "end"),
+    [
+        ("FNetTokenizer", {}, ["[CLS]"], ["[SEP]"]),
+        ("RemBertTokenizer", {}, ["[CLS]"], ["[SEP]"]),
+        ("BarthezTokenizer", {}, ["<s>"], ["</s>"]),
+        ("NllbTokenizer", {"src_lang": "fra_Latn"}, ["fra_Latn"], ["</s>"]),
+        ("GemmaTokenizer", {}, ["<bos>"], []),
+    ],
+)
+def test_what_stands_around_a_text_is_what_the_class_says_of_itself(
+    name: str, settings: dict[str, Any], begin: list[str], end: list[str]
+) -> None:
+    special = {"control_symbols": ["[CLS]", "[SEP]", "[MASK]", "<bos>", "<eos>"]}
+    words = with_class(name, trained(**special), **settings)
+    pieces = [token.piece for token in words.encode("the", special=True)]
+    assert pieces == [*begin, *(token.piece for token in words.encode("the")), *end]
+
+
+@pytest.mark.parametrize("name", ["RobertaTokenizer", "BartTokenizer", "LongformerTokenizer"])
+def test_a_mask_takes_the_space_before_it(name: str) -> None:
+    files = files_of("roberta add_prefix_space")
+    files["tokenizer_config.json"] = json.dumps({"tokenizer_class": name}).encode()
+    words = read_vocabulary(Memory(files))
+    assert [token.piece for token in words.encode("hi <mask> there")] == [
+        token.piece for token in words.encode("hi<mask> there")
+    ]
+
+
+def test_a_seamless_text_begins_with_its_language() -> None:
+    languages = ["__eng__", "__fra__"]
+    settings = {"additional_special_tokens": languages, "src_lang": "fra"}
+    words = with_class("SeamlessM4TTokenizer", trained(model_type="bpe"), **settings)
+    pieces = [token.piece for token in words.encode("the<s>the", special=True)]
+    start = pieces.index("<s>")
+    assert (pieces[0], pieces[-1]) == ("__fra__", "</s>")
+    assert (pieces[1][0], pieces[start + 1][0]) == ("▁", "t")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("BertJapaneseTokenizer", "MeCab"),
+        ("MLukeTokenizer", "a way of its own"),
+        ("NougatTokenizer", r"tokenizer\.json"),
+    ],
+)
+def test_a_class_that_is_not_split_says_why(name: str, why: str) -> None:
+    files = files_of("bert cased") | {"tokenizer_config.json": json.dumps({"tokenizer_class": name}).encode()}
+    words = read_vocabulary(Memory(files))
+    assert words.find("the").text == "the"
+    with pytest.raises(NoVocabulary, match=f"{name}, .*{why}.*, so text cannot be split"):
+        words.encode("the cat")
+
+
+def test_luke_is_a_roberta_with_two_tokens_for_entities() -> None:
+    files = files_of("roberta add_prefix_space")
+    files["entity_vocab.json"] = b'{"[UNK]": 0, "[PAD]": 1, "[MASK]": 2, "[MASK2]": 3}'
+    read = {}
+    for name in ("RobertaTokenizer", "LukeTokenizer"):
+        files["tokenizer_config.json"] = json.dumps({"tokenizer_class": name}).encode()
+        read[name] = read_vocabulary(Memory(files))
+    size = len(read["RobertaTokenizer"])
+    for text in (text for text in KNOWN["texts"] if "<ent>" not in text):
+        assert ids(read["LukeTokenizer"], text) == ids(read["RobertaTokenizer"], text)
+    assert [token.id for token in read["LukeTokenizer"].encode("<ent><ent2>")] == [size, size + 1]
+    assert read["LukeTokenizer"].unread == ("entity_vocab.json",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "files", "words"),
+    [
+        ({"tokenizer_class": "PLBartTokenizer", "language_codes": "all"}, {}, "unknown languages 'all'"),
+        ({"tokenizer_class": "BartphoTokenizer"}, {}, "no dict.txt"),
+        ({"tokenizer_class": "BartphoTokenizer"}, {"dict.txt": b"a 1\n\nb 2\n"}, "line 2 of dict.txt is empty"),
+        ({"tokenizer_class": "BartphoTokenizer"}, {"dict.txt": b"<!DOCTYPE html>"}, "dict.txt is an HTML"),
+    ],
+)
+def test_what_a_class_of_fairseq_lacks_is_named(settings: dict[str, Any], files: dict[str, bytes], words: str) -> None:
+    document = json.dumps(settings).encode()
+    with pytest.raises(EmbtoolError) as caught:
+        read_vocabulary(Memory({"sentencepiece.bpe.model": trained(), "tokenizer_config.json": document, **files}))
+    assert words in caught.value.message
+
+
+# --- a special token that is split like any other text, where the tokens come from other files
+
+
+SPLIT = b'{"split_special_tokens": true'
+
+
+def test_an_unusual_tokenizer_splits_it_in_its_own_process() -> None:
+    name = "bert-json split_special_tokens"
+    files = files_of(name)
+    files["tokenizer.json"] = files["tokenizer.json"].replace(b'"version"', b'"\\u0076ersion"', 1)
+    words = read_vocabulary(Memory(files))
+    assert [ids(words, text) for text in KNOWN["texts"]] == KNOWN["folders"][name]["ids"]
+    assert judge(files["tokenizer.json"]).unusual is not None
+
+
+def test_tiktokens_files_split_it_too() -> None:
+    pytest.importorskip("tiktoken", reason="splits text for its files: pip install tiktoken")
+    ranks = b"".join(base64.b64encode(bytes([byte])) + b" %d\n" % byte for byte in range(256))
+    for config, count in (
+        (b'{"tokenizer_class": "QWenTokenizer"}', 1),
+        (SPLIT + b', "tokenizer_class": "QWenTokenizer"}', 13),
+    ):
+        words = read_vocabulary(Memory({"x.tiktoken": ranks, "tokenizer_config.json": config}))
+        assert len(words.encode("<|endoftext|>")) == count
+
+
+def test_tekken_splits_it_too() -> None:
+    document = {
+        "config": {"pattern": r"\S+|\s+", "default_num_special_tokens": 3},
+        "vocab": [{"rank": byte, "token_bytes": base64.b64encode(bytes([byte])).decode()} for byte in range(256)],
+        "special_tokens": [{"rank": rank, "token_str": token} for rank, token in enumerate(("<unk>", "<s>", "</s>"))],
+    }
+    for config, count in ((b"{}", 1), (SPLIT + b"}", 4)):
+        words = read_vocabulary(Memory({"tekken.json": json.dumps(document).encode(), "tokenizer_config.json": config}))
+        assert len(words.encode("</s>")) == count
+
+
+def test_a_model_of_pieces_without_a_class_splits_it_too() -> None:
+    decoder = {"90": {"content": "<new>", "special": True}, "91": {"content": "<ent>", "special": False}}
+    found = []
+    for settings in ({}, {"split_special_tokens": True}):
+        document = json.dumps({"added_tokens_decoder": decoder, **settings}).encode()
+        words = read_vocabulary(Memory({"tokenizer.model": trained(), "tokenizer_config.json": document}))
+        found.append([token.id for token in words.encode("the<new><ent>")])
+    assert 90 in found[0]
+    assert 90 not in found[1]
+    assert (found[0][-1], found[1][-1]) == (91, 91)
