@@ -68,12 +68,7 @@ def read_sentences(
         FormatError: a file is not what its name says.
         NoVocabulary: the class does something to a text that is not known here.
     """
-    data, spm = model
-    if kind.recipe == "library" and not settings.flag("legacy", otherwise=True):
-        data += NO_PREFIX
-    for option in kind.options.get("unknown_options", ()):
-        if settings.tokenizer.get(option):
-            raise NoVocabulary(f"how {settings.name} splits text with {option} is not known", unread=(spm,))
+    data, spm = _as_told(kind, settings, *model)
     parsed = checked_model(data, spm)
     pieces = {piece: place for place, piece in enumerate(parsed.pieces)} if table is None else dict(table[0])
     languages = _languages(kind, settings)
@@ -91,11 +86,8 @@ def read_sentences(
         raise FormatError(f"{table[1] if table else spm} has no {name}, which {settings.name} needs")
     lost = dict.fromkeys(kind.options.get("lost", ()), unknown)
     ids |= lost
-    added = {
-        ids[token["content"]]: Added(token["content"], token["special"])
-        for token in tokens
-        if token["content"] not in lost
-    }
+    kept = [(token["content"], token["special"]) for token in tokens if token["content"] not in lost]
+    added = {ids[content]: Added(content, special) for content, special in kept}
     added |= {base[token]: Added(token, special=True) for token in languages}
     entries = MemoryEntries(
         {place: piece for piece, place in pieces.items()},
@@ -109,8 +101,7 @@ def read_sentences(
         split = _folded(kind, settings, batch(processor, data, spm))
         parts = around(kind, settings, ids)
         begin, end = ([ids[part] for part in side] for side in _sides(parts))
-        looked_for = [] if settings.splits_special else tokens
-        names = {token["content"]: ids[token["content"]] for token in looked_for}
+        names = {token["content"]: ids[token["content"]] for token in ([] if settings.splits_special else tokens)}
         strips = {token["content"]: (token["lstrip"], token["rstrip"]) for token in tokens}
         split = _mapped(kind, ids, unknown, places, split)
         splitter = _Siglip if kind.options.get("folds") == "siglip" else TokenSplitter
@@ -118,6 +109,15 @@ def read_sentences(
 
     label = f"{table[1]}, {settings.name}" if table else f"{spm}, {settings.name}"
     return Vocabulary(label, lambda: entries, load)
+
+
+def _as_told(kind: TokenizerClass, settings: Settings, data: bytes, spm: str) -> tuple[bytes, str]:
+    """Return a model, and its file's name, as the folder switches it; refuse a switch of which nothing is known."""
+    for option in kind.options.get("unknown_options", ()):
+        if settings.tokenizer.get(option):
+            raise NoVocabulary(f"how {settings.name} splits text with {option} is not known", unread=(spm,))
+    is_bare = kind.recipe == "library" and not settings.flag("legacy", otherwise=True)
+    return data + NO_PREFIX if is_bare else data, spm
 
 
 def _languages(kind: TokenizerClass, settings: Settings) -> list[str]:
