@@ -284,7 +284,9 @@ def _in_python(source: Source, file: str, data: bytes, settings: Settings, kind:
     if kind.recipe == "bytes":
         from embtool.vocabulary.python_classes import read_bytes  # noqa: PLC0415 - few models have such a class
 
-        return read_bytes(kind, settings)
+        vocabulary = read_bytes(kind, settings)
+        vocabulary.implied = file == "config.json"
+        return vocabulary
     from embtool.vocabulary.subwords import read_subwords  # noqa: PLC0415 - as above
 
     merges = _BESIDE[kind.recipe][0]

@@ -89,6 +89,8 @@ class Vocabulary:
         self._load = load
         self._entries = quick() or parse()
         self.unread: tuple[str, ...] = ()
+        self.implied = False
+        """Whether no file of a tokenizer is there: the model's type alone says what its tokens are."""
 
     def _ask(self, question: Callable[[Entries], Answer]) -> Answer:
         """Ask the entries; if their index turns out to be damaged, read them anew and ask again."""

@@ -118,7 +118,7 @@ def _missing_table(subject: Subject) -> Iterator[Found]:
 def _tokens_beyond_table(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     said = subject.config.vocab_size if subject.config is not None else None
     rows = subject.rows if subject.rows is not None else said
-    if rows is None:
+    if rows is None or vocabulary.implied:
         return
     late = {identity for identity, _ in subject.small.late_tokens.values()}
     beyond = [each for each in vocabulary.ids[vocabulary.ids >= rows].tolist() if each not in late]
