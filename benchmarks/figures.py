@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-MINUTES = 40
+MINUTES = 32
 MARKS = ("<!-- figures: made by `make figures` -->", "<!-- end of figures -->")
 
 RUNS = (

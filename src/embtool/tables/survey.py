@@ -1,7 +1,7 @@
 """What one pass over a table finds out about every row, and the sums from which its principal axes follow.
 
 A pass reads each block once, in bounded memory, and adds up in float64 in a fixed order, so that the same table gives
-the same digits on every run. In a large table the numbers of a row, and the rows of a block, are added up in float32
+the same digits on every run. In a large table some numbers of a row, and the rows of a block, are added up in float32
 first: what comes out is within about 1e-6 of itself. Rows that are not finite take no part in sums; they are listed.
 """
 
@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from embtool.arrays import Bytes, Doubles, Floats, Words, np
-from embtool.tables.kernels import LONG_SQUARE, SHORT_SQUARE, squared_distances, squared_lengths
+from embtool.tables.kernels import LONG_SQUARE, SHORT_SQUARE, has_lengths, squared_distances, squared_lengths
 from embtool.tables.scan import SERIAL_BYTES, Decoder, Ids, Mask, in_parts, read_rows, scan, scan_in_order
 from embtool.tables.table import EmbeddingTable, TableReader
 
@@ -24,7 +24,10 @@ SEED = 20240508
 """Of the random numbers below: any constant does, as long as it is one."""
 
 SURVEY_NUMBERS = 1 << 18
-"""Numbers of a block: as float32 they stay in a core's own cache, and are too few for threads of OpenBLAS's own."""
+"""Numbers of a block: as float32 they stay in a core's own cache."""
+
+LARGE_NUMBERS = 1 << 20
+"""The same in a table for which there are several threads: with less in hand they wait for each other."""
 
 COMPARED_AT_ONCE = 1024
 """Rows of one key compared at a time: a table can hold its one untrained row ten thousand times."""
@@ -90,6 +93,7 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
     width, count = table.shape[1], reader.row_count
     squares, keys = np.empty(count, np.float64), np.empty(count, np.uint64)
     odd, origin, is_large = _odd_numbers(reader.row_bytes), np.zeros(width, np.float32), _is_large(reader)
+    dtype, by_kernel = table.tensor.dtype, is_large and has_lengths(table.tensor.dtype, width)
 
     def start() -> _Sums:
         return _Sums(
@@ -103,7 +107,7 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
     def visit(sums: _Sums, first: int, stored: Bytes) -> None:
         rows = sums.decode(stored)
         keys[first : first + len(rows)] = _keys(stored, odd)
-        found = squared_lengths(rows) if is_large else squared_distances(rows, origin)
+        found = squared_lengths(dtype, stored) if by_kernel else squared_distances(rows, origin)
         squares[first : first + len(rows)] = found
         finite = np.isfinite(found)
         if not finite.all():
@@ -141,14 +145,14 @@ def _is_large(reader: TableReader) -> bool:
 
 def block_bytes(table: EmbeddingTable, reader: TableReader) -> int:
     """Return the bytes of a block whose numbers are summed up while they are in a core's own cache."""
-    return SURVEY_NUMBERS // table.shape[1] * reader.row_bytes
+    return (LARGE_NUMBERS if _is_large(reader) else SURVEY_NUMBERS) // table.shape[1] * reader.row_bytes
 
 
 def _add_means(sums: _Sums, rows: Floats, squares: Doubles, *, units: bool) -> None:
     """Add finite rows, (n, width), of these squared lengths to the sums of rows and, if asked for, of unit rows."""
-    sums.rows += np.ones(len(rows), np.float32) @ rows
+    sums.rows += rows.sum(axis=0)
     if units:
-        sums.units += _reciprocals(np.sqrt(squares)).astype(np.float32) @ rows
+        sums.units += np.einsum("i,ij->j", _reciprocals(np.sqrt(squares)).astype(np.float32), rows)
 
 
 def _reciprocals(lengths: Doubles) -> Doubles:
@@ -171,29 +175,27 @@ def _add_exact_means(sums: _Sums, rows: Floats, squares: Doubles, *, units: bool
 
 def norms(table: EmbeddingTable, reader: TableReader) -> Doubles:
     """Compute the Euclidean norm of every row: float64 (rows,); NaN where a row has one."""
-    return np.sqrt(_squares(table, reader, np.zeros(table.shape[1], np.float32)))
+    dtype, squares = table.tensor.dtype, np.empty(reader.row_count, np.float64)
+    if not (_is_large(reader) and has_lengths(dtype, table.shape[1])):
+        return distances(table, reader, np.zeros(table.shape[1]))
+
+    def visit(_: None, first: int, stored: Bytes) -> None:
+        squares[first : first + len(stored)] = squared_lengths(dtype, stored)
+
+    scan(reader, lambda: None, visit)
+    return np.sqrt(np.where(np.isfinite(squares), squares, np.nan))
 
 
 def distances(table: EmbeddingTable, reader: TableReader, point: Doubles) -> Doubles:
     """Compute each row's distance to a point, float64 (rows,); NaN where the row is not finite."""
-    squares = _squares(table, reader, point.astype(np.float32))
-    return np.sqrt(np.where(np.isfinite(squares), squares, np.nan))
-
-
-def _squares(table: EmbeddingTable, reader: TableReader, point: Floats) -> Doubles:
-    """Compute each row's squared distance to a point, float32 (width,): float64 (rows,)."""
-    squares, is_large, is_origin = np.empty(reader.row_count, np.float64), _is_large(reader), not point.any()
+    squares, near = np.empty(reader.row_count, np.float64), point.astype(np.float32)
 
     def visit(decode: Decoder, first: int, stored: Bytes) -> None:
         rows = decode(stored)
-        if not is_large:
-            squares[first : first + len(rows)] = squared_distances(rows, point)
-            return
-        with np.errstate(all="ignore"):
-            squares[first : first + len(rows)] = squared_lengths(rows if is_origin else rows - point)
+        squares[first : first + len(rows)] = squared_distances(rows, near)
 
     scan(reader, lambda: Decoder(table), visit, block_bytes=block_bytes(table, reader))
-    return squares
+    return np.sqrt(np.where(np.isfinite(squares), squares, np.nan))
 
 
 def mean_row(table: EmbeddingTable, reader: TableReader) -> Doubles:

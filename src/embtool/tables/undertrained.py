@@ -19,7 +19,7 @@ from embtool.arrays import Doubles, np
 from embtool.errors import FormatError
 from embtool.tables.categories import never_in_text, padding_ids
 from embtool.tables.scan import Ids, Mask, in_parts
-from embtool.tables.survey import distances, least
+from embtool.tables.survey import distances, least, norms
 from embtool.tables.table import EmbeddingTable, TableReader
 from embtool.vocabulary import Token, Vocabulary
 
@@ -116,8 +116,9 @@ def untrained_scores(table: EmbeddingTable, reader: TableReader, indicator: Indi
     Raises:
         FormatError: the indicator needs reference rows, and there are none that are finite.
     """
-    point = np.zeros(table.shape[1]) if indicator is Indicator.NORM else _mean_of(table, reference.ids)
-    return distances(table, reader, point)
+    if indicator is Indicator.NORM:
+        return norms(table, reader)
+    return distances(table, reader, _mean_of(table, reference.ids))
 
 
 def _mean_of(table: EmbeddingTable, ids: Sequence[int]) -> Doubles:
