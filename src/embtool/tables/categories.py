@@ -8,7 +8,7 @@ itself. Where text cannot be split, what bytes do not tell is left open.
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import cached_property
 
@@ -181,13 +181,29 @@ def _bare(token: Token) -> str:
 
 def _rare_letters(vocabulary: Vocabulary) -> list[str]:
     """Find letters that are tokens by themselves, that the tokenizer does not fold, and that begin few other pieces."""
-    added, pieces, to_text = set(vocabulary.added_ids.tolist()), vocabulary.pieces(), vocabulary.spelling.to_text
-    starts = Counter([piece[:1] if piece[:1].isascii() else piece[:LETTER] for _, piece in pieces])
+    pieces, to_text = vocabulary.pieces(), vocabulary.spelling.to_text
+    first = _first_letters([piece for _, piece in pieces], to_text)
     beginnings: Counter[str] = Counter()
-    for start, number in starts.items():  # what is ASCII stands for itself
-        beginnings[to_text(start)[:1]] += number
-    whole = {piece for identity, piece in pieces if piece in starts and identity not in added}
-    alone = {text for text in map(to_text, whole) if len(text) == 1 and unicodedata.category(text) in CASED}
+    for text, number in first.values():
+        beginnings[text[:1]] += number
+    added = set(vocabulary.added_ids.tolist())
+    whole = {piece for identity, piece in pieces if len(piece) <= LETTER and piece in first and identity not in added}
+    alone = {
+        text for text, _ in map(first.__getitem__, whole) if len(text) == 1 and unicodedata.category(text) in CASED
+    }
     ranked = sorted(alone, key=lambda letter: (beginnings[letter], letter))[:TRIED_LETTERS]
     kept = [letter for letter in ranked if "".join(token.text for token in vocabulary.encode(letter)).strip() == letter]
     return kept[:RARE_LETTERS]
+
+
+def _first_letters(pieces: Sequence[str], to_text: Callable[[str], str]) -> dict[str, tuple[str, int]]:
+    """Find the shortest beginning of each piece that has a whole letter: its text, and how many pieces have it."""
+    found: dict[str, tuple[str, int]] = {}
+    for size in range(1, LETTER + 1):
+        starts = Counter([piece[:size] for piece in pieces])
+        texts = {start: to_text(start) for start in starts}
+        found |= {
+            start: (text, starts[start]) for start, text in texts.items() if "\ufffd" not in text or size == LETTER
+        }
+        pieces = [piece for piece in pieces if piece[:size] not in found]
+    return found

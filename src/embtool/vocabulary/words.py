@@ -140,6 +140,10 @@ class Vocabulary:
 
     def pieces(self) -> list[tuple[int, str]]:
         """List every id with its piece, in the order of ids: ten times as quick as all tokens with their texts."""
+        return self._pieces
+
+    @cached_property
+    def _pieces(self) -> list[tuple[int, str]]:
         return self._ask(lambda entries: list(entries.items()))
 
     @property
