@@ -90,7 +90,7 @@ class Vocabulary:
         self._entries = quick() or parse()
         self.unread: tuple[str, ...] = ()
         self.implied = False
-        """Whether no file of a tokenizer is there: the model's type alone says what its tokens are."""
+        """Whether no file of a tokenizer is there, and the type of the model alone says what its tokens are."""
 
     def _ask(self, question: Callable[[Entries], Answer]) -> Answer:
         """Ask the entries; if their index turns out to be damaged, read them anew and ask again."""
@@ -148,7 +148,7 @@ class Vocabulary:
 
     @property
     def index(self) -> str | None:
-        """The name of the index that it is read from, if it is: two vocabularies of one index are the same."""
+        """The name of the index that it is read from, if it is. Two vocabularies of one index are the same."""
         return self._entries.index
 
     def entries(self) -> Iterator[tuple[int, str, bytes]]:
