@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from program import Program
+from small_models import write_single
 from sources import Memory
 
 from embtool.errors import FormatError, NoVocabulary
@@ -276,3 +278,11 @@ def test_vocabularies_of_several_languages_are_no_tokens() -> None:
     files = {"vocab.json": b'{"eng": {"a": 0}, "deu": {"a": 0}}', "config.json": b'{"model_type": "wav2vec2"}'}
     with pytest.raises(NoVocabulary, match=r"several vocabularies, and its class, Wav2Vec2CTCTokenizer"):
         read_vocabulary(Memory(files))
+
+
+def test_a_word_of_a_class_that_is_refused_says_why(run: Program, tmp_path: Path) -> None:
+    folder = tmp_path / "canine"
+    write_single(folder, {"model.embed_tokens.weight": ("F32", (2, 2), bytes(16))}, config={"model_type": "canine"})
+    for words in (("row", "abc", "-m", folder), ("undertrained", folder), ("neighbors", "abc", "-m", folder)):
+        run(*words).refused(3, "CanineTokenizer", "code points")
+    assert run("row", "id:1", "-m", folder, "--json").ok().document["rows"][0]["id"] == 1

@@ -274,10 +274,16 @@ class Opened:
     @property
     def vocabulary_if_any(self) -> Vocabulary | None:
         """Its tokens, or None where it has no tokenizer."""
+        return self.vocabulary if self._no_vocabulary is None else None
+
+    @cached_property
+    def _no_vocabulary(self) -> EmbtoolError | None:
+        """Why it has no tokens, if it has none."""
         try:
-            return self.vocabulary
-        except (NoVocabulary, MissingExtra):
-            return None
+            _ = self.vocabulary
+        except (NoVocabulary, MissingExtra) as error:
+            return error
+        return None
 
     def vocabulary_of(self, table: EmbeddingTable) -> Vocabulary | None:
         """Its tokens if they name the rows of this table, or None: the rows of a position table are no tokens."""
@@ -356,7 +362,7 @@ class Opened:
         table = self.tables.find(name)
         vocabulary = self.vocabulary_of(table)
         unnamed = vocabulary is None and self.vocabulary_if_any is not None
-        return TokenTable(self.name, table, vocabulary, unnamed, self._progress)
+        return TokenTable(self.name, table, vocabulary, unnamed, self._no_vocabulary, self._progress)
 
     def __getitem__(self, token: str | int) -> Floats:
         """Read the row of a token, by the rules of what is typed for one: float32 (width,).

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from embtool.arguments import check_numbers
 from embtool.arrays import Doubles, Floats, np
-from embtool.errors import FormatError, InvalidArgument, NoVocabulary, UnknownToken
+from embtool.errors import EmbtoolError, FormatError, InvalidArgument, NoVocabulary, UnknownToken
 from embtool.storage.source import Progress
 from embtool.tables.arithmetic import pool
 from embtool.tables.table import EmbeddingTable, TableReader
@@ -40,6 +40,7 @@ class TokenTable:
         table: the table.
         vocabulary: the tokens of its rows; None where nothing names them, or where they are something else than tokens.
         unnamed: whether the model has tokens, but the rows of this table are others.
+        lacking: why the model has no tokens, where it has none.
         progress: told how far a long pass is.
     """
 
@@ -47,6 +48,7 @@ class TokenTable:
     table: EmbeddingTable
     vocabulary: Vocabulary | None
     unnamed: bool = False
+    lacking: EmbtoolError | None = None
     progress: Progress | None = None
 
     @property
@@ -63,7 +65,10 @@ class TokenTable:
 
         Raises:
             NoVocabulary: nothing names the rows.
+            MissingExtra: the library that reads their names is not installed.
         """
+        if self.lacking is not None:
+            raise self.lacking
         if self.vocabulary is None:
             why = f"the rows of its {self.role} table are no tokens" if self.unnamed else "it has no tokenizer"
             raise NoVocabulary(f"{self.model}: {why}")
@@ -79,10 +84,14 @@ class TokenTable:
         Raises:
             UnknownToken: it is no token, or several that are not to be pooled, or rows here have no tokens.
             TokenIdOutOfRange: the table has no such row.
+            NoVocabulary: the model has no tokens.
+            MissingExtra: the library that reads them is not installed.
         """
         ids = parse_ids(text)
         if ids is not None:
             self.table.check((ids[0], ids[-1]))
+        elif self.lacking is not None:
+            raise type(self.lacking)(f"{text!r} names no row: {self.lacking.message}", hint=self.lacking.hint)
         elif self.unnamed:
             raise UnknownToken(
                 f"{text!r} names no row: those of a {self.role} table are no tokens",
