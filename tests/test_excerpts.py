@@ -127,6 +127,7 @@ def variants() -> dict[str, dict[str, Any]]:
     }
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", variants())
 def test_every_text_has_the_ids_of_the_whole(name: str) -> None:
     state = {**STATE, **variants()[name]}

@@ -61,7 +61,7 @@ def test_a_survey_of_a_large_table_is_as_near_as_it_says(
 ) -> None:
     monkeypatch.setattr("embtool.tables.survey.SERIAL_BYTES", 0)
     monkeypatch.setattr("embtool.tables.survey.SURVEY_NUMBERS", 1 << 14)
-    values = numbers(120, 4999)
+    values = numbers(120, 700 if dtype == "F8_E5M2" else 4992)
     for row, factor in {3: 0.0, 4: 2.0**-133, 5: 2.0**-20, 6: 2.0**-70, 7: 2.0**100, 8: np.nan}.items():
         if dtype in ("F32", "BF16") or abs(np.log2(factor or 1)) < 30:
             values[row] *= factor

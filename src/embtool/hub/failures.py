@@ -19,6 +19,7 @@ from embtool.errors import (
     Unreachable,
 )
 from embtool.hub.endpoint import Endpoint
+from embtool.storage.cache import NotOurs
 
 FOREIGN_TEXT = 200
 """Characters of a server's message that are passed on: enough for every real one."""
@@ -122,7 +123,8 @@ def from_os_error(error: OSError, what: str) -> EmbtoolError:
     """Translate what the operating system said about a local file."""
     hint = "free some space, or set EMBTOOL_CACHE to a folder on another disk" if error.errno in FULL else None
     place = f" ({error.filename})" if error.filename else ""
-    return LocalFailure(f"{what}: {error.strerror or cut(str(error))}{place}", hint=hint)
+    said = str(error) if isinstance(error, NotOurs) else error.strerror or cut(str(error))  # the cache's own words
+    return LocalFailure(f"{what}: {said}{place}", hint=hint)
 
 
 def is_transport_error(error: Exception) -> bool:

@@ -26,7 +26,7 @@ from embtool.hub.lock import FileLock
 from embtool.hub.remote_file import RemoteFile
 from embtool.hub.store import FileRecord, Store, content_key
 from embtool.hub.tablefile import find, make_header
-from embtool.storage.cache import make_folder
+from embtool.storage.cache import NotOurs, make_folder
 from embtool.storage.kept import NO_CHECKSUM, join_checksums, stamp
 from embtool.storage.source import LocalRange, Progress, TensorDescription
 
@@ -341,7 +341,8 @@ class _Fetch:
 
 
 def _local(error: OSError, target: Target) -> EmbtoolError:
-    failure = from_os_error(error, f"cannot keep {target.what} in {target.store.content(target.key)}")
+    place = "" if isinstance(error, NotOurs) else f" in {target.store.content(target.key)}"  # which names it itself
+    failure = from_os_error(error, f"cannot keep {target.what}{place}")
     failure.hint = failure.hint or "set EMBTOOL_CACHE to a folder that can be written"
     return failure
 

@@ -177,25 +177,31 @@ def norms(table: EmbeddingTable, reader: TableReader) -> Doubles:
     """Compute the Euclidean norm of every row: float64 (rows,); NaN where a row has one."""
     dtype, squares = table.tensor.dtype, np.empty(reader.row_count, np.float64)
     if not (_is_large(reader) and has_lengths(dtype, table.shape[1])):
-        return distances(table, reader, np.zeros(table.shape[1]))
+        return np.sqrt(_squares(table, reader, np.zeros(table.shape[1], np.float32)))
 
     def visit(_: None, first: int, stored: Bytes) -> None:
         squares[first : first + len(stored)] = squared_lengths(dtype, stored)
 
     scan(reader, lambda: None, visit)
-    return np.sqrt(np.where(np.isfinite(squares), squares, np.nan))
+    return np.sqrt(squares)
 
 
 def distances(table: EmbeddingTable, reader: TableReader, point: Doubles) -> Doubles:
     """Compute each row's distance to a point, float64 (rows,); NaN where the row is not finite."""
-    squares, near = np.empty(reader.row_count, np.float64), point.astype(np.float32)
+    squares = _squares(table, reader, point.astype(np.float32))
+    return np.sqrt(np.where(np.isfinite(squares), squares, np.nan))
+
+
+def _squares(table: EmbeddingTable, reader: TableReader, point: Floats) -> Doubles:
+    """Compute each row's squared distance to a point, float32 (width,): float64 (rows,)."""
+    squares = np.empty(reader.row_count, np.float64)
 
     def visit(decode: Decoder, first: int, stored: Bytes) -> None:
         rows = decode(stored)
-        squares[first : first + len(rows)] = squared_distances(rows, near)
+        squares[first : first + len(rows)] = squared_distances(rows, point)
 
     scan(reader, lambda: Decoder(table), visit, block_bytes=block_bytes(table, reader))
-    return np.sqrt(np.where(np.isfinite(squares), squares, np.nan))
+    return squares
 
 
 def mean_row(table: EmbeddingTable, reader: TableReader) -> Doubles:

@@ -117,7 +117,8 @@ def untrained_scores(table: EmbeddingTable, reader: TableReader, indicator: Indi
         FormatError: the indicator needs reference rows, and there are none that are finite.
     """
     if indicator is Indicator.NORM:
-        return norms(table, reader)
+        lengths = norms(table, reader)
+        return np.where(np.isfinite(lengths), lengths, np.nan)
     return distances(table, reader, _mean_of(table, reference.ids))
 
 
