@@ -185,3 +185,11 @@ def test_what_is_kept_and_damaged_is_passed_over() -> None:
         words = read(STATE)
         assert ids(words, "the king of the North") == expected
         assert is_whole(words)
+
+
+def test_nothing_is_made_where_nothing_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EMBTOOL_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr("embtool.vocabulary.excerpts.keep_excerpts", lambda *_, **__: pytest.fail("made in vain"))
+    library = Tokenizer.from_str(MINI.decode())
+    assert ids(kept(lambda: read(STATE)), "the king") == library.encode("the king", add_special_tokens=False).ids

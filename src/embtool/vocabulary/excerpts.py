@@ -11,6 +11,7 @@ does everything where the model is not one of byte pairs, or leaves merges out b
 """
 
 import json
+import os
 import sqlite3
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from embtool.storage.cache import derived, put
+from embtool.storage.cache import derived, make_folder, put
 from embtool.storage.kept import has_named_sum, named_sum
 from embtool.vocabulary.entries import MemoryEntries, State
 from embtool.vocabulary.loading import tokenizer_of
@@ -147,6 +148,16 @@ def open_excerpts(key: str) -> Excerpts | None:
         return next((Excerpts(path) for path in pattern.parent.glob(pattern.name) if has_named_sum(path)), None)
     except (sqlite3.Error, OSError, ValueError, KeyError):
         return None
+
+
+def can_be_kept(key: str) -> bool:
+    """Tell whether anything can be kept in the cache: what is kept takes longer to make than to load the tokenizer."""
+    folder = _name(key, "").parent
+    try:
+        make_folder(folder)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def keep_excerpts(key: str, state: State, entries: MemoryEntries, *, is_ordinary: bool) -> bool:

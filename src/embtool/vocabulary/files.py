@@ -93,12 +93,18 @@ def _from_json(source: Source, file: str) -> Vocabulary:
         return loader(beside.whole(data, file), file, splits_special=beside.splits_special)()
 
     def load_some() -> Any:
-        from embtool.vocabulary.excerpts import Excerpted, keep_excerpts, open_excerpts  # noqa: PLC0415 - as above
+        from embtool.vocabulary.excerpts import (  # noqa: PLC0415 - as above
+            Excerpted,
+            can_be_kept,
+            keep_excerpts,
+            open_excerpts,
+        )
         from embtool.vocabulary.ordinary import judge  # noqa: PLC0415 - as above
 
         def keep() -> None:
-            state = beside.state(data, file)
-            keep_excerpts(key, state, parse_tokenizer(state, file), is_ordinary=judge(data).unusual is None)
+            if can_be_kept(key):
+                state, is_ordinary = beside.state(data, file), judge(beside.whole(data, file)).unusual is None
+                keep_excerpts(key, state, parse_tokenizer(state, file), is_ordinary=is_ordinary)
 
         return Excerpted(open_excerpts(key), load, keep)
 

@@ -95,7 +95,8 @@ class IndexedEntries(Entries):
     """
 
     def __init__(self, path: Path) -> None:
-        self.index, self._size = path.name, path.stat().st_size
+        self.index = path.name
+        self._size = path.stat().st_size
         """Bytes, of which each token takes some."""
         # `immutable` reads without locks: the file is never changed, only replaced.
         self._database = sqlite3.connect(
