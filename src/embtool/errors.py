@@ -211,16 +211,23 @@ MODEL_FILE = re.compile(
 
 
 @contextlib.contextmanager
+def trying_to(what: str) -> Iterator[None]:
+    """Raise a LocalFailure where the system refuses what is tried, such as `read ./model/config.json`."""
+    try:
+        yield
+    except OSError as error:
+        raise LocalFailure(f"cannot {what}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
 def told_of(model: str) -> Iterator[None]:
     """Say in the message of what does not parse whose file it is: several models can be read at once."""
     try:
         yield
     except (FormatError, ConfigError) as error:
         if f" of {model}" not in error.message and not error.message.startswith(model):
-            error.message = MODEL_FILE.sub(lambda file: _whose(file[0], model), error.message, count=1)
+            error.message = MODEL_FILE.sub(
+                lambda file: model if model.endswith(file[0]) else f"{file[0]} of {model}", error.message, count=1
+            )
             error.args = (error.message,)
         raise
-
-
-def _whose(file: str, model: str) -> str:
-    return model if model.endswith(file) else f"{file} of {model}"

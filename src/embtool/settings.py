@@ -12,7 +12,7 @@ from typing import Any
 
 from platformdirs import user_config_path
 
-from embtool.errors import FormatError, LocalFailure
+from embtool.errors import FormatError, LocalFailure, trying_to
 from embtool.storage.places import read_regular
 from embtool.storage.replacing import flush, replacing
 
@@ -83,12 +83,9 @@ def read_json(path: Path) -> Any:
     """
     if not path.is_absolute():
         return None
-    try:
+    with trying_to(f"read {path}"), contextlib.suppress(FileNotFoundError, NotADirectoryError):
         return json.loads(read_regular(path, SETTINGS_LIMIT))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise LocalFailure(f"cannot read {path}: {error.strerror or error}") from error
+    return None
 
 
 def write_json(path: Path, value: object) -> None:
@@ -99,13 +96,11 @@ def write_json(path: Path, value: object) -> None:
     """
     if not path.is_absolute():
         raise LocalFailure(f"cannot write {path}: there is no home folder")
-    try:
+    with trying_to(f"write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             json.dump(value, file)
             flush(file)
-    except OSError as error:
-        raise LocalFailure(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def choose_model() -> tuple[str, str]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from embtool.answers import Failure
 from embtool.answers.arrow import fitted, need_pyarrow, outcomes, schema_of, write_parquet
-from embtool.errors import EmbtoolError, FormatError, InvalidArgument, LocalFailure
+from embtool.errors import EmbtoolError, FormatError, InvalidArgument, LocalFailure, trying_to
 from embtool.hub.crew import in_order
 from embtool.hub.limit import Limit
 from embtool.model import open_model
@@ -198,10 +198,8 @@ class Sweep:
     def _write(self, names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> Part:
         named = hashlib.sha256("\n".join(names).encode("utf-8", "surrogatepass")).hexdigest()[:16]
         path = self.parts / f"part-{named}.parquet"
-        try:
+        with trying_to(f"write {path}"):
             path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LocalFailure(f"cannot write {path}: {error.strerror or error}") from error
         self._put(path, names, records)
         return Part(str(path), len(names), len({record["model"] for record in records if record["status"]}))
 

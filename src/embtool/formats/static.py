@@ -22,7 +22,7 @@ from typing import BinaryIO
 from embtool.arrays import Bytes
 from embtool.configs.config import Config, parse_config
 from embtool.counts import plural
-from embtool.errors import LocalFailure, TableNotFound, UnsupportedFormat
+from embtool.errors import LocalFailure, TableNotFound, UnsupportedFormat, trying_to
 from embtool.formats.records import LOOKED_AT, Layout, Records, not_words, read_records, recognise
 from embtool.formats.safetensors import SafetensorsCheckpoint
 from embtool.storage.cache import derived, put
@@ -116,10 +116,8 @@ class StaticCheckpoint(Checkpoint):
                 f"{self.file} is read as a whole: embtool opens such a file only on this machine",
                 hint="fetch it first, with `hf download`",
             )
-        try:
+        with trying_to(f"read {path}"):
             state = os.stat(path)  # noqa: PTH116 - a descriptor's worth of facts
-        except OSError as error:
-            raise LocalFailure(f"cannot read {path}: {error.strerror or error}") from error
         known = [os.path.realpath(path), state.st_size, state.st_mtime_ns, state.st_ino]
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 

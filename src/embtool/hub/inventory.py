@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from embtool.counts import plural
-from embtool.errors import LocalFailure
+from embtool.errors import LocalFailure, trying_to
 from embtool.hub.journal import find_damage
 from embtool.hub.lock import FileLock
 from embtool.hub.store import HUB, is_range_sound, read_record, read_small, spans
@@ -65,10 +65,8 @@ def entries(root: Path) -> tuple[Entry, ...]:
     Raises:
         LocalFailure: it may not be read, or is not used because others could have written it.
     """
-    try:
+    with trying_to(f"read {root}"):
         objection = objection_to(root)
-    except OSError as error:
-        raise _unreadable(root, error) from error
     if objection is not None:
         raise LocalFailure(f"the cache is not used: {objection}", hint="EMBTOOL_CACHE names another folder")
     layout = root / LAYOUT
@@ -110,8 +108,12 @@ def verify(entry: Entry) -> str | None:
         LocalFailure: it cannot be read.
     """
     wrong = None
-    if entry.kind in ("table", "unfinished"):
-        wrong = _verify_table(entry.path) if entry.kind == "table" else _verify_part(entry.path)
+    if entry.kind == "table":
+        wrong = _verify_table(entry.path)
+    elif entry.kind == "unfinished":
+        start, stop = (int(number) for number in entry.path.stem.split("-"))
+        with trying_to(f"read {entry.path}"):
+            wrong = find_damage(entry.path, entry.path.with_suffix(".journal"), stop - start)
     bad = [path for path in _small_files(entry) if not _is_file_sound(path)]
     return wrong or (f"{len(bad)} damaged: {bad[0].name}" if bad else None)
 
@@ -127,14 +129,10 @@ def _small_files(entry: Entry) -> Iterable[Path]:
 
 def _is_file_sound(path: Path) -> bool:
     """Return whether a small file is what was written; one of another version need only be a file."""
-    try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            return False
-        return path.name.startswith(".") or path.suffix not in SOUND or SOUND[path.suffix](path)
-    except NotOurs:
-        return False
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    with trying_to(f"read {path}"), contextlib.suppress(NotOurs):
+        if stat.S_ISREG(path.lstat().st_mode):
+            return path.name.startswith(".") or path.suffix not in SOUND or SOUND[path.suffix](path)
+    return False
 
 
 def remove(entry: Entry) -> int:
@@ -222,18 +220,8 @@ def _verify_table(path: Path) -> str | None:
     span = next((span for span in spans(path.parent, ".safetensors") if span[2] == path), None)
     if span is None or head.size != head.offset + span[1] - span[0]:
         return "it is cut"
-    try:
+    with trying_to(f"read {path}"):
         return None if is_sound(path, whole=True) else "its bytes are not those that were fetched"
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _verify_part(path: Path) -> str | None:
-    start, stop = (int(number) for number in path.stem.split("-"))
-    try:
-        return find_damage(path, path.with_suffix(".journal"), stop - start)
-    except OSError as error:
-        raise _unreadable(path, error) from error
 
 
 def _described(path: Path) -> str | None:
@@ -275,19 +263,11 @@ def _listed(folder: Path) -> "list[os.DirEntry[str]]":
     Raises:
         LocalFailure: it may not be listed.
     """
-    try:
-        if not stat.S_ISDIR(folder.lstat().st_mode):
-            return []
-        with os.scandir(folder) as found:
-            return sorted(found, key=lambda entry: entry.name)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise _unreadable(folder, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> LocalFailure:
-    return LocalFailure(f"cannot read {path}: {error.strerror or error}")
+    with trying_to(f"read {folder}"), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if stat.S_ISDIR(folder.lstat().st_mode):
+            with os.scandir(folder) as found:
+                return sorted(found, key=lambda entry: entry.name)
+    return []
 
 
 def _size(path: Path) -> int:

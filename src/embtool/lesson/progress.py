@@ -1,12 +1,13 @@
 """What the reader has done: kept in the user's state folder, written so that no reader sees half of it."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from platformdirs import user_state_path
 
-from embtool.errors import FormatError, LocalFailure
+from embtool.errors import FormatError, trying_to
 from embtool.settings import read_json, user_file, write_json
 
 RESET = "run `embtool learn --reset` to begin anew"
@@ -67,9 +68,5 @@ def forget() -> None:
         LocalFailure: the file cannot be removed.
     """
     path = progress_file()
-    try:
+    with trying_to(f"remove {path}"), contextlib.suppress(NotADirectoryError):
         path.unlink(missing_ok=True)
-    except NotADirectoryError:
-        return
-    except OSError as error:
-        raise LocalFailure(f"cannot remove {path}: {error.strerror or error}") from error

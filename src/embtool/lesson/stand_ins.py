@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors.numpy import save_file
 
 from embtool.arrays import np
-from embtool.errors import InvalidArgument, LocalFailure
+from embtool.errors import InvalidArgument, trying_to
 from embtool.model import open_model
 from embtool.references import bundled_folder
 from embtool.settings import BUNDLED_MODELS
@@ -62,9 +62,7 @@ def make_stand_ins(names: Sequence[str] = ()) -> list[str]:
     if unknown:
         raise InvalidArgument(f"there is no stand-in {unknown[0]!r}: they are {', '.join(MODELS)}")
     for name in names or MODELS:
-        try:
+        with trying_to(f"make {name}"):
             Path(name).mkdir(exist_ok=True)
             MODELS[name](Path(name))
-        except OSError as error:
-            raise LocalFailure(f"cannot make {name}: {error.strerror or error}") from error
     return list(names or MODELS)

@@ -6,13 +6,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
 
 from embtool.answers import Listing, column, context, identity, python, records, token_column, value
 from embtool.answers.text import count, percent, plural, size
 from embtool.arguments import check_count
 from embtool.arrays import np
-from embtool.errors import FormatError, InvalidArgument, LocalFailure, NoSuchFile
+from embtool.errors import FormatError, InvalidArgument, LocalFailure, NoSuchFile, trying_to
 from embtool.questions.vocab import Search
 from embtool.storage.places import is_folder, is_there
 from embtool.tables.corpus import Counter, Counts, Tally, Text, lines_of
@@ -156,17 +155,12 @@ def _readable(files: Sequence[str | Path]) -> list[str]:
 def _texts(names: Sequence[str], read: list[Text], *, lines: bool) -> Iterator[str | Iterable[str]]:
     """Yield the texts of files, and list in `read` what was read of each."""
     for name in names:
-        with nullcontext(sys.stdin.buffer) if name == STDIN else _open(name) as file:
+        with trying_to(f"read {name}"):
+            opened = nullcontext(sys.stdin.buffer) if name == STDIN else Path(name).open("rb")  # noqa: SIM115
+        with opened as file:
             text = Text("stdin" if name == STDIN else name, file)
             read.append(text)
             yield from lines_of(text) if lines else [text]
-
-
-def _open(name: str) -> BinaryIO:
-    try:
-        return Path(name).open("rb")
-    except OSError as error:
-        raise LocalFailure(f"cannot read {name}: {error.strerror or error}") from error
 
 
 class _Measured:

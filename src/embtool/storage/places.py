@@ -9,7 +9,7 @@ import os
 import stat
 from pathlib import Path
 
-from embtool.errors import LocalFailure, NoSuchFile
+from embtool.errors import LocalFailure, NoSuchFile, trying_to
 
 NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EBADF})
 """What the system says where nothing is, or can be: also of a name that is too long, or has characters of no name."""
@@ -86,13 +86,12 @@ def read_up_to(path: str | Path, limit: int) -> bytes:
         NoSuchFile: it is not there.
         LocalFailure: the system does not let it be read.
     """
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(limit + 1)
-    except FileNotFoundError as error:
-        raise NoSuchFile(f"no such file: {path}") from error
-    except OSError as error:
-        raise LocalFailure(f"cannot read {path}: {error.strerror or error}") from error
+    with trying_to(f"read {path}"):
+        try:
+            with Path(path).open("rb") as file:
+                return file.read(limit + 1)
+        except FileNotFoundError as error:
+            raise NoSuchFile(f"no such file: {path}") from error
 
 
 def _mode(path: Path) -> int | None:

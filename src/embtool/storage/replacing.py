@@ -10,6 +10,7 @@ who writes NAME removes once nobody has touched it for an hour.
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import secrets
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from embtool.errors import LocalFailure
+from embtool.errors import LocalFailure, trying_to
 
 LONGEST_STEM = 50
 """Characters of a file's name that stand in its temporary name: file systems end at 255 bytes."""
@@ -67,7 +68,7 @@ def renewing(path: Path, *, tidy: bool = True) -> Iterator[BinaryIO]:
     """
     with (
         _put_in_place(path, tidy=tidy) as temporary,
-        open(temporary, "x+b", opener=_open_own) as file,
+        open(temporary, "x+b", opener=functools.partial(os.open, mode=OWN_MODE)) as file,
     ):
         yield file
 
@@ -76,7 +77,13 @@ def renewing(path: Path, *, tidy: bool = True) -> Iterator[BinaryIO]:
 def _put_in_place(path: Path, *, tidy: bool) -> Iterator[Path]:
     start = f".{path.name[:LONGEST_STEM]}."
     if tidy:
-        _remove_abandoned(path.parent, start)
+        pattern = re.compile(re.escape(start) + "[0-9a-f]{16}")
+        oldest = time.time() - ABANDONED
+        with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+            for entry in entries:
+                if pattern.fullmatch(entry.name) and entry.stat(follow_symlinks=False).st_mtime < oldest:
+                    with contextlib.suppress(OSError):
+                        os.unlink(entry.path)  # noqa: PTH108 - a name that was listed just now
     temporary = path.with_name(start + secrets.token_hex(8))
     try:
         yield temporary
@@ -94,12 +101,9 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         LocalFailure: the system does not let it be written.
     """
-    try:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            yield file
-            flush(file)
-    except OSError as error:
-        raise LocalFailure(f"cannot write {path}: {error.strerror or error}") from error
+    with trying_to(f"write {path}"), replacing(path) as temporary, temporary.open("wb") as file:
+        yield file
+        flush(file)
 
 
 def flush(file: IO[Any]) -> None:
@@ -116,10 +120,6 @@ def flush(file: IO[Any]) -> None:
             raise
 
 
-def _open_own(path: str, flags: int) -> int:
-    return os.open(path, flags, OWN_MODE)
-
-
 def _is_special(path: Path) -> bool:
     """Return whether this is something that is neither a file nor a folder."""
     try:
@@ -127,13 +127,3 @@ def _is_special(path: Path) -> bool:
     except OSError:
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
-
-
-def _remove_abandoned(folder: Path, start: str) -> None:
-    pattern = re.compile(re.escape(start) + "[0-9a-f]{16}")
-    oldest = time.time() - ABANDONED
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if pattern.fullmatch(entry.name) and entry.stat(follow_symlinks=False).st_mtime < oldest:
-                with contextlib.suppress(OSError):
-                    os.unlink(entry.path)  # noqa: PTH108 - a name that was listed just now

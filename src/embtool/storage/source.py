@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from embtool.errors import FileNotInModel, FormatError, LocalFailure, ModelNotFound
+from embtool.errors import FileNotInModel, FormatError, LocalFailure, ModelNotFound, trying_to
 from embtool.storage.mapped import Leased, Mappings
 from embtool.storage.places import is_folder, is_there
 
@@ -300,13 +300,11 @@ class Folder(Source):
     def files(self) -> tuple[str, ...]:
         """Return all files below the folder, hidden ones and folders' links left out, sorted."""
         found: list[str] = []
-        try:
+        with trying_to(f"list {self.folder}"):
             for root, folders, names in os.walk(self.folder, onerror=_raise):
                 folders[:] = [entry for entry in folders if not entry.startswith(".")]
                 below = Path(root).relative_to(self.folder)
                 found += [(below / name).as_posix() for name in names if not name.startswith(".")]
-        except OSError as error:
-            raise LocalFailure(f"cannot list {self.folder}: {error.strerror or error}") from error
         return tuple(sorted(found))
 
     def has(self, file: str) -> bool:

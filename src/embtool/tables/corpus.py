@@ -18,7 +18,7 @@ from itertools import islice
 from typing import BinaryIO
 
 from embtool.arrays import Ints, np
-from embtool.errors import LocalFailure, UnsupportedFormat
+from embtool.errors import UnsupportedFormat, trying_to
 from embtool.storage.impostors import LONGEST_MAGIC, impostor
 from embtool.vocabulary import Vocabulary
 
@@ -110,7 +110,8 @@ class Text:
         is_last = False
         while not is_last:
             held = decoder.getstate()[0]
-            data = self._read()
+            with trying_to(f"read {self.name}"):
+                data = self.file.read(BLOCK)
             is_last = not data
             said = decoder.decode(data, final=is_last)
             if REPLACEMENT in said:
@@ -121,12 +122,6 @@ class Text:
             self.size += len(data)
             if said:
                 yield said
-
-    def _read(self) -> bytes:
-        try:
-            return self.file.read(BLOCK)
-        except OSError as error:
-            raise LocalFailure(f"cannot read {self.name}: {error.strerror or error}") from error
 
 
 def _replaced(data: bytes, said: str) -> int:

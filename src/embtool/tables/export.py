@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from embtool.arrays import Bytes, Doubles, Floats, np
-from embtool.errors import LocalFailure, MissingExtra
+from embtool.errors import MissingExtra, trying_to
 from embtool.storage.checkpoint import runs
 from embtool.storage.dtypes import DTYPES
 from embtool.storage.replacing import whole
@@ -217,10 +217,8 @@ def write_projector(export: Export, path: Path) -> list[Path]:
 
     A label that looks blank would be dropped there, and with it the line: spaces are shown, and nothing is empty.
     """
-    try:
+    with trying_to(f"write {path}"):
         path.mkdir(exist_ok=True)
-    except OSError as error:
-        raise LocalFailure(f"cannot write {path}: {error.strerror or error}") from error
     files = [path / name for name in PROJECTOR_FILES]
     with whole(files[0]) as tensors, whole(files[1]) as metadata:
         metadata.write(b"token\tpiece\tid\tcategory\n")
