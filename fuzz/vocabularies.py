@@ -18,6 +18,7 @@ from embtool.vocabulary import (
     Vocabulary,
     child,
     confined,
+    databases,
     excerpts,
     files,
     ggml,
@@ -169,7 +170,7 @@ def _cell(key: Any, value: Any) -> Any:
 def read_index(case: bytes) -> None:
     """Put a database into the cache and look tokens up in it; a damaged one is passed over, or read anew."""
     data = case if case.startswith(b"SQLite") else _database(read_object(case))
-    path = index._name(KEY, f"{zlib.crc32(data):08x}")
+    path = databases.place(KEY, f"v{index.VERSION}", f"{zlib.crc32(data):08x}")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     whole = MemoryEntries(

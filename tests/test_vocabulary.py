@@ -364,7 +364,7 @@ def test_ids_that_another_hand_wrote_into_an_index_are_not_believed(
     database.execute("UPDATE facts SET value = ? WHERE name = 'ids'", (ids.encode(),))
     database.commit()
     database.close()
-    monkeypatch.setattr("embtool.vocabulary.index.has_named_sum", lambda _: True)
+    monkeypatch.setattr("embtool.vocabulary.databases.has_named_sum", lambda _: True)
     words = read_in(tmp_path, monkeypatch)
     assert len(words) == len(expected)
     assert words.ids.tolist() == [token.id for token in expected]

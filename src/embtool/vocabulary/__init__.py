@@ -7,6 +7,7 @@ The floors inside, lowest first:
 
     spelling    pieces <-> bytes
     entries     piece <-> id, read from tokenizer.json, under the ids that the library gives
+    databases   small SQLite files in the cache, made once
     index       the same in a file, derived once, where one token is found without reading the others
     words       Vocabulary: a token by id, by text, by piece, by bytes; the tokenizers library only to split text
     matching    which tokens two vocabularies share

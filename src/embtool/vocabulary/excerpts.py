@@ -13,14 +13,13 @@ does everything where the model is not one of byte pairs, or leaves merges out b
 import json
 import os
 import sqlite3
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from embtool.storage.cache import derived, make_folder, put
-from embtool.storage.kept import has_named_sum, named_sum
+from embtool.storage.cache import make_folder
+from embtool.vocabulary import databases
 from embtool.vocabulary.entries import MemoryEntries, State
 from embtool.vocabulary.loading import tokenizer_of
 
@@ -44,10 +43,7 @@ class Excerpts:
     """The kept pieces and merges of one tokenizer."""
 
     def __init__(self, path: Path) -> None:
-        self._database = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
-        )
-        weakref.finalize(self, self._database.close)
+        self._database = databases.connect(path, self)
         facts = dict(self._database.execute("SELECT name, value FROM facts"))
         self._state: State | None = json.loads(facts["state"])
         self._added: list[str] = json.loads(facts["added"])
@@ -65,7 +61,11 @@ class Excerpts:
         ended = {f"{word}{model.get('end_of_word_suffix') or ''}": len(word) for word in words if word}
         if sum(len(word) * min(len(word), self._longest) for word in ended) > MOST_PARTS:
             return None
-        found = self._pieces({part for word in ended for part in _parts(word, self._longest)})
+        query = "SELECT id FROM pieces WHERE piece = ?"
+        ends = {word: [min(len(word), at + self._longest) + 1 for at in range(len(word))] for word in ended}
+        texts = {word[at:end] for word in ended for at, last in enumerate(ends[word]) for end in range(at + 1, last)}
+        rows = ((text, self._database.execute(query, (text,)).fetchone()) for text in texts)
+        found = {text: row[0] for text, row in rows if row is not None}
         if any({*word[: length - 1], word[length - 1 :]} - found.keys() for word, length in ended.items()):
             return None  # a character without a piece: what stands for it can be merged, too
         merges = sorted(merge for piece in found for merge in self._merges(piece, found))
@@ -86,12 +86,6 @@ class Excerpts:
     @cached_property
     def _steps(self) -> Any:
         return _build(self._state or {})
-
-    def _pieces(self, texts: set[str]) -> dict[str, int]:
-        """Find those texts that are pieces, with their ids."""
-        query = "SELECT id FROM pieces WHERE piece = ?"
-        found = ((text, self._database.execute(query, (text,)).fetchone()) for text in texts)
-        return {text: row[0] for text, row in found if row is not None}
 
     def _merges(self, piece: str, known: Mapping[str, int]) -> Iterator[tuple[int, str, str]]:
         """Yield the merges that make a piece of two that are known, each with its rank."""
@@ -137,22 +131,17 @@ class Excerpted:
         return self._whole.encode_batch(texts, add_special_tokens=add_special_tokens)
 
 
-def _name(key: str, checksum: str) -> Path:
-    return derived("vocabularies", key).with_suffix(f".merges{VERSION}-{checksum}.sqlite")
-
-
 def open_excerpts(key: str) -> Excerpts | None:
     """Open what is kept of a tokenizer, by the hash of its file; None where nothing is, or it is damaged."""
-    pattern = _name(key, "*")
     try:
-        return next((Excerpts(path) for path in pattern.parent.glob(pattern.name) if has_named_sum(path)), None)
+        return next(map(Excerpts, databases.kept(key, f"merges{VERSION}")), None)
     except (sqlite3.Error, OSError, ValueError, KeyError):
         return None
 
 
 def can_be_kept(key: str) -> bool:
     """Tell whether anything can be kept in the cache: what is kept takes longer to make than to load the tokenizer."""
-    folder = _name(key, "").parent
+    folder = databases.place(key, f"merges{VERSION}", "").parent
     try:
         make_folder(folder)
     except OSError:
@@ -165,14 +154,27 @@ def keep_excerpts(key: str, state: State, entries: MemoryEntries, *, is_ordinary
 
     Of one that has no excerpts, or whose steps must not run in this process, it is kept that there are none.
     """
-    try:
-        if is_ordinary and can_be_cut(state["model"]):
-            data = _database(state, [token.content for token in entries.added.values()])
-        else:
-            data = _filled({"state": "null", "added": "[]", "longest": "0"})
-    except (sqlite3.Error, UnicodeEncodeError, ValueError):
-        return False
-    return put(_name(key, named_sum(data)), lambda file: file.write(data))
+    has_excerpts = is_ordinary and can_be_cut(state["model"])
+
+    def fill(database: sqlite3.Connection) -> None:
+        facts: Mapping[str, Any] = {"state": None, "added": [], "longest": 0}
+        if has_excerpts:
+            model = state["model"]
+            pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"])
+            steps = {name: state.get(name) for name in ("normalizer", "pre_tokenizer")}
+            empty = {**model, "vocab": {}, "merges": [], "unk_token": None}
+            facts = {
+                "state": {"version": "1.0", "added_tokens": [], **steps, "model": empty},
+                "added": [token.content for token in entries.added.values()],
+                "longest": max(map(len, model["vocab"])),
+            }
+            database.executemany("INSERT INTO pieces VALUES (?, ?)", sorted(model["vocab"].items()))
+            merges = sorted((left + right, len(left), rank) for rank, (left, right) in enumerate(pairs))
+            database.executemany("INSERT INTO merges VALUES (?, ?, ?)", merges)
+        written = ((name, json.dumps(fact)) for name, fact in facts.items())
+        database.executemany("INSERT INTO facts VALUES (?, ?)", written)
+
+    return databases.keep(key, f"merges{VERSION}", SCHEMA, fill)
 
 
 def can_be_cut(model: State) -> bool:
@@ -184,45 +186,6 @@ def can_be_cut(model: State) -> bool:
         and isinstance(model.get("vocab"), dict)
         and isinstance(model.get("merges"), list)
     )
-
-
-def _database(state: State, added: list[str]) -> bytes:
-    """Make the database of a tokenizer that can be cut."""
-    model = state["model"]
-    pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"])
-    steps = {name: state.get(name) for name in ("normalizer", "pre_tokenizer")}
-    empty = {**model, "vocab": {}, "merges": [], "unk_token": None}
-    facts = {
-        "state": json.dumps({"version": "1.0", "added_tokens": [], **steps, "model": empty}),
-        "added": json.dumps(added),
-        "longest": str(max(map(len, model["vocab"]))),
-    }
-    merges = sorted((left + right, len(left), rank) for rank, (left, right) in enumerate(pairs))
-    return _filled(facts, sorted(model["vocab"].items()), merges)
-
-
-def _filled(
-    facts: Mapping[str, str],
-    pieces: Sequence[tuple[str, int]] = (),
-    merges: Sequence[tuple[str, int, int]] = (),
-) -> bytes:
-    """Make a database in memory, and return its bytes."""
-    database = sqlite3.connect(":memory:", isolation_level=None)
-    try:
-        database.executescript(SCHEMA)
-        database.execute("BEGIN")
-        database.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
-        database.executemany("INSERT INTO pieces VALUES (?, ?)", pieces)
-        database.executemany("INSERT INTO merges VALUES (?, ?, ?)", merges)
-        database.execute("COMMIT")
-        return database.serialize()
-    finally:
-        database.close()
-
-
-def _parts(word: str, longest: int) -> Iterator[str]:
-    """Yield every part of a word, of so many characters at most."""
-    return (word[at:end] for at in range(len(word)) for end in range(at + 1, min(len(word), at + longest) + 1))
 
 
 def _build(state: State) -> Any:

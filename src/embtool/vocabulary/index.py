@@ -8,14 +8,12 @@ of another version or cannot be written is passed over, and the entries are held
 
 import json
 import sqlite3
-import weakref
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from embtool.storage.cache import derived, put
-from embtool.storage.kept import has_named_sum, named_sum
+from embtool.vocabulary import databases
 from embtool.vocabulary.entries import LARGEST_ID, Added, Entries, MemoryEntries, Ranges, Traits
 
 VERSION = 4
@@ -31,60 +29,30 @@ class DamagedIndexError(Exception):
     """The database turned out to be unreadable while it was in use."""
 
 
-def _name(key: str, checksum: str) -> Path:
-    """Return the path of a tokenizer file's index, by the hash of the file and the checksum of the index itself."""
-    return derived("vocabularies", key).with_suffix(f".v{VERSION}-{checksum}.sqlite")
-
-
 def write_index(key: str, entries: MemoryEntries) -> bool:
-    """Write the index of a tokenizer file; tell whether that could be done."""
-    try:
-        data = _database(entries)
-    except (sqlite3.Error, UnicodeEncodeError):
-        return False
-    return put(_name(key, named_sum(data)), lambda file: file.write(data))
-
-
-def _database(entries: MemoryEntries) -> bytes:
-    """Make the database in memory, and return its bytes."""
-    database = sqlite3.connect(":memory:", isolation_level=None)
-    try:
-        database.executescript(SCHEMA)
-        database.execute("BEGIN")
-        database.executemany("INSERT INTO tokens VALUES (?, ?)", entries.items())
-        database.executemany("INSERT INTO facts VALUES (?, ?)", _facts(entries).items())
-        database.execute("CREATE INDEX pieces ON tokens (piece)")
-        database.execute("COMMIT")
-        return database.serialize()
-    finally:
-        database.close()
-
-
-def _facts(entries: MemoryEntries) -> dict[str, bytes]:
-    """Collect what else is kept: the ids, the added tokens, the tokenizer's traits."""
+    """Write the index of a tokenizer file, by the hash of that; tell whether that could be done."""
     traits = entries.traits
-    added = {str(identity): [token.content, token.special] for identity, token in entries.added.items()}
-    kept = [traits.decoder, traits.pre_tokenizer, traits.unknown, traits.faithful, traits.composes]
-    return {
-        "ids": json.dumps(entries.ranges).encode(),
-        "added": json.dumps(added).encode(),
-        "traits": json.dumps(kept).encode(),
+    facts = {
+        "ids": entries.ranges,
+        "added": {str(identity): [token.content, token.special] for identity, token in entries.added.items()},
+        "traits": [traits.decoder, traits.pre_tokenizer, traits.unknown, traits.faithful, traits.composes],
     }
+
+    def fill(database: sqlite3.Connection) -> None:
+        database.executemany("INSERT INTO tokens VALUES (?, ?)", entries.items())
+        written = ((name, json.dumps(fact).encode()) for name, fact in facts.items())
+        database.executemany("INSERT INTO facts VALUES (?, ?)", written)
+        database.execute("CREATE INDEX pieces ON tokens (piece)")
+
+    return databases.keep(key, f"v{VERSION}", SCHEMA, fill)
 
 
 def open_index(key: str) -> "IndexedEntries | None":
-    """Open the index of a tokenizer file, or return None where there is none that is whole.
-
-    SQLite has no checksums of its own, so the file is read once, 3 ms for 10 MB, and held against the one in its name.
-    """
-    pattern = _name(key, "*")
+    """Open the index of a tokenizer file, or return None where there is none that is whole."""
     try:
-        for path in pattern.parent.glob(pattern.name):
-            if has_named_sum(path):
-                return IndexedEntries(path)
+        return next(map(IndexedEntries, databases.kept(key, f"v{VERSION}")), None)
     except (sqlite3.Error, DamagedIndexError, OSError):
         return None
-    return None
 
 
 class IndexedEntries(Entries):
@@ -98,11 +66,7 @@ class IndexedEntries(Entries):
         self.index = path.name
         self._size = path.stat().st_size
         """Bytes, of which each token takes some."""
-        # `immutable` reads without locks: the file is never changed, only replaced.
-        self._database = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
-        )
-        weakref.finalize(self, self._database.close)  # in whichever thread collects it
+        self._database = databases.connect(path, self)
         try:
             decoder, pre_tokenizer, unknown, faithful, composes = json.loads(self._fact("traits"))
             added = [(int(identity), *token) for identity, token in json.loads(self._fact("added")).items()]
