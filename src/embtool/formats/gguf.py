@@ -169,9 +169,16 @@ def parse_header(data: bytes, *, file_size: int, shard: str) -> Header:
         raise FormatError(f"{shard} claims {claimed}, more than its bytes")
     if tensor_count > MOST_TENSORS or entry_count > MOST_ENTRIES:
         raise FormatError(f"{shard} claims {claimed}, more than a model has")
-    metadata = _metadata(cursor, entry_count)
+    metadata: dict[str, Any] = {}
+    for _ in range(entry_count):
+        key = cursor.text("a key", KEY_LIMIT)
+        if key in metadata:
+            raise FormatError(f"{cursor.shard} has the key {key} twice")
+        metadata[key] = cursor.value(cursor.scalar("<I"), key)
     entries = [_entry(cursor) for _ in range(tensor_count)]
-    alignment = _alignment(metadata, shard)
+    alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
+    if type(alignment) is not int or alignment < 8 or alignment & (alignment - 1) or alignment > 1 << 20:  # noqa: PLR2004
+        raise FormatError(f"general.alignment in {shard} is not a power of two of at least 8")
     start = -(-cursor.place // alignment) * alignment
     return Header(metadata, _tensors(entries, start, alignment, file_size, shard))
 
@@ -222,9 +229,8 @@ class _Cursor:
         form = SCALARS.get(kind)
         if form is None:
             raise FormatError(f"{key} in {self.shard} has the unknown value type {kind}")
-        return self._truth(key) if kind == BOOL else self.scalar(form)
-
-    def _truth(self, key: str) -> bool:
+        if kind != BOOL:
+            return self.scalar(form)
         byte = self.take(1)[0]
         if byte > 1:
             raise FormatError(f"{key} in {self.shard} is neither true nor false")
@@ -276,16 +282,6 @@ def _text(data: bytes, what: str) -> str:
         raise FormatError(f"{what} is not UTF-8 at byte {error.start}") from error
 
 
-def _metadata(cursor: _Cursor, count: int) -> dict[str, Any]:
-    metadata: dict[str, Any] = {}
-    for _ in range(count):
-        key = cursor.text("a key", KEY_LIMIT)
-        if key in metadata:
-            raise FormatError(f"{cursor.shard} has the key {key} twice")
-        metadata[key] = cursor.value(cursor.scalar("<I"), key)
-    return metadata
-
-
 @dataclass(frozen=True)
 class _Entry:
     """A tensor as the header describes it: its shape in rows and columns, its place relative to the data."""
@@ -303,13 +299,6 @@ def _entry(cursor: _Cursor) -> _Entry:
         raise FormatError(f"tensor {name} in {cursor.shard} has {dimensions} dimensions")
     shape = tuple(cursor.scalar("<Q") for _ in range(dimensions))
     return _Entry(name, shape[::-1], cursor.scalar("<I"), cursor.scalar("<Q"))
-
-
-def _alignment(metadata: Mapping[str, Any], shard: str) -> int:
-    alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
-    if type(alignment) is not int or alignment < 8 or alignment & (alignment - 1) or alignment > 1 << 20:  # noqa: PLR2004
-        raise FormatError(f"general.alignment in {shard} is not a power of two of at least 8")
-    return alignment
 
 
 def _tensors(
@@ -409,7 +398,10 @@ class GgufCheckpoint(Checkpoint):
             raise TableNotFound(f"{self.source.name} has no tensor {name}")
         if f"{name.removesuffix('.weight')}{SCALE}" in self._tensors:
             # What is in the blocks is then not yet the row, and the library does not know the scale.
-            return dataclasses.replace(found, dtype=dataclasses.replace(found.dtype, name=_scaled(found), decode=None))
+            return dataclasses.replace(
+                found,
+                dtype=dataclasses.replace(found.dtype, name=f"{found.dtype.name} with a scale beside it", decode=None),
+            )
         return found
 
     def read_config(self) -> Config:
@@ -445,10 +437,6 @@ class GgufCheckpoint(Checkpoint):
             return None
         stored = np.frombuffer(self.source.read(tensor.shard, tensor.start, tensor.stop), np.uint8)
         return [float(value) for value in tensor.dtype.to_float32(stored)]
-
-
-def _scaled(tensor: TensorInfo) -> str:
-    return f"{tensor.dtype.name} with a scale beside it"
 
 
 def open_file(source: Source, file: str) -> GgufCheckpoint:

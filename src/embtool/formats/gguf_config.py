@@ -325,7 +325,11 @@ class _Translation:
             self.raw.pop("head_dim", None)
         elif self.value("rope.dimension_count") not in (self.raw.get("head_dim"), self.raw.get("global_head_dim")):
             self._copy("rope.dimension_count", "rotary_dim")
-        section = {**self._scaling(), **self._axes()}
+        section = self._scaling()
+        sections = self.value("rope.dimension_sections")
+        if self.family.mrope is not None and isinstance(sections, list) and any(sections):
+            self.spelled["rope_scaling.mrope_section"] = f"{self.architecture}.rope.dimension_sections"
+            section = {**section, "mrope_section": sections[:3]}
         if section:
             section.setdefault("rope_type", "default")
         sliding = self.value("rope.freq_base_swa")
@@ -348,13 +352,6 @@ class _Translation:
             full: {"rope_type": "default", "rope_theta": self.raw[theta], **section},
             local: {"rope_type": "default", "rope_theta": sliding},
         }
-
-    def _axes(self) -> dict[str, Any]:
-        sections = self.value("rope.dimension_sections")
-        if self.family.mrope is None or not isinstance(sections, list) or not any(sections):
-            return {}
-        self.spelled["rope_scaling.mrope_section"] = f"{self.architecture}.rope.dimension_sections"
-        return {"mrope_section": sections[:3]}
 
     def _scaling(self) -> dict[str, Any]:
         """Read the type and the numbers of the stretching, from keys or from the tensors of factors."""

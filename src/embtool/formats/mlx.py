@@ -75,7 +75,10 @@ def join(pieces: Pieces) -> TensorInfo:
             raise pieces.error(f"has scales of {scales.dtype.name} and biases of {biases.dtype.name}")
         parts.append(Part(biases))
     unpacker = _Unpacker(packing, codes.stride, scales.stride, scales.dtype)
-    return pieces.join(f"{packing}{_other(pieces, packing)}", width, parts, unpacker)
+    said = _said(pieces)
+    bits, group = said.get("bits", packing.bits), said.get("group_size", packing.group)
+    other = "" if (bits, group) == (packing.bits, packing.group) else f" (config says {bits}-bit, group {group})"
+    return pieces.join(f"{packing}{other}", width, parts, unpacker)
 
 
 @dataclass(frozen=True)
@@ -106,13 +109,6 @@ def _said(pieces: Pieces) -> dict[str, Any]:
     said = {key: value for key, value in pieces.settings.items() if not isinstance(value, Mapping)}
     own = _own(pieces)
     return said | (dict(own) if isinstance(own, Mapping) else {})
-
-
-def _other(pieces: Pieces, packing: Packing) -> str:
-    """Say what the config says, where the shapes say something else."""
-    said = _said(pieces)
-    bits, group = said.get("bits", packing.bits), said.get("group_size", packing.group)
-    return "" if (bits, group) == (packing.bits, packing.group) else f" (config says {bits}-bit, group {group})"
 
 
 def _packing(pieces: Pieces, codes: TensorInfo, scales: TensorInfo) -> Packing:

@@ -36,7 +36,9 @@ def join_model2vec(pieces: Pieces) -> TensorInfo:
     Raises:
         FormatError: the tensors do not fit each other.
     """
-    table = _as_numbers(pieces.get("embeddings"))
+    table = pieces.get("embeddings")
+    if table.dtype.name == I8.name:  # whole numbers, read as they are: model2vec keeps no scale of them
+        table = replace(table, dtype=I8)
     if pieces.base and not (pieces.has("mapping") or pieces.has("weights")):
         return pieces.get("embeddings")  # of another model
     pieces.check_table(table)
@@ -61,11 +63,6 @@ def join_model2vec(pieces: Pieces) -> TensorInfo:
     decoder = _Weighted(table.row_bytes, table.dtype, weights.dtype)
     parts = [Part(table, through=through), Part(weights)]
     return pieces.join(f"{table.dtype.name}, weighted", table.shape[1], parts, decoder, rows=tokens)
-
-
-def _as_numbers(table: TensorInfo) -> TensorInfo:
-    """Read whole numbers of 8 bits as they are: model2vec keeps no scale of them."""
-    return replace(table, dtype=I8) if table.dtype.name == I8.name else table
 
 
 def _read_mapping(pieces: Pieces, mapping: TensorInfo, rows: int) -> Ints:

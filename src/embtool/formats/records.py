@@ -286,7 +286,13 @@ def _binary(source: Source, file: str, layout: Layout) -> Records:
             if space < 0 or len(data) - space - 1 < size:
                 break
             found += 1
-            words.append(_checked(data[place:space].lstrip(b"\n"), f"word {found:,} of {file}"))
+            word = data[place:space].lstrip(b"\n")
+            where = f"word {found:,} of {file}"
+            if b"\0" in word:
+                raise FormatError(f"{where} has a zero byte in it: the numbers are not as many as the first line says")
+            if not word or len(word) > LONGEST_WORD or b"\n" in word:
+                raise FormatError(f"{where} has no word, or one of more than {LONGEST_WORD:,} bytes")
+            words.append(word)
             vectors.append(data[space + 1 : space + 1 + size])
             place = space + 1 + size
         data = data[place:]
@@ -297,12 +303,3 @@ def _binary(source: Source, file: str, layout: Layout) -> Records:
         raise FormatError(
             f"{file} is truncated: it ends inside word {found + 1:,}", hint="delete it and fetch it again"
         )
-
-
-def _checked(word: bytes, where: str) -> bytes:
-    """Return a word of a binary file, or refuse it: none, too long, or with a byte that ends lines or words."""
-    if b"\0" in word:
-        raise FormatError(f"{where} has a zero byte in it: the numbers are not as many as the first line says")
-    if not word or len(word) > LONGEST_WORD or b"\n" in word:
-        raise FormatError(f"{where} has no word, or one of more than {LONGEST_WORD:,} bytes")
-    return word

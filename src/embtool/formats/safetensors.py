@@ -202,7 +202,13 @@ class SafetensorsCheckpoint(Checkpoint):
         self._shards = tuple(shards)
         self._headers: dict[str, dict[str, TensorInfo]] = {}
         if weight_map is None:
-            weight_map = self._read_all()
+            weight_map = places = dict[str, str]()
+            for shard in self._shards:
+                self._headers[shard] = read_header(self.source, shard)
+                for name in self._headers[shard]:
+                    if name in places:
+                        raise self._twice(name, places[name], shard)
+                    places[name] = shard
         self._weight_map = weight_map
 
     @property
@@ -238,17 +244,6 @@ class SafetensorsCheckpoint(Checkpoint):
                     )
             self._headers[shard] = header
         return self._headers[shard]
-
-    def _read_all(self) -> dict[str, str]:
-        """Make the weight map from the headers, where no index gives it."""
-        weight_map: dict[str, str] = {}
-        for shard in self._shards:
-            self._headers[shard] = read_header(self.source, shard)
-            for name in self._headers[shard]:
-                if name in weight_map:
-                    raise self._twice(name, weight_map[name], shard)
-                weight_map[name] = shard
-        return weight_map
 
     def _twice(self, name: str, first: str, second: str) -> FormatError:
         """Say that two files hold one tensor: pieces of it, where a model was cut for several devices."""
