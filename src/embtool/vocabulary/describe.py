@@ -92,19 +92,14 @@ def around(kind: TokenizerClass, settings: Settings, ids: Mapping[str, int]) -> 
             language = settings.text("src_lang", kind.options["language"])
             found.append(kind.options["written"].format(language.strip("_")) if "written" in kind.options else language)
         elif part == "speech":
-            found += _speech(settings)
+            begin = ["<|startoftranscript|>"]
+            spoken = settings.text("language", "").lower()
+            for value in (CODES.get(spoken, spoken), settings.text("task", "")):
+                begin += [f"<|{value}|>"] if value else []
+            found += begin if settings.flag("predict_timestamps", otherwise=False) else [*begin, "<|notimestamps|>"]
         else:
             found.append(settings.named(part, kind.names.get(part)) if part.endswith("_token") else part)
     return [part for part in found if part is not None and (part == TEXT or part in ids)]
-
-
-def _speech(settings: Settings) -> list[str]:
-    """List what Whisper puts before a text: the beginning, a language, a task, and that there are no times."""
-    begin = ["<|startoftranscript|>"]
-    language = settings.text("language", "").lower()
-    for value in (CODES.get(language, language), settings.text("task", "")):
-        begin += [f"<|{value}|>"] if value else []
-    return begin if settings.flag("predict_timestamps", otherwise=False) else [*begin, "<|notimestamps|>"]
 
 
 def _assemble(

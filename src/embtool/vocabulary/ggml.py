@@ -167,37 +167,29 @@ def read_ggml(metadata: TokenizerMetadata) -> Vocabulary:
     key = metadata.key
 
     def parse() -> MemoryEntries:
-        entries = _entries(metadata)
+        pieces: dict[int, str] = {}
+        added: dict[int, Added] = {}
+        spell: Callable[[str, int], str] = {"bert": _wordpiece, "rwkv": _unescaped}.get(metadata.kind, _unmarked)
+        types = metadata.types
+        named = (  # those behind the last of these are all places that the converter filled up
+            identity
+            for identity in reversed(range(len(types)))
+            if types[identity] not in (UNUSED, UNKNOWN) or not FILLED_UP.fullmatch(metadata.pieces[identity])
+        )
+        last = next(named, -1)
+        for identity, (piece, kind) in enumerate(zip(metadata.pieces, metadata.types, strict=True)):
+            if identity > last or (kind == UNUSED and piece == f"[PAD{identity}]"):
+                continue
+            if _is_added(piece, kind):
+                added[identity] = Added(piece, kind != USER_DEFINED)
+            pieces[identity] = spell(piece, kind)
+        entries = MemoryEntries(pieces, added, _traits(metadata))
         write_index(key, entries)
         return entries
 
     return Vocabulary(
         f"{metadata.file}, {metadata.kind}", parse, lambda: _tokenizer(metadata), quick=lambda: open_index(key)
     )
-
-
-def _entries(metadata: TokenizerMetadata) -> MemoryEntries:
-    """Read the entries; a place that the converter filled up (`[PAD9]`, unused) is no token."""
-    pieces: dict[int, str] = {}
-    added: dict[int, Added] = {}
-    spell: Callable[[str, int], str] = {"bert": _wordpiece, "rwkv": _unescaped}.get(metadata.kind, _unmarked)
-    last = _last(metadata)
-    for identity, (piece, kind) in enumerate(zip(metadata.pieces, metadata.types, strict=True)):
-        if identity > last or (kind == UNUSED and piece == f"[PAD{identity}]"):
-            continue
-        if _is_added(piece, kind):
-            added[identity] = Added(piece, kind != USER_DEFINED)
-        pieces[identity] = spell(piece, kind)
-    return MemoryEntries(pieces, added, _traits(metadata))
-
-
-def _last(metadata: TokenizerMetadata) -> int:
-    """Return the id of the last token: those behind it are all places that the converter filled up."""
-    for identity in reversed(range(len(metadata.pieces))):
-        is_empty = metadata.types[identity] in (UNUSED, UNKNOWN) and FILLED_UP.fullmatch(metadata.pieces[identity])
-        if not is_empty:
-            return identity
-    return -1
 
 
 def _is_added(piece: str, kind: int) -> bool:
@@ -449,7 +441,10 @@ def _describe_t5(metadata: TokenizerMetadata) -> dict[str, Any]:
     folding: list[dict[str, Any]] = []
     charsmap = metadata.get("precompiled_charsmap")
     if charsmap is not None:
-        data = _charsmap(charsmap, metadata.file)
+        data = charsmap.tobytes() if getattr(charsmap, "itemsize", 0) == 1 else b""
+        length = int.from_bytes(data[:4], "little")
+        if not 0 < length <= len(data) - 4 or length % 4:
+            raise FormatError(f"tokenizer.ggml.precompiled_charsmap in {metadata.file} is not a table of replacements")
         if hashlib.sha256(data).hexdigest() in MAPS:  # the library looks at one grapheme, llama.cpp at the whole text
             folding.append({"type": "NFC"})
         folding.append({"type": "Precompiled", "precompiled_charsmap": base64.b64encode(data).decode()})
@@ -470,15 +465,6 @@ def _describe_t5(metadata: TokenizerMetadata) -> dict[str, Any]:
             "byte_fallback": False,
         },
     }
-
-
-def _charsmap(values: Any, file: str) -> bytes:
-    """Return SentencePiece's table of replacements, if it is one: a trie, its length before it, then text."""
-    data = values.tobytes() if getattr(values, "itemsize", 0) == 1 else b""
-    length = int.from_bytes(data[:4], "little")
-    if not 0 < length <= len(data) - 4 or length % 4:
-        raise FormatError(f"tokenizer.ggml.precompiled_charsmap in {file} is not a table of replacements")
-    return data
 
 
 KINDS: Mapping[str, Callable[[TokenizerMetadata], dict[str, Any]]] = MappingProxyType(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 
 from embtool.arrays import Flags, Ints, np
 from embtool.vocabulary.words import Vocabulary
@@ -82,7 +83,7 @@ def match_tokens(a: Vocabulary, b: Vocabulary) -> TokenMatch:
         taken = set(ids[same].tolist())
         ours = [entry for entry, is_left in zip(a.entries(), left.tolist(), strict=True) if is_left]
         theirs = {entry[0]: entry for entry in b.entries() if entry[0] not in taken}
-        for key in (_id_and_bytes, _piece_and_bytes, _bytes):
+        for key in (itemgetter(0, 2), itemgetter(1, 2), itemgetter(2)):  # id and bytes; piece and bytes; bytes
             _match(counterpart, ids, ours, theirs, key)
     return TokenMatch(ids, counterpart, ids_b)
 
@@ -100,18 +101,6 @@ def _spelled_alike(
     return np.fromiter(
         (there.get(identity) == piece and identity not in unlike for identity, piece in pieces), np.bool_, len(pieces)
     )
-
-
-def _id_and_bytes(entry: Entry) -> object:
-    return entry[0], entry[2]
-
-
-def _piece_and_bytes(entry: Entry) -> object:
-    return entry[1:]
-
-
-def _bytes(entry: Entry) -> object:
-    return entry[2]
 
 
 def _match(

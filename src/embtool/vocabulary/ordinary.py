@@ -205,10 +205,6 @@ def _pattern(step: dict[str, Any]) -> str | None:
     return str(pattern["String"])
 
 
-def _prepend(step: dict[str, Any]) -> int:
-    return 1 + len(step["prepend"].encode())
-
-
 def _replace(step: dict[str, Any]) -> int:
     """Count a replacement against what it replaces, which is a byte or more; nothing can be replaced everywhere."""
     wanted, put = _pattern(step), len(step["content"].encode())
@@ -216,10 +212,6 @@ def _replace(step: dict[str, Any]) -> int:
         raise ValueError
     least = 3 if step["pattern"].get("Regex") in HANGUL else 1
     return max(1, -(-put // (least if wanted is None else len(wanted.encode()))))
-
-
-def _split(step: dict[str, Any]) -> int | None:
-    return None if _pattern(step) == "" else 1
 
 
 def _precompiled(step: dict[str, Any]) -> int | None:
@@ -245,9 +237,9 @@ GROWING = ("normalizer", "pre_tokenizer")
 """Parts whose steps make another text; a post-processor only puts tokens around it, and a decoder is never run."""
 
 RULES: dict[str, Callable[[dict[str, Any]], int | None]] = {
-    "Prepend": _prepend,
+    "Prepend": lambda step: 1 + len(step["prepend"].encode()),
     "Replace": _replace,
-    "Split": _split,
+    "Split": lambda step: None if _pattern(step) == "" else 1,
     "Precompiled": _precompiled,
     "TemplateProcessing": _template,
 }

@@ -103,7 +103,10 @@ def read_query(text: str, vocabulary: Vocabulary | None, *, exact: bool = False,
     if ids is not None:
         if pool and len(ids) > 1:
             return (Query(text, tuple(ids)),)
-        return (Query(f"id:{identity}", (identity,), _token(vocabulary, identity)) for identity in ids)
+        return (
+            Query(f"id:{identity}", (identity,), vocabulary.token(identity) if vocabulary is not None else None)
+            for identity in ids
+        )
     if vocabulary is None:
         raise NoVocabulary(f"the model has no tokenizer to look up {text!r}", hint="name rows by id:, such as id:70135")
     return (_look_up(text, vocabulary, exact=exact, pool=pool),)
@@ -115,10 +118,6 @@ def read_queries(
     """Yield the queries of several texts; see `read_query`."""
     for text in texts:
         yield from read_query(text, vocabulary, exact=exact, pool=pool)
-
-
-def _token(vocabulary: Vocabulary | None, identity: int) -> Token | None:
-    return vocabulary.token(identity) if vocabulary is not None else None
 
 
 def _look_up(text: str, vocabulary: Vocabulary, *, exact: bool, pool: bool) -> Query:
@@ -186,7 +185,11 @@ def parse_expression(arguments: Sequence[str]) -> list[Term]:
             sign = SIGNS[part]
             continue
         if sign is None and terms:
-            raise InvalidArgument(_missing_sign(terms[-1].text, part))
+            if part[:1] in SIGNS:
+                raise InvalidArgument(f"{part!r} has no space after its sign: write {part[:1]} {part[1:]}")
+            raise InvalidArgument(
+                f"no + or - stands between {terms[-1].text!r} and {part!r}; a token with a space in it needs quotes"
+            )
         terms.append(Term(1.0 if sign is None else sign, part))
         sign = None
     if sign is not None or not terms:
@@ -199,9 +202,3 @@ def _split(text: str) -> list[str]:
     head = [] if first is None else [first[1]]
     rest = text if first is None else text[first.end() :]
     return head + [part for part in re.split(r"(?<=\S) +([+−-])(?: +(?=\S)| *$)", rest) if part]
-
-
-def _missing_sign(before: str, after: str) -> str:
-    if after[:1] in SIGNS:
-        return f"{after!r} has no space after its sign: write {after[:1]} {after[1:]}"
-    return f"no + or - stands between {before!r} and {after!r}; a token with a space in it needs quotes"

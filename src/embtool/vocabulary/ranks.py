@@ -84,11 +84,6 @@ def _llama4() -> tuple[str, ...]:
     return (*listed, *_reserved(2048 - len(listed)))
 
 
-def _whisper(base: int, size: Any) -> Flavour:
-    """Give what Whisper adds to the ranks, in a model of so many rows."""
-    return Flavour(GPT2, _named(" ".join(added_names(base, size))))
-
-
 QWEN = Flavour(
     QWEN2,
     (*_named("endoftext im_start im_end"), *(f"<|extra_{place}|>" for place in range(205))),
@@ -168,7 +163,11 @@ def read_ranks(data: bytes, file: str, settings: Settings) -> Vocabulary:
     added = settings.added_by_id()
     last = max(ranks.values())
     is_whisper = ranks.pop(b"", None) is not None or name == "WhisperTokenizer"
-    flavour = _whisper(last + 1, size) if is_whisper else FLAVOURS.get(len(ranks)) or CLASS_FLAVOURS.get(name or "")
+    flavour = (
+        Flavour(GPT2, _named(" ".join(added_names(last + 1, size))))
+        if is_whisper
+        else FLAVOURS.get(len(ranks)) or CLASS_FLAVOURS.get(name or "")
+    )
     special = dict(added)
     if flavour is not None and not added:
         special = {last + 1 + place: Added(text, special=True) for place, text in enumerate(flavour.special) if text}

@@ -100,7 +100,8 @@ def read_sentences(
         places = None if table is None else [ids.get(piece, unknown) for piece in parsed.pieces]
         split = _folded(kind, settings, batch(processor, data, spm))
         parts = around(kind, settings, ids)
-        begin, end = ([ids[part] for part in side] for side in _sides(parts))
+        place = parts.index(TEXT)
+        begin, end = ([ids[part] for part in side] for side in (parts[:place], parts[place + 1 :]))
         names = {token["content"]: ids[token["content"]] for token in ([] if settings.splits_special else tokens)}
         strips = {token["content"]: (token["lstrip"], token["rstrip"]) for token in tokens}
         split = _mapped(kind, ids, unknown, places, split)
@@ -127,11 +128,6 @@ def _languages(kind: TokenizerClass, settings: Settings) -> list[str]:
     if known and chosen not in known:
         raise FormatError(f"tokenizer_config.json names the unknown languages {chosen!r}")
     return [f"__{code}__" for code in known.get(chosen, ())]
-
-
-def _sides(parts: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    place = parts.index(TEXT)
-    return parts[:place], parts[place + 1 :]
 
 
 def _folded(kind: TokenizerClass, settings: Settings, split: Batch) -> Batch:

@@ -152,7 +152,7 @@ class Settings:
         decoder = self.tokenizer.get("added_tokens_decoder", {})
         if not isinstance(decoder, dict) or not all(isinstance(entry, dict) for entry in decoder.values()):
             raise FormatError("added_tokens_decoder in tokenizer_config.json is not a table")
-        if not all(_is_number(place) for place in decoder):
+        if not all((place.isdecimal() and place.isascii() and len(place) <= LARGEST_NUMBER) for place in decoder):
             raise FormatError("added_tokens_decoder in tokenizer_config.json has an invalid id")
         found = {int(place): _token(entry, "added_tokens_decoder") for place, entry in decoder.items()}
         names = {self.named(role) for role in ROLES}
@@ -214,10 +214,6 @@ def _listed(file: Mapping[str, Any], key: str) -> list[Any]:
 def _is_object(settings: Settings, role: str) -> bool:
     """Return whether a file says itself how a token is found in a text."""
     return isinstance(settings.special.get(role, settings.tokenizer.get(role)), dict)
-
-
-def _is_number(place: str) -> bool:
-    return place.isdecimal() and place.isascii() and len(place) <= LARGEST_NUMBER
 
 
 def _token(value: Any, where: str, *, special: bool = False) -> dict[str, Any]:
@@ -365,17 +361,14 @@ class Beside:
         for name in ("normalizer", "pre_tokenizer"):
             for step in parts(state.get(name)):
                 if any(step.get(key) != value for key, value in self._said(step).items()):
-                    found[name] = self._changed(state[name])
+                    part = state[name]
+                    inner = {
+                        key: [{**step, **self._said(step)} if isinstance(step, dict) else step for step in part[key]]
+                        for key in ("normalizers", "pretokenizers")
+                        if isinstance(part.get(key), list)
+                    }
+                    found[name] = {**part, **inner, **self._said(part)}
         return found if any(found[name] is not state[name] for name in state) else state
-
-    def _changed(self, part: State) -> State:
-        """Change a step, or the steps of a sequence."""
-        inner = {
-            key: [{**step, **self._said(step)} if isinstance(step, dict) else step for step in part[key]]
-            for key in ("normalizers", "pretokenizers")
-            if isinstance(part.get(key), list)
-        }
-        return {**part, **inner, **self._said(part)}
 
     def _said(self, step: State) -> Mapping[str, Any]:
         return self.switches.get(str(step.get("type")), {})

@@ -160,10 +160,6 @@ def join(symbols: list[str], pairs: Pairs) -> list[str]:
     return [symbol for symbol in symbols if symbol]
 
 
-def _as_it_is(word: str) -> Sequence[str]:
-    return [word]
-
-
 def _blenderbot(word: str) -> Sequence[str]:
     """Fold and cut a word as the small Blenderbot does: marks apart, lower case, a name for the end of a line."""
     spaced = re.sub("(')", r" \1 ", re.sub("([.,!?()])", r" \1", word))
@@ -171,5 +167,5 @@ def _blenderbot(word: str) -> Sequence[str]:
     return [part.lower() for part in spaced.split(" ") if part]
 
 
-PREPARED: Mapping[str, Callable[[str], Sequence[str]]] = {"": _as_it_is, "blenderbot": _blenderbot}
+PREPARED: Mapping[str, Callable[[str], Sequence[str]]] = {"": lambda word: [word], "blenderbot": _blenderbot}
 """What is done to a word before its letters are joined, by the option `prepares`."""

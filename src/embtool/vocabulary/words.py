@@ -206,13 +206,13 @@ class Vocabulary:
             if not is_of_library(error):
                 raise
             raise FormatError(f"{self.file} cannot split {_cut(text)!r}: {error}") from error
-        return [self._known(identity, text) for identity in ids]
-
-    def _known(self, identity: int, text: str) -> Token:
-        token = self.token(identity)
-        if token is None:
-            raise FormatError(f"{self.file} splits {_cut(text)!r} into the id {identity}, which no token has")
-        return token
+        tokens = []
+        for identity in ids:
+            token = self.token(identity)
+            if token is None:
+                raise FormatError(f"{self.file} splits {_cut(text)!r} into the id {identity}, which no token has")
+            tokens.append(token)
+        return tokens
 
     def encode_each(self, texts: Sequence[str]) -> list[list[int]]:
         """Split many texts at once, in all threads of the machine: the token ids of each, nothing put around them.
