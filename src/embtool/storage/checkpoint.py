@@ -166,10 +166,15 @@ class Checkpoint(ABC):
         rows = np.empty((len(ids), size), np.uint8)
         column = 0
         for part in parts_of(tensor):
-            width = part.width
-            target = rows if tensor.stacked else rows[:, column : column + width]
-            _place(target, part, ids, have)
-            column += width
+            target = rows if tensor.stacked else rows[:, column : column + part.width]
+            stored: dict[int, Bytes] = {}
+            for span in _spans(part, ids):
+                first = (span[1] - part.tensor.start) // max(1, part.tensor.stride)
+                block = np.frombuffer(have[span], np.uint8).reshape(-1, part.tensor.stride)
+                stored.update({first + place: row for place, row in enumerate(part.cut(block))})
+            for place, own in _held(part, ids):
+                target[place] = stored[own]
+            column += part.width
         return rows
 
     def _read(self, spans: Sequence[Span]) -> dict[Span, bytes]:
@@ -215,7 +220,11 @@ class _OpenPart:
         """Read the part's rows that belong to `count` rows of the table from `first` on: uint8 (count, stride)."""
         width = self.part.tensor.stride
         if self.part.through is not None:
-            return self._scattered(self.part.through.rows[first : first + count], width)
+            through = self.part.through.rows[first : first + count]
+            rows = np.empty((len(through), width), np.uint8)
+            for place, row in enumerate(through.tolist()):
+                self.reader.read_into(self.start + row * width, rows[place].data)
+            return rows
         own_first, own_last = self.part.row(first), self.part.row(first + count - 1)
         own = np.empty((own_last - own_first + 1, width), np.uint8)
         self.reader.read_into(self.start + own_first * width, own.reshape(-1).data)
@@ -223,12 +232,6 @@ class _OpenPart:
         if self.part.rows_each == 1:
             return own
         return own[(np.arange(first, first + count) - self.part.offset) // self.part.rows_each - own_first]
-
-    def _scattered(self, own: Ints, width: int) -> Bytes:
-        rows = np.empty((len(own), width), np.uint8)
-        for place, row in enumerate(own.tolist()):
-            self.reader.read_into(self.start + row * width, rows[place].data)
-        return rows
 
 
 @dataclass(frozen=True)
@@ -244,20 +247,17 @@ class _Joined:
         rows = np.frombuffer(buffer, np.uint8).reshape(-1, self.row_bytes)
         first = start // self.row_bytes
         if self.stacked:
-            self._read_stacked(first, rows)
+            for each in self.parts:
+                begin = max(first, each.part.offset)
+                end = min(first + len(rows), each.part.offset + each.part.tensor.shape[0])
+                if begin < end:
+                    rows[begin - first : end - first] = each.read(begin, end - begin)
             return
         column = 0
         for part in self.parts:
             width = part.part.width
             rows[:, column : column + width] = part.read(first, len(rows))
             column += width
-
-    def _read_stacked(self, first: int, rows: Bytes) -> None:
-        for part in self.parts:
-            begin = max(first, part.part.offset)
-            end = min(first + len(rows), part.part.offset + part.part.tensor.shape[0])
-            if begin < end:
-                rows[begin - first : end - first] = part.read(begin, end - begin)
 
 
 def parts_of(tensor: TensorInfo) -> tuple[Part, ...]:
@@ -277,18 +277,6 @@ def _spans(part: Part, ids: Sequence[int]) -> list[Span]:
     width, start = part.tensor.stride, part.tensor.start
     own = sorted({own for _, own in _held(part, ids)})
     return [(part.tensor.shard, start + first * width, start + (last + 1) * width) for first, last in runs(own)]
-
-
-def _place(rows: Bytes, part: Part, ids: Sequence[int], have: dict[Span, bytes]) -> None:
-    """Copy a part's bytes into the rows they belong to."""
-    width, start = part.tensor.stride, part.tensor.start
-    stored: dict[int, Bytes] = {}
-    for span in _spans(part, ids):
-        first = (span[1] - start) // max(1, width)
-        block = np.frombuffer(have[span], np.uint8).reshape(-1, width)
-        stored.update({first + place: row for place, row in enumerate(part.cut(block))})
-    for place, own in _held(part, ids):
-        rows[place] = stored[own]
 
 
 def size_of(dtype: DType, shape: Sequence[int]) -> int | None:

@@ -122,7 +122,13 @@ class Leased:
     @contextlib.contextmanager
     def lend(self, start: int, stop: int) -> Iterator[memoryview | None]:
         """Lend bytes start..stop of the file, until the end of the context; None where they are to be read."""
-        mapping = self._borrow()
+        with self._lock:
+            if self._mapping is not None and not is_held(self.descriptor):
+                self._mapping = None
+                self.mappings.told = ASKED_BACK
+                self._give_back_unless_used()
+            mapping = self._mapping
+            self._lent += mapping is not None
         if mapping is None:
             yield None
             return
@@ -132,16 +138,6 @@ class Leased:
             with self._lock:
                 self._lent -= 1
                 self._give_back_unless_used()
-
-    def _borrow(self) -> _Mapping | None:
-        with self._lock:
-            if self._mapping is not None and not is_held(self.descriptor):
-                self._mapping = None
-                self.mappings.told = ASKED_BACK
-                self._give_back_unless_used()
-            if self._mapping is not None:
-                self._lent += 1
-            return self._mapping
 
     def _give_back_unless_used(self) -> None:
         """Give the lease back if the mapping is not to be lent any more, and nothing of it is lent."""

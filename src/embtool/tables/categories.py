@@ -151,7 +151,25 @@ class Categorizer:
 
     @cached_property
     def _letters(self) -> list[str]:
-        return _rare_letters(self.vocabulary)
+        pieces, to_text = self.vocabulary.pieces(), self.vocabulary.spelling.to_text
+        first = _first_letters([piece for _, piece in pieces], to_text)
+        beginnings: Counter[str] = Counter()
+        for text, number in first.values():
+            beginnings[text[:1]] += number
+        added = set(self.vocabulary.added_ids.tolist())
+        whole = {
+            piece for identity, piece in pieces if len(piece) <= LETTER and piece in first and identity not in added
+        }
+        alone = {
+            text for text, _ in map(first.__getitem__, whole) if len(text) == 1 and unicodedata.category(text) in CASED
+        }
+        ranked = sorted(alone, key=lambda letter: (beginnings[letter], letter))[:TRIED_LETTERS]
+        kept = [
+            letter
+            for letter in ranked
+            if "".join(token.text for token in self.vocabulary.encode(letter)).strip() == letter
+        ]
+        return kept[:RARE_LETTERS]
 
 
 def is_byte(token: Token) -> bool:
@@ -177,23 +195,6 @@ def padding_ids(vocabulary: Vocabulary, rows: int) -> list[int]:
 def _bare(token: Token) -> str:
     """The text that a piece stands for in a sentence: of `##ing`, what is written is `ing`."""
     return token.bytes.decode("utf-8", "replace")
-
-
-def _rare_letters(vocabulary: Vocabulary) -> list[str]:
-    """Find letters that are tokens by themselves, that the tokenizer does not fold, and that begin few other pieces."""
-    pieces, to_text = vocabulary.pieces(), vocabulary.spelling.to_text
-    first = _first_letters([piece for _, piece in pieces], to_text)
-    beginnings: Counter[str] = Counter()
-    for text, number in first.values():
-        beginnings[text[:1]] += number
-    added = set(vocabulary.added_ids.tolist())
-    whole = {piece for identity, piece in pieces if len(piece) <= LETTER and piece in first and identity not in added}
-    alone = {
-        text for text, _ in map(first.__getitem__, whole) if len(text) == 1 and unicodedata.category(text) in CASED
-    }
-    ranked = sorted(alone, key=lambda letter: (beginnings[letter], letter))[:TRIED_LETTERS]
-    kept = [letter for letter in ranked if "".join(token.text for token in vocabulary.encode(letter)).strip() == letter]
-    return kept[:RARE_LETTERS]
 
 
 def _first_letters(pieces: Sequence[str], to_text: Callable[[str], str]) -> dict[str, tuple[str, int]]:

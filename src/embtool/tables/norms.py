@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-from pathlib import Path
 
 from embtool.arrays import Doubles, np
 from embtool.storage.cache import derived
@@ -30,27 +29,16 @@ def row_norms(table: EmbeddingTable) -> Doubles:
     path = None
     if table.tensor.nbytes >= KEPT_BYTES:
         with contextlib.suppress(OSError):  # the pass over the table says what is wrong
-            path = _place(table)
-    kept = None if path is None else _read(path, table.shape[0])
-    if kept is not None:
-        return kept
+            where = table.checkpoint.local_range(table.tensor)
+            state = os.stat(where.path)  # noqa: PTH116 - what is known of a file, not whether it is there
+            known = [os.path.realpath(where.path), state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns]
+            identity = json.dumps([*known, where.start, where.stop, table.tensor.dtype.name, table.tensor.shape])
+            path = derived("norms", hashlib.sha256(identity.encode()).hexdigest()).with_suffix(f".v{VERSION}.norms")
+    kept = None if path is None else read_sealed(path, table.shape[0] * 8)
+    if kept is not None and len(kept) == table.shape[0] * 8:
+        return np.frombuffer(kept, "<f8").astype(np.float64)
     with table.open() as reader:
         found = norms(table, reader)
     if path is not None:
         put_sealed(path, found.astype("<f8").tobytes())
     return found
-
-
-def _place(table: EmbeddingTable) -> Path:
-    """Return the place of a table's norms, by the identity of its file."""
-    where = table.checkpoint.local_range(table.tensor)
-    state = os.stat(where.path)  # noqa: PTH116 - what is known of a file, not whether it is there
-    known = [os.path.realpath(where.path), state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns]
-    identity = json.dumps([*known, where.start, where.stop, table.tensor.dtype.name, table.tensor.shape])
-    return derived("norms", hashlib.sha256(identity.encode()).hexdigest()).with_suffix(f".v{VERSION}.norms")
-
-
-def _read(path: Path, rows: int) -> Doubles | None:
-    """Read kept norms, or None where there are none that fit."""
-    kept = read_sealed(path, rows * 8)
-    return np.frombuffer(kept, "<f8").astype(np.float64) if kept is not None and len(kept) == rows * 8 else None

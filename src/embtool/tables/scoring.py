@@ -38,7 +38,8 @@ def make_scorer(dtype: DType, queries: Doubles, metric: Metric, mean: Doubles | 
     are scored by the faster of two ways to multiply.
     """
     if metric == "cosine":
-        queries = _at_unit_scale(queries)
+        _, exponents = np.frexp(np.linalg.norm(queries, axis=1))
+        queries = np.ldexp(queries, -exponents[:, None])  # to lengths of about 1, by which no angle changes
     wide = queries.astype(np.float32)
     stored = None if mean is not None or dtype.name not in KERNELS else StoredQueries.encode(dtype, queries)
     decoded = _DecodedScorer(dtype, wide, metric, mean)
@@ -47,13 +48,6 @@ def make_scorer(dtype: DType, queries: Doubles, metric: Metric, mean: Doubles | 
     if len(queries) == 1:
         return _StoredScorer(stored, metric)
     return _Race([_PackedScorer(stored, metric), decoded])
-
-
-def _at_unit_scale(queries: Doubles) -> Doubles:
-    """Scale queries, (q, width), by powers of two to lengths of about 1: no angle changes."""
-    _, exponents = np.frexp(np.linalg.norm(queries, axis=1))
-    scaled: Doubles = np.ldexp(queries, -exponents[:, None])
-    return scaled
 
 
 @dataclass(frozen=True)

@@ -168,10 +168,16 @@ def sampled_axes(table: EmbeddingTable, reader: TableReader, found: Survey, most
     chosen = np.random.default_rng(SEED).permutation(finite)[: 2 * half]
     if len(chosen) < 2 * half or not (np.isfinite(total) and total > 0):
         return None
+
+    def centered(ids: Ids) -> Floats:  # rows, times 2^exponent, less the mean of all
+        rows = table.tensor.dtype.to_float32(read_rows(reader, np.sort(ids)))
+        with np.errstate(all="ignore"):  # what float32 does not hold is seen below
+            rows = np.ldexp(rows, exponent) if exponent else rows
+            rows -= found.mean.astype(np.float32)
+        return rows
+
     with ThreadPoolExecutor(2) as pool:
-        one, other = pool.map(
-            lambda ids: _centered(table, reader, np.sort(ids), found, exponent), (chosen[:half], chosen[half:])
-        )
+        one, other = pool.map(centered, (chosen[:half], chosen[half:]))
         found_pairs = pool.submit(_paired, one, other)
         directions = _leading(one, max(most, DEFLATED))
         pairs = found_pairs.result()
@@ -197,15 +203,6 @@ def _paired(one: Floats, other: Floats) -> Doubles:
     """Multiply rows of one half of a sample with rows of the other, and square that: float64 (n, n)."""
     with np.errstate(all="ignore"):  # what float32 does not hold is seen by the caller
         return np.square((one[:PAIRED_ROWS] @ other[:PAIRED_ROWS].T).astype(np.float64))
-
-
-def _centered(table: EmbeddingTable, reader: TableReader, ids: Ids, found: Survey, exponent: int) -> Floats:
-    """Read rows, times 2^exponent, less the mean of all: float32 (n, width)."""
-    rows = table.tensor.dtype.to_float32(read_rows(reader, ids))
-    with np.errstate(all="ignore"):  # what float32 does not hold is seen by the caller
-        rows = np.ldexp(rows, exponent) if exponent else rows
-        rows -= found.mean.astype(np.float32)
-    return rows
 
 
 def _leading(rows: Floats, count: int) -> Doubles | None:

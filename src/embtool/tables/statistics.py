@@ -103,11 +103,12 @@ def describe_table(
         axes = principal_axes(table, reader, found, LEADING, exact=all_rows)
     distinct = np.ones(len(found.norms), np.bool_)
     distinct[found.zero] = False
+    squares = float(np.nansum(np.square(found.norms)))
     return TableStatistics(
         norms=found.norms,
         lengths=sum_up(found.norms),
         mean=found.mean,
-        mean_share=_mean_share(found),
+        mean_share=None if not squares > 0 else found.finite * float(np.square(found.mean).sum()) / squares,
         average_cosine=_average_cosine(found),
         zero=found.zero,
         nonfinite=found.nonfinite,
@@ -157,11 +158,6 @@ def extremes(norms: Doubles, count: int) -> tuple[Ids, Ids]:
     """List the ids of the shortest rows, the shortest first, and of the longest, the longest first; ties by id."""
     ids = np.flatnonzero(np.isfinite(norms)).astype(np.int64)
     return ids[least(norms[ids], count)], ids[least(-norms[ids], count)]
-
-
-def _mean_share(found: Survey) -> float | None:
-    squares = float(np.nansum(np.square(found.norms)))
-    return None if not squares > 0 else found.finite * float(np.square(found.mean).sum()) / squares
 
 
 def _average_cosine(found: Survey) -> float | None:

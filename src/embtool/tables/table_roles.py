@@ -214,7 +214,11 @@ class Tables:
         with contextlib.suppress(TableNotFound):
             return EmbeddingTable("tensor", as_rows(self.checkpoint.tensor(role)), self.checkpoint)
         names = ", ".join(f"{table.role} ({table.tensor.name})" for table in self.stored)
-        hint = f"its tables: {names}" if names else self._looks_like() or "its tables: none"
+        hint = f"its tables: {names or 'none'}"
+        if not names:
+            from embtool.tables.unknown_tables import hint_of_candidates  # noqa: PLC0415 - rare
+
+            hint = hint_of_candidates(self.candidates()) or hint
         raise TableNotFound(f"{self.source_name} has no {role} table", hint=hint)
 
     def candidates(self, *sizes: int) -> list[TensorInfo]:
@@ -222,11 +226,6 @@ class Tables:
         from embtool.tables.unknown_tables import find_candidates  # noqa: PLC0415 - rare
 
         return find_candidates(self.checkpoint, (*self.sizes, *sizes))
-
-    def _looks_like(self) -> str | None:
-        from embtool.tables.unknown_tables import hint_of_candidates  # noqa: PLC0415 - rare
-
-        return hint_of_candidates(self.candidates())
 
     def repeated(self, table: EmbeddingTable) -> str | None:
         """Return the role of the table that a further one repeats, as a draft head may repeat the input table.
@@ -260,8 +259,10 @@ def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
         seen = _recorded(checkpoint, config, role)
         if seen is not None and found and found[0].role == "input":
             seen = checkpoint.tensor(_nearest_path(names, seen.name, found[0].tensor.name))
-        others = _others(checkpoint, names, role) if seen is None else [seen]
-        found += [EmbeddingTable(role, tensor, checkpoint) for tensor in others]
+        others = _candidates(names, role, towers=role == "relative") if seen is None else [seen.name]
+        if role in ("position", "token_type", "task_type"):  # of these one: the decoder's, or the shortest path's
+            others = others[:1]
+        found += [EmbeddingTable(role, checkpoint.tensor(name), checkpoint) for name in others]
     order = list(TABLE_NAMES)
     found.sort(key=lambda table: order.index(table.role))
     tying, layers = decide_tying(found, config), config.num_hidden_layers if config is not None else None
@@ -324,13 +325,6 @@ def _best(checkpoint: Checkpoint, names: Sequence[str], role: str, vocab_size: i
     if role == "output":  # an unlikely head is no head: `decoder.weight` is many things
         return None
     return min(second_choice, key=lambda choice: choice[0])[1] if second_choice else None
-
-
-def _others(checkpoint: Checkpoint, names: Sequence[str], role: str) -> list[TensorInfo]:
-    """Choose the tables of a secondary role; of a position table, the decoder's or the shortest path's only."""
-    found = _candidates(names, role, towers=role == "relative")
-    single = role in ("position", "token_type", "task_type")
-    return [checkpoint.tensor(name) for name in (found[:1] if single else found)]
 
 
 def _candidates(names: Sequence[str], role: str, *, towers: bool = False) -> list[str]:

@@ -119,13 +119,8 @@ def untrained_scores(table: EmbeddingTable, reader: TableReader, indicator: Indi
     if indicator is Indicator.NORM:
         lengths = norms(table, reader)
         return np.where(np.isfinite(lengths), lengths, np.nan)
-    return distances(table, reader, _mean_of(table, reference.ids))
-
-
-def _mean_of(table: EmbeddingTable, ids: Sequence[int]) -> Doubles:
-    """Average the rows of these ids that are finite: float64 (width,)."""
     total, count = np.zeros(table.shape[1]), 0
-    for part in in_parts(np.array(ids, np.int64), READ_AT_ONCE):
+    for part in in_parts(np.array(reference.ids, np.int64), READ_AT_ONCE):
         rows = table.rows(part.tolist())
         finite = rows[np.isfinite(rows).all(axis=1)]
         total += finite.sum(axis=0, dtype=np.float64)
@@ -136,7 +131,7 @@ def _mean_of(table: EmbeddingTable, ids: Sequence[int]) -> Doubles:
             hint="name some with --reference, such as id:177..187, or use --indicator norm",
         )
     mean: Doubles = total / count
-    return mean
+    return distances(table, reader, mean)
 
 
 def rank_untrained(scores: Doubles, count: int, allowed: Mask | None = None) -> Ids:
