@@ -246,8 +246,12 @@ def parse_config(raw: object, *, file: str = "config.json", spelled: Mapping[str
         raise ConfigError(f"{file} must hold a JSON object, not {shown(raw)}")
     top = Fields(raw, file, (), spelled or {})
     top_type = top.string("model_type")
-    text = _text_config(top, top_type)
-    model_type = _model_type(text, top_type)
+    top.section("text_config")  # the one place where anything but an object is surely a mistake
+    nested = (_nested(top, path) for path in nesting_of(top_type))
+    text = next((found for found in nested if found is not None and found.mapping), top)
+    model_type = text.string("model_type")
+    if model_type in (None, top_type):  # then the composite implies it
+        model_type = None if top_type is None else text_type_of(top_type)
     key = SAME_AS.get(model_type or "", model_type or "")
     reader = _Reader(top, text, key, model_type)
     sizes = reader.sizes()
@@ -277,16 +281,6 @@ def parse_config(raw: object, *, file: str = "config.json", spelled: Mapping[str
     )
 
 
-def _text_config(top: Fields, top_type: str | None) -> Fields:
-    """The config of the language model: nested at one of the known places, or the whole file."""
-    top.section("text_config")  # the one place where anything but an object is surely a mistake
-    for path in nesting_of(top_type):
-        found = _nested(top, path)
-        if found is not None and found.mapping:
-            return found
-    return top
-
-
 def _nested(top: Fields, path: tuple[str, ...]) -> Fields | None:
     """The object at a path of the file; None where there is none."""
     mapping: Any = top.mapping
@@ -295,14 +289,6 @@ def _nested(top: Fields, path: tuple[str, ...]) -> Fields | None:
         if not isinstance(mapping, Mapping):
             return None
     return Fields(mapping, top.file, (*top.path, *path), top.spelled)
-
-
-def _model_type(text: Fields, top_type: str | None) -> str | None:
-    """The language model's own type: its nested name, or the one that its composite implies."""
-    own = text.string("model_type")
-    if own is not None and own != top_type:
-        return own
-    return None if top_type is None else text_type_of(top_type)
 
 
 def _class_default(model_type: str | None) -> str:
@@ -332,7 +318,7 @@ class _Reader:
             "embedding_size": self._size("embedding_size", self.recorded.embedding_size),
             "num_hidden_layers": self._size("num_hidden_layers", shape.num_hidden_layers, minimum=0),
             "num_attention_heads": self._size("num_attention_heads", shape.num_attention_heads),
-            "max_position_embeddings": self._context_length(),
+            "max_position_embeddings": self._size("max_position_embeddings", shape.max_position_embeddings),
             "type_vocab_size": self._size("type_vocab_size", self.recorded.type_vocab_size, minimum=0),
         }
 
@@ -343,16 +329,11 @@ class _Reader:
     def _size(self, name: str, default: int | None, *, minimum: int = 1, also_top: bool = False) -> int | None:
         for fields in (self.text, self.top) if also_top else (self.text,):
             found = self._find(name, fields)
+            if name == "max_position_embeddings" and found is not None and fields.mapping[found] == -1:
+                return self._remember(name, None, fields.name(found))  # XLNet and some of its kin: no limit
             if found is not None and not isinstance(fields.mapping[found], Mapping):  # LXMERT: a number per modality
                 return self._remember(name, fields.integer(found, minimum=minimum), fields.name(found))
         return self._remember(name, default, self.default)
-
-    def _context_length(self) -> int | None:
-        found = self._find("max_position_embeddings", self.text)
-        if found is not None and self.text.mapping[found] == -1:
-            # XLNet and some of its kin write -1 for "no limit"
-            return self._remember("max_position_embeddings", None, self.text.name(found))
-        return self._size("max_position_embeddings", self.shape.max_position_embeddings)
 
     def _remember(self, name: str, value: Value, origin: str) -> Value:
         self.origins[name] = NOT_IN_FILE if value is None else origin

@@ -419,16 +419,12 @@ TIED_INSIDE = frozenset({"vision-encoder-decoder", "speech-encoder-decoder"})
 # --- What was decided, or else what was seen --------------------------------------------------------------------------
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
 @functools.cache
 def family_of(key: str) -> Family:
     """Return what is known of a family: what was decided of it, what was seen of it, or `UNKNOWN`."""
     recorded = architecture(key)
     recorded_family = None if recorded is None else recorded.family
-    seen = {name: _SEEN.get(name, _as_it_is)(value) for name, value in (recorded_family or {}).items()}
+    seen = {name: _SEEN[name](value) if name in _SEEN else value for name, value in (recorded_family or {}).items()}
     if recorded_family is None and key not in DECIDED:
         return UNKNOWN
     return Family(**{**seen, **DECIDED.get(key, {})})

@@ -71,18 +71,6 @@ def _scaling(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {"rope_type": "yarn", **{YARN[key]: value for key, value in yarn.items() if key in YARN}, **unscaled}
 
 
-def _decoded(data: bytes) -> dict[str, Any]:
-    if is_overfull(data):
-        raise ConfigError(f"{PARAMS} holds more than {MOST_VALUES:,} values")
-    try:
-        raw = json.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{PARAMS} is not JSON: {error}") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{PARAMS} is not a JSON object")
-    return raw
-
-
 def read_params(source: Source) -> Config | None:
     """Read a config from params.json; None where there is none.
 
@@ -94,7 +82,14 @@ def read_params(source: Source) -> Config | None:
     data = source.read_file(PARAMS, CONFIG_LIMIT)
     if (other := seems(data)) is not None:
         raise ConfigError(f"{PARAMS} is not JSON: it looks like {other}")
-    raw = _decoded(data)
+    if is_overfull(data):
+        raise ConfigError(f"{PARAMS} holds more than {MOST_VALUES:,} values")
+    try:
+        raw = json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{PARAMS} is not JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{PARAMS} is not a JSON object")
     found = translate(raw)
     found.setdefault("rope_theta", THETA)
     spelled = {FIELDS[key]: key for key in raw if key in FIELDS} | {"model_type": PARAMS}

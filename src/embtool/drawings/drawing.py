@@ -7,7 +7,7 @@ Texts come ready to be shown on one line; what XML obeys is escaped here.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from html import escape
@@ -210,7 +210,7 @@ def _number(value: float) -> str:
 
 def _element(shape: Shape) -> str:
     """Write a shape as an element."""
-    name, attributes, content = _ELEMENTS[type(shape)](shape)
+    name, attributes, content = _described(shape)
     attributes |= {f"data-{key}": value for key, value in shape.facts.items()}
     written = "".join(
         f' {key}="{escape(_number(value) if isinstance(value, float | int) else value)}"'
@@ -220,67 +220,38 @@ def _element(shape: Shape) -> str:
     return f"<{name}{written}>{inner}</{name}>" if inner else f"<{name}{written}/>"
 
 
-_Element = tuple[str, dict[str, Any], str]
-
-
-def _line(shape: Line) -> _Element:
-    (x1, y1), (x2, y2) = shape.start, shape.end
-    ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
-    return "line", {**_inks(None, shape.ink), **ends, "stroke-width": shape.width, "stroke-linecap": "round"}, ""
-
-
-def _curve(shape: Curve) -> _Element:
-    spots = " ".join(f"{_number(x)},{_number(y)}" for x, y in shape.spots)
-    return "polyline", {**_inks(None, shape.ink), "points": spots, "stroke-width": shape.width}, ""
-
-
-def _disc(shape: Disc) -> _Element:
-    x, y = shape.centre
-    dashes = {"stroke-dasharray": " ".join(map(_number, DASHES))} if shape.dashed else {}
-    return "circle", {**_inks(shape.fill, shape.edge), "cx": x, "cy": y, "r": shape.radius, **dashes}, ""
-
-
-def _sector(shape: Sector) -> _Element:
-    (x, y), radius = shape.centre, shape.radius
-    end = (x + radius * math.cos(shape.angle), y - radius * math.sin(shape.angle))
-    large, downwards = int(abs(shape.angle) > math.pi), int(shape.angle < 0)
-    start = f"M{_number(x)} {_number(y)}h{_number(radius)}"
-    arc = f"A{_number(radius)} {_number(radius)} 0 {large} {downwards} {_number(end[0])} {_number(end[1])}z"
-    return "path", {**_inks(shape.fill, None), "d": start + arc}, ""
-
-
-def _rectangle(shape: Rectangle) -> _Element:
-    x, y = shape.corner
-    rounding = {"rx": shape.rounding} if shape.rounding else {}
-    box = {"x": x, "y": y, "width": shape.width, "height": shape.height}
-    return "rect", {**_inks(shape.fill, shape.edge), **box, **rounding}, ""
-
-
-def _words(shape: Words) -> _Element:
-    x, y = shape.spot
-    attributes = {**_inks(shape.ink, Ink.PAGE if shape.halo else None), "x": x, "y": y, "font-size": shape.size}
-    if shape.halo:
-        attributes |= {"stroke-width": HALO, "stroke-linejoin": "round", "paint-order": "stroke"}
-    if shape.anchor != "start":
-        attributes["text-anchor"] = shape.anchor
-    if shape.bold:
-        attributes["font-weight"] = "600"
-    return "text", attributes, shape.text
+def _described(shape: Shape) -> tuple[str, dict[str, Any], str]:
+    """Return the name of a shape's element, its attributes and its text."""
+    match shape:
+        case Line((x1, y1), (x2, y2), ink, width):
+            ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
+            return "line", {**_inks(None, ink), **ends, "stroke-width": width, "stroke-linecap": "round"}, ""
+        case Curve(spots, ink, width):
+            points = " ".join(f"{_number(x)},{_number(y)}" for x, y in spots)
+            return "polyline", {**_inks(None, ink), "points": points, "stroke-width": width}, ""
+        case Disc((x, y), radius, fill, edge):
+            dashes = {"stroke-dasharray": " ".join(map(_number, DASHES))} if shape.dashed else {}
+            return "circle", {**_inks(fill, edge), "cx": x, "cy": y, "r": radius, **dashes}, ""
+        case Sector((x, y), radius, angle, fill):
+            across, down = _number(x + radius * math.cos(angle)), _number(y - radius * math.sin(angle))
+            large, downwards, reach = int(abs(angle) > math.pi), int(angle < 0), _number(radius)
+            arc = f"M{_number(x)} {_number(y)}h{reach}A{reach} {reach} 0 {large} {downwards} {across} {down}z"
+            return "path", {**_inks(fill, None), "d": arc}, ""
+        case Rectangle((x, y), width, height, fill, edge):
+            rounding = {"rx": shape.rounding} if shape.rounding else {}
+            return "rect", {**_inks(fill, edge), "x": x, "y": y, "width": width, "height": height, **rounding}, ""
+        case Words((x, y), text, size, ink):
+            anchor = {"text-anchor": shape.anchor} if shape.anchor != "start" else {}
+            weight = {"font-weight": "600"} if shape.bold else {}
+            halo = {"stroke-width": HALO, "stroke-linejoin": "round", "paint-order": "stroke"} if shape.halo else {}
+            inks = _inks(ink, Ink.PAGE if shape.halo else None)
+            return "text", {**inks, "x": x, "y": y, "font-size": size, **halo, **anchor, **weight}, text
+    raise TypeError(f"no shape: {shape!r}")
 
 
 def _inks(fill: Ink | None, edge: Ink | None) -> dict[str, Any]:
     classes = [*([fill] if fill else []), *([f"{edge}-line"] if edge else [])]
     return {"class": " ".join(classes), **({} if fill else {"fill": "none"})}
-
-
-_ELEMENTS: Mapping[type[Shape], Callable[[Any], _Element]] = {
-    Line: _line,
-    Curve: _curve,
-    Disc: _disc,
-    Sector: _sector,
-    Rectangle: _rectangle,
-    Words: _words,
-}
 
 
 # --- PNG --------------------------------------------------------------------------------------------------------------

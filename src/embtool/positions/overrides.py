@@ -208,7 +208,14 @@ class _Reader:
 
     def _stretching(self) -> dict[str, Any]:
         """The type and its fields; those of the file's type are gone."""
-        kind = self._kind()
+        named = self.fields.string("rope_type") or self.fields.string("type")
+        if named is None:
+            raise InvalidArgument(f"{SCALING}: rope_type is missing", hint=f"{SCALING} is {SHORT}")
+        kind = OLD_NAMES.get(named, named)
+        if kind not in STRETCHING:
+            known = ", ".join(sorted(STRETCHING))
+            raise InvalidArgument(f"{SCALING}: rope_type {named[:40]!r} is not known (known: {known})")
+        self.origins["rope_type"] = SCALING
         unknown = next((key for key in self.fields.mapping if key not in KNOWN), None)
         if unknown is not None:
             raise InvalidArgument(
@@ -243,17 +250,6 @@ class _Reader:
             values["mrope_section"] = section
         return values
 
-    def _kind(self) -> str:
-        stated = self.fields.string("rope_type") or self.fields.string("type")
-        if stated is None:
-            raise InvalidArgument(f"{SCALING}: rope_type is missing", hint=f"{SCALING} is {SHORT}")
-        kind = OLD_NAMES.get(stated, stated)
-        if kind not in STRETCHING:
-            known = ", ".join(sorted(STRETCHING))
-            raise InvalidArgument(f"{SCALING}: rope_type {stated[:40]!r} is not known (known: {known})")
-        self.origins["rope_type"] = SCALING
-        return kind
-
     def _field(self, name: str, kind: str) -> Any:
         """One field of the given type, or what is usual."""
         read = (
@@ -271,12 +267,10 @@ class _Reader:
         if name in USUAL:
             self.origins[name] = f"usual for {kind}"
             return USUAL[name]
-        return self._original() if name == ORIGINAL else None
-
-    def _original(self) -> int | None:
-        """The context from before: that from before the file's own stretching, or the present one."""
-        self.origins[ORIGINAL] = self.layer.origins.get(ORIGINAL, "max_position_embeddings")
-        return self._base
+        if name == ORIGINAL:  # from before the file's own stretching, or the present one
+            self.origins[ORIGINAL] = self.layer.origins.get(ORIGINAL, "max_position_embeddings")
+            return self._base
+        return None
 
     @property
     def _base(self) -> int | None:

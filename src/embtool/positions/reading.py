@@ -86,10 +86,6 @@ ROPE_FIELDS = (
 """Fields that only a model with rotary positions has; not qk_rope_head_dim, which Kimi Linear has and does not turn."""
 
 
-def _falcon(config: Config) -> str:
-    return "alibi" if config.fields.boolean("alibi") else "rope"
-
-
 def _mpt(config: Config) -> str:
     attention = config.fields.section("attn_config")
     alibi = attention.boolean("alibi") if attention else None
@@ -129,7 +125,7 @@ DECIDED_BY_FILE: Mapping[str, Callable[[Config], str]] = {
     "deberta": _deberta,
     "deberta-v2": _deberta,
     "esm": _by_type("rotary", "rope", "learned"),
-    "falcon": _falcon,
+    "falcon": lambda config: "alibi" if config.fields.boolean("alibi") else "rope",
     "gpt_neo": _by_flag("rotary", "rope", "learned"),
     "granitemoehybrid": _by_type("rope", "rope", "none"),
     "mpt": _mpt,
@@ -255,7 +251,10 @@ def _rope(config: Config) -> Rope:
     types = read_layer_types(config)
     named = () if types is None else types.types
     found = find_sources(config, named)
-    silent = _with_declared(read_silent_layers(config, types), named, found.silent)
+    silent = read_silent_layers(config, types)
+    if found.silent:  # beside those of the family's rule, those whose settings are null in the file
+        declared = {i for i, kind in enumerate(named) if kind in found.silent} | set(silent.layers)
+        silent = SilentLayers(tuple(sorted(declared)), silent.origin or "null in rope_parameters")
     layers, notes = [], []
     for source in found.sources:
         reader = SettingsReader(config, source)
@@ -268,33 +267,24 @@ def _rope(config: Config) -> Rope:
         layers = [entry for entry in layers if entry.layer_count != 0] or layers
     known = config.family.layout is not None
     unknown = [] if known else [UNKNOWN_LAYOUT]
+    origins = {"num_hidden_layers": config.origins["num_hidden_layers"]}
+    if types is not None:
+        origins["layer_types"] = types.origin
+        covered = {index for entry in layers for index in entry.layers or ()}
+        attending = _attending(types, frozenset(silent.layers))
+        forgotten = dict.fromkeys(types.types[i] for i in attending if i not in covered)
+        notes += [f"no RoPE settings are given for layers of type {kind}" for kind in forgotten]
+    if silent.origin is not None:
+        origins["nope_layers"] = silent.origin
     return Rope(
         layers=tuple(layers),
         nope_layers=silent.layers,
         layer_counts=dict(Counter(named)),
         num_hidden_layers=config.num_hidden_layers,
         layout_known=known,
-        notes=(*unknown, *notes, *_uncovered(layers, types, silent), *_family_notes(config)),
-        **_common(config, _origins(config, layers[0], types, silent)),
+        notes=(*unknown, *notes, *_family_notes(config)),
+        **_common(config, origins | dict(layers[0].origins)),
     )
-
-
-def _with_declared(silent: SilentLayers, types: tuple[str, ...], declared: frozenset[str]) -> SilentLayers:
-    """The layers without positions by the family's rule, and those whose settings are null in the file."""
-    if not declared:
-        return silent
-    found = {i for i, kind in enumerate(types) if kind in declared} | set(silent.layers)
-    return SilentLayers(tuple(sorted(found)), silent.origin or "null in rope_parameters")
-
-
-def _origins(config: Config, first: LayerRope, types: LayerTypes | None, silent: SilentLayers) -> dict[str, str]:
-    """Where the values were read: the layers, and the settings of the first kind of them."""
-    found = {"num_hidden_layers": config.origins["num_hidden_layers"]}
-    if types is not None:
-        found["layer_types"] = types.origin
-    if silent.origin is not None:
-        found["nope_layers"] = silent.origin
-    return found | dict(first.origins)
 
 
 def _placed(
@@ -323,15 +313,6 @@ def _placed(
 def _attending(types: LayerTypes, silent: frozenset[int]) -> tuple[int, ...]:
     """The layers that have attention and positions."""
     return tuple(i for i, kind in enumerate(types.types) if kind not in WITHOUT_ATTENTION and i not in silent)
-
-
-def _uncovered(layers: list[LayerRope], types: LayerTypes | None, silent: SilentLayers) -> list[str]:
-    """Say which kinds of layer the dictionaries of the file forget."""
-    if types is None:
-        return []
-    covered = {index for entry in layers for index in entry.layers or ()}
-    forgotten = dict.fromkeys(types.types[i] for i in _attending(types, frozenset(silent.layers)) if i not in covered)
-    return [f"no RoPE settings are given for layers of type {kind}" for kind in forgotten]
 
 
 def _family_notes(config: Config) -> list[str]:

@@ -85,7 +85,10 @@ class SettingsReader:
                 "rope_type": kind,
                 "rope_theta": self._theta(),
                 **self._width(kind, head_dim),
-                **self._stretching(kind),
+                **{name: self._stretching_field(name, kind) for name in STRETCHING.get(kind, ()) if name != SHARE},
+            }
+            values |= {
+                "attention_factor": self._attention_factor(kind, values),
                 "max_position_embeddings": self.config.max_position_embeddings,
                 "layout": self._layout(),
                 "rotated_part": self.config.family.rotated_part,
@@ -192,10 +195,6 @@ class SettingsReader:
         if found is None or self.config.family_key in WHOLE_HEADS:
             # these count their share over both parts of a head; head_dim here is the rotary part alone
             return {"rotary_dim": self._noted("rotary_dim", head_dim, "head_dim")}
-        return self._partial(found, head_dim)
-
-    def _partial(self, found: Share, head_dim: int) -> dict[str, Any]:
-        """The width that a share leaves."""
         self.origins["rotary_dim"] = found.origin
         width = found.channels if found.channels is not None else int(head_dim * min(max(found.share, -1), 2))
         if not 0 < found.share <= 1 or width == 0:
@@ -285,12 +284,6 @@ class SettingsReader:
         known = self.config.family is not UNKNOWN
         origin = self.config.class_default if known else f"{NOT_IN_FILE}; {self.source.theta:,.10g} is assumed"
         return self._noted("rope_theta", self.source.theta, origin)
-
-    def _stretching(self, kind: str) -> dict[str, Any]:
-        """The fields that this type stretches by; those of other types are not read."""
-        values = {name: self._stretching_field(name, kind) for name in STRETCHING.get(kind, ()) if name != SHARE}
-        values["attention_factor"] = self._attention_factor(kind, values)
-        return values
 
     def _stretching_field(self, name: str, kind: str) -> Any:
         """One of them, or what is usual where it is not given."""

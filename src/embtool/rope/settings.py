@@ -113,7 +113,10 @@ class RopeSettings:
             known = ", ".join(sorted(STRETCHING))
             raise UnsupportedRope(f"rope_type {_quoted(self.rope_type)} is not known (known: {known})")
         self._check_widths()
-        self._check_positive()
+        for name in POSITIVE:
+            value = getattr(self, name)
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise ConfigError(f"{name} must be a finite number above 0, not {value:g}")
         missing = [name for name in REQUIRED.get(self.rope_type, ()) if getattr(self, name) is None]
         if missing:
             raise ConfigError(f"{missing[0]} is missing, and rope_type {_quoted(self.rope_type)} needs it")
@@ -130,12 +133,6 @@ class RopeSettings:
             raise ConfigError(f"rotary_dim must be even, since channels turn in pairs, not {width}")
         if self.layout is not None and self.layout not in LAYOUTS:
             raise ConfigError(f"layout must be one of {', '.join(LAYOUTS)}, not {_quoted(self.layout)}")
-
-    def _check_positive(self) -> None:
-        for name in POSITIVE:
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise ConfigError(f"{name} must be a finite number above 0, not {value:g}")
 
     def _check_type(self) -> None:
         if self.rope_type in ("dynamic", "ntk_alpha", "qwen_ntk") and self.turning_width == 2:  # noqa: PLR2004
@@ -202,7 +199,11 @@ class RopeSettings:
         used = {name: getattr(self, name) for name in STRETCHING.get(self.rope_type, ())}
         if "factor" in used:
             used["factor"] = self.stretch
-        return {name: USUAL.get(name) if value is None else value for name, value in used.items() if _used(name, value)}
+        return {
+            name: USUAL.get(name) if value is None else value
+            for name, value in used.items()
+            if value is not None or name in USUAL
+        }
 
     @property
     def stretch(self) -> float:
@@ -253,10 +254,6 @@ STRETCHING: Mapping[str, tuple[str, ...]] = {
 
 USUAL: Mapping[str, Any] = {"beta_fast": 32.0, "beta_slow": 1.0, "truncate": True}
 """What a field of these is when it is not given."""
-
-
-def _used(name: str, value: object) -> bool:
-    return value is not None or name in USUAL
 
 
 def _listed(values: tuple[int, ...]) -> str:
