@@ -93,9 +93,13 @@ def print_blocks(
         _print_sections(block.sections, console, stream)
         for extra in block.after:
             if isinstance(extra, str):
-                _print_hanging(extra, _indent(extra), console, stream)
+                begun = re.match(r" *(?:• |\S+ {2,})?", extra)  # blanks, and a label that blanks stand after
+                indent = len(begun[0]) if begun is not None and begun[0] != extra else 0
+                _print_hanging(extra, indent, console, stream)
             elif isinstance(extra, tuple):
-                _print_line(_assembled(extra, stream), console)
+                from rich.text import Text  # noqa: PLC0415 - as above
+
+                _print_line(Text.assemble(*((encodable(safe(text), stream), style) for text, style in extra)), console)
             else:
                 console.print(extra)
         stream.flush()
@@ -135,9 +139,25 @@ class _Grid:
         self._titles = [self._text(title) for title in titles]
         self._cells = [[self._cell(column, record) for record in records] for column in columns]
         self._styles = [[styled(column, record) for record in records] for column in columns]
-        self._full, self._least = self._extents()
+        # Each column as it is, and as narrow as it may become.
+        full, least = [], []
+        for column, title, cells in zip(self._columns, self._titles, self._cells, strict=True):
+            head = self._measure(title) if self._header else 0
+            body = max(map(self._measure, cells))
+            full.append(max(head, body))
+            firm = body if column.right or column.whole else min(body, LEAST_CELL)
+            least.append(max(firm, min(head, LEAST_CELL)))
+        self._full, self._least = full, least
         self._kept, self._gap = self._choose()
-        self._widths = self._share()
+        # Each column that is kept gets its width: the widest texts shrink first.
+        widths = [self._full[place] for place in self._kept]
+        over = self._needs(widths, self._gap) - self._width
+        for _ in range(over):
+            soft = [each for each, place in enumerate(self._kept) if widths[each] > self._least[place]]
+            if not soft:
+                break
+            widths[max(soft, key=lambda each: widths[each])] -= 1
+        self._widths = widths
 
     def _text(self, text: str) -> str:
         return encodable(safe(text), self._stream)
@@ -148,17 +168,6 @@ class _Grid:
         if not column.machine and COMPASS.keys() >= set(text) and not _encodes(ARROWS, _encoding(self._stream)):
             return " ".join(COMPASS[arrow] for arrow in text)
         return self._text(text)
-
-    def _extents(self) -> tuple[list[int], list[int]]:
-        """Measure each column: as it is, and as narrow as it may become."""
-        full, least = [], []
-        for column, title, cells in zip(self._columns, self._titles, self._cells, strict=True):
-            head = self._measure(title) if self._header else 0
-            body = max(map(self._measure, cells))
-            full.append(max(head, body))
-            firm = body if column.right or column.whole else min(body, LEAST_CELL)
-            least.append(max(firm, min(head, LEAST_CELL)))
-        return full, least
 
     def _choose(self) -> tuple[list[int], int]:
         """Choose the places of the columns that fit, the worthiest first and one at least, and the gap between them."""
@@ -174,17 +183,6 @@ class _Grid:
 
     def _needs(self, widths: Sequence[int], gap: int) -> int:
         return 1 + sum(widths) + gap * (len(widths) - 1)
-
-    def _share(self) -> list[int]:
-        """Give each column that is kept its width: the widest texts shrink first."""
-        widths = [self._full[place] for place in self._kept]
-        over = self._needs(widths, self._gap) - self._width
-        for _ in range(over):
-            soft = [each for each, place in enumerate(self._kept) if widths[each] > self._least[place]]
-            if not soft:
-                break
-            widths[max(soft, key=lambda each: widths[each])] -= 1
-        return widths
 
     def print(self) -> None:
         """Print the table, no blanks at the ends of its lines, and name the columns for which there is no room."""
@@ -233,12 +231,6 @@ class _Grid:
 
     def _print(self, line: "str | Text") -> None:
         _print_line(line, self._console)
-
-
-def _assembled(spans: Iterable[tuple[str, str]], stream: TextIO) -> "Text":
-    from rich.text import Text  # noqa: PLC0415 - as above
-
-    return Text.assemble(*((encodable(safe(text), stream), style) for text, style in spans))
 
 
 def _print_line(line: "str | Text", console: "Console") -> None:
@@ -303,12 +295,6 @@ def _room(text: str, width: int) -> int:
         if filled > width:
             return max(place, 1)
     return len(text)
-
-
-def _indent(line: str) -> int:
-    """Find where the text of a line begins: behind its blanks, and behind a label that blanks stand after."""
-    found = re.match(r" *(?:• |\S+ {2,})?", line)
-    return len(found[0]) if found is not None and found[0] != line else 0
 
 
 def shown(column: Column, record: Mapping[str, Any], *, whole: bool = False) -> str:

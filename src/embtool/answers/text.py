@@ -77,7 +77,14 @@ def _escape(character: str) -> str:
 
 def visible(text: str | None) -> str:
     """Write a token for a reader: its spaces as ␣, everything unprintable escaped, stacks of marks cut."""
-    return "" if text is None else _unstack(printable(text)).replace(" ", "␣")
+    shown = "" if text is None else printable(text)
+    if not shown.isascii():
+        marks, kept = 0, []
+        for character in shown:
+            marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
+            kept.append(character if marks <= MOST_MARKS else f"\\u{ord(character):04x}")
+        shown = "".join(kept)
+    return shown.replace(" ", "␣")
 
 
 def spelled(text: str, stored: str | None) -> str:
@@ -90,17 +97,6 @@ def spelled(text: str, stored: str | None) -> str:
         return text
     decoded = bytes.fromhex(stored).decode("utf-8", "surrogateescape")
     return re.sub("[\udc80-\udcff]", lambda lone: f"<{ord(lone[0]) - 0xDC00:02X}>", decoded)
-
-
-def _unstack(text: str) -> str:
-    """Escape the combining marks of a character beyond the first few."""
-    if text.isascii():
-        return text
-    marks, result = 0, []
-    for character in text:
-        marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
-        result.append(character if marks <= MOST_MARKS else f"\\u{ord(character):04x}")
-    return "".join(result)
 
 
 def abridge(text: str, longest: int = LONGEST_CELL) -> str:

@@ -52,14 +52,6 @@ MOST_SD, MOST_PERCENT, MOST_FIXED = 1e3, 100.0, 1e6
 """Figures beyond which a reader is told no more than that: a row that was scaled by 1e30 is simply far away."""
 
 
-def _distance(held: float) -> str:
-    return fixed(held) if held < MOST_FIXED else f"{held:.3g}"
-
-
-def _relative(held: float) -> str:
-    return f"{held:.2%}" if held <= MOST_PERCENT else f"> {MOST_PERCENT:,.0%}"
-
-
 def _deviations(held: float) -> str:
     if abs(held) <= MOST_SD:
         return f"{held:+.1f} sd"
@@ -76,8 +68,16 @@ class Difference:
     id_b: int | None = column("its id in B", right=True, show=count)
     token: Token | None = token_column()
     token_b: str | None = column("its token in B, where that is another", show=visible)
-    distance: float | None = column("Euclidean distance of the two rows", right=True, show=_distance)
-    relative: float | None = column("the distance by the length of A's row", right=True, show=_relative)
+    distance: float | None = column(
+        "Euclidean distance of the two rows",
+        right=True,
+        show=lambda held: fixed(held) if held < MOST_FIXED else f"{held:.3g}",
+    )
+    relative: float | None = column(
+        "the distance by the length of A's row",
+        right=True,
+        show=lambda held: f"{held:.2%}" if held <= MOST_PERCENT else f"> {MOST_PERCENT:,.0%}",
+    )
     cosine: float | None = column("cosine of the two rows", right=True, show=fixed)
     outlying: float | None = column(
         "robust standard deviations beyond the median of those that changed",
@@ -156,7 +156,14 @@ class DiffAnswer(Listing[Difference]):
         if self.vocabulary is not None:
             yield self.vocabulary.block(self.a, self.b)
         shown = [record_of(each) for each in self.shown]
-        yield Block(self.title(), columns, shown, after=[*self.nameless, *self._usual()])
+        lines = []
+        if self.median.relative is not None and self.median.distance is not None:
+            usual = f"{self.median.distance:.4g} in the median, {self.median.relative:.2%} of its length"
+            lines.append(f"  a row that changed moved by {usual}")
+            lines.append(f"  ranked by {self.rank}; sd is a robust standard deviation of those that changed")
+        if self.rows.not_finite:
+            lines.append(f"  rows with NaN or infinity, which come first: {count(self.rows.not_finite)}")
+        yield Block(self.title(), columns, shown, after=[*self.nameless, *lines])
 
     def title(self) -> str:
         """Return the counts in one sentence."""
@@ -167,17 +174,6 @@ class DiffAnswer(Listing[Difference]):
             f"{count(found.only_a)} only in the first, {count(found.only_b)} only in the second, "
             f"{count(found.reassigned)} ids with another token"
         )
-
-    def _usual(self) -> list[str]:
-        """Say what a usual change is."""
-        lines = []
-        if self.median.relative is not None and self.median.distance is not None:
-            usual = f"{self.median.distance:.4g} in the median, {self.median.relative:.2%} of its length"
-            lines.append(f"  a row that changed moved by {usual}")
-            lines.append(f"  ranked by {self.rank}; sd is a robust standard deviation of those that changed")
-        if self.rows.not_finite:
-            lines.append(f"  rows with NaN or infinity, which come first: {count(self.rows.not_finite)}")
-        return lines
 
 
 @checked
@@ -329,12 +325,10 @@ class _Listed:
             figures = (self.found.distance, self.found.relative, self.found.cosine, outlying)
             numbers = [float(held[row]) if np.isfinite(held[row]) else None for held in figures]
             other = int(self.found.alignment.counterpart[row])
-            changed.append(self._row(Status.CHANGED, row, other, place, self._not_finite(row), numbers))
+            broken = bool(self.found.broken_a[row]), bool(self.found.broken_b[row])
+            side = {(True, True): Side.BOTH, (True, False): Side.A, (False, True): Side.B}.get(broken)
+            changed.append(self._row(Status.CHANGED, row, other, place, side, numbers))
         return changed
-
-    def _not_finite(self, row: int) -> Side | None:
-        ours, theirs = bool(self.found.broken_a[row]), bool(self.found.broken_b[row])
-        return {(True, True): Side.BOTH, (True, False): Side.A, (False, True): Side.B}.get((ours, theirs))
 
     def _row(
         self,

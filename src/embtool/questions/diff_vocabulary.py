@@ -262,12 +262,19 @@ def compare_vocabularies(a: "Model", b: "Model", *, rows: tuple[int, int] | None
         *map(len, (match.same, match.moved, match.only_a, match.only_b, match.reassigned)),
     )
     common = counts.same + counts.moved
+    ours, theirs = small_files(a), small_files(b)
+    special = []
+    for name in NAMES:
+        ids_a, ids_b = ours.named_ids(name), theirs.named_ids(name)
+        if ids_a or ids_b:
+            is_same = (ids_a == ids_b and bool(np.isin(ids_a, match.same).all())) if ids_a and ids_b else None
+            special.append(SpecialPair(name, ids_a, ids_b, _texts(ours, ids_a), _texts(theirs, ids_b), is_same))
     summary = VocabularySummary(
         verdict=_judge(match, counts, sizes),
         tokens=counts,
         shared=SharedPart(common / counts.a, common / counts.b),
         table_rows=sizes,
-        special=_special_pairs(small_files(a), small_files(b), match),
+        special=tuple(special),
     )
     return VocabularyComparison(a.vocabulary, b.vocabulary, match, summary)
 
@@ -312,17 +319,6 @@ NAMES = tuple(
     )
 )
 """Kinds of special tokens."""
-
-
-def _special_pairs(ours: SmallFiles, theirs: SmallFiles, match: TokenMatch) -> tuple[SpecialPair, ...]:
-    """List the special tokens that one of two models names, kind by kind."""
-    found = []
-    for name in NAMES:
-        ids_a, ids_b = ours.named_ids(name), theirs.named_ids(name)
-        if ids_a or ids_b:
-            is_same = (ids_a == ids_b and bool(np.isin(ids_a, match.same).all())) if ids_a and ids_b else None
-            found.append(SpecialPair(name, ids_a, ids_b, _texts(ours, ids_a), _texts(theirs, ids_b), is_same))
-    return tuple(found)
 
 
 def _texts(small: SmallFiles, ids: tuple[int, ...]) -> tuple[str | None, ...]:

@@ -97,19 +97,17 @@ class TableInfo:
             times = "" if self.multiplied_by is None else f", multiplied by {self.multiplied_by:.6g} when it is read"
             of_layers = [("", f"{plural(layers, 'layer')} × {count(width)}{times}: --table per_layer:{layers - 1}")]
         same = f"   the same as the {self.same_as} table" if self.same_as is not None else ""
-        return [
-            (self.role, f"{shape}   {self.dtype}   {size(self.bytes)}{known}{stored}{self._shares()}{same}"),
-            ("", f"{self.tensor} in {self.file}"),
-            *of_layers,
-        ]
-
-    def _shares(self) -> str:
-        """Say which part of the model it is; of the bytes only where that is another part."""
+        # Its part of the model; of the bytes only where that is another part.
         shares = {"parameters": self.parameters_share, "bytes": self.bytes_share}
         said = {what: percent(share) for what, share in shares.items() if share is not None}
         if said.get("parameters") == said.get("bytes"):
             said.pop("bytes", None)
-        return f"   {', '.join(f'{share} of the {what}' for what, share in said.items())}" if said else ""
+        part = f"   {', '.join(f'{share} of the {what}' for what, share in said.items())}" if said else ""
+        return [
+            (self.role, f"{shape}   {self.dtype}   {size(self.bytes)}{known}{stored}{part}{same}"),
+            ("", f"{self.tensor} in {self.file}"),
+            *of_layers,
+        ]
 
 
 def _share(part: int, whole: int | None) -> float | None:
@@ -250,29 +248,29 @@ class InfoAnswer(Card):
 
     def to_record(self) -> dict[str, Any]:
         """Return the line of TSV and CSV: the input table, or the output table where there is no other."""
-        found: dict[str, Any] = plain(InfoRecord(**self._record()))
-        return found
-
-    def _record(self) -> dict[str, Any]:
         by_role = {table.role: table for table in reversed(self.tables)}
         table = by_role.get("input") or by_role.get("output")
         layer = self.position.layers[0] if self.position is not None and self.position.layers else None
         shape = (*(table.shape if table is not None else ()), None, None)
-        return {
-            **{key: getattr(self, key) for key in ("model", "commit", "architecture", "model_type")},
-            "rows": shape[0],
-            "width": shape[1],
-            **{key: getattr(table, key, None) for key in ("dtype", "bytes", "tensor")},
-            "tied": self.tied.verdict if self.tied is not None else None,
-            **{key: getattr(self.vocabulary, key, None) for key in ("tokens", "padding_rows")},
-            "position": getattr(self.position, "kind", None),
-            **{key: getattr(layer, key, None) for key in ("rope_type", "rope_theta", "head_dim", "rotary_dim")},
-            "context_length": getattr(self.position, "context_length", None),
-            "parameters": self.totals.parameters if self.totals is not None else None,
-            "total_bytes": self.totals.bytes if self.totals is not None else None,
-            "parameters_share": table.parameters_share if table is not None else None,
-            **{key: getattr(self, key) for key in ("hidden_size", *COUNTS)},
-        }
+        record = InfoRecord(
+            **{
+                **{key: getattr(self, key) for key in ("model", "commit", "architecture", "model_type")},
+                "rows": shape[0],
+                "width": shape[1],
+                **{key: getattr(table, key, None) for key in ("dtype", "bytes", "tensor")},
+                "tied": self.tied.verdict if self.tied is not None else None,
+                **{key: getattr(self.vocabulary, key, None) for key in ("tokens", "padding_rows")},
+                "position": getattr(self.position, "kind", None),
+                **{key: getattr(layer, key, None) for key in ("rope_type", "rope_theta", "head_dim", "rotary_dim")},
+                "context_length": getattr(self.position, "context_length", None),
+                "parameters": self.totals.parameters if self.totals is not None else None,
+                "total_bytes": self.totals.bytes if self.totals is not None else None,
+                "parameters_share": table.parameters_share if table is not None else None,
+                **{key: getattr(self, key) for key in ("hidden_size", *COUNTS)},
+            }
+        )
+        found: dict[str, Any] = plain(record)
+        return found
 
     def sections(self) -> Sequence[Section]:
         """Return the model, its tables, its vocabulary, its positions."""

@@ -144,7 +144,9 @@ def _attempt(points: Sequence[Point], width: int, height: int, *, is_equal: bool
         cell = next((cell for cell in _around(wanted) if grid.is_free(cell[0], cell[0] + 1, cell[1])), None)
         if cell is not None:
             marks[place] = cell
-            grid.write("•" if points[place].parent is None else "·", *cell, _group(points, place))
+            parent = points[place].parent
+            group = sum(point.parent is None for point in points[: place if parent is None else parent])
+            grid.write("•" if parent is None else "·", *cell, group)
     unnamed, cost = [point for place, point in enumerate(points) if place not in marks], STRETCH_COST * (not is_equal)
     for place in sorted(marks, key=lambda place: points[place].parent is not None):  # what was typed chooses first
         name, mark = points[place].name, grid.cells.pop(marks[place])
@@ -162,12 +164,6 @@ def _attempt(points: Sequence[Point], width: int, height: int, *, is_equal: bool
     cropped = _Grid(grid.width, last - first + 1, moved)
     cost += LINE_COST * max(cropped.height - width // COLUMNS_A_LINE, 0)
     return _Attempt(cropped, unnamed, cost)
-
-
-def _group(points: Sequence[Point], place: int) -> int:
-    """Return the number of the query that a point belongs to, among the queries."""
-    parent = points[place].parent
-    return sum(point.parent is None for point in points[: place if parent is None else parent])
 
 
 def _around(cell: Cell) -> Iterator[Cell]:

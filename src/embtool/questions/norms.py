@@ -1,6 +1,6 @@
 """How long the rows of a table are, what they have in common, and where one row stands among all."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -173,6 +173,7 @@ class NormsAnswer(Card):
     def sections(self) -> Sequence[Section]:
         """Return the lengths, the extremes, what rows have in common, and odd rows."""
         histogram = [Section("histogram", self.histogram)] if self.norm is not None else []
+        ends = (("shortest", self.shortest), ("longest", self.longest))
         return [
             Section("norms", _length_lines(self.norm)),
             *(
@@ -182,13 +183,9 @@ class NormsAnswer(Card):
             ),
             Section("in common", self._common_lines()),
             Section("odd rows", self._odd_lines()),
-            *(Section(title, [(fixed(row.norm), self._name(row.id)) for row in part]) for title, part in self._ends()),
+            *(Section(title, [(fixed(row.norm), self._name(row.id)) for row in part]) for title, part in ends),
             *histogram,
         ]
-
-    def _ends(self) -> Iterator[tuple[str, Sequence[RowNorm]]]:
-        yield "shortest", self.shortest
-        yield "longest", self.longest
 
     def _name(self, row: int) -> str:
         token = self.named.get(row)
@@ -253,7 +250,9 @@ def ask_norms(
     groups = sorted(found.duplicates, key=lambda group: (-len(group), int(group[0])))
     norms = found.norms if allowed is None else np.where(allowed, found.norms, np.nan)
     shortest, longest = extremes(norms, k)
-    zero, nonfinite, *largest = (_first(ids) for ids in (found.zero, found.nonfinite, *groups[:LISTED]))
+    zero, nonfinite, *largest = (
+        Some(len(ids), tuple(map(int, ids[:LISTED]))) for ids in (found.zero, found.nonfinite, *groups[:LISTED])
+    )
     named = [*shortest, *longest, *(row for some in (zero, nonfinite, *largest) for row in some.ids[:SHOWN_IDS])]
     tokens = {int(row): asked.token(int(row)) for row in named}
 
@@ -343,10 +342,6 @@ def _length_lines(norm: Lengths | None) -> list[tuple[str, str]]:
             for line in lines
         ),
     ]
-
-
-def _first(ids: Any) -> Some:
-    return Some(len(ids), tuple(int(row) for row in ids[:LISTED]))
 
 
 def _histogram(norms: Doubles) -> tuple[tuple[str, str], ...]:

@@ -20,7 +20,7 @@ from embtool.positions import (
     T5Buckets,
     UnknownPositions,
 )
-from embtool.rope import MROPE_ORDERS, Frequencies, RopeSettings
+from embtool.rope import MROPE_ORDERS, Frequencies
 
 if TYPE_CHECKING:
     from embtool.model import Model
@@ -256,7 +256,12 @@ def _rope_lines(rope: Rope) -> Lines:
         found.append(
             ("NoPE", f"{plural(len(rope.nope_layers), 'layer')} without positions: {ranges(rope.nope_layers)}")
         )
-    return found + _default_lines(rope)
+    by_origin: dict[str, list[str]] = {}
+    for name in DEFAULTED:
+        for origin in dict.fromkeys(layer.origins.get(name, "") for layer in rope.layers):
+            if origin.startswith(("class default", "llama.cpp's default", NOT_IN_FILE)):
+                by_origin.setdefault(origin.removeprefix(f"{NOT_IN_FILE}; "), []).append(name)
+    return found + [("not in file", f"{', '.join(names)}: {origin}") for origin, names in by_origin.items()]
 
 
 def _where(layer: LayerRope, rope: Rope) -> str:
@@ -273,16 +278,6 @@ def _where(layer: LayerRope, rope: Rope) -> str:
     return f"{count(len(layer.layers))} of {plural(rope.num_hidden_layers, 'layer')}{listed}"
 
 
-def _default_lines(rope: Rope) -> Lines:
-    """What the file leaves to the class."""
-    by_origin: dict[str, list[str]] = {}
-    for name in DEFAULTED:
-        for origin in dict.fromkeys(layer.origins.get(name, "") for layer in rope.layers):
-            if origin.startswith(("class default", "llama.cpp's default", NOT_IN_FILE)):
-                by_origin.setdefault(origin.removeprefix(f"{NOT_IN_FILE}; "), []).append(name)
-    return [("not in file", f"{', '.join(names)}: {origin}") for origin, names in by_origin.items()]
-
-
 def layer_lines(layer: LayerRope, turning: Frequencies | None = None) -> list[str]:
     """Describe the rotation of one kind of layer in short lines: its frequencies, its channels, its axes.
 
@@ -290,7 +285,13 @@ def layer_lines(layer: LayerRope, turning: Frequencies | None = None) -> list[st
     """
     settings = layer.settings
     grown = layer.attention_factor if turning is None else turning.attention_factor
-    found = [f"{settings.rope_type}, theta {setting(settings.rope_theta)}{_stretched(settings)}"]
+    used: Mapping[str, Any] = settings.stretching
+    words = [f"{name} {setting(used[name])}" for name in ("factor", "alpha") if used.get(name) not in (None, 1)]
+    original = used.get("original_max_position_embeddings")
+    if original is not None:
+        words.append(f"from {plural(original, 'token')}")
+    stretched = "".join(f", {word}" for word in words)
+    found = [f"{settings.rope_type}, theta {setting(settings.rope_theta)}{stretched}"]
     if grown != 1:
         found.append(f"turned channels also grow {grown:.6g} times (attention factor)")
     found.append(_channels(layer))
@@ -299,16 +300,6 @@ def layer_lines(layer: LayerRope, turning: Frequencies | None = None) -> list[st
         shares = ", ".join(f"{axis} {n}" for axis, n in zip(axes, settings.mrope_section, strict=True))
         found.append(f"mRoPE, {shares} pairs: {MROPE_ORDERS[settings.mrope_order]}")
     return found
-
-
-def _stretched(settings: RopeSettings) -> str:
-    """By how much the frequencies are stretched, and from which context."""
-    used: Mapping[str, Any] = settings.stretching
-    words = [f"{name} {setting(used[name])}" for name in ("factor", "alpha") if used.get(name) not in (None, 1)]
-    original = used.get("original_max_position_embeddings")
-    if original is not None:
-        words.append(f"from {plural(original, 'token')}")
-    return "".join(f", {word}" for word in words)
 
 
 def _channels(layer: LayerRope) -> str:
@@ -320,18 +311,14 @@ def _channels(layer: LayerRope) -> str:
     part = " of the rotary part" if "qk_rope_head_dim" in layer.origins.get("head_dim", "") else ""
     every = turning == settings.head_dim
     some = f"all {turning} channels{part} turn" if every else f"{turning} of {settings.head_dim} channels turn"
-    return f"{some}{last}{clockwise}, {_paired(settings)}"
-
-
-def _paired(settings: RopeSettings) -> str:
     half = settings.pairs
-    if settings.layout is None:
-        return "which two make a pair is not known"
-    return {
+    paired = {
+        None: "which two make a pair is not known",
         "half": f"pairs (i, i + {half})",
         "interleaved": "pairs (2i, 2i + 1)",
         "interleaved-in-half-out": f"pairs (2i, 2i + 1) stored at (i, i + {half})",
     }[settings.layout]
+    return f"{some}{last}{clockwise}, {paired}"
 
 
 def closing(remarks: Iterable[str]) -> list[str]:

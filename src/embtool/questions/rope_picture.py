@@ -26,11 +26,7 @@ def picture_of(answer: RopeAnswer) -> Drawing:
     places = [answer.places[place] for place in spread(len(answer.places), MOST_ROWS)]
     title = "Rotary positions"
     title += "" if answer.model is None else f" of {abridge(visible(answer.model), LONGEST_NAME)}"
-    return to_drawing(title, [_head(answer, layer, places) for layer in answer.layers], _footer(answer, len(places)))
-
-
-def _footer(answer: RopeAnswer, drawn: int) -> str:
-    """Say how to read the dials, and what is left out."""
+    drawn = len(places)
     ways = {_sense(answer, layer) for layer in answer.layers}
     way = "counter-clockwise" if ways == {1} else "clockwise" if ways == {-1} else "its own way"
     said = [
@@ -40,7 +36,7 @@ def _footer(answer: RopeAnswer, drawn: int) -> str:
     ]
     if drawn < len(answer.places):
         said.insert(2, f"{count(drawn)} of {plural(len(answer.places), 'position')} are drawn, evenly spaced.")
-    return " ".join(said)
+    return to_drawing(title, [_head(answer, layer, places) for layer in answer.layers], " ".join(said))
 
 
 def _sense(answer: RopeAnswer, layer: TurnedLayer) -> int:

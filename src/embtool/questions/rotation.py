@@ -187,10 +187,6 @@ LEAST_TURN = 1e-4
 """The smallest number of turns that is written as a number."""
 
 
-def _number(held: float) -> str:
-    return f"{held:,.4f}" if TINY <= abs(held) < VAST or held == 0 else f"{held:.2e}"
-
-
 def rounded(held: float) -> str:
     """Round a number of turns, always to as many decimals, so that decimal points stand below each other."""
     if 0 < abs(held) < LEAST_TURN:
@@ -227,7 +223,11 @@ class Pair:
 
     pair: int = column("which pair, the fastest first", right=True, style="dim")
     dims: str | None = column("its channels, and where they are stored if elsewhere", whole=True)
-    inv_freq: float = column("radians per token", right=True, show=_number)
+    inv_freq: float = column(
+        "radians per token",
+        right=True,
+        show=lambda held: f"{held:,.4f}" if TINY <= abs(held) < VAST or held == 0 else f"{held:.2e}",
+    )
     wavelength: float | None = column(
         "tokens per turn; null for a pair that stands still", right=True, show=tokens_per_turn
     )

@@ -86,15 +86,13 @@ class ConfigTable:
 
     def lines(self) -> list[tuple[str, str]]:
         """Describe it for a reader."""
-        return [("none here", self._size()), ("tying", self.says)]
-
-    def _size(self) -> str:
         shape = f"by its config {count(self.rows)} × {count(self.width)}"
-        if self.bytes is None:
-            return f"{shape}; its dtype is not given"
         each = " each" if self.tied is False and self.predicts else ""
         unless = " (unless it is quantised)" if self.quantised else ""
-        return f"{shape}, {size(self.bytes)}{each} in {self.dtype}{unless}"
+        told = "; its dtype is not given"
+        if self.bytes is not None:
+            told = f", {size(self.bytes)}{each} in {self.dtype}{unless}"
+        return [("none here", shape + told), ("tying", self.says)]
 
 
 def weigh(stored: Checkpoint, whole: Checkpoint) -> Totals:

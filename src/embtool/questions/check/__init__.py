@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from embtool.adapters.description import Adapter
 from embtool.answers import Block, Card, Column, Listing, Section, column, context, plain, python, records, value
 from embtool.answers.text import plural
 from embtool.errors import ConfigError, FileNotInModel, FormatError, InvalidArgument, NoVocabulary
@@ -130,13 +129,10 @@ class CheckAnswer(Listing[Finding]):
         unread = [f"not looked at without --deep: {', '.join(self.unread)}"] if self.unread else []
         fits = [] if self.draft is None else self.draft.lines
         (block,) = super().blocks()
-        yield replace(block, after=[*self._advice(), *fits, self._summary(), *unread])
-
-    def _advice(self) -> list[str]:
-        """Say of each rule that found a fault what follows, and what to do."""
         faults = self.at_least(Severity.WARNING)
         said = {(found.rule, found.advice): f"{found.rule}: {found.why}" for found in faults}
-        return [f"{what} To do: {advice}." if advice else what for (_, advice), what in said.items()]
+        advised = [f"{what} To do: {advice}." if advice else what for (_, advice), what in said.items()]
+        yield replace(block, after=[*advised, *fits, self._summary(), *unread])
 
     def _summary(self) -> str:
         """Say in one line how the model stands, by how many rules, and why others were not looked at."""
@@ -305,14 +301,6 @@ def ask_check(
     )
 
 
-def _adapter_of(model: "Model") -> tuple[Adapter | None, dict[str, list[FormatError | ConfigError | FileNotInModel]]]:
-    """Read what a model is an adapter of; where its settings cannot be read, what is wrong with them."""
-    try:
-        return model.adapter, {}
-    except (FormatError, ConfigError) as error:
-        return None, {"config": [error]}
-
-
 def _check_comparable(draft: Subject, target: Subject) -> None:
     """Raise NoVocabulary where neither tokens nor a head's map can be held against a target."""
     if draft.draft_head is not None and target.vocab_size is not None:
@@ -332,10 +320,15 @@ def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None,
         FileNotInModel: it has neither a config nor weights nor a tokenizer.
         UnsupportedFormat: its weights are in a format that embtool does not read.
     """
-    adapter, damage = _adapter_of(model)
+    adapter, unreadable = None, None
+    try:
+        adapter = model.adapter
+    except (FormatError, ConfigError) as error:
+        unreadable = error
     model = model.alone
     parts = open_parts(model)
-    parts.damage.update(damage)
+    if unreadable is not None:
+        parts.damage["config"] = [unreadable]
     if parts.is_empty and not parts.damage:
         raise FileNotInModel(
             f"{model.name} has no config.json, no weights and no tokenizer: it is not a model",

@@ -1,6 +1,6 @@
 """Rules about the model that this one was made from: rows, ids, positions and tying are kept, new rows are trained."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from embtool.answers.text import plural
@@ -101,7 +101,8 @@ def _changes(now: Rope, before: Rope, *, same_format: bool) -> list[str]:
     found: dict[str, None] = {}
     for one, other in pairs:
         mine, theirs = frequencies(one.settings), frequencies(other.settings)
-        if not _same_waves(mine, theirs):
+        as_many = mine.inv_freq.shape == theirs.inv_freq.shape
+        if not (as_many and np.allclose(mine.inv_freq, theirs.inv_freq, rtol=CLOSE, atol=0)):
             found |= dict.fromkeys(_settings(one.settings, other.settings, mine, theirs))
         if not np.isclose(mine.attention_factor, theirs.attention_factor, rtol=CLOSE, atol=0):
             found[f"attention factor {mine.attention_factor:.6g}, there {theirs.attention_factor:.6g}"] = None
@@ -109,11 +110,6 @@ def _changes(now: Rope, before: Rope, *, same_format: bool) -> list[str]:
         if same_format and None not in layouts and layouts[0] != layouts[1]:
             found[f"layout {layouts[0]}, there {layouts[1]}"] = None
     return list(found)
-
-
-def _same_waves(one: Frequencies, other: Frequencies) -> bool:
-    same = one.inv_freq.shape == other.inv_freq.shape
-    return same and bool(np.allclose(one.inv_freq, other.inv_freq, rtol=CLOSE, atol=0))
 
 
 def _settings(one: object, other: object, mine: Frequencies, theirs: Frequencies) -> Iterator[str]:
@@ -181,14 +177,17 @@ class _New:
     def kinds(self) -> Iterator[tuple[str, list[int]]]:
         """Yield each way in which rows were left, and the ids of those that were."""
         left = dict(zip(self.ids, self.rows, strict=True))
-        for what, test in (
-            ("all zeros: the table was enlarged and the rows never written", self._is_zero),
-            (
-                "still the padding rows of the base: the table was never resized, and they were never trained",
-                self._is_old,
+        before = self.before
+        tests: Mapping[str, Callable[[int, Doubles], bool]] = {
+            "all zeros: the table was enlarged and the rows never written": lambda _, row: not row.any(),
+            "still the padding rows of the base: the table was never resized, and they were never trained": (
+                lambda identity, row: identity in before and np.array_equal(before[identity], row)
             ),
-            ("the mean of the table: resized with mean_resizing, and never trained", self._is_mean),
-        ):
+            "the mean of the table: resized with mean_resizing, and never trained": (
+                lambda _, row: is_mean(row, self.mean)
+            ),
+        }
+        for what, test in tests.items():
             found = [identity for identity in left if test(identity, left[identity])]
             if found:
                 yield what, found
@@ -199,16 +198,6 @@ class _New:
         same = [identity for group in alike.values() if len(group) > 1 for identity in group]
         if same:
             yield "equal to each other: written with one start value, and never trained", same
-
-    @staticmethod
-    def _is_zero(_: int, row: Doubles) -> bool:
-        return not row.any()
-
-    def _is_old(self, identity: int, row: Doubles) -> bool:
-        return identity in self.before and bool(np.array_equal(self.before[identity], row))
-
-    def _is_mean(self, _: int, row: Doubles) -> bool:
-        return is_mean(row, self.mean)
 
 
 @rule(

@@ -166,16 +166,12 @@ def _vocab_size(subject: Subject, config: Config) -> Iterator[Found]:
     by_design = subject.recorded is not None and subject.recorded.extra_rows > 0
     if by_design and stated is not None and subject.rows is not None and subject.rows > stated:
         return
-    if stated is not None and subject.rows is not None and subject.rows in _with_channels(config, stated):
+    # A model of sound may have as many rows for each channel or codebook.
+    counts = [value for key, value in config.text.items() if key.endswith(("num_channels", "num_codebooks"))]
+    if stated is not None and subject.rows in [stated * number for number in counts if type(number) is int]:
         return
     if stated is not None and stated != subject.rows:
         yield Found(f"vocab_size is {stated:,} in {config.file}, the table has {subject.rows:,} rows")
-
-
-def _with_channels(config: Config, vocab_size: int) -> list[int]:
-    """List how many rows a table has that holds one for each channel or codebook of a model of sound."""
-    counts = (value for key, value in config.text.items() if key.endswith(("num_channels", "num_codebooks")))
-    return [vocab_size * number for number in counts if type(number) is int]
 
 
 @rule(

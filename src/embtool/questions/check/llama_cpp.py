@@ -149,15 +149,12 @@ def _special(small: SmallFiles, config: Config | None) -> _Special:
         text = text_of(settings.get(f"{name}_token"))
         found = next((entry.get("id") for entry in added if entry.get("content") == text), None)
         raw = {} if config is None else config.raw
-        for given in (found, raw.get(f"{name}_token_id"), _nested(raw).get(f"{name}_token_id")):
+        inner = raw.get("text_config")
+        named = [place.get(f"{name}_token_id") for place in (raw, inner) if isinstance(place, Mapping)]
+        for given in (found, *named):
             if type(given) is int and given >= 0:
                 ids.setdefault(name, given)
     return _Special(ids, adds)
-
-
-def _nested(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    inner = raw.get("text_config")
-    return inner if isinstance(inner, dict) else {}
 
 
 def _template(processor: Any, settings: dict[str, Any]) -> dict[str, bool]:

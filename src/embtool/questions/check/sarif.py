@@ -8,7 +8,7 @@ from urllib.parse import quote
 import embtool
 from embtool.answers import plain
 from embtool.answers.text import safe
-from embtool.questions.check.rule import RULES, Finding, Rule, Severity
+from embtool.questions.check.rule import RULES, Finding, Severity
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
@@ -27,23 +27,22 @@ def to_sarif(findings: Iterable[Finding], folder: str = "") -> str:
             "driver": {
                 "name": "embtool",
                 "semanticVersion": embtool.__version__,
-                "rules": [_rule(rule) for rule in RULES.values()],
+                "rules": [
+                    {
+                        "id": rule.name,
+                        "shortDescription": {"text": rule.summary},
+                        "fullDescription": {"text": rule.why},
+                        "help": {"text": rule.advice or rule.why},
+                        "defaultConfiguration": {"level": LEVELS[rule.severity]},
+                    }
+                    for rule in RULES.values()
+                ],
             }
         },
         "columnKind": "unicodeCodePoints",
         "results": [_result(found, names.index(found.rule), folder) for found in findings],
     }
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
-
-
-def _rule(rule: Rule) -> dict[str, Any]:
-    return {
-        "id": rule.name,
-        "shortDescription": {"text": rule.summary},
-        "fullDescription": {"text": rule.why},
-        "help": {"text": rule.advice or rule.why},
-        "defaultConfiguration": {"level": LEVELS[rule.severity]},
-    }
 
 
 def _result(found: Finding, index: int, folder: str) -> dict[str, Any]:
