@@ -104,7 +104,14 @@ def run(
     elif sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
         _Walk(subject, Page()).all(chosen)
     else:
-        _print(subject, chosen)
+        page = Page()
+        for step in chosen:
+            questions = step.make(subject)  # before its head: a model that lacks what it needs has no such step
+            _head(page, step)
+            for question in (*((step.recall,) if step.recall is not None else ()), *questions):
+                _ask(page, question)
+                _reveal(page, question, "")
+            sys.stdout.flush()
 
 
 def _steps(words: Sequence[str]) -> tuple[tuple[Step, ...], str | None]:
@@ -120,18 +127,6 @@ def _steps(words: Sequence[str]) -> tuple[tuple[Step, ...], str | None]:
 
 
 # --- for readers ------------------------------------------------------------------------------------------------------
-
-
-def _print(subject: Subject, steps: Sequence[Step]) -> None:
-    """Print the script of the lesson with its answers."""
-    page = Page()
-    for step in steps:
-        questions = step.make(subject)  # before its head: a model that lacks what it needs has no such step
-        _head(page, step)
-        for question in (*((step.recall,) if step.recall is not None else ()), *questions):
-            _ask(page, question)
-            _reveal(page, question, "")
-        sys.stdout.flush()
 
 
 def _head(page: Page, step: Step) -> None:
@@ -235,18 +230,16 @@ class _Walk:
             self.page.say(f"Step {step.number} done: {done.right} of {done.asked} guesses right or close.", "dim")
 
     def _question(self, question: Question) -> bool | None:
+        """Ask it, until the guess can be held against the answer, and tell that."""
         _ask(self.page, question)
-        return _reveal(self.page, question, self._guess(question))
-
-    def _guess(self, question: Question) -> str:
-        """Read a guess until it can be held against the answer."""
         if question.kind is Kind.OPEN:
             self.page.say("In your words; an empty line ends.", "dim")
-            return "\n".join(iter(lambda: self._read(PROMPTS[Kind.OPEN]), ""))
-        prompt = PROMPTS.get(question.kind) or f"a to {LETTERS[len(question.choices) - 1]}> "
-        while (guess := self._read(prompt)) and not understood(question, guess):
-            self.page.say(ASIDES[question.kind], "dim")
-        return guess
+            guess = "\n".join(iter(lambda: self._read(PROMPTS[Kind.OPEN]), ""))
+        else:
+            prompt = PROMPTS.get(question.kind) or f"a to {LETTERS[len(question.choices) - 1]}> "
+            while (guess := self._read(prompt)) and not understood(question, guess):
+                self.page.say(ASIDES[question.kind], "dim")
+        return _reveal(self.page, question, guess)
 
     def _read(self, prompt: str) -> str:
         self.page.prompt(prompt)

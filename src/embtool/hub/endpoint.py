@@ -120,25 +120,22 @@ class Credentials:
             LocalFailure: the file that holds it cannot be read.
         """
         if not self._known:
-            self._token = self._find()
+            try:
+                token = self._look_up() if self._token is None else self._token
+            except OSError as error:
+                raise LocalFailure(
+                    f"cannot read the token: {error.strerror or type(error).__name__}",
+                    hint="see HF_TOKEN_PATH, or log in again",
+                ) from error
+            except UnicodeDecodeError as error:
+                raise AccessDenied("the token file does not hold text", hint="log in again: hf auth login") from error
+            token = (token or "").strip()
+            if token and not TOKEN.fullmatch(token):
+                raise AccessDenied(
+                    "the token holds spaces or other characters that a token cannot have",
+                    hint="log in again: hf auth login",
+                )
+            self._token = token or None
             self.withheld = self._token is not None and not self._endpoint.is_private_line
             self._known = True
         return None if self.withheld else self._token
-
-    def _find(self) -> str | None:
-        try:
-            token = self._look_up() if self._token is None else self._token
-        except OSError as error:
-            raise LocalFailure(
-                f"cannot read the token: {error.strerror or type(error).__name__}",
-                hint="see HF_TOKEN_PATH, or log in again",
-            ) from error
-        except UnicodeDecodeError as error:
-            raise AccessDenied("the token file does not hold text", hint="log in again: hf auth login") from error
-        token = (token or "").strip()
-        if token and not TOKEN.fullmatch(token):
-            raise AccessDenied(
-                "the token holds spaces or other characters that a token cannot have",
-                hint="log in again: hf auth login",
-            )
-        return token or None

@@ -217,17 +217,7 @@ class _Fetch:
         self.received = claimed_bytes(bytes(self.done), self.target.length)
         self.saved, self.saved_at, self.sync_took = bytes(self.done), time.monotonic(), 0.0
         self.measured = (time.monotonic(), time.process_time(), float(self.received))
-        self._drop_damaged()
-        self._check_space()
-        self.part.write(0, memoryview(header))
-        try:
-            Crew(self._jobs(), WORKERS, first=1, may_grow=self._is_slow).run(self._tick)
-        finally:
-            self._save()
-
-    def _drop_damaged(self) -> None:
-        """Take back the claims of an earlier run for blocks that are no longer what was written."""
-        for block in range(len(self.journal.sums)):
+        for block in range(len(self.journal.sums)):  # an earlier run's claims, for what may not be on the disk
             if is_claimed(self.done, block):
                 self._tick()
                 length = min(BLOCK, self.target.length - block * BLOCK)
@@ -235,13 +225,6 @@ class _Fetch:
                 if zlib.crc32(data) != self.journal.sums[block]:
                     self.done[block // 8] &= ~(1 << block % 8)
                     self.received -= length
-
-    def _check_space(self) -> None:
-        """Refuse to begin what cannot end well.
-
-        Raises:
-            LocalFailure: the disk has too little space.
-        """
         missing = self.part.size - max(self.part.allocated, self.received)
         free = shutil.disk_usage(self.part.path.parent).free
         if missing + SPARE_SPACE > free and self.received < self.target.length:
@@ -250,6 +233,11 @@ class _Fetch:
                 f"in {self.part.path.parent}",
                 hint="free some space, or set EMBTOOL_CACHE to a folder on another disk",
             )
+        self.part.write(0, memoryview(header))
+        try:
+            Crew(self._jobs(), WORKERS, first=1, may_grow=self._is_slow).run(self._tick)
+        finally:
+            self._save()
 
     def _jobs(self) -> Iterator[Job]:
         """Cut what is missing into spans."""

@@ -22,7 +22,11 @@ ALONE = "a"
 
 def direction(subject: Subject) -> list[Question]:
     """What the difference of two rows says of others."""
-    on = _with_words(subject)
+    on = subject.with_rows
+    words = [word for pair in PAIRS for word in pair] + [*ASKED, ALONE]
+    ids = on.subject.words(words)
+    if ids is None or len(set(ids)) < len(words) or not all(on.subject.length(each) > 0 for each in ids):
+        on = Told.bundled("mini", f"{subject.name} has no single token for each of the words that this needs")
     subject = on.subject
     (one, many), (other, others), _ = PAIRS
     typed = subject.command("similarity", *ASKED, ALONE, "--along", many, "--minus", one)
@@ -60,16 +64,6 @@ def direction(subject: Subject) -> list[Question]:
         ),
     )
     return [farthest, doubt]
-
-
-def _with_words(subject: Subject) -> Told:
-    """The reader's model where all the words are single tokens, else the bundled one."""
-    on = subject.with_rows
-    words = [word for pair in PAIRS for word in pair] + [*ASKED, ALONE]
-    ids = on.subject.words(words)
-    if ids is not None and len(set(ids)) == len(words) and all(on.subject.length(each) > 0 for each in ids):
-        return on
-    return Told.bundled("mini", f"{subject.name} has no single token for each of the words that this needs")
 
 
 def _along(subject: Subject, words: tuple[str, ...], pairs: int) -> DirectionAnswer:

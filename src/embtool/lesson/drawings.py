@@ -85,7 +85,12 @@ def written(drawing: Drawing, width: int) -> list[str]:
         case Grid():
             return _aligned(drawing.title, drawing.head, drawing.rows)
         case Beside(left, right):
-            return _beside(written(left, width), written(right, width), width)
+            first, second = written(left, width), written(right, width)
+            room = max(map(columns, first)) + GAP
+            if room + max(map(columns, second)) > width:
+                return [*first, "", *second]
+            pairs = zip_longest(first, second, fillvalue="")
+            return [line + " " * (room - columns(line)) + other for line, other in pairs]
 
 
 def _aligned(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -109,11 +114,3 @@ def _bars(items: Sequence[tuple[str, float]]) -> Iterator[str]:
         left = f"{'█' * round(max(-value, 0.0) / longest * BAR / 2):>{BAR // 2}}" if below else ""
         right = bar(max(value, 0.0) / longest, BAR)
         yield f"{label}{' ' * (name - columns(label))}  {value:+.2f}  {left}│{right}"
-
-
-def _beside(left: Sequence[str], right: Sequence[str], width: int) -> list[str]:
-    """Put two blocks side by side where there is room, else one below the other."""
-    room = max(map(columns, left)) + GAP
-    if room + max(map(columns, right)) > width:
-        return [*left, "", *right]
-    return [line + " " * (room - columns(line)) + other for line, other in zip_longest(left, right, fillvalue="")]

@@ -189,33 +189,27 @@ def judge(question: Question, outcome: Outcome, guess: str) -> Verdict:
     """Hold a guess against the answer; an empty one is a wish to see it."""
     answer = outcome.answer
     if question.kind is Kind.OPEN:
-        return _judge_ideas(question.ideas, guess)
+        if not guess.strip():
+            return Verdict(None, "No guess.")
+        named = [idea.words.search(guess) is not None for idea in question.ideas]
+        lines = tuple(
+            f"{'✓' if found else '·'} {idea.name}: {idea.said}"
+            for found, idea in zip(named, question.ideas, strict=True)
+        )
+        text = f"By its words yours names {sum(named)} of {len(question.ideas)} ideas."
+        return Verdict(sum(named) >= ENOUGH_IDEAS, text, lines)
     if isinstance(answer, str) or not guess.strip() or not understood(question, guess):
         return Verdict(None, "No guess." if not guess.strip() else "Nothing to compare with.")
     if question.kind is Kind.CHOICE:
-        return _judge_choice(question, int(answer), guess)
+        chosen = parse_choice(guess, question.choices)
+        if chosen == int(answer):
+            return Verdict(right=True, text="Yes.")
+        assert chosen is not None
+        remark = question.remarks[chosen] if question.remarks else ""
+        return Verdict(right=False, text="Not this one.", lines=(remark,) if remark else ())
     number = parse_number(guess)
     assert number is not None
     return JUDGES[question.kind](number, answer, question.slack)
-
-
-def _judge_ideas(ideas: Sequence[Idea], guess: str) -> Verdict:
-    """Say which ideas an explanation names, by the words in it."""
-    if not guess.strip():
-        return Verdict(None, "No guess.")
-    named = [idea.words.search(guess) is not None for idea in ideas]
-    lines = tuple(f"{'✓' if found else '·'} {idea.name}: {idea.said}" for found, idea in zip(named, ideas, strict=True))
-    text = f"By its words yours names {sum(named)} of {len(ideas)} ideas."
-    return Verdict(sum(named) >= ENOUGH_IDEAS, text, lines)
-
-
-def _judge_choice(question: Question, answer: int, guess: str) -> Verdict:
-    chosen = parse_choice(guess, question.choices)
-    if chosen == answer:
-        return Verdict(right=True, text="Yes.")
-    assert chosen is not None
-    remark = question.remarks[chosen] if question.remarks else ""
-    return Verdict(right=False, text="Not this one.", lines=(remark,) if remark else ())
 
 
 def _judge_difference(guess: float, answer: float, _: float) -> Verdict:
