@@ -18,7 +18,8 @@ from pixels import read_png, text_widths
 from program import Program
 from small_models import config, write_json
 
-from embtool.drawings.dial import MOST_DIALS, MOST_ROWS, spread
+from embtool.counts import spread
+from embtool.drawings.dial import MOST_DIALS, MOST_ROWS
 from embtool.drawings.drawing import DARK, LIGHT, Ink
 from embtool.drawings.picture import Box
 

@@ -33,3 +33,14 @@ def plain_number(text: str) -> str:
     if POWER.fullmatch(text) and Decimal(text) == int(Decimal(text)):
         return str(int(Decimal(text)))
     return text
+
+
+def spread(total: int, most: int) -> list[int]:
+    """Choose places out of so many, evenly spaced, the first and the last among them.
+
+    >>> spread(4, 8), spread(32, 4)
+    ([0, 1, 2, 3], [0, 10, 21, 31])
+    """
+    if total <= most:
+        return list(range(total))
+    return [round(place * (total - 1) / (most - 1)) for place in range(most)]

@@ -92,17 +92,6 @@ class Head:
     remarks: Sequence[str]
 
 
-def spread(count: int, most: int) -> list[int]:
-    """Choose places out of so many, evenly spaced, the first and the last among them.
-
-    >>> spread(4, 8), spread(32, 4)
-    ([0, 1, 2, 3], [0, 10, 21, 31])
-    """
-    if count <= most:
-        return list(range(count))
-    return [round(place * (count - 1) / (most - 1)) for place in range(most)]
-
-
 def to_drawing(title: str, heads: Sequence[Head], footer: str) -> Drawing:
     """Draw the dials of every kind of layer, one below the other."""
     width = GUTTER + COLUMN * max(LEAST_COLUMNS, *(len(head.columns) for head in heads))

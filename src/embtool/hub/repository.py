@@ -155,8 +155,26 @@ class HubSource(Source):
         self._transport.close()
 
     def files(self) -> tuple[str, ...]:
-        """Return the names of all files, as the hub lists them: one request for each commit."""
-        return tuple(sorted(self._listing()))
+        """Return the names of all files, as the hub lists them, by one request for each commit; else of those here."""
+        known: Collection[str] | None = self._known.listing()
+        if known is not None:
+            return tuple(sorted(known))
+        try:
+            self._need_network(None)
+            url = self.endpoint.listing_url(self.repo_id, self.commit or str(self.revision))
+            data = self._transport.document(url, self._asked(None), LISTING_LIMIT)
+        except Unreachable:
+            self.commit = self.commit or self._known.remembered()
+            here = self._known.listing() or (self.commit and self._known.shared.names(self.commit))
+            if not here:
+                raise
+            if not self.offline:
+                self._note_staleness()
+            return tuple(sorted(here))
+        commit, listed = parse_listing(data, self.repo_id)
+        self._settle(commit)
+        self._known.keep_listing(commit, listed)
+        return tuple(sorted(listed))
 
     def has(self, file: str) -> bool:
         """Return whether the model has this file: from what is known here, else by one request.
@@ -442,28 +460,6 @@ class HubSource(Source):
             if stop - start <= RANGE_LIMIT:
                 self._store.keep_row(key, start, data)
         return have
-
-    def _listing(self) -> Collection[str]:
-        """Return the names of the files: those the hub lists, or, where it cannot be asked, those in the local copy."""
-        known = self._known.listing()
-        if known is not None:
-            return known
-        try:
-            self._need_network(None)
-            url = self.endpoint.listing_url(self.repo_id, self.commit or str(self.revision))
-            data = self._transport.document(url, self._asked(None), LISTING_LIMIT)
-        except Unreachable:
-            self.commit = self.commit or self._known.remembered()
-            here = self._known.listing() or (self.commit and self._known.shared.names(self.commit))
-            if not here:
-                raise
-            if not self.offline:
-                self._note_staleness()
-            return here
-        commit, known = parse_listing(data, self.repo_id)
-        self._settle(commit)
-        self._known.keep_listing(commit, known)
-        return known
 
     def _need_network(self, file: str | None) -> None:
         if self.offline:

@@ -204,7 +204,10 @@ def position_lines(found: ModelPositions | None) -> Lines:
         return [("RoPE", f"family unknown: {found.notes[0]}"), *scaled]
     notes = [("note", note) for note in scheme.notes]
     shown = scaled if scheme.kind in ("learned", "sinusoidal", "rope") else []
-    return [*_scheme_lines(scheme), _context_line(scheme), *notes, *shown]
+    length, where = scheme.context_length, scheme.origins.get("context_length", NOT_IN_FILE)
+    unsaid = where if where == NOT_IN_FILE else "no limit is stated"
+    context = ("context", unsaid if length is None else plural(length, "token"))
+    return [*_scheme_lines(scheme), context, *notes, *shown]
 
 
 def _scheme_lines(positions: Positions) -> Lines:  # noqa: PLR0911 - one return per scheme
@@ -233,14 +236,6 @@ def _scheme_lines(positions: Positions) -> Lines:  # noqa: PLR0911 - one return 
 def written_row(positions: Learned) -> str:
     """Which row a position is looked up at."""
     return f"row p + {positions.row_offset}" if positions.row_offset else "row p"
-
-
-def _context_line(positions: Positions) -> tuple[str, str]:
-    length = positions.context_length
-    if length is not None:
-        return "context", f"{plural(length, 'token')}"
-    where = positions.origins.get("context_length", NOT_IN_FILE)
-    return "context", where if where == NOT_IN_FILE else "no limit is stated"
 
 
 def _rope_lines(rope: Rope) -> Lines:

@@ -9,6 +9,7 @@ from embtool.answers.fields import columns_of, record_of
 from embtool.answers.text import abridge, bar, count, plural, ranges, visible
 from embtool.arguments import checked
 from embtool.arrays import Doubles, np
+from embtool.counts import spread
 from embtool.drawings.curves import Series, to_drawing
 from embtool.drawings.drawing import Drawing
 from embtool.errors import InvalidArgument
@@ -94,7 +95,7 @@ class RopeDecay(Listing[Left]):
         shown = [each for each in columns_of(Left) if each.key != "layer_type"]
         shown.append(Column("bar", title="left", style="cyan", whole=True, worth=0, machine=False))
         for layer, rows in zip(self.layers, self.by_layer, strict=True):
-            some = [rows[place] for place in evenly(len(rows), SHOWN)]
+            some = [rows[place] for place in spread(len(rows), SHOWN)]
             records = [{**record_of(each), "bar": bar(min(max(each.left, 0.0), 1.0), BAR)} for each in some]
             name = abridge(self.model, LONGEST_NAME) if self.model is not None else "RoPE"
             kind = "" if layer.layer_type == "all" else f"   {layer.layer_type}"
@@ -132,13 +133,6 @@ class RopeDecay(Listing[Left]):
         places = [each.distance for each in self.by_layer[0]]
         axis = "tokens between query and key"
         return to_drawing(f"What is left of a dot product{name}", places, series, axis, remarks)
-
-
-def evenly(total: int, most: int) -> list[int]:
-    """Choose places out of so many, evenly spaced, the first and the last among them."""
-    if total <= most:
-        return list(range(total))
-    return [round(place * (total - 1) / (most - 1)) for place in range(most)]
 
 
 @checked

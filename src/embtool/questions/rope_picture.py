@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from embtool.answers.text import abridge, count, plural, visible
 from embtool.arrays import np
-from embtool.drawings.dial import MOST_DIALS, MOST_ROWS, Hand, Head, Pair, Resting, spread, to_drawing
+from embtool.counts import spread
+from embtool.drawings.dial import MOST_DIALS, MOST_ROWS, Hand, Head, Pair, Resting, to_drawing
 from embtool.drawings.drawing import Drawing
 from embtool.questions.rope import LONGEST_NAME, RopeAnswer
 from embtool.questions.rotation import (

@@ -7,7 +7,8 @@ from itertools import count as counted
 
 from embtool.answers.text import plural, visible
 from embtool.arrays import Doubles, Floats, np
-from embtool.drawings.dial import MOST_DIALS, spread
+from embtool.counts import spread
+from embtool.drawings.dial import MOST_DIALS
 from embtool.errors import EmbtoolError
 from embtool.lesson import Subject
 from embtool.positions import Alibi, LayerRope, Learned, Rope, Sinusoidal
