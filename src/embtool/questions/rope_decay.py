@@ -171,7 +171,7 @@ def ask_decay(rotary: Rotary, first: int, last: int, manner: Manner) -> RopeDeca
     if not 0 <= first <= last <= LARGEST:
         raise InvalidArgument(f"distances are a range from 0 to 2^53, not {first}..{last}")
     total = last - first + 1
-    chosen = [first + place for place in evenly(total, MOST_DISTANCES)]
+    chosen = [first + place for place in spread(total, MOST_DISTANCES)]
     length = manner.length if manner.length is not None else last + 1
     layers, by_layer = [], []
     for layer in rotary.layers:
