@@ -78,8 +78,7 @@ def isolated() -> Iterator[None]:
     with (
         contextlib.ExitStack() as patches,
         mock.patch.dict(os.environ, RUST_BACKTRACE="0"),
-        mock.patch.object(index, "derived", lambda kind, key: scratch() / kind / key),
-        mock.patch.object(excerpts, "derived", lambda kind, key: scratch() / kind / key),
+        mock.patch.object(databases, "derived", lambda kind, key: scratch() / kind / key),
     ):
         for module in INDEXING:
             patches.enter_context(mock.patch.multiple(module, **kept))
