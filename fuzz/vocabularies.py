@@ -19,7 +19,6 @@ from embtool.vocabulary import (
     child,
     confined,
     databases,
-    excerpts,
     files,
     ggml,
     index,
