@@ -179,14 +179,16 @@ def shard_data() -> bytes:
 @pytest.fixture
 def hub_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for every cache, and nothing of this machine's user."""
-    monkeypatch.setenv("EMBTOOL_CACHE", str(tmp_path / "embtool"))
+    home = tmp_path / "caches"  # what is written beside it is found at once
+    home.mkdir()
+    monkeypatch.setenv("EMBTOOL_CACHE", str(home / "embtool"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)  # where huggingface_hub is asked as the judge
     for variable in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(variable, raising=False)
-    return tmp_path
+    return home
 
 
 @pytest.fixture

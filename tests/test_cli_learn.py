@@ -156,6 +156,7 @@ def test_a_step_is_walked_and_kept(run: Program) -> None:
     assert run("learn", "--reset").ok().cells[1][4] == "false"
 
 
+@pytest.mark.slow
 def test_nobody_is_asked_to_remember_what_was_not_learned(run: Program) -> None:
     with Terminal(run, "learn", "6", "-m", "small/") as screen:
         screen.wait("a number> ")
@@ -164,6 +165,7 @@ def test_nobody_is_asked_to_remember_what_was_not_learned(run: Program) -> None:
         screen.wait("Until next time")
 
 
+@pytest.mark.slow
 def test_a_cosine_is_from_minus_1_to_1(run: Program) -> None:
     with Terminal(run, "learn", "1", "-m", "small/") as screen:
         screen.wait("a number> ")
@@ -202,6 +204,7 @@ def test_recall_comes_first_and_the_last_step_is_open(run: Program) -> None:
         assert screen.end() == 0
 
 
+@pytest.mark.slow
 def test_the_last_step_ends_the_walk(run: Program) -> None:
     with Terminal(run, "learn", "8", "-m", "small/") as screen:
         screen.wait("a to d> ")

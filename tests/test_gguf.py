@@ -27,6 +27,7 @@ from embtool.formats import ggml
 from embtool.formats.gguf import GgufCheckpoint, parse_header, read_header
 from embtool.model import Model
 from embtool.rope import RopeSettings, frequencies
+from embtool.tables.neighbors import nearest_each
 from embtool.tables.table import EmbeddingTable
 from embtool.vocabulary.cuts import CUTS
 
@@ -611,13 +612,11 @@ def test_neighbours_of_a_q8_0_copy_are_those_of_the_original(tmp_path: Path, nam
     copied = as_gguf(tmp_path, original, Q8_0)
     assert copied.input_table.shape == original.input_table.shape
     with original.input_table.open() as before, copied.input_table.open() as after:
-        shared = 0
         ids = np.linspace(1000, original.input_table.shape[0] - 1, 20).astype(int).tolist()
-        for identity in ids:
-            query = original.input_table.rows([identity])
-            first = nearest(original.input_table, query, 10, reader=before, exclude=[identity]).ids
-            second = nearest(copied.input_table, query, 10, reader=after, exclude=[identity]).ids
-            shared += len(set(first.tolist()) & set(second.tolist()))
+        queries, own = original.input_table.rows(ids), [[identity] for identity in ids]
+        first = nearest_each(original.input_table, queries, 10, reader=before, exclude=own)
+        second = nearest_each(copied.input_table, queries, 10, reader=after, exclude=own)
+    shared = sum(len(np.intersect1d(one.ids, other.ids)) for one, other in zip(first, second, strict=True))
     assert shared >= 9 * len(ids)
 
 

@@ -212,6 +212,7 @@ class TestRow62Signals:
         assert kept > 0
         assert not case.hub.leaks()
 
+    @pytest.mark.slow
     def test_a_silent_server_does_not_hold_up_the_end(self, case: Case) -> None:
         case.hub.fault("stall", where="storage", after=2 * BLOCK + 5)
         process = case.program()
@@ -235,6 +236,7 @@ class TestRow63Processes:
         assert {out.split()[-1] for _, out, _ in ends} == {digest(case.table)}
         assert case.hub.sent("storage") == len(case.table)
 
+    @pytest.mark.slow
     def test_one_of_three_is_killed_and_the_others_go_on(self, case: Case) -> None:
         case.hub.fault("stall", where="storage", after=2 * BLOCK + 5)
         first = case.program()

@@ -16,8 +16,10 @@ TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}")
 
 @pytest.mark.parametrize(
     "arguments",
-    [("tokens", " king queen", "-m", "m/"), ("neighbors", "w7", "-k", "3", "-m", "words.vec")],
-    ids=["the index of a tokenizer", "the numbers of word vectors"],
+    [
+        pytest.param(("tokens", " king queen", "-m", "m/"), id="the index of a tokenizer", marks=pytest.mark.slow),
+        pytest.param(("neighbors", "w7", "-k", "3", "-m", "words.vec"), id="the numbers of word vectors"),
+    ],
 )
 def test_many_processes_derive_the_same_at_once(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     (tmp_path / "home").mkdir()
