@@ -93,13 +93,15 @@ class Terminal:
         with self.process, contextlib.suppress(OSError):
             os.close(self.master)
 
-    def wait(self, words: str) -> None:
-        """Wait until these words are shown, after those waited for before."""
+    def wait(self, words: str, then: str = "") -> None:
+        """Wait until these words are shown, after those waited for before; then type something."""
         end = time.monotonic() + PATIENCE
         while words not in self.seen:
             assert time.monotonic() < end, (words, self.seen)
             assert self._more() or words in self.seen, (words, self.seen)
         self.passed, self.seen = self.seen.split(words, 1)
+        if then:
+            self.type(then)
 
     def _more(self) -> bool:
         if not select.select([self.master], [], [], 1)[0]:
@@ -125,29 +127,23 @@ class Terminal:
 def test_a_step_is_walked_and_kept(run: Program) -> None:
     with Terminal(run, "learn", "1", "-m", "small/") as screen:
         screen.wait("How many numbers")
-        screen.wait("a number> ")
-        screen.type("lots\n")
+        screen.wait("a number> ", "lots\n")
         screen.wait("A number, please")
-        screen.wait("a number> ")
-        screen.type("16\n")
+        screen.wait("a number> ", "16\n")
         screen.wait("Exactly.")
         screen.wait("$ embtool row")
         screen.wait("Answer: 16 numbers")
-        screen.wait("-1 to 1> ")
-        screen.type("\n")
+        screen.wait("-1 to 1> ", "\n")
         screen.wait("Answer: ")
         screen.wait("1 of 1 guesses")
         screen.wait("Next: step 2, What the numbers say.")
-        screen.wait("Enter goes on, q leaves> ")
-        screen.type("\n")
+        screen.wait("Enter goes on, q leaves> ", "\n")
         screen.wait("2 of 8")
         screen.wait("do you remember?")
-        screen.wait("a to c> ")
-        screen.type("a\n")
+        screen.wait("a to c> ", "a\n")
         screen.wait("Not this one.")
         screen.wait("A higher id would then be more of something.")
-        screen.wait("a to d> ")
-        screen.type("q\n")
+        screen.wait("a to d> ", "q\n")
         screen.wait("embtool learn 2 -m small/")
         assert screen.end() == 0
     listed = run("learn").ok().cells
@@ -168,13 +164,10 @@ def test_nobody_is_asked_to_remember_what_was_not_learned(run: Program) -> None:
 @pytest.mark.slow
 def test_a_cosine_is_from_minus_1_to_1(run: Program) -> None:
     with Terminal(run, "learn", "1", "-m", "small/") as screen:
-        screen.wait("a number> ")
-        screen.type("\n")
-        screen.wait("-1 to 1> ")
-        screen.type("99.11\n")
+        screen.wait("a number> ", "\n")
+        screen.wait("-1 to 1> ", "99.11\n")
         screen.wait("A number from -1 to 1, please")
-        screen.wait("-1 to 1> ")
-        screen.type("-1\n")
+        screen.wait("-1 to 1> ", "-1\n")
         screen.wait("Answer: ")
 
 
@@ -185,21 +178,17 @@ def test_recall_comes_first_and_the_last_step_is_open(run: Program) -> None:
         save_progress({6: Done("small/", 1, 1)})
     with Terminal(run, "learn", "7", "-m", "small/") as screen:
         screen.wait("do you remember?")
-        screen.wait("> ")
-        screen.type("stays\n")
+        screen.wait("> ", "stays\n")
         screen.wait("Yes.")
         screen.wait("an empty line ends.")
-        screen.wait("> ")
-        screen.type("An id is an address.\n")
-        screen.wait("> ")
-        screen.type("\n")
+        screen.wait("> ", "An id is an address.\n")
+        screen.wait("> ", "\n")
         screen.wait("By its words yours names 1 of 5 ideas.")
         screen.wait("✓ address")
         screen.wait("· learned")
         screen.wait("Step 7 done: 1 of 2")
         screen.wait("Next: step 8")
-        screen.wait("Enter goes on")
-        screen.type("q\n")
+        screen.wait("Enter goes on", "q\n")
         screen.wait("Until next time")
         assert screen.end() == 0
 
@@ -207,21 +196,17 @@ def test_recall_comes_first_and_the_last_step_is_open(run: Program) -> None:
 @pytest.mark.slow
 def test_the_last_step_ends_the_walk(run: Program) -> None:
     with Terminal(run, "learn", "8", "-m", "small/") as screen:
-        screen.wait("a to d> ")
-        screen.type("one\n")
-        screen.wait("-1 to 1> ")
-        screen.type("\n")
+        screen.wait("a to d> ", "one\n")
+        screen.wait("-1 to 1> ", "\n")
         screen.wait("That was the last step")
         assert screen.end() == 0
 
 
 def test_right_and_wrong_are_of_two_colours(run: Program) -> None:
     with Terminal(run, "learn", "1", "-m", "small/", env={"NO_COLOR": ""}) as screen:
-        screen.wait("a number> ")
-        screen.type("16\n")
+        screen.wait("a number> ", "16\n")
         screen.wait("\x1b[32m  Exactly.")
-        screen.wait("-1 to 1> ")
-        screen.type("-1\n")
+        screen.wait("-1 to 1> ", "-1\n")
         screen.wait("\x1b[33m")
         screen.wait("too low.")
 

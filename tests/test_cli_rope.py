@@ -7,19 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from jsonschema import Draft202012Validator
 from program import Program
 from small_models import config, write_json
 
-from embtool import compare_rope, open_model
-from embtool.answers import Answer
-from embtool.answers.schema import schema_of
+from embtool import open_model
 from embtool.configs.config import parse_config
 from embtool.errors import InvalidArgument
 from embtool.positions import LayerRope, Rope, read_positions
-from embtool.questions.rope import RopeAnswer, ask_rope
-from embtool.questions.rope_compare import RopeComparison
-from embtool.questions.rope_relative import RelativeAnswer
+from embtool.questions.rope import ask_rope
 from embtool.questions.rotation import Manner, Rotary
 from embtool.rope import RopeSettings, rotate
 from embtool.vocabulary import Query
@@ -409,37 +404,6 @@ def test_the_command_is_the_library(run: Program, models: Path) -> None:
 
 
 # --- The library ------------------------------------------------------------------------------------------------------
-
-
-def test_the_library_gives_the_documents_of_the_command(run: Program, models: Path) -> None:
-    model = open_model(models / "small")
-    cases: list[tuple[Answer, tuple[str, ...]]] = [
-        (model.rope_table(), ()),
-        (model.rope_table([0, 1000], precision="float32", length=4000), ("--pos", "0", "--pos", "1000")),
-        (model.rope_table(np.arange(2), [" king"], inverse=True), ("--token", " king", "--pos", "0..1", "--inverse")),
-        (model.rope_table([3], vector="ones", layout="interleaved"), ("--vector", "ones", "--pos", "3")),
-        (
-            model.rope_relative(7, 3, ["king", " queen"]),
-            ("--token", "king", "--token", " queen", "--relative", "7", "3"),
-        ),
-    ]
-    more = [(), ("--precision", "float32", "--length", "4000"), (), ("--layout", "interleaved"), ()]
-    for (answer, arguments), others in zip(cases, more, strict=True):
-        document = run("rope", *arguments, *others, *SMALL, "--json").ok().document
-        assert {**answer.to_dict(), "model": "small/"} == document
-        Draft202012Validator(schema_of([RopeAnswer, RelativeAnswer], "rope")).validate(document)
-        records = run("rope", *arguments, *others, *SMALL, "--jsonl").ok().records
-        assert [{**record, "model": "small/"} for record in answer.to_records()] == records
-
-
-def test_the_library_compares_models(run: Program, models: Path) -> None:
-    answer = compare_rope(open_model(models / "small"), open_model(models / "tied"))
-    document = run("rope", "compare", "small/", "tied/", "--json").ok().document
-    found = answer.to_dict()
-    for model, name in zip(found["models"], ("small/", "tied/"), strict=True):
-        model["model"] = name
-    assert found == document
-    Draft202012Validator(schema_of([RopeComparison], "rope")).validate(document)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from program import Program
 
 import embtool
 from embtool import Answer, Model
+from embtool.answers import Listing
 from embtool.cli import COMMANDS
 from embtool.questions import ANSWERS
 from embtool.questions.analogy import AnalogyAnswer
@@ -62,7 +64,15 @@ WALK: dict[str, dict[str, Call]] = {
     },
     "rope": {
         "": lambda model, _: model.rope_table(),
+        "--pos 0 --pos 1000 --precision float32 --length 4000": lambda model, _: model.rope_table(
+            [0, 1000], precision="float32", length=4000
+        ),
+        "--pos 0..1 --token *king --inverse": lambda model, _: model.rope_table(np.arange(2), [" king"], inverse=True),
+        "--pos 3 --vector ones --layout interleaved": lambda model, _: model.rope_table(
+            [3], vector="ones", layout="interleaved"
+        ),
         "--relative 7 3": lambda model, _: model.rope_relative(7, 3),
+        "--relative 7 3 --token king --token *queen": lambda model, _: model.rope_relative(7, 3, ["king", " queen"]),
         "compare A B": embtool.compare_rope,
         "--decay 0..16": lambda model, _: embtool.rope_decay(model, 16),
         "--golden -": lambda model, _: embtool.rope_golden(model),
@@ -129,8 +139,10 @@ def test_the_library_answers_what_the_command_prints(
     named = dict(zip("AB", (model.name for model in opened), strict=True))
     chosen = () if "A" in line.split() else ("-m", named["A"])
     words = [named.get(word, word).replace("*", " ") for word in line.split()]
-    printed = run(command, *words, *chosen, "--json").document
-    assert WALK[command][line](*opened).to_dict() == printed
+    answer = WALK[command][line](*opened)
+    assert answer.to_dict() == run(command, *words, *chosen, "--json").document
+    if isinstance(answer, Listing):
+        assert [*answer.to_records()] == run(command, *words, *chosen, "--jsonl").records
 
 
 def test_every_kind_of_answer_is_among_them(opened: tuple[Model, Model]) -> None:
