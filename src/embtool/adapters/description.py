@@ -219,23 +219,19 @@ class Adapter:
         rank = pair[0].shape[0] if pair[0].shape else 0
         if not rank:
             raise FormatError(f"tensor {pair[0].name} in {pair[0].shard} has no rows: it was saved empty")
-        alpha = self._alpha(change.module)
-        return rank, alpha / (rank**0.5 if self.settings.get("use_rslora") is True else rank)
-
-    def _alpha(self, module: str) -> float:
-        """Read lora_alpha, or what alpha_pattern says of a module: a path, or the end of one."""
-        patterns = self.settings.get("alpha_pattern")
+        patterns = self.settings.get("alpha_pattern")  # of modules: a path, or the end of one
         found = self.settings.get("lora_alpha", 8)
-        for key, alpha in patterns.items() if isinstance(patterns, dict) else ():
+        for key, stated in patterns.items() if isinstance(patterns, dict) else ():
             name = str(key).removeprefix("^").removesuffix("$").replace(r"\.", ".")
             if not re.fullmatch(r"[\w.-]+", name):  # a pattern of a stranger is not run: it can take for ever
                 raise ConfigError(f"alpha_pattern in {CONFIG} has an expression that is not read here: {key!r}")
-            if module == name or module.endswith(f".{name}"):
-                found = alpha
+            if change.module == name or change.module.endswith(f".{name}"):
+                found = stated
                 break
         if type(found) not in (int, float):
             raise ConfigError(f"lora_alpha in {CONFIG} is no number: {found!r}")
-        return float(found)
+        alpha = float(found)
+        return rank, alpha / (rank**0.5 if self.settings.get("use_rslora") is True else rank)
 
 
 def read_adapter(source: Source, checkpoint: Checkpoint) -> Adapter | None:

@@ -54,21 +54,17 @@ def translate(raw: Mapping[str, Any]) -> dict[str, Any]:
     if stated.get("vocab_size") == -1:
         del stated["vocab_size"]
     found = {FIELDS[key]: value for key, value in stated.items()}
-    scaling = _scaling(raw)
-    return found | ({"rope_scaling": scaling} if scaling else {})
-
-
-def _scaling(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Write what stretches the frequencies: Meta's one switch, or Mistral's section for YaRN."""
-    if raw.get("use_scaled_rope") is True:
-        factor, high = raw.get("rope_scaling_factor"), raw.get("high_freq_factor")
-        stated = {"factor": 8.0 if factor is None else factor, "high_freq_factor": 4.0 if high is None else high}
-        return {"rope_type": "llama3", "low_freq_factor": 1.0, "original_max_position_embeddings": 8192, **stated}
     yarn = raw.get("yarn")
-    if not isinstance(yarn, Mapping):
-        return {}
-    unscaled = {"attention_factor": 1.0} if yarn.get("apply_scale") is False else {}
-    return {"rope_type": "yarn", **{YARN[key]: value for key, value in yarn.items() if key in YARN}, **unscaled}
+    if raw.get("use_scaled_rope") is True:  # Meta's one switch
+        factor, high = raw.get("rope_scaling_factor"), raw.get("high_freq_factor")
+        scaled = {"factor": 8.0 if factor is None else factor, "high_freq_factor": 4.0 if high is None else high}
+        usual = {"rope_type": "llama3", "low_freq_factor": 1.0, "original_max_position_embeddings": 8192}
+        found["rope_scaling"] = {**usual, **scaled}
+    elif isinstance(yarn, Mapping):  # Mistral's section
+        unscaled = {"attention_factor": 1.0} if yarn.get("apply_scale") is False else {}
+        said = {YARN[key]: value for key, value in yarn.items() if key in YARN}
+        found["rope_scaling"] = {"rope_type": "yarn", **said, **unscaled}
+    return found
 
 
 def read_params(source: Source) -> Config | None:

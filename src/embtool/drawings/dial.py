@@ -101,29 +101,23 @@ def to_drawing(title: str, heads: Sequence[Head], footer: str) -> Drawing:
         if place:
             shapes.append(Line((EDGE, top + 8), (EDGE + width, top + 8), Ink.LINE))
             top += 22
-        drawn, top = _head(head, top, width)
+        if head.title:
+            shapes.append(Words((EDGE, top + 20), head.title, fitted(head.title, 15, width), bold=True))
+            top += 28
+        if head.turning is not None and not all(head.turning):
+            shapes += _channels(head.turning, top + 12, width - GUTTER)
+            top += 46
+        shapes += _names(head.columns, top + 18)
+        top += 48
+        for row, position in enumerate(head.positions):
+            shapes += _row(row, position, head.columns, top)
+            top += ROW
+        drawn, top = _paragraphs(head.remarks, top, width)
         shapes += drawn
+        top += 10
     drawn, top = _paragraphs([footer], top, width)
     about = " ".join([*(f"{head.title}: {'; '.join(head.remarks)}.".removeprefix(": ") for head in heads), footer])
     return Drawing(title, about, width + 2 * EDGE, top + EDGE, [*shapes, *drawn])
-
-
-def _head(head: Head, top: float, width: float) -> tuple[list[Shape], float]:
-    """Draw one kind of layer, and say where it ends."""
-    shapes: list[Shape] = []
-    if head.title:
-        shapes.append(Words((EDGE, top + 20), head.title, fitted(head.title, 15, width), bold=True))
-        top += 28
-    if head.turning is not None and not all(head.turning):
-        shapes += _channels(head.turning, top + 12, width - GUTTER)
-        top += 46
-    shapes += _names(head.columns, top + 18)
-    top += 48
-    for row, position in enumerate(head.positions):
-        shapes += _row(row, position, head.columns, top)
-        top += ROW
-    drawn, top = _paragraphs(head.remarks, top, width)
-    return [*shapes, *drawn], top + 10
 
 
 def _paragraphs(texts: Sequence[str], top: float, width: float) -> tuple[list[Shape], float]:

@@ -23,7 +23,7 @@ from embtool.counts import plural
 from embtool.errors import FileNotInModel, FormatError, TableNotFound, UnsupportedFormat
 from embtool.formats import gguf_config
 from embtool.formats.ggml import type_of
-from embtool.storage.checkpoint import Checkpoint, TensorInfo, size_of
+from embtool.storage.checkpoint import Checkpoint, TensorInfo
 from embtool.storage.impostors import impostor
 from embtool.storage.source import Source
 from embtool.vocabulary import Vocabulary
@@ -334,7 +334,7 @@ def _tensor(entry: _Entry, start: int, shard: str) -> TensorInfo:
         raise FormatError(
             f"tensor {entry.name} in {shard} has rows of {entry.shape[-1]:,} numbers, not whole blocks of {dtype.name}"
         )
-    nbytes = size_of(dtype, entry.shape)
+    nbytes = dtype.nbytes(math.prod(entry.shape))
     if nbytes is None:
         raise FormatError(f"tensor {entry.name} in {shard} is a single number, which {dtype.name} has no block for")
     return TensorInfo(entry.name, shard, dtype, entry.shape, start + entry.offset, nbytes)

@@ -230,7 +230,12 @@ class _Translation:
         """Write the config."""
         for key, field in SIZES.items():
             self._copy(key, field)
-        self._sizes_of_table()
+        tokens = self.metadata.get("tokenizer.ggml.tokens")
+        if "vocab_size" not in self.raw and tokens is not None and not isinstance(tokens, str | int | float):
+            self._set("vocab_size", len(tokens), "tokenizer.ggml.tokens")
+        for name, size in zip(("vocab_size", "hidden_size"), self.shapes.get(INPUT, ()), strict=False):
+            if name not in self.raw:  # never what the class assumes: the table itself says better
+                self._set(name, size, f"the shape of {INPUT}")
         self._heads()
         if self.architecture in ENCODERS:  # elsewhere llama.cpp predicts with the input table where no other is there
             self._set("tie_word_embeddings", value=False, origin="an encoder has no output table")
@@ -276,14 +281,6 @@ class _Translation:
         if value is not None:
             self.raw[field] = value
             self.spelled[field] = origin
-
-    def _sizes_of_table(self) -> None:
-        tokens = self.metadata.get("tokenizer.ggml.tokens")
-        if "vocab_size" not in self.raw and tokens is not None and not isinstance(tokens, str | int | float):
-            self._set("vocab_size", len(tokens), "tokenizer.ggml.tokens")
-        for field, size in zip(("vocab_size", "hidden_size"), self.shapes.get(INPUT, ()), strict=False):
-            if field not in self.raw:  # never what the class assumes: the table itself says better
-                self._set(field, size, f"the shape of {INPUT}")
 
     def _heads(self) -> None:
         heads = self.value("attention.head_count")

@@ -120,7 +120,11 @@ def _packing(pieces: Pieces, codes: TensorInfo, scales: TensorInfo) -> Packing:
     said = _said(pieces)
     mode = said.get("mode", "affine")
     if "mode" not in said and scales.dtype.name == "U8" and not any(pieces.has(end) for end in BIASES):
-        unsaid = _mode_of_shapes(codes, scales)
+        room, groups = (
+            codes.shape[1] * WORD_BITS,
+            scales.shape[-1] if scales.shape else 0,
+        )
+        unsaid = next((mode for mode, (bits, group) in FLOAT_MODES.items() if bits * group * groups == room), None)
         if unsaid is not None:
             return Packing(unsaid, *FLOAT_MODES[unsaid])
     usual = FLOAT_MODES.get(mode, (None, None)) if isinstance(mode, str) else (None, None)
@@ -144,12 +148,6 @@ def _packing(pieces: Pieces, codes: TensorInfo, scales: TensorInfo) -> Packing:
             f"{' or '.join(f'{bits} bits in groups of {group}' for bits, group in fits)}, nothing tells"
         )
     return Packing(mode, *likely[0])
-
-
-def _mode_of_shapes(codes: TensorInfo, scales: TensorInfo) -> str | None:
-    """Tell the mode of a table of floats by how many words and scales a row has: no two modes have them alike."""
-    room, groups = codes.shape[1] * WORD_BITS, scales.shape[-1] if scales.shape else 0
-    return next((mode for mode, (bits, group) in FLOAT_MODES.items() if bits * group * groups == room), None)
 
 
 def _fits(pieces: Pieces, codes: TensorInfo, scales: TensorInfo) -> list[tuple[int, int]]:

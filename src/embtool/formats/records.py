@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from embtool.arrays import Bytes, Doubles, Floats, np
+from embtool.arrays import Bytes, Floats, np
 from embtool.counts import plural
 from embtool.errors import FormatError
 from embtool.formats.decimals import WRITTEN, NotANumberError, parse
@@ -198,11 +198,13 @@ def _parse(block: tuple[int, bytes], file: str, layout: Layout) -> tuple[list[by
     breaks = spaces[ends[:, None] - width + np.arange(width)].reshape(-1, width)
     fields = (breaks + 1).reshape(-1), np.column_stack([breaks[:, 1:], stops]).reshape(-1)
     try:
-        vectors = _float32(parse(data, *fields)) if len(lines) else np.empty(0, np.float32)
+        numbers = parse(data, *fields) if len(lines) else np.empty(0)
     except NotANumberError as error:
         place, field = divmod(error.place, width)
         bad = text[fields[0][error.place] : fields[1][error.place]]
         raise _not_a_number(bad, int(counts[place]) - width + field + 2, where(place)) from None
+    with np.errstate(over="ignore"):  # rounded once more: beyond float32 is infinity, which is counted later
+        vectors = numbers.astype(np.float32)
     words = [text[start:stop] for start, stop in zip(starts.tolist(), breaks[:, 0].tolist(), strict=True)]
     lengths = breaks[:, 0] - starts
     for place in np.flatnonzero((lengths < 1) | (lengths > LONGEST_WORD))[:1].tolist():
@@ -210,13 +212,6 @@ def _parse(block: tuple[int, bytes], file: str, layout: Layout) -> tuple[list[by
     for place in np.flatnonzero(counts > width).tolist():
         _check_spaced(words[place], where(place), layout)
     return words, vectors.reshape(-1, width)
-
-
-def _float32(numbers: Doubles) -> Floats:
-    """Round once more; beyond float32 is infinity, which is counted later."""
-    with np.errstate(over="ignore"):
-        rounded: Floats = numbers.astype(np.float32)
-    return rounded
 
 
 def _short(line: bytes, where: str, layout: Layout) -> FormatError:

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 
 from embtool.counts import plural
 from embtool.errors import FormatError, TableNotFound, UnsupportedFormat
-from embtool.storage.checkpoint import Checkpoint, TensorInfo, size_of
+from embtool.storage.checkpoint import Checkpoint, TensorInfo
 from embtool.storage.dtypes import DTYPES, DType
 from embtool.storage.impostors import impostor, refuse
 from embtool.storage.source import SMALL_FILE_LIMIT, Source, check_file_name, is_overfull
@@ -127,7 +127,7 @@ def _parse_entry(name: str, entry: object, data_start: int, shard: str) -> Tenso
     dtype = DTYPES.get(dtype_name)
     if dtype is None:  # listed, never decoded: its size is what the offsets say
         dtype = DType(dtype_name, 1, 0)
-    elif math.prod(shape) >= LARGEST_SIZE or size_of(dtype, shape) != end - begin:
+    elif math.prod(shape) >= LARGEST_SIZE or dtype.nbytes(math.prod(shape)) != end - begin:
         raise FormatError(f"{where} has {end - begin:,} bytes, which is not shape × {dtype_name}")
     return TensorInfo(name, shard, dtype, tuple(shape), data_start + begin, end - begin)
 

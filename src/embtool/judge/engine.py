@@ -56,16 +56,15 @@ class Engine:
     dtype: str = "bfloat16"
 
 
-def _to_bfloat16(values: Doubles) -> Doubles:
-    return to_bfloat16(values.astype(np.float32)).astype(np.float64)
-
-
 def _to_float16(values: Doubles) -> Doubles:
     with np.errstate(over="ignore"):
         return values.astype(np.float16).astype(np.float64)
 
 
-ROUND: Mapping[str, Callable[[Doubles], Doubles]] = {"bfloat16": _to_bfloat16, "float16": _to_float16}
+ROUND: Mapping[str, Callable[[Doubles], Doubles]] = {
+    "bfloat16": lambda values: to_bfloat16(values.astype(np.float32)).astype(np.float64),
+    "float16": _to_float16,
+}
 
 
 @dataclass(frozen=True, eq=False)

@@ -238,11 +238,6 @@ def _none(config: Config) -> NoPositions:
     return NoPositions(reason=reason, **_common(config))
 
 
-def _unknown(config: Config) -> UnknownPositions:
-    reason = "the family is not known, and the file has no position fields"
-    return UnknownPositions(reason=reason, **_common(config))
-
-
 # --- RoPE ---------------------------------------------------------------------------------------------------------
 
 
@@ -336,6 +331,8 @@ SCHEMES: Mapping[str, Callable[[Config], Positions]] = {
     "alibi": _alibi,
     "relative": _relative,
     "none": _none,
-    "unknown": _unknown,
+    "unknown": lambda config: UnknownPositions(
+        reason="the family is not known, and the file has no position fields", **_common(config)
+    ),
 }
 """How each kind of scheme is read."""

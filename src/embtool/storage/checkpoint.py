@@ -6,7 +6,6 @@ model costs one header.
 """
 
 import contextlib
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -277,11 +276,6 @@ def _spans(part: Part, ids: Sequence[int]) -> list[Span]:
     width, start = part.tensor.stride, part.tensor.start
     own = sorted({own for _, own in _held(part, ids)})
     return [(part.tensor.shard, start + first * width, start + (last + 1) * width) for first, last in runs(own)]
-
-
-def size_of(dtype: DType, shape: Sequence[int]) -> int | None:
-    """Return how many bytes a tensor takes, or None if its values do not fill whole blocks."""
-    return dtype.nbytes(math.prod(shape))
 
 
 def runs(ids: Iterable[int]) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ what is multiplied.
 import functools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,9 @@ def _named(checkpoint: Checkpoint, recorded: Sequence[str], model: str) -> str:
     for name in recorded:
         if name in checkpoint.names:
             return name
-    for end in _ends(recorded):
+    parts = {tuple(name.split(".")[at:]) for name in recorded for at in range(len(name.split(".")) - 1)}
+    # The longest end of a name first, none shorter than a module and its weight.
+    for end in (".".join(each) for each in sorted(parts, key=lambda each: (-len(each), each))):
         found = [name for name in checkpoint.names if name.endswith(f".{end}") or name == end]
         outside = [name for name in found if not IN_A_LAYER.search(name)]
         of_text = [name for name in outside if not TOWER.search(name)]
@@ -144,12 +146,6 @@ def _named(checkpoint: Checkpoint, recorded: Sequence[str], model: str) -> str:
         f"{model} has no tensor {' or '.join(recorded)}, its final norm",
         hint=f"norms outside of its blocks: {', '.join(norms[:5]) or 'none'}",
     )
-
-
-def _ends(recorded: Sequence[str]) -> Iterator[str]:
-    """Yield ends of names, the longest first, none shorter than a module and its weight."""
-    parts = {tuple(name.split(".")[at:]) for name in recorded for at in range(len(name.split(".")) - 1)}
-    yield from (".".join(each) for each in sorted(parts, key=lambda each: (-len(each), each)))
 
 
 def _read(checkpoint: Checkpoint, name: str) -> Doubles:

@@ -112,7 +112,9 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
         if not finite.all():
             rows, found = rows[finite], found[finite]
         if is_large and not (found >= LONG_SQUARE).any() and not ((found > 0) & (found <= SHORT_SQUARE)).any():
-            _add_means(sums, rows, found, units=units)
+            sums.rows += rows.sum(axis=0)
+            if units:
+                sums.units += np.einsum("i,ij->j", _reciprocals(np.sqrt(found)).astype(np.float32), rows)
         else:
             _add_exact_means(sums, rows, found, units=units)
         if sums.product is not None and probe is not None:
@@ -144,13 +146,6 @@ def _is_large(reader: TableReader) -> bool:
 def block_bytes(table: EmbeddingTable, reader: TableReader) -> int:
     """Return the bytes of a block whose numbers are summed up while they are in a core's own cache."""
     return (LARGE_NUMBERS if _is_large(reader) else SURVEY_NUMBERS) // table.shape[1] * reader.row_bytes
-
-
-def _add_means(sums: _Sums, rows: Floats, squares: Doubles, *, units: bool) -> None:
-    """Add finite rows, (n, width), of these squared lengths to the sums of rows and, if asked for, of unit rows."""
-    sums.rows += rows.sum(axis=0)
-    if units:
-        sums.units += np.einsum("i,ij->j", _reciprocals(np.sqrt(squares)).astype(np.float32), rows)
 
 
 def _reciprocals(lengths: Doubles) -> Doubles:
@@ -241,7 +236,10 @@ def _runs(ids: Ids, keys: Keys) -> list[Ids]:
 
 def _keys_of(reader: TableReader, ids: Ids) -> Keys:
     """Compute the keys of some rows: uint64 (len(ids),). Where they are many, the whole table is read once more."""
-    odd, keys = _odd_numbers(reader.row_bytes), np.empty(reader.row_count, np.uint64)
+    word = next(size for size in (8, 4, 2, 1) if reader.row_bytes % size == 0)
+    numbers = np.random.default_rng(SEED).integers(0, 1 << 63, reader.row_bytes // word, np.uint64)
+    odd = numbers << np.uint64(1) | np.uint64(1)  # one for each word of a row
+    keys = np.empty(reader.row_count, np.uint64)
 
     def visit(_: None, first: int, stored: Bytes) -> None:
         keys[first : first + len(stored)] = _keys(stored, odd)
@@ -266,13 +264,6 @@ def _verified(reader: TableReader, group: Ids) -> list[Ids]:
             found.append(group[same])
         group = group[~same]
     return found
-
-
-def _odd_numbers(row_bytes: int) -> Keys:
-    """Make the multipliers of `_keys`, one for each word of a row."""
-    word = next(size for size in (8, 4, 2, 1) if row_bytes % size == 0)
-    numbers = np.random.default_rng(SEED).integers(0, 1 << 63, row_bytes // word, np.uint64)
-    return numbers << np.uint64(1) | np.uint64(1)
 
 
 def _keys(stored: Bytes, odd: Keys) -> Keys:

@@ -17,7 +17,7 @@ from embtool.tables.neighbors import Neighbors, nearest_each
 from embtool.tables.scan import Ids, Mask, in_parts, read_rows
 from embtool.tables.table import TableReader
 from embtool.view.parts import Json, coded, decoded, name_of, packed, printed_parts
-from embtool.vocabulary import Token, Vocabulary
+from embtool.vocabulary import Token
 
 MOST_CARRIED = 20_000
 """Tokens of a slice."""
@@ -127,17 +127,12 @@ def _choose(subject: Subject, wanted: Sequence[int], most: int) -> list[_Entry]:
     for row in wanted:
         token = vocabulary.token(row)
         found[row] = _Entry(row, token, is_word=token is not None and vocabulary.is_word(token))
-    plain = [entry for entry in _ordinary(vocabulary, rows) if entry.id not in found]
+    kinds = Categorizer(vocabulary)
+    # Characters, and neither special nor added.
+    ordinary = (token for token in vocabulary if token.id < rows and kinds.by_bytes(token) is Category.NORMAL)
+    plain = [_Entry(token.id, token, vocabulary.is_word(token)) for token in ordinary if token.id not in found]
     plain.sort(key=lambda entry: not entry.is_word)  # stable: in the order of the vocabulary
     return [*found.values(), *plain][:most]
-
-
-def _ordinary(vocabulary: Vocabulary, rows: int) -> Iterator[_Entry]:
-    """Yield the tokens that are characters, and neither special nor added."""
-    kinds = Categorizer(vocabulary)
-    for token in vocabulary:
-        if token.id < rows and kinds.by_bytes(token) is Category.NORMAL:
-            yield _Entry(token.id, token, vocabulary.is_word(token))
 
 
 def _nearest(subject: Subject, reader: TableReader, values: Floats, ids: Sequence[int]) -> Iterator[Neighbors]:

@@ -325,13 +325,17 @@ def describe_pieces(kind: TokenizerClass, settings: Settings, model: SentencePie
         if type_ in (CONTROL, USER_DEFINED)
     ]
     normalizer, pre_tokenizer = _FOLDING[options.get("folds", "plain")](kind, settings, model)
+    steps: list[State] = [{"type": "Replace", "pattern": {"String": MARK}, "content": " "}]
+    if model.byte_fallback:
+        steps += [{"type": "ByteFallback"}, {"type": "Fuse"}]
+    spaces = {"type": "Sequence", "decoders": steps}
     state = _assemble(
         kind,
         settings,
         {
             "normalizer": normalizer,
             "pre_tokenizer": pre_tokenizer,
-            "decoder": _spaces_decoder(byte_fallback=model.byte_fallback),
+            "decoder": spaces,
             "model": trained,
         },
         first,
@@ -344,13 +348,6 @@ _AS_IS = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
 
 PEGASUS_OFFSET = 103
 """How far Pegasus shifts the ids of its SentencePiece model."""
-
-
-def _spaces_decoder(*, byte_fallback: bool) -> State:
-    steps: list[State] = [{"type": "Replace", "pattern": {"String": MARK}, "content": " "}]
-    if byte_fallback:
-        steps += [{"type": "ByteFallback"}, {"type": "Fuse"}]
-    return {"type": "Sequence", "decoders": steps}
 
 
 def _listed(kind: TokenizerClass, settings: Settings, model: SentencePieceModel) -> list[tuple[str, float]]:

@@ -56,10 +56,15 @@ def _named(names: str) -> tuple[str, ...]:
     return tuple(f"<|{name}|>" for name in names.split())
 
 
-def _llama3() -> tuple[str, ...]:
-    """Return Llama 3's 256 special tokens (https://github.com/meta-llama/llama3/blob/main/llama/tokenizer.py)."""
-    first = (*_named("begin_of_text end_of_text"), *_reserved(4), *_named("start_header_id end_header_id"))
-    return (*first, *_reserved(1, 4), "<|eot_id|>", *_reserved(246, 5))
+LLAMA3_SPECIAL = (
+    *_named("begin_of_text end_of_text"),
+    *_reserved(4),
+    *_named("start_header_id end_header_id"),
+    *_reserved(1, 4),
+    "<|eot_id|>",
+    *_reserved(246, 5),
+)
+"""Llama 3's 256 special tokens (https://github.com/meta-llama/llama3/blob/main/llama/tokenizer.py)."""
 
 
 def _llama4() -> tuple[str, ...]:
@@ -96,7 +101,7 @@ FLAVOURS: Mapping[int, Flavour] = MappingProxyType(
         50_256: Flavour(GPT2, ("<|endoftext|>",)),
         50_280: Flavour(GPT2, inside={50_256: "<|endoftext|>"}),
         100_256: Flavour(LLAMA3, ("", *_named("endoftext fim_prefix fim_middle fim_suffix"), *_END_OF_PROMPT)),
-        128_000: Flavour(LLAMA3, _llama3(), begin=("<|begin_of_text|>",)),
+        128_000: Flavour(LLAMA3, LLAMA3_SPECIAL, begin=("<|begin_of_text|>",)),
         151_329: Flavour(LLAMA3, begin=("[gMASK]", "<sop>")),
         151_643: QWEN,
         163_584: Flavour(KIMI, reserved=256),
