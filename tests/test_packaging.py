@@ -56,6 +56,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert {name.rsplit("/", 1)[-1] for name in rest} >= {"LICENSE", "METADATA", "entry_points.txt", "embtool.1"}
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_a_man_page_that_names_every_command(wheel: Path) -> None:
     packed = zipfile.ZipFile(wheel)
     (name,) = (name for name in packed.namelist() if name.endswith("share/man/man1/embtool.1"))
@@ -66,6 +67,7 @@ def test_the_wheel_holds_a_man_page_that_names_every_command(wheel: Path) -> Non
         assert done.stderr == b""
 
 
+@pytest.mark.slow
 def test_the_wheel_is_small(wheel: Path) -> None:
     assert wheel.stat().st_size < 15_000_000
 
@@ -100,6 +102,7 @@ COMMANDS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: arguments[0])
 def test_the_wheel_works_without_any_extra(wheel: Path, arguments: tuple[str, ...], tmp_path: Path) -> None:
     done = smoke(wheel, arguments, tmp_path)
@@ -113,6 +116,7 @@ NEEDY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", NEEDY)
 def test_what_needs_a_library_says_which(wheel: Path, library: str, tmp_path: Path) -> None:
     done = smoke(wheel, NEEDY[library], tmp_path)

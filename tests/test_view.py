@@ -108,7 +108,7 @@ def test_names_are_data(run: Program, tmp_path: Path) -> None:
     assert all(name.isprintable() for name in page.data["table"]["names"])
 
 
-MODELS = ("mini", "mini-gpt2", "small/", "gpt2/", "bert/", "tied/", "minilm", "qwen")
+MODELS = ("small/", "mini", "mini-gpt2", "gpt2/", "bert/", "tied/", "minilm", "qwen")
 MINILM = Path(os.environ.get("EMBTOOL_TEST_MINILM") or Path(__file__).parent.parent / ".models" / "minilm")
 
 
