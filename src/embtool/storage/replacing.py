@@ -13,7 +13,6 @@ import errno
 import functools
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -84,7 +83,7 @@ def _put_in_place(path: Path, *, tidy: bool) -> Iterator[Path]:
                 if pattern.fullmatch(entry.name) and entry.stat(follow_symlinks=False).st_mtime < oldest:
                     with contextlib.suppress(OSError):
                         os.unlink(entry.path)  # noqa: PTH108 - a name that was listed just now
-    temporary = path.with_name(start + secrets.token_hex(8))
+    temporary = path.with_name(start + os.urandom(8).hex())
     try:
         yield temporary
         temporary.replace(path)
