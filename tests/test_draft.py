@@ -392,4 +392,4 @@ def test_added_tokens_count_as_they_are_loaded(run: Program, pair: tuple[Path, P
     write_json(draft / "tokenizer.json", state)
     answer = run("check", draft, "--draft-for", target, "--json")
     messages = [found["message"] for found in answer.document["findings"] if found["rule"] == "draft-tokens"]
-    assert messages == [f"1 id that only the draft has: {ROWS} '<tool>'"]
+    assert messages == [f"SGLang refuses: 1 id that only the draft has: {ROWS} '<tool>'"]

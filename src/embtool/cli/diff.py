@@ -8,6 +8,8 @@ import typer
 from embtool.cli import completion
 from embtool.cli.explanations import About, explain_diff
 from embtool.cli.options import ExplainOptions, OutputOptions, RowOptions, TableName, Top, find_table
+from embtool.errors import TableNotFound
+from embtool.model import Model
 from embtool.questions.diff import DiffAnswer, ask_diff, ask_vocabularies
 from embtool.questions.diff_both import Both, Matching
 from embtool.questions.diff_copy import MOST_ERROR, SAMPLE, CopyAnswer, ask_copy
@@ -113,7 +115,7 @@ def run(
     if vocab:
         found: DiffAnswer | VocabularyAnswer | CopyAnswer = ask_vocabularies(first, second, k=top)
     else:
-        both = Both(first, second, find_table(first, table), find_table(second, table))
+        both = _both(first, second, table)
         found = copy.judge(both, k=top, by=by) if copy.asked else ask_diff(both, k=top, by=by, rank=rank)
     output.emit(found)
     if explain.explain:
@@ -122,3 +124,13 @@ def run(
         explain_diff(one, other, found).show(output.format)
     if exit_code and found.differs:
         raise typer.Exit(FOUND)
+
+
+def _both(first: Model, second: Model, table: str) -> Both:
+    """Find the two tables; where one has none, but both have tokens, these can be compared alone."""
+    try:
+        return Both(first, second, find_table(first, table), find_table(second, table))
+    except TableNotFound as error:
+        if first.vocabulary_if_any and second.vocabulary_if_any:
+            raise TableNotFound(error.message, hint="--vocab compares the tokenizers alone") from error
+        raise

@@ -146,8 +146,11 @@ class DiffAnswer(Listing[Difference]):
             hidden.add("id_b")
         if all(each.token_b is None for each in self.shown):
             hidden.add("token_b")
-        if all(each.not_finite is None for each in self.shown):
-            hidden.add("not_finite")
+        hidden |= {
+            name
+            for name in ("rank", "distance", "relative", "cosine", "outlying", "not_finite")
+            if all(getattr(each, name) is None for each in self.shown)
+        }
         if all(each.status is Status.CHANGED for each in self.shown):
             hidden.add("status")
         # where room is scarce, which and by how much

@@ -135,8 +135,8 @@ class VocabularySummary:
             f"tables of {count(rows.a or 0)} and {count(rows.b or 0)} rows",
             Verdict.TAIL: f"same ids and a longer tail: {plural(tokens.same, 'token')} in both, "
             f"{count(more)} more behind them in the {longer}",
-            Verdict.MOVED: f"moved ids: all tokens of the smaller vocabulary are shared, {count(tokens.moved)} of them "
-            "under another id",
+            Verdict.MOVED: f"moved ids: all tokens{'' if tokens.a == tokens.b else ' of the smaller vocabulary'} are "
+            f"shared, {count(tokens.moved)} of them under another id",
             Verdict.SHARED: f"vocabularies shared in part: {parts}",
             Verdict.UNRELATED: f"unrelated vocabularies: {parts}",
         }[self.verdict]

@@ -35,7 +35,7 @@ LEFT_OUT = (
 
 CAUTION = "these are candidates: no model was run"
 
-SMALL = "of {} rows the share that is looked at would be none: the lowest are listed, whatever that says of so few"
+SMALL = "of {} the share that is looked at would be none: the lowest are listed, whatever that says of so few"
 
 WITHIN_SHOWN = 36
 """Characters of the longer tokens named on a terminal, so that the other columns keep their width."""
@@ -143,7 +143,7 @@ def ask_undertrained(
         reference=counts,
         left_out=left_out,
         tokens=candidates,
-        notes=(*(SMALL.format(count(len(scores))),) * is_small, *categorizer.notes),
+        notes=(*(SMALL.format(plural(len(scores), "row")),) * is_small, *categorizer.notes),
     )
 
 

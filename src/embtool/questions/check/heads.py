@@ -1,7 +1,8 @@
 """A draft head, such as EAGLE-3's: it predicts in a small vocabulary of its own, and maps that into its target's.
 
 `d2t` holds for each id of the head how far the target's id lies beyond it; `t2d` tells of each id of the target whether
-the head can predict it. So vLLM and SGLang read them, and speculators and SpecForge write them.
+the head can predict it. So vLLM and SGLang read them, and speculators and SpecForge write them. llama.cpp's converter
+writes the target's ids themselves into a GGUF file, and no t2d.
 """
 
 import re
