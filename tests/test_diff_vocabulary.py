@@ -213,10 +213,24 @@ def test_verdicts_in_words(run: Program, tmp_path: Path) -> None:
     assert answer.status == 1
     shown = " ".join(answer.text.split())
     assert f"identical but for padding: {TOKENS} tokens in both, tables of {TOKENS} and {TOKENS + 8} rows" in shown
-    cases = {"permuted": "moved ids", "cut": "same ids and a longer tail", "one renamed": "shared in part: 99.69 %"}
+    cases = {
+        "permuted": "moved ids: all tokens are shared,",
+        "cut": "same ids and a longer tail",
+        "one renamed": "shared in part: 99.69 %",
+    }
     for name, words in cases.items():
         other = write(tmp_path / name, DERIVED[name][0])
         assert words in " ".join(run("diff", a, other, "--vocab", "-f", "table").ok().text.split())
+
+
+def test_moved_ids_of_a_smaller_vocabulary(run: Program, tmp_path: Path) -> None:
+    def cut_and_swapped(state: dict[str, Any]) -> None:
+        swap(state)
+        state["model"]["vocab"] = {piece: place for piece, place in vocab_of(state).items() if place < 310}
+
+    a, b = write(tmp_path / "a"), write(tmp_path / "b", cut_and_swapped)
+    shown = " ".join(run("diff", a, b, "--vocab", "-f", "table").ok().text.split())
+    assert "moved ids: all tokens of the smaller vocabulary are shared, 3 of them under another id" in shown
 
 
 def test_special_tokens_are_told_by_name(run: Program, tmp_path: Path) -> None:
@@ -282,6 +296,8 @@ def test_missing_weights_are_no_hindrance(run: Program, tmp_path: Path) -> None:
     for pair in ((only, gone), (gone, only), (gone, "small/")):
         assert run("diff", *pair, "--vocab", "--json").ok().document["vocabulary"]["tokens"]["same"] == TOKENS
     assert run("diff", only, gone).status in (3, 6), "without --vocab rows are wanted"
+    run("diff", only, "small/").refused(3, "no tables to read", "--vocab compares the tokenizers alone")
+    run("diff", only, "bare/").refused(3, "no tables to read", "a folder that holds the model's weights")
 
 
 def test_refusals(run: Program, tmp_path: Path) -> None:
