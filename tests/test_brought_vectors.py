@@ -20,6 +20,7 @@ def rows(tmp_path: Path) -> Path:
     """Write the small model's own rows as others would bring them."""
     values = table("input").astype(np.float32)
     save_file({"emb": values, "one": values[7].copy()}, tmp_path / "two.safetensors")
+    save_file({"a#b": values, "<c:d>#0": values[9].copy()}, tmp_path / "marks.safetensors")
     save_file({"only": values.astype(np.float16)}, tmp_path / "only.safetensors")
     np.save(tmp_path / "rows.npy", values)
     return tmp_path
@@ -35,6 +36,8 @@ def rows(tmp_path: Path) -> Path:
         ("only.safetensors#1e1", [10]),
         ("only.safetensors:only#11", [11]),
         ("rows.npy#4..5", [4, 5]),
+        ("marks.safetensors:a#b#6", [6]),
+        ("marks.safetensors:<c:d>#0", [9]),
     ],
 )
 def test_rows_of_a_file_are_queries(run: Program, rows: Path, named: str, expected: list[int]) -> None:

@@ -313,6 +313,9 @@ def test_refusals(run: Program, tmp_path: Path) -> None:
     (tmp_path / "broken" / "tokenizer.json").write_text("{")
     run("diff", whole, tmp_path / "broken", "--vocab").refused(6, "tokenizer.json")
     run("diff", whole, whole, "--vocab", "--neighbors", "3").refused(2, "--vocab reads no rows")
+    run("diff", whole, whole, "--vocab", "--by", "id").refused(2, "--vocab reads no rows", "--by")
+    run("diff", whole, whole, "--vocab", "--rank", "cosine").refused(2, "--vocab reads no rows", "--rank")
+    run("diff", whole, whole, "--max-error", "1", "--rank", "cosine").refused(2, "ranked by their error")
     with pytest.raises(NoVocabulary):
         embtool.diff(open_model(whole), open_model(bare), vocab=True)
     with pytest.raises(FormatError):

@@ -25,7 +25,7 @@ from embtool.tables.table import EmbeddingTable
 from embtool.tables.vectors import NPY_MAGIC, NamedVector, parse_vectors, rows_shape
 from embtool.vocabulary import parse_ids
 
-ROWS_OF = re.compile(r"(?P<file>.+?\.(?:safetensors(?:\.index\.json)?|gguf))(?::(?P<tensor>[^#]+))?(?:#(?P<rows>.+))?")
+ROWS_OF = re.compile(r"(?P<file>.+?\.(?:safetensors(?:\.index\.json)?|gguf))(?::(?P<tensor>.+?))?(?:#(?P<rows>[^#]*))?")
 """A file of tensors, one of them, and rows of it: x.safetensors:TENSOR#0..3."""
 
 MOST_ROWS = 10_000
@@ -99,6 +99,8 @@ def _rows_of_tensor(file: str, name: str | None, rows: str | None) -> list[Named
     """Read rows of a tensor; a list of numbers is one row. A file of one tensor needs no name of it."""
     with open_model(Path(file)) as model:
         names = model.checkpoint.names
+        if name is not None and f"{name}#{rows}" in names:
+            name, rows = f"{name}#{rows}", None
         if name is None and len(names) != 1:
             raise TableNotFound(
                 f"{file} has {len(names):,} tensors: which one?",

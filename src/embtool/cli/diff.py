@@ -58,10 +58,14 @@ class CopyOptions:
         """Whether it is."""
         return self.neighbors is not None or self.max_error is not None
 
-    def check(self, *, vocab: bool) -> None:
+    def check(self, *, vocab: bool, by: Matching, rank: Moved) -> None:
         """Refuse options that contradict each other."""
         if vocab and self.asked:
             raise typer.BadParameter("--vocab reads no rows: leave out --neighbors and --max-error")
+        if vocab and (by is not Matching.TOKEN or rank is not Moved.RELATIVE):
+            raise typer.BadParameter("--vocab reads no rows: leave out --by and --rank")
+        if self.asked and rank is not Moved.RELATIVE:
+            raise typer.BadParameter("the rows of a copy are ranked by their error: leave out --rank")
         if self.sample is not None and self.neighbors is None:
             raise typer.BadParameter("--sample counts rows whose neighbours are compared: add --neighbors K")
 
@@ -110,7 +114,7 @@ def run(
     With --neighbors or --max-error, B is judged as a quantised or merged copy of A: each row's cosine to its original,
     the worst rows, and the worst of each kind of token. TSV, CSV and JSON Lines have every row, the worst first.
     """
-    copy.check(vocab=vocab)
+    copy.check(vocab=vocab, by=by, rank=rank)
     first, second = model.two(typed, "embtool diff A B")
     if vocab:
         found: DiffAnswer | VocabularyAnswer | CopyAnswer = ask_vocabularies(first, second, k=top)
