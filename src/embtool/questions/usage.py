@@ -115,8 +115,7 @@ def ask_usage(
     added = _Measured(texts)
     counter.count(chain(_texts(names, read, lines=lines), added))
     tally = counter.tally
-    corpus_bytes = added.bytes + sum(text.size for text in read)
-    if not corpus_bytes:
+    if not (corpus_bytes := added.bytes + sum(text.size for text in read)):
         empty = [text.name for text in read]
         raise FormatError(f"{', '.join(empty) or 'the corpus'} is empty: there is nothing to count")
     ids = np.concatenate((np.arange(rows or 0), vocabulary.ids[vocabulary.ids >= (rows or 0)]))
