@@ -27,7 +27,7 @@ from mutations import (
 )
 from numpy.typing import NDArray
 from program import Program
-from small_models import END_OF_TEXT, added_token, pieces, tokenizer_json, write_json
+from small_models import END_OF_TEXT, added_token, pieces, safetensors, tokenizer_json, write_json
 
 from embtool.errors import NoVocabulary
 from embtool.model import open_model
@@ -386,6 +386,27 @@ def test_a_map_that_is_none_does_not_fit(
     assert answer.status == 1
     assert verdicts(answer) == {"EAGLE": "does not fit"}
     assert [each["message"] for each in answer.document["findings"]] == [f"{shape}: it is no map of ids"]
+
+
+@pytest.mark.parametrize("prefix", ["", "medusa_head."])
+def test_medusas_heads_predict_all_tokens_of_the_target(
+    run: Program, pair: tuple[Path, Path], tmp_path: Path, prefix: str
+) -> None:
+    for rows, wanted in ((ROWS, "fits"), (ROWS + 1, "does not fit")):
+        layers = {f"{prefix}{at}.0.linear.weight": tensor(np.ones((16, 16))) for at in range(2)}
+        tables = {f"{prefix}{at}.1.weight": tensor(numbers("output", rows)) for at in range(2)}
+        (tmp_path / f"{rows}.safetensors").write_bytes(safetensors({**layers, **tables}))
+        answer = run("check", tmp_path / f"{rows}.safetensors", "--draft-for", pair[1], "--json")
+        assert verdicts(answer) == {"Medusa": wanted}
+        assert answer.status == (0 if wanted == "fits" else 1)
+
+
+def test_a_head_of_which_nothing_is_told_is_not_known(run: Program, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """EAGLE's first heads have no output table of their own, and this one no config."""
+    (tmp_path / "x.safetensors").write_bytes(safetensors({"fc.weight": tensor(np.ones((16, 32)))}))
+    answer = run("check", tmp_path / "x.safetensors", "--draft-for", pair[1], "--json").ok()
+    assert verdicts(answer) == {"EAGLE": "not known"}
+    assert any("nothing says how many tokens" in told for told in answer.of("warning"))
 
 
 def write_gguf_head(file: Path, mapped: NDArray[np.int64], vocab_size: int = ROWS) -> Path:

@@ -37,6 +37,8 @@ JOINED = (2, 3)
 """Vectors that `fc` joins into one: the token's row and the target's last, or three of the target's."""
 
 MEDUSA = re.compile(r"^(medusa_heads?\.)?\d+\.\d+\.(linear\.)?weight$")
+MEDUSA_OUTPUT = re.compile(r"^(medusa_heads?\.)?\d+\.\d+\.weight$")
+"""Names of tensors of Medusa's heads, and of the last of each, which predicts."""
 
 SIDES = 2
 

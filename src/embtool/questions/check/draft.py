@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from embtool.adapters.drafts import described, holds_tokens, is_map, read_map
 from embtool.answers.text import percent, plural
 from embtool.arrays import np
+from embtool.errors import ConfigError
 from embtool.questions.check.heads import DraftHead
 from embtool.questions.check.rule import RULES, Finding, Found, Severity, rule, some
 from embtool.questions.check.subject import Subject
@@ -79,14 +80,15 @@ def fit(subject: Subject, looked: Iterable[str], findings: Iterable[Finding]) ->
     assert subject.target is not None
     seen, refused = set(looked), {found.rule for found in findings}
     engines = []
+    head = subject.draft_head
     translated = subject.draft_sizes is not None and len(set(subject.draft_sizes)) > 1
     for engine, own in ENGINES.items():
         rules = ("draft-intersection",) if engine == "transformers" and translated else own
-        if (engine == "EAGLE") == (subject.draft_head is not None):
+        if (engine == "EAGLE") == (head is not None):
             verdict = (
                 "does not fit" if refused.intersection(rules) else "fits" if seen.issuperset(rules) else "not known"
             )
-            engines.append(EngineFit(engine, verdict, rules))
+            engines.append(EngineFit(engine if head is None else head.kind, verdict, rules))
     shared = of_draft = of_target = None
     if subject.both_vocabularies is not None:
         draft, target = subject.both_vocabularies
@@ -237,6 +239,8 @@ def _draft_head(subject: Subject, target: Subject) -> Iterator[Found]:
             field="vocab_size",
         )
     predicts = head.size if head.size is not None else head.rows
+    if head.d2t is None and predicts is None and head.target_size is None:
+        raise ConfigError(f"nothing says how many tokens {subject.name} predicts")
     if head.size is not None and head.rows is not None and head.rows != head.size:
         yield Found(f"the head's output table has {head.rows:,} rows, draft_vocab_size is {head.size:,}")
     if head.d2t is None:
