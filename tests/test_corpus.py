@@ -135,6 +135,10 @@ def added(content: str, **flags: bool) -> dict[str, Any]:
     [
         ({}, True),
         ({"normalizer": {"type": "NFC"}}, True),
+        (
+            {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}},
+            True,
+        ),
         ({"normalizer": {"type": "Strip", "strip_left": True, "strip_right": True}}, False),
         ({"normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "_"}}, False),
         ({"pre_tokenizer": None}, False),

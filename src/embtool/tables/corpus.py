@@ -298,8 +298,9 @@ class Counter:
                     words = _Words()
                 if len(rest) > self._part:  # no space comes: the rest is a text that begins there
                     yield from self._cut(chain([rest], blocks))
-                    rest = ""
-            words.edges[rest] += 1
+                    break
+            else:
+                words.edges[rest] += 1
         yield from self._of(words)
 
     def _of(self, words: _Words) -> Iterator[_Part]:
