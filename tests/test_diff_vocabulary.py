@@ -270,7 +270,31 @@ def test_a_diff_says_how_the_vocabularies_stand_first(run: Program, tmp_path: Pa
     assert document["rows"]["changed"] == 2
     shown = run(*pair, "-f", "table").ok().text
     assert shown.index("moved ids") < shown.index("rows the same")
-    assert run(*pair, "--by", "id", "--json").ok().document["rows"]["changed"] == 0
+    by_id = run(*pair, "--by", "id", "--exit-code", "--json")
+    assert by_id.document["rows"]["changed"] == 0
+    assert by_id.status == 1, "the rows are the same, the tokens are not"
+    shown = run(*pair, "--by", "id", "-f", "table").ok().text
+    assert "moved ids" in shown
+    assert "0 ids with another token" not in " ".join(shown.split())
+
+
+def test_other_widths_and_other_special_tokens_are_differences(run: Program, tmp_path: Path) -> None:
+    """Though every token is the same under the same id."""
+    for name, width, end in (("a", 4, 3), ("wide", 8, 3), ("ends", 4, 5)):
+        values = np.ones((TOKENS, width), np.float32)
+        settings = config(vocab_size=TOKENS, hidden_size=width, eos_token_id=end)
+        write_single(
+            tmp_path / name,
+            {INPUT: ("F32", values.shape, values.tobytes())},
+            config=settings,
+            tokenizer=tokenizer_json(),
+        )
+    assert run("diff", tmp_path / "a", tmp_path / "a", "--exit-code").status == 0
+    assert run("diff", tmp_path / "a", tmp_path / "wide", "--exit-code").status == 1
+    assert run("diff", tmp_path / "a", tmp_path / "wide", "--vocab", "--exit-code").status == 0
+    assert run("diff", tmp_path / "a", tmp_path / "ends", "--exit-code").status == 1
+    shown = run("diff", tmp_path / "a", tmp_path / "ends", "-f", "table").ok().text
+    assert "eos: 3" in shown
 
 
 @pytest.mark.slow
