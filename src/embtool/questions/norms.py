@@ -173,14 +173,14 @@ class NormsAnswer(Card):
     def sections(self) -> Sequence[Section]:
         """Return the lengths, the extremes, what rows have in common, and odd rows."""
         histogram = [Section("histogram", self.histogram)] if self.norm is not None else []
+        chosen = []
+        if self.chosen is not None:
+            lines = _length_lines(self.chosen.norm) if self.chosen.rows else [("none", "no row matches")]
+            chosen = [Section(f"{plural(self.chosen.rows, 'row')} chosen", lines)]
         ends = (("shortest", self.shortest), ("longest", self.longest))
         return [
             Section("norms", _length_lines(self.norm)),
-            *(
-                []
-                if self.chosen is None
-                else [Section(f"{plural(self.chosen.rows, 'row')} chosen", _length_lines(self.chosen.norm))]
-            ),
+            *chosen,
             Section("in common", self._common_lines()),
             Section("odd rows", self._odd_lines()),
             *(Section(title, [(fixed(row.norm), self._name(row.id)) for row in part]) for title, part in ends),
