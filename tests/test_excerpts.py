@@ -153,6 +153,53 @@ def test_every_text_has_the_ids_of_the_whole(name: str) -> None:
     assert ids(words, ODD[-1]) == ids(read(STATE) if name == "as it is" else words, ODD[-1])
 
 
+def small(model: dict[str, Any], **parts: Any) -> dict[str, Any]:
+    """Describe a small tokenizer."""
+    return {"version": "1.0", "added_tokens": [], **parts, "model": {"type": "BPE", "merges": [], **model}}
+
+
+def added(content: str, **flags: bool) -> dict[str, Any]:
+    """Describe an added token."""
+    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    return {"id": 0, "content": content, **plain, **flags}
+
+
+@pytest.mark.parametrize(
+    ("state", "texts"),
+    [
+        (small({"vocab": {"a": 0, "b": 1, "c": 1, "ab": 2}, "merges": [["a", "b"]]}), ("ac", "ab", "cab")),
+        (
+            small(
+                {"vocab": {"a": 0, "b": 1, " ": 2}},
+                normalizer={"type": "Replace", "pattern": {"String": " "}, "content": ""},
+                added_tokens=[added(" ", normalized=True, rstrip=True), added("q")],
+            ),
+            ("a\nb", "ab", "a b"),
+        ),
+    ],
+    ids=["what joins a piece joins the other of the same id", "a token of which nothing is left is found everywhere"],
+)
+def test_what_no_excerpt_can_show_needs_the_whole(state: dict[str, Any], texts: tuple[str, ...]) -> None:
+    library = Tokenizer.from_str(json.dumps(state))
+    for text in texts:
+        words = kept(lambda: read(state))
+        assert ids(words, text) == library.encode(text, add_special_tokens=False).ids
+        assert is_whole(words)
+
+
+def test_steps_that_make_a_text_very_long_are_not_run_here() -> None:
+    grows = [
+        {"type": "Replace", "pattern": {"String": wanted}, "content": put * 64} for wanted, put in ("ab", "bc", "cd")
+    ]
+    vocab = {letter: place for place, letter in enumerate("abcdx")}
+    for steps in (grows[:1], grows[:2]):
+        words = kept(
+            lambda steps=steps: read(small({"vocab": vocab}, normalizer={"type": "Sequence", "normalizers": steps}))
+        )
+        assert len(ids(words, "ax")) == 64 ** len(steps) + 1
+        assert is_whole(words) == (len(steps) > 1)
+
+
 def test_merges_left_out_by_chance_need_the_whole() -> None:
     words = kept(lambda: read({**STATE, "model": {**STATE["model"], "dropout": 0.5}}))
     ids(words, "king in the North")
