@@ -36,6 +36,9 @@ ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_t
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 """What else an added token says: how it is found in a text."""
 
+EXTRA, ADDITIONAL = "extra_special_tokens", "additional_special_tokens"
+"""Names of lists of further special tokens, the newer first, which may be a table."""
+
 LARGEST_NUMBER = 10
 """Digits of the largest token id that is written out."""
 
@@ -156,7 +159,7 @@ class Settings:
             raise FormatError("added_tokens_decoder in tokenizer_config.json has an invalid id")
         found = {int(place): _token(entry, "added_tokens_decoder") for place, entry in decoder.items()}
         names = {self.named(role) for role in ROLES}
-        names |= {_token(token, "additional_special_tokens")["content"] for token in _own(self.tokenizer)}
+        names |= {_token(token, "additional_special_tokens")["content"] for token in _listed(self._further[1], EXTRA)}
         for content, place in self.added.items():
             if type(place) is not int or place < 0:
                 raise FormatError(f"added_tokens.json has no id for {content!r}")
@@ -180,14 +183,33 @@ class Settings:
         """Return the tokens that a file names with their ids."""
         return {place: Added(token["content"], token["special"]) for place, token in self.numbered()}
 
+    @property
+    def lists_further(self) -> bool:
+        """Whether a file lists further special tokens, be the list empty."""
+        said = self._further[1]
+        return EXTRA in said or said.get(ADDITIONAL) is not None
+
     def _extra(self) -> list[Any]:
-        """List the further special tokens: those of a table, and of the lists those of tokenizer_config.json first."""
-        tables = (file.get("extra_special_tokens") for file in (self.tokenizer, self.special))
-        named = [token for table in tables if isinstance(table, dict) for token in table.values() if token is not None]
-        own = _own(self.tokenizer)
-        is_last = bool(named) and own == _listed(self.tokenizer, "additional_special_tokens")  # beside a table
-        listed = [*([] if is_last else own), *_listed(self.special, "extra_special_tokens")]
-        return [*named, *(listed or _listed(self.special, "additional_special_tokens") or own)]
+        """List the further special tokens: those of a table, and of the lists that of the newer name if it is there."""
+        named, said = self._further
+        return [
+            *(token for token in named if token is not None),
+            *_listed(said, EXTRA if EXTRA in said else ADDITIONAL),
+        ]
+
+    @cached_property
+    def _further(self) -> tuple[list[Any], Mapping[str, Any]]:
+        """The tokens of tables, and the lists by their names, as they stand once both files are read."""
+        said = {key: self.tokenizer[key] for key in (EXTRA, ADDITIONAL) if key in self.tokenizer}
+        if ADDITIONAL in said and not said.get(EXTRA):
+            said[EXTRA] = said.pop(ADDITIONAL)
+        named: list[Any] = []
+        for more in ({}, {key: self.special[key] for key in (EXTRA, ADDITIONAL) if key in self.special}):
+            listed = [*_listed(said, EXTRA), *_listed(more, EXTRA)]
+            said |= {**more, EXTRA: listed} if isinstance(more.get(EXTRA), list) else more
+            if isinstance(said.get(EXTRA), dict):
+                named += said.pop(EXTRA).values()
+        return named, said
 
     def _further_roles(self) -> list[str]:
         """List the purposes that a model has of its own, such as `image_token`."""
@@ -199,10 +221,6 @@ class Settings:
             and not (isinstance(table, dict) and key in table)
             and (isinstance(value, str) or (isinstance(value, dict) and value.get("__type") == "AddedToken"))
         ]
-
-
-def _own(file: Mapping[str, Any]) -> list[Any]:
-    return _listed(file, "extra_special_tokens") or _listed(file, "additional_special_tokens")
 
 
 def _listed(file: Mapping[str, Any], key: str) -> list[Any]:
