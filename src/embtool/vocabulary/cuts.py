@@ -192,6 +192,8 @@ HANGUL: Mapping[str, str] = MappingProxyType(
 MARKS = r"\p{M}"
 EDGES = r"\A | \z"
 """A space at either end of a text."""
+ONLY_SPACES = r"\A\u2581(?= +\z)"
+"""A mark that was put before spaces alone."""
 
 WHOLE_BREAKS_FIRST = frozenset({"gemma4", "granite-embed-multi-311m"})
 """Where that holds for line breaks only."""
@@ -206,6 +208,7 @@ EXPRESSIONS = frozenset(
         *HANGUL,
         MARKS,
         EDGES,
+        ONLY_SPACES,
         *(GPT4O, TEKKEN, KIMI),
         CLIP,
         BLOOM,
