@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from sources import Memory
 from tokenizers import Tokenizer
 
 from embtool.storage.cache import cache_root
+from embtool.storage.kept import named_sum
 from embtool.storage.source import Folder
 from embtool.vocabulary import Vocabulary, read_vocabulary
 from embtool.vocabulary.cuts import LLAMA3
+from embtool.vocabulary.excerpts import _filled
 
 ROOT = Path(__file__).parent.parent
 REAL = Path(os.environ.get("EMBTOOL_TEST_REAL", "nowhere")) / "tokenizers"
@@ -193,9 +196,8 @@ def test_steps_that_make_a_text_very_long_are_not_run_here() -> None:
     ]
     vocab = {letter: place for place, letter in enumerate("abcdx")}
     for steps in (grows[:1], grows[:2]):
-        words = kept(
-            lambda steps=steps: read(small({"vocab": vocab}, normalizer={"type": "Sequence", "normalizers": steps}))
-        )
+        state = small({"vocab": vocab}, normalizer={"type": "Sequence", "normalizers": steps})
+        words = kept(partial(read, state))
         assert len(ids(words, "ax")) == 64 ** len(steps) + 1
         assert is_whole(words) == (len(steps) > 1)
 
@@ -232,6 +234,29 @@ def test_what_is_kept_and_damaged_is_passed_over() -> None:
         words = read(STATE)
         assert ids(words, "the king of the North") == expected
         assert is_whole(words)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"state": "[" * 100_000},
+        {"state": "3"},
+        {"state": "{}"},
+        {"state": '{"model": {"type": "WordPiece"}}'},
+        {"state": '{"model": {}}', "added": "3"},
+        {"longest": "x"},
+    ],
+)
+def test_what_another_hand_kept_is_passed_over(facts: dict[str, Any]) -> None:
+    words = kept(lambda: read(STATE))
+    expected = ids(words, "the king of the North")
+    (path,) = cache_root().rglob("*.merges*.sqlite")
+    path.unlink()
+    data = _filled({"state": '{"model": {}}', "added": "[]", "longest": "5", **facts})
+    path.with_name(f"{path.name.rpartition('-')[0]}-{named_sum(data)}.sqlite").write_bytes(data)
+    words = read(STATE)
+    assert ids(words, "the king of the North") == expected
+    assert is_whole(words)
 
 
 def test_nothing_is_made_where_nothing_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

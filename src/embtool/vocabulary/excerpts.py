@@ -24,6 +24,7 @@ from embtool.storage.kept import has_named_sum, named_sum
 from embtool.vocabulary.entries import MemoryEntries, State
 from embtool.vocabulary.loading import tokenizer_of
 from embtool.vocabulary.ordinary import LONGEST, judge
+from embtool.vocabulary.words import is_of_library
 
 VERSION = 2
 """Raise it when the meaning of the tables below changes."""
@@ -134,10 +135,11 @@ class Excerpted:
         if self._excerpts is not None and not add_special_tokens and "_whole" not in self.__dict__:
             try:
                 small = self._excerpts.tokenizer_for(text)
-            except (sqlite3.Error, UnicodeEncodeError):
-                small = None
-            if small is not None:
-                return small.encode(text, add_special_tokens=False)
+                if small is not None:
+                    return small.encode(text, add_special_tokens=False)
+            except BaseException as error:
+                if not is_of_library(error):  # whatever is wrong with what is kept, the whole tokenizer is asked
+                    raise
         return self._whole.encode(text, add_special_tokens=add_special_tokens)
 
     def encode_batch(self, texts: Sequence[str], *, add_special_tokens: bool = False) -> Any:
@@ -154,7 +156,7 @@ def open_excerpts(key: str) -> Excerpts | None:
     pattern = _name(key, "*")
     try:
         return next((Excerpts(path) for path in pattern.parent.glob(pattern.name) if has_named_sum(path)), None)
-    except (sqlite3.Error, OSError, ValueError, KeyError):
+    except (sqlite3.Error, OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
