@@ -266,6 +266,60 @@ def test_what_a_class_of_fairseq_lacks_is_named(settings: dict[str, Any], files:
     assert words in caught.value.message
 
 
+# --- further ids of transformers 5.24
+
+
+def with_config(name: str, **settings: Any) -> Vocabulary:
+    """Read a recorded folder with other settings."""
+    files = files_of(name)
+    if any(file.endswith(".model") for file in files):
+        pytest.importorskip("sentencepiece", reason="reads its files: pip install sentencepiece")
+    known = KNOWN["folders"][name]["tokenizer_config"]["tokenizer_class"]
+    document = json.dumps({"tokenizer_class": known, **settings}).encode()
+    return read_vocabulary(Memory(files | {"tokenizer_config.json": document}))
+
+
+@pytest.mark.parametrize("name", ["gpt2-plain-json split_special_tokens", "gpt2-json around"])
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({}, [64, 220, 485, 220, 295, 485, 66]),
+        ({"rstrip": True}, [64, 220, 485, 65, 485, 66]),
+        ({"rstrip": True, "special": False}, [64, 220, 485, 65, 485, 66]),
+        ({"single_word": True}, [64, 220, 485, 220, 295, 27, 91, 332, 282, 69, 454, 91, 29, 66]),
+    ],
+)
+def test_a_token_is_found_as_the_settings_say_not_the_tokenizer_json(
+    name: str, flags: dict[str, bool], expected: list[int]
+) -> None:
+    token = {"content": "<|endoftext|>", "special": True, **flags}
+    for more in ({}, {"eos_token": "<|endoftext|>"}):
+        words = with_config(name, added_tokens_decoder={"485": token}, **more)
+        text = "a <|endoftext|>  b<|endoftext|>c"
+        assert [found.id for found in words.encode(text)] == expected
+        assert bool(len(words.special_ids)) == (token["special"] or bool(more))
+
+
+def test_a_special_token_of_qwen2_takes_no_spaces() -> None:
+    token = {"content": "##s", "rstrip": True, "single_word": True, "__type": "AddedToken"}
+    words = with_config("qwen2 split_special_tokens", sep_token=token, extra_special_tokens=["é"])
+    expected = [27, 84, 77, 74, 29, 64, 491, 220, 491, 58, 52, 45, 42, 60, 27, 80, 29]
+    assert [found.id for found in words.encode("<unk>a##s ##s[UNK]<q>")] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "text", "expected"),
+    [
+        ("sw3 legacy", {"unk_token": None, "pad_token": None}, "<pad>THE▁the", [37, 3, 0, 24, 0, 8]),
+        ("bertgen legacy", {"unk_token": None}, "é xthecat", [3, 0, 3, 31, 16, 17, 19, 13]),
+        ("bertgen legacy", {"unk_token": " x"}, "<q>▁the", [3, 0, 28, 0, 8]),
+        ("speecht5 legacy", {"unk_token": "<q>"}, " xTHE", [3, 31, 0, 24, 0]),
+    ],
+)
+def test_what_is_unknown_is_the_models_own(name: str, settings: dict[str, Any], text: str, expected: list[int]) -> None:
+    assert [token.id for token in with_config(name, **settings).encode(text)] == expected
+
+
 # --- a special token that is split like any other text, where the tokens come from other files
 
 

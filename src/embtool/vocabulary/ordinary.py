@@ -123,13 +123,13 @@ def _values(data: bytes, name: str, start: bytes) -> Iterator[Any]:
                 raise _UnusualError(f"its {name}, which is no JSON") from error
 
 
-def listed_tokens(data: bytes) -> set[str]:
-    """Return the contents of the added tokens in the text of a tokenizer.json; none where they cannot be read."""
+def listed_tokens(data: bytes) -> dict[str, Any]:
+    """Return the added tokens in the text of a tokenizer.json by their contents; none where they cannot be read."""
     try:
         lists = list(_values(data, "added_tokens", b"["))
     except _UnusualError:
-        return set()
-    return {str(token.get("content")) for listed in lists for token in listed if isinstance(token, dict)}
+        return {}
+    return {str(token.get("content")): token for listed in lists for token in listed if isinstance(token, dict)}
 
 
 def said_everywhere(data: bytes, switch: str, value: bool | None) -> bool:  # noqa: FBT001 - what is compared

@@ -122,6 +122,7 @@ class Settings:
         *,
         mask_takes_space: bool = False,
         strips: Collection[str] = (),
+        bare: bool = False,
     ) -> list[dict[str, Any]]:
         """List the tokens that are added, in their order, as tokenizer.json would have them, without ids.
 
@@ -130,6 +131,7 @@ class Settings:
             more: further special tokens of the class.
             mask_takes_space: whether the mask of the class takes the space before it with it.
             strips: the purposes of tokens that take the spaces on both sides with them.
+            bare: whether special tokens are found as they stand, however a file says that they are found.
 
         Raises:
             FormatError: a file has something else in the place of a token.
@@ -141,13 +143,14 @@ class Settings:
             if token is None:
                 continue
             known = listed.setdefault(token["content"], token)
-            known["special"] = True
+            known |= {"special": True, **(dict.fromkeys(FLAGS, False) if bare else {})}
             if token is known and not _is_object(self, role):
                 known["lstrip"] |= role in strips or (role == "mask_token" and mask_takes_space)
                 known["rstrip"] |= role in strips
         for content in (*more, *self._extra()):
             token = _token(content, "additional_special_tokens", special=True)
-            listed.setdefault(token["content"], token)["special"] = True
+            known = listed.setdefault(token["content"], token)
+            known |= {"special": True, **(dict.fromkeys(FLAGS, False) if bare else {})}
         return [token for token in listed.values() if token["content"]]
 
     def numbered(self) -> list[tuple[int, dict[str, Any]]]:
@@ -325,12 +328,14 @@ class Beside:
 
     Attributes:
         tokens: those that are added, without ids.
+        found_so: tokens of `added_tokens_decoder`, which are found in a text as it says.
         switches: what wins over tokenizer.json, by the type of the step.
         splits_special: whether a special token that stands in a text is split like any other text.
         unread: what is wrong with the files, where they cannot be read.
     """
 
     tokens: list[State] = field(default_factory=list)
+    found_so: frozenset[str] = frozenset()
     switches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     splits_special: bool = False
     unread: tuple[str, ...] = ()
@@ -338,7 +343,7 @@ class Beside:
     def key(self, data: bytes) -> str:
         """Return the name of the index of a tokenizer.json with what is beside it."""
         digest = hashlib.sha256(data)
-        digest.update(json.dumps(self.tokens).encode() if self.tokens else b"")
+        digest.update(json.dumps([self.tokens, *sorted(self.found_so)]).encode() if self.tokens else b"")
         digest.update(json.dumps(self.switches).encode() if self.switches else b"")
         return digest.hexdigest()
 
@@ -361,21 +366,32 @@ class Beside:
 
         refuse(data, file)
         said = [entry for step in self.switches.values() for entry in step.items()]
-        if all(said_everywhere(data, key, value) for key, value in said) and {
-            token["content"] for token in self.tokens
-        } <= listed_tokens(data):
-            return data
+        if all(said_everywhere(data, key, value) for key, value in said):
+            listed = listed_tokens(data)
+            if all(self._is_listed(token, listed.get(token["content"])) for token in self.tokens):
+                return data
         decoded = decode_json(data, file)
         state = self._with_added(self._switched(decoded))
         return data if state is decoded else json.dumps(state).encode()
 
+    def _is_listed(self, token: State, listed: State | None) -> bool:
+        """Return whether a tokenizer.json lists a token as it is to be."""
+        flags = FLAGS if token["content"] in self.found_so else ()
+        return listed is not None and all(listed.get(flag) is token[flag] for flag in flags)
+
     def _with_added(self, state: State) -> State:
-        """Add the tokens that a decoded file does not list; their ids follow from their order."""
+        """Add the tokens that a decoded file does not list, whose ids follow from their order, and change the flags."""
         listed = state.get("added_tokens")
         listed = listed if isinstance(listed, list) else []
-        contents = [token.get("content") for token in listed if isinstance(token, dict)]
-        new = [{"id": 0, **token} for token in self.tokens if token["content"] not in contents]
-        return {**state, "added_tokens": [*listed, *new]} if new else state
+        known = {token.get("content"): token for token in listed if isinstance(token, dict)}
+        if all(self._is_listed(token, known.get(token["content"])) for token in self.tokens):
+            return state
+        flags = {token["content"]: token for token in self.tokens if token["content"] in self.found_so}
+        changed = [
+            {**token, **flags.get(token.get("content"), {})} if isinstance(token, dict) else token for token in listed
+        ]
+        new = [{"id": 0, **token} for token in self.tokens if token["content"] not in known]
+        return {**state, "added_tokens": [*changed, *new]}
 
     def _switched(self, state: State) -> State:
         """Change the steps whose switches the files name."""
@@ -406,7 +422,9 @@ def read_beside(source: Source) -> Beside:
         tokens = settings.tokens()
     except FormatError as error:
         return Beside(unread=(error.message,))
-    return Beside(tokens, switches(settings), settings.splits_special)
+    decoder = settings.numbered() if "added_tokens_decoder" in settings.tokenizer else []
+    found_so = frozenset(token["content"] for _, token in decoder)
+    return Beside(tokens, found_so, switches(settings), settings.splits_special)
 
 
 def switches(settings: Settings) -> dict[str, dict[str, Any]]:
