@@ -114,7 +114,11 @@ def judge(data: bytes) -> Judgement:
 
 
 def _parts_at_spaces(data: bytes) -> bool:
-    """Return whether a tokenizer is known to look at no two words together: not in its steps, nor in added tokens."""
+    """Return whether a tokenizer is known to look at no two words together: not in its steps, nor in added tokens.
+
+    An added token that is a word of its own looks at the letter before it, which is in another word if it begins with
+    a space.
+    """
     normal, cutters = (
         [step for part in _values(data, name, b"{") for step in _flat(part, name, MOST_STEPS)]
         for name in ("normalizer", "pre_tokenizer")
@@ -125,7 +129,7 @@ def _parts_at_spaces(data: bytes) -> bool:
         and all(_is_local(step) or _is_cut(step, EXPRESSIONS - ACROSS) for step in cutters)
         and any(step.get("use_regex") or _is_cut(step, AT_SPACES) for step in cutters[:seen])
         and not any(
-            token.get("rstrip") or re.search(r"\S ", str(token.get("content")))
+            token.get("rstrip") or re.search(r"\S ", "x" * bool(token.get("single_word")) + str(token.get("content")))
             for listed in _values(data, "added_tokens", b"[")
             for token in listed
         )
