@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sources import Memory
 from tokenizers import Tokenizer
 
-from embtool.storage.cache import cache_root
+from embtool.storage.cache import cache_root, refusal
 from embtool.storage.kept import named_sum
 from embtool.storage.source import Folder
 from embtool.vocabulary import Vocabulary, read_vocabulary
@@ -265,3 +265,4 @@ def test_nothing_is_made_where_nothing_can_be_kept(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("embtool.vocabulary.excerpts.keep_excerpts", lambda *_, **__: pytest.fail("made in vain"))
     library = Tokenizer.from_str(MINI.decode())
     assert ids(kept(lambda: read(STATE)), "the king") == library.encode("the king", add_special_tokens=False).ids
+    assert "is no folder" in (refusal() or ""), "which the next command of this process would tell"
