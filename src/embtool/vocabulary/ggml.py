@@ -45,6 +45,7 @@ from embtool.vocabulary.merges import merges_by_score
 from embtool.vocabulary.ordinary import LONGEST_WORD, MAPS
 from embtool.vocabulary.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED
 from embtool.vocabulary.spelling import WORDS, ByteLevel
+from embtool.vocabulary.spm import checked_map
 from embtool.vocabulary.words import Vocabulary
 from embtool.vocabulary.world import LongestFirst
 
@@ -459,7 +460,7 @@ def _describe_t5(metadata: TokenizerMetadata) -> dict[str, Any]:
     folding: list[dict[str, Any]] = []
     charsmap = metadata.get("precompiled_charsmap")
     if charsmap is not None:
-        data = _charsmap(charsmap, metadata.file)
+        data = checked_map(charsmap, metadata.file)
         if hashlib.sha256(data).hexdigest() in MAPS:  # the library looks at one grapheme, llama.cpp at the whole text
             folding.append({"type": "NFC"})
         folding.append({"type": "Precompiled", "precompiled_charsmap": base64.b64encode(data).decode()})
@@ -483,15 +484,6 @@ def _describe_t5(metadata: TokenizerMetadata) -> dict[str, Any]:
             "byte_fallback": False,
         },
     }
-
-
-def _charsmap(values: Any, file: str) -> bytes:
-    """Return SentencePiece's table of replacements, if it is one: a trie, its length before it, then text."""
-    data = values.tobytes() if getattr(values, "itemsize", 0) == 1 else b""
-    length = int.from_bytes(data[:4], "little")
-    if not 0 < length <= len(data) - 4 or length % 4:
-        raise FormatError(f"tokenizer.ggml.precompiled_charsmap in {file} is not a table of replacements")
-    return data
 
 
 KINDS: Mapping[str, Callable[[TokenizerMetadata], dict[str, Any]]] = MappingProxyType(

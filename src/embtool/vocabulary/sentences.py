@@ -93,11 +93,8 @@ def read_sentences(
     kept = [(token["content"], token["special"]) for token in tokens if token["content"] not in lost]
     added = {ids[content]: Added(content, special) for content, special in kept}
     added |= {base[token]: Added(token, special=True) for token in languages}
-    entries = MemoryEntries(
-        {place: piece for piece, place in pieces.items()},
-        added,
-        Traits(SPACES, None, unknown, faithful=False, composes=False),
-    )
+    spelled = {place: piece for piece, place in pieces.items()}
+    entries = MemoryEntries(spelled, added, Traits(SPACES, None, unknown, faithful=False, composes=False))
 
     def load() -> TokenSplitter:
         processor = load_model(data, spm)
