@@ -292,12 +292,13 @@ def decode_json(data: bytes, file: str) -> dict[str, Any]:
 
 
 def decode_text(data: bytes, file: str) -> str:
-    """Decode a text of a model's file.
+    """Decode a text of a model's file, which may be empty, as a list of merges is.
 
     Raises:
         FormatError: it is not UTF-8, or another kind of file.
     """
-    refuse(data, file)
+    if data:
+        refuse(data, file)
     try:
         return data.decode()
     except UnicodeDecodeError as error:
