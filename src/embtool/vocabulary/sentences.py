@@ -101,8 +101,7 @@ def read_sentences(
         places = None if table is None else [ids.get(piece, unknown) for piece in parsed.pieces]
         split = _folded(kind, settings, batch(processor, data, spm))
         parts = around(kind, settings, ids)
-        place = parts.index(TEXT)
-        begin, end = ([ids[part] for part in side] for side in (parts[:place], parts[place + 1 :]))
+        begin, end = ([ids[part] for part in side] for side in _sides(parts))
         names = {token["content"]: ids[token["content"]] for token in ([] if settings.splits_special else tokens)}
         strips = {token["content"]: (token["lstrip"], token["rstrip"]) for token in tokens}
         split = _mapped(kind, ids, unknown, places, split)
@@ -111,6 +110,11 @@ def read_sentences(
 
     label = f"{table[1]}, {settings.name}" if table else f"{spm}, {settings.name}"
     return Vocabulary(label, lambda: entries, load)
+
+
+def _sides(parts: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    place = parts.index(TEXT)
+    return parts[:place], parts[place + 1 :]
 
 
 def _as_told(kind: TokenizerClass, settings: Settings, data: bytes, spm: str) -> tuple[bytes, str]:
