@@ -95,11 +95,11 @@ def test_the_program_opens_a_model_with_only_a_sentencepiece_file(run: Program, 
 
 def test_no_sentencepiece_model_is_refused(run: Program, tmp_path: Path) -> None:
     library()
-    for data in (b"", b"\x0a\xff", b"nothing of the kind"):
+    for data, told in ((b"", "is empty"), (b"\x0a\xff", "SentencePiece"), (b"nothing of the kind", "SentencePiece")):
         folder = tmp_path / f"m{data.hex()}"
         folder.mkdir()
         (folder / "tokenizer.model").write_bytes(data)
-        run("tokens", "-m", folder, "x").refused(6, "tokenizer.model", "SentencePiece")
+        run("tokens", "-m", folder, "x").refused(6, "tokenizer.model", told)
 
 
 def test_without_its_library_the_way_to_install_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
