@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import json
 import os
@@ -10,9 +11,11 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import httpx2
 import numpy as np
@@ -143,6 +146,48 @@ def test_answers_to_other_questions_are_not_mixed(tmp_path: Path) -> None:
             Sweep("check", tmp_path).done()
 
 
+def test_a_list_is_read_as_editors_write_it(tmp_path: Path) -> None:
+    sweep = Sweep("info", tmp_path)
+    assert sweep.batches(["\ufeffmini", " \ufeff\t", "mini\r", Path("a b"), "a\u2028b", "a\x0bb"]) == [
+        ("mini", "a b", "a\u2028b", "a\x0bb")
+    ]
+    for wrong, error in (("mini", InvalidArgument), ([None], TypeError)):
+        with pytest.raises(error):
+            sweep.batches(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_model_that_is_closed_leaves_nothing(tmp_path: Path, question: str) -> None:
+    """Of thousands each would hold its vocabulary's file until garbage is looked for."""
+    gc.collect()
+    gc.disable()
+    try:
+        for kind, write in KINDS.items():
+            write(tmp_path / kind)
+            held = [weakref.ref(each) for each in _parts_asked(tmp_path / kind, question)]
+            assert not [each() for each in held if each() is not None], kind
+    finally:
+        gc.enable()
+
+
+def _parts_asked(folder: Path, question: str) -> list[Any]:
+    """What a model has read for a question, while it is open."""
+    with embtool.open_model(folder) as model:
+        with contextlib.suppress(EmbtoolError):
+            getattr(model, QUESTIONS[question].method)()
+        read = [each for name in ("vocabulary", "tables", "checkpoint", "config") if (each := vars(model).get(name))]
+    assert not {"vocabulary", "tables", "checkpoint", "config"} & vars(model).keys()
+    return read
+
+
+def test_a_model_that_was_closed_answers_again(among: Path) -> None:
+    del among
+    for name in ("small", "gpt2"):
+        with embtool.open_model(name) as model:
+            before = model.info().to_dict()
+        assert model.info().to_dict() == {**before, "cost": ANY}
+
+
 def test_a_fault_of_embtools_own_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: object) -> None:
         del self
@@ -182,7 +227,11 @@ def test_a_part_that_cannot_be_read_shows_in_the_record(models: Path, tmp_path: 
 
 def test_info_writes_a_list_of_models_into_parquet(run: Program, tmp_path: Path) -> None:
     out = tmp_path / "models.parquet"
-    stdin = b"small/\n\n  \nmissing/\nsmall/\n tied/ \r\nonly-config/\n\xff\xfe\n" + b"x" * 1_100_000 + b"\nbare/\n"
+    stdin = (
+        b"\xef\xbb\xbfsmall/\n\n  \nmissing/\nsmall/\n tied/ \r\nonly-config/\n\xff\xfe\n"
+        + b"x" * 1_100_000
+        + b"\nbare/\n"
+    )
     answer = run("info", "-", "-f", "parquet", "-o", out, stdin=stdin)
     assert answer.status == 3
     assert answer.out == b""

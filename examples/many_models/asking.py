@@ -98,7 +98,7 @@ def run_sweep(arguments: argparse.Namespace, start: Start) -> None:
     )
     if arguments.retry:
         tell(f"{sweep.forget():,} errors of the network and of machines are forgotten")
-    lines = arguments.models.read_text("utf-8", "surrogateescape").splitlines()
+    lines = arguments.models.read_text("utf-8", "surrogateescape").split("\n")
     batches = sweep.batches(lines, arguments.batch)
     total = sum(map(len, batches))
     tell(f"{total:,} models to ask, {len(sweep.done()):,} done before")

@@ -8,6 +8,7 @@ test a model in which it alone finds something.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -310,7 +311,7 @@ def _adapter_of(model: "Model") -> tuple[Adapter | None, dict[str, list[FormatEr
     try:
         return model.adapter, {}
     except (FormatError, ConfigError) as error:
-        return None, {"config": [error]}
+        return None, {"config": [copy(error)]}
 
 
 def _check_comparable(draft: Subject, target: Subject) -> None:
