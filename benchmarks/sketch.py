@@ -8,8 +8,8 @@ best of these is a threshold that is exact, and a row is ruled out as soon as it
 
     python benchmarks/sketch.py MODEL|made:ROWSxWIDTH|random:ROWSxWIDTH [...]
 
-`made` is a table that nobody trained: the rows of all-MiniLM-L6-v2 (or of MADE_OF), each number of which is a random mix
-of a real row's, bent by tanh. What it has of neighbours is real; how a wide table's would lie is not known from it.
+`made` is a table that nobody trained: of each row of all-MiniLM-L6-v2 (or of MADE_OF) its numbers are random mixtures,
+bent by tanh. Its neighbours are about the real ones; how those of a wide table would lie is not known from it.
 """
 
 import os
