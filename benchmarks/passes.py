@@ -165,9 +165,9 @@ def whole_table(folder: Path, rounds: int) -> None:
         for what, ask in {
             "norms of all rows": lambda: norms(table, reader),
             "distances to a point": lambda: distances(table, reader, point),
-            "norms, keys, mean": lambda: survey(table, reader, units=False),
-            "norms, keys, both means": lambda: survey(table, reader),
-            "identical rows, given their keys": lambda: equal_rows(reader, found.keys),
+            "norms, mean": lambda: survey(table, reader, units=False),
+            "norms, both means": lambda: survey(table, reader),
+            "identical rows, given their lengths": lambda: equal_rows(reader, found.norms),
             "the spectrum, from a sample": lambda: sampled_axes(table, reader, found, 16),
         }.items():
             by_turns(what, ask, "a pass by all threads", limit, rounds)

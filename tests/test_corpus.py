@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
+import sys
 import threading
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies
 from program import Program
 from small_models import bfloat16, config, table, tokenizer_json, write_single
-from tokenizers import Tokenizer, decoders, models, normalizers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers
+from tokenizers.pre_tokenizers import ByteLevel, Digits, Punctuation, Split
+from tokenizers.pre_tokenizers import Sequence as Steps
 
 import embtool
 from embtool.errors import EmbtoolError, FormatError, InvalidArgument
@@ -22,6 +29,8 @@ from embtool.references import bundled_folder
 from embtool.tables import corpus
 from embtool.tables.corpus import Text, lines_of
 from embtool.vocabulary import Vocabulary
+from embtool.vocabulary.cuts import AT_SPACES
+from embtool.vocabulary.ordinary import LOCAL
 
 REAL = Path(os.environ.get("EMBTOOL_TEST_REAL", "nowhere")) / "tokenizers"
 HERE = Path(__file__).parent
@@ -59,6 +68,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus, "AHEAD", 400)
     monkeypatch.setattr(corpus, "BLOCK", 1009)
     monkeypatch.setattr(corpus, "BATCH", 5000)
+    monkeypatch.setattr(corpus, "MOST_WORDS", 300)
+    monkeypatch.setattr(corpus, "MOST_READ", 8000)
 
 
 @pytest.mark.parametrize("kind", TEXTS)
@@ -83,6 +94,99 @@ def test_parts_have_the_tokens_of_the_whole_by_published_tokenizers(
         tally = in_parts(vocabulary, text)
         assert by_id(tally.counts) == split_alone(tokenizer, [text]), kind
         assert tally.unsure == 0, kind
+
+
+@pytest.mark.parametrize("expression", sorted(AT_SPACES))
+@pytest.mark.parametrize("first", [(), (Split(Regex(r"\p{N}"), "isolated"),), (Punctuation("contiguous"), Digits())])
+@settings(max_examples=30, deadline=None)
+@given(texts=strategies.lists(strategies.text("aZ9é. !\n\t\r\u3000\xa0'東\u0301\0\x1c_/", max_size=12), max_size=6))
+def test_words_are_cut_apart_as_they_are_together(expression: str, first: tuple[Any, ...], texts: list[str]) -> None:
+    step = Steps([*first, Split(Regex(expression), "isolated"), ByteLevel(add_prefix_space=False, use_regex=False)])
+    whole = " ".join(texts)
+    found = [
+        piece for place, word in enumerate(corpus.WORD.split(whole)) for piece in pieces(step, " " * bool(place) + word)
+    ]
+    assert found == pieces(step, whole)
+
+
+def pieces(step: Any, text: str) -> list[str]:
+    return [piece for piece, _ in step.pre_tokenize_str(text)]
+
+
+@pytest.mark.parametrize("kind", sorted(LOCAL))
+def test_steps_before_make_the_same_of_words_apart(kind: str) -> None:
+    step = getattr(normalizers, kind)()
+    for letter in map(chr, (*range(0xD800), *range(0xE000, sys.maxunicode + 1))):
+        changes = letter.lower() != letter or unicodedata.decomposition(letter) or unicodedata.combining(letter)
+        if changes and not letter.isspace():
+            alone = step.normalize_str(letter)
+            assert step.normalize_str(f"{letter} {letter}") == f"{alone} {alone}"
+            assert not alone[-1:].isspace(), ascii(letter)
+
+
+def added(content: str, **flags: bool) -> dict[str, Any]:
+    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
+    return {"id": 31_000, "content": content, **plain, **flags}
+
+
+@pytest.mark.parametrize(
+    ("change", "whether"),
+    [
+        ({}, True),
+        ({"normalizer": {"type": "NFC"}}, True),
+        (
+            {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}},
+            True,
+        ),
+        ({"normalizer": {"type": "Strip", "strip_left": True, "strip_right": True}}, False),
+        ({"normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "_"}}, False),
+        ({"pre_tokenizer": None}, False),
+        (
+            {
+                "pre_tokenizer": {
+                    "type": "ByteLevel",
+                    "add_prefix_space": True,
+                    "trim_offsets": True,
+                    "use_regex": False,
+                }
+            },
+            False,
+        ),
+        (
+            {"pre_tokenizer": {"type": "Metaspace", "replacement": "_", "prepend_scheme": "always", "split": True}},
+            False,
+        ),
+        ({"added_tokens": [added("of the")]}, False),
+        ({"added_tokens": [added(" the", lstrip=True)]}, True),
+        ({"added_tokens": [added("the", rstrip=True)]}, False),
+        ({"added_tokens": [added("the", single_word=True)]}, True),
+    ],
+)
+def test_counts_are_those_of_the_library_whatever_it_does_at_spaces(
+    change: dict[str, Any],
+    whether: bool,  # noqa: FBT001 - a column of the table above
+    tmp_path: Path,
+) -> None:
+    """Words are counted before they are split where that is known to be the same, and only there."""
+    data = json.loads((bundled_folder() / "tokenizer.json").read_bytes()) | change
+    (tmp_path / "tokenizer.json").write_text(json.dumps(data))
+    vocabulary = embtool.open_model(tmp_path).vocabulary
+    assert vocabulary.parts_at_spaces is whether
+    text = f" {MIXED[:4000]}of the  the\tthe of the. breathe the{PROSE[:9000]}"
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    tally = in_parts(vocabulary, text)
+    assert by_id(tally.counts) == split_alone(tokenizer, [text]) or tally.unsure
+    counter = corpus.Counter(vocabulary)
+    counter.count(text.split("\n"))
+    assert by_id(counter.tally.counts) == split_alone(tokenizer, text.split("\n"))
+
+
+def test_a_text_without_spaces_is_not_held() -> None:
+    vocabulary = embtool.open_model().vocabulary
+    text = f"so {'東京は大きい。' * 4000} ends {PROSE[:5000]}"
+    tally = in_parts(vocabulary, text)
+    tokenizer = Tokenizer.from_file(str(bundled_folder() / "tokenizer.json"))
+    assert by_id(tally.counts) == split_alone(tokenizer, [text])
 
 
 def with_mark_at_the_start() -> Tokenizer:

@@ -33,7 +33,7 @@ from embtool.storage.source import Folder
 from embtool.tables.metric import METRICS
 from embtool.tables.neighbors import nearest_each
 from embtool.tables.scan import scan
-from embtool.tables.survey import mean_row, norms, survey
+from embtool.tables.survey import equal_rows, mean_row, norms, survey
 from embtool.tables.table import EmbeddingTable
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="leases are Linux's")
@@ -96,7 +96,8 @@ def everything(table: EmbeddingTable, held: Doubles) -> list[object]:
     found: list[object] = []
     with table.open() as reader:
         first = survey(table, reader)
-        found += [first.norms.tolist(), first.keys.tolist(), first.mean.tolist(), first.mean_unit.tolist()]
+        found += [first.norms.tolist(), first.mean.tolist(), first.mean_unit.tolist()]
+        found += [group.tolist() for group in equal_rows(reader, first.norms)]
         found += [norms(table, reader).tolist(), mean_row(table, reader).tolist()]
         for metric in METRICS:
             for queries in (held[3:4], held[20:24]):

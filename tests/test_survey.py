@@ -70,7 +70,7 @@ def test_a_survey_of_a_large_table_is_as_near_as_it_says(
     finite = np.isfinite(held).all(axis=1)
     with table.open() as reader:
         found, near = survey(table, reader), distances(table, reader, held[20])
-        assert [group.tolist() for group in equal_rows(reader, found.keys, found.norms > 0)] == [[10, 11, 90]]
+        assert [group.tolist() for group in equal_rows(reader, found.norms, found.norms > 0)] == [[10, 11, 90]]
         assert norms(table, reader)[finite].tolist() == found.norms[finite].tolist()
     lengths = np.linalg.norm(held[finite], axis=1)
     np.testing.assert_allclose(found.norms[finite], lengths, rtol=1e-6)
@@ -86,11 +86,11 @@ def test_equal_rows_are_found_and_no_others(tmp_path: Path) -> None:
     table, _ = odd(tmp_path)
     with table.open() as reader:
         found = survey(table, reader)
-        assert [group.tolist() for group in equal_rows(reader, found.keys)] == [[10, 90, 649]]
+        assert [group.tolist() for group in equal_rows(reader, found.norms)] == [[10, 90, 649]]
         among = np.ones(700, np.bool_)
         among[10] = False
-        assert [group.tolist() for group in equal_rows(reader, found.keys, among)] == [[90, 649]]
-        met = np.zeros(700, np.uint64)  # every key the same: only the bytes can tell
+        assert [group.tolist() for group in equal_rows(reader, found.norms, among)] == [[90, 649]]
+        met = np.zeros(700)  # every length the same: only the bytes can tell
         assert [group.tolist() for group in equal_rows(reader, met)] == [[10, 90, 649]]
 
 
@@ -100,7 +100,7 @@ def test_rows_of_any_length_in_bytes_have_keys(tmp_path: Path, width: int) -> No
     for dtype in ("BF16", "F8_E5M2"):
         table, held = on_disk(tmp_path, values, dtype)
         with table.open() as reader:
-            groups = equal_rows(reader, survey(table, reader).keys)
+            groups = equal_rows(reader, survey(table, reader).norms)
         assert [group.tolist() for group in groups] == [
             np.flatnonzero((held == row).all(axis=1)).tolist() for row in np.unique(held, axis=0)
         ]

@@ -1,7 +1,6 @@
 """Counts in sentences, and numbers as they are printed and said."""
 
 import re
-from decimal import Decimal
 
 
 def count(number: int) -> str:
@@ -30,6 +29,9 @@ def plain_number(text: str) -> str:
     """
     if THOUSANDS.fullmatch(text):
         return text.replace(",", "")
-    if POWER.fullmatch(text) and Decimal(text) == int(Decimal(text)):
-        return str(int(Decimal(text)))
+    if POWER.fullmatch(text):
+        from decimal import Decimal  # noqa: PLC0415 - few type a number so
+
+        if Decimal(text) == int(Decimal(text)):
+            return str(int(Decimal(text)))
     return text

@@ -13,7 +13,6 @@ What lies here is not known to be any server's word: huggingface_hub fills it fr
 
 import contextlib
 import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,4 +162,4 @@ def _link(place: Path, blob: Path, data: bytes) -> None:
 
 def _new_name(path: Path) -> Path:
     """Name a file beside another that no other process writes, as huggingface_hub names what is not finished."""
-    return path.with_name(f"{path.name[:LONGEST_STEM]}.{secrets.token_hex(8)}.incomplete")
+    return path.with_name(f"{path.name[:LONGEST_STEM]}.{os.urandom(8).hex()}.incomplete")

@@ -19,15 +19,11 @@ TO_TEXT = "save it as text with gensim: KeyedVectors.load(file).save_word2vec_fo
 
 @dataclass(frozen=True)
 class Impostor:
-    """A kind of file: how it begins, what it is called, and the way out."""
+    """A kind of file: how it begins, an expression, what it is called, and the way out."""
 
-    begins: re.Pattern[bytes]
+    begins: bytes
     what: str
     hint: str | None = None
-
-
-def _kind(begins: bytes, what: str, hint: str | None = None) -> Impostor:
-    return Impostor(re.compile(begins, re.DOTALL | re.IGNORECASE), what, hint)
 
 
 _NEVER = ": embtool reads safetensors only and never loads a pickle"
@@ -35,88 +31,90 @@ PICKLE_HINT = "look for a revision or a fork with safetensors, or convert it wit
 _PROTOCOL = rb"\x80[\x01-\x05]"
 
 IMPOSTORS: tuple[Impostor, ...] = (
-    _kind(
+    Impostor(
         rb"version https://(git-lfs|hawser)\.github\.com|version https://git-lfs",
         "a Git LFS pointer, not the file itself: run `git lfs pull`",
         "run `git lfs pull` in its repository, or fetch it with `hf download`",
     ),
-    _kind(rb"\s*(\xef\xbb\xbf)?<\?xml[^>]*>\s*<net\b|\s*<net name", "an OpenVINO model", CONVERT),
-    _kind(
+    Impostor(rb"\s*(\xef\xbb\xbf)?<\?xml[^>]*>\s*<net\b|\s*<net name", "an OpenVINO model", CONVERT),
+    Impostor(
         rb"\s*(\xef\xbb\xbf)?<(!doctype|html|head|body|\?xml|!--|error>)",
         "an HTML or XML page, not the file itself",
         AGAIN,
     ),
-    _kind(rb'\s*\{\s*"(error|errors|message|detail|code)"\s*:', "a server's error in JSON, not the file itself", AGAIN),
-    _kind(
+    Impostor(
+        rb'\s*\{\s*"(error|errors|message|detail|code)"\s*:', "a server's error in JSON, not the file itself", AGAIN
+    ),
+    Impostor(
         rb"((Entry|Repository) not found|Invalid (username|credentials)|Access to model|(Unauthorized|Not Found)\s*\Z)",
         "a server's error, not the file itself",
         AGAIN,
     ),
-    _kind(rb"GGUF", "a GGUF file", "give it a name that ends in .gguf"),
-    _kind(rb"FUGG", "a big-endian GGUF file", "convert it with llama.cpp's gguf-py scripts"),
-    _kind(
+    Impostor(rb"GGUF", "a GGUF file", "give it a name that ends in .gguf"),
+    Impostor(rb"FUGG", "a big-endian GGUF file", "convert it with llama.cpp's gguf-py scripts"),
+    Impostor(
         rb"(lmgg|fmgg|tjgg|algg)",
         "a GGML file of 2023, the format before GGUF",
         "convert it with llama.cpp's convert_llama_ggml_to_gguf.py, or fetch a GGUF of the same model",
     ),
-    _kind(rb"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes them", CONVERT),
-    _kind(
+    Impostor(rb"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes them", CONVERT),
+    Impostor(
         rb"PK\x03\x04.{26,60}?[\w.-]*/?(data\.pkl|byteorder|\.format_version|version)",
         f"a torch checkpoint, a pickle in a zip archive{_NEVER}",
         PICKLE_HINT,
     ),
-    _kind(rb"PK\x03\x04.{26}[^\x00]{1,200}?\.npy", "a zip archive of numpy arrays (npz)", CONVERT),
-    _kind(
+    Impostor(rb"PK\x03\x04.{26}[^\x00]{1,200}?\.npy", "a zip archive of numpy arrays (npz)", CONVERT),
+    Impostor(
         rb"PK\x03\x04.{26}(metadata\.json|config\.json|model\.weights\.h5)",
         "a zip archive of Keras (.keras)",
         CONVERT,
     ),
-    _kind(rb"PK\x03\x04|PK\x05\x06", "a zip archive", "unpack it first"),
-    _kind(rb"\x1f\x8b", "compressed by gzip", "unpack it first, with gunzip"),
-    _kind(rb"BZh[1-9]1AY", "compressed by bzip2", "unpack it first, with bunzip2"),
-    _kind(rb"\xfd7zXZ\x00", "compressed by xz", "unpack it first, with unxz"),
-    _kind(rb"\x28\xb5\x2f\xfd", "compressed by zstd", "unpack it first, with unzstd"),
-    _kind(rb"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it first"),
-    _kind(rb"Rar!\x1a\x07", "a RAR archive", "unpack it first"),
-    _kind(rb".{257}ustar", "a tar archive", "unpack it first"),
-    _kind(rb"\x93NUMPY", "a numpy array (npy)", "an array is no model: it can be a query, --vector FILE"),
-    _kind(
+    Impostor(rb"PK\x03\x04|PK\x05\x06", "a zip archive", "unpack it first"),
+    Impostor(rb"\x1f\x8b", "compressed by gzip", "unpack it first, with gunzip"),
+    Impostor(rb"BZh[1-9]1AY", "compressed by bzip2", "unpack it first, with bunzip2"),
+    Impostor(rb"\xfd7zXZ\x00", "compressed by xz", "unpack it first, with unxz"),
+    Impostor(rb"\x28\xb5\x2f\xfd", "compressed by zstd", "unpack it first, with unzstd"),
+    Impostor(rb"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it first"),
+    Impostor(rb"Rar!\x1a\x07", "a RAR archive", "unpack it first"),
+    Impostor(rb".{257}ustar", "a tar archive", "unpack it first"),
+    Impostor(rb"\x93NUMPY", "a numpy array (npy)", "an array is no model: it can be a query, --vector FILE"),
+    Impostor(
         _PROTOCOL + rb".{0,300}?c?(gensim\.models)",
         f"a pickle of gensim's{_NEVER}",
         TO_TEXT,
     ),
-    _kind(
+    Impostor(
         rb"\((dp|lp)\d+\n|(?-i:[}\]]q\x00[^\x00])|c(numpy|torch|copy_reg|__builtin__)[\w.]*\n",
         f"a pickle{_NEVER}",
         PICKLE_HINT,
     ),
-    _kind(_PROTOCOL + rb"[\x8a\x95}\](cXU\x8cNKGqh.]", f"a pickle{_NEVER}", PICKLE_HINT),
-    _kind(
+    Impostor(_PROTOCOL + rb"[\x8a\x95}\](cXU\x8cNKGqh.]", f"a pickle{_NEVER}", PICKLE_HINT),
+    Impostor(
         rb"\xba\x16\x4f\x2f",
         "a binary model of fastText, whose words are made of parts",
         "fetch the .vec file of the same model, or write one with fastText's bin_to_vec.py",
     ),
-    _kind(
+    Impostor(
         # dim, ws, epoch, minCount, neg, wordNgrams, loss (1 to 3), model (1 to 3)
         rb".[\x00-\x0f]\x00\x00.\x00\x00\x00..\x00\x00..\x00\x00..\x00\x00.\x00\x00\x00"
         rb"[\x01-\x03]\x00\x00\x00[\x01-\x03]\x00\x00\x00.{5}",
         "a binary model of fastText from before 2017, whose words are made of parts",
         "write a .vec file with the fastText of its time: `fasttext print-word-vectors`",
     ),
-    _kind(rb"FiFu", "a file of finalfusion", "convert it with finalfusion's own `finalfusion convert -t textdims`"),
-    _kind(rb"SQLite format 3\x00", "a database of SQLite, as Magnitude has its vectors", "export it as text first"),
-    _kind(rb"ARROW1\x00\x00", "a file of Arrow", CONVERT),
-    _kind(rb"PAR1", "a file of Parquet", CONVERT),
-    _kind(rb".{4}TFL3", "a TensorFlow Lite model", CONVERT),
-    _kind(
+    Impostor(rb"FiFu", "a file of finalfusion", "convert it with finalfusion's own `finalfusion convert -t textdims`"),
+    Impostor(rb"SQLite format 3\x00", "a database of SQLite, as Magnitude has its vectors", "export it as text first"),
+    Impostor(rb"ARROW1\x00\x00", "a file of Arrow", CONVERT),
+    Impostor(rb"PAR1", "a file of Parquet", CONVERT),
+    Impostor(rb".{4}TFL3", "a TensorFlow Lite model", CONVERT),
+    Impostor(
         rb"(\xde..|\xdf....|[\x81-\x8f])([\xa1-\xbf]|\xd9.)[A-Za-z_][\w.-]*[^\w.-]",
         "a msgpack file, as Flax and spaCy write them",
         CONVERT,
     ),
-    _kind(rb"\x08[\x01-\x14](\x12[\x01-\x40][A-Z]|:|B)", "an ONNX model", CONVERT),
-    _kind(rb"%PDF-", "a PDF document"),
-    _kind(rb"\x7fELF", "a program"),
-    _kind(rb"\x00{64,}\Z", "empty: all of its first bytes are zero", AGAIN),
+    Impostor(rb"\x08[\x01-\x14](\x12[\x01-\x40][A-Z]|:|B)", "an ONNX model", CONVERT),
+    Impostor(rb"%PDF-", "a PDF document"),
+    Impostor(rb"\x7fELF", "a program"),
+    Impostor(rb"\x00{64,}\Z", "empty: all of its first bytes are zero", AGAIN),
 )
 """Of those that fit, the first counts."""
 
@@ -124,7 +122,7 @@ IMPOSTORS: tuple[Impostor, ...] = (
 def impostor(head: bytes) -> Impostor | None:
     """Return what kind of file begins so, or None where it is none of the list."""
     start = head[:LONGEST_MAGIC]
-    return next((kind for kind in IMPOSTORS if kind.begins.match(start)), None)
+    return next((kind for kind in IMPOSTORS if re.match(kind.begins, start, re.DOTALL | re.IGNORECASE)), None)
 
 
 def refuse(data: bytes, file: str) -> None:

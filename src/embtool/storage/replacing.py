@@ -12,7 +12,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -77,7 +76,7 @@ def _put_in_place(path: Path, *, tidy: bool) -> Iterator[Path]:
     start = f".{path.name[:LONGEST_STEM]}."
     if tidy:
         _remove_abandoned(path.parent, start)
-    temporary = path.with_name(start + secrets.token_hex(8))
+    temporary = path.with_name(start + os.urandom(8).hex())
     try:
         yield temporary
         temporary.replace(path)

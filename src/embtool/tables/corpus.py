@@ -5,16 +5,20 @@ with and without the cut: what stands before a place is split by itself and toge
 must begin with the tokens of the first. A part is split with that beginning before it, whose tokens are then dropped,
 so that what a tokenizer does to the start of a text is not done to a part. Where no such place is found the text is cut
 all the same, and that is counted.
+
+Most tokenizers end a token before each space that follows a word, and begin there as they would anywhere. What stands
+between two such places is counted first, and split once, however often it is used.
 """
 
 import codecs
+import collections
 import os
 import re
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import chain, groupby, islice
+from operator import itemgetter
 from typing import BinaryIO
 
 from embtool.arrays import Ints, np
@@ -41,6 +45,15 @@ BATCH = 1 << 19
 
 BLOCK = 1 << 20
 """Bytes read at a time."""
+
+WORD = re.compile(r" (?<=\S )")
+"""A space after what is none: where a word begins, for tokenizers with `parts_at_spaces`."""
+
+MOST_WORDS = 1 << 18
+"""Words that are counted before they are split: some 30 MB."""
+
+MOST_READ = 1 << 25
+"""Characters that are read before their words are split: where no word comes twice, all of them are held."""
 
 REPLACEMENT = "\ufffd"
 """What stands for bytes that are not UTF-8."""
@@ -156,11 +169,57 @@ def lines_of(blocks: Iterable[str]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Part:
-    """A part of a text, what stands before it, and how many tokens that is."""
+    """A part of a text, what stands before it, and how many tokens that is; `times` tells how often it is there."""
 
     lead: str
     dropped: int
     body: str
+    times: int = 1
+
+
+@dataclass
+class _Words:
+    """Words of a corpus, and how often each is there.
+
+    Attributes:
+        plain: those that follow a space, without it.
+        edges: words with what stands before them: the first of a text, and of a block.
+        read: how many characters that is in all.
+    """
+
+    plain: collections.Counter[str] = field(default_factory=collections.Counter)
+    edges: collections.Counter[str] = field(default_factory=collections.Counter)
+    read: int = 0
+
+    def add(self, text: str) -> str:
+        """Add the words of a text but its last, which may go on, and return that."""
+        first, *others = WORD.split(text)
+        if not others:
+            return first
+        last = others.pop()
+        self.edges[first] += 1
+        self.plain.update(others)
+        self.read += len(text)
+        return " " + last
+
+    @property
+    def are_many(self) -> bool:
+        """Whether it is time to split them."""
+        return self.read > MOST_READ or len(self.plain) + len(self.edges) > MOST_WORDS
+
+    def texts(self, longest: int) -> Iterator[tuple[str, int]]:
+        """Yield texts that these words make up, and how often each is there; a longer one is one word."""
+        yield from self.edges.items()
+        for times, group in groupby(sorted(self.plain.items(), key=itemgetter(1)), key=itemgetter(1)):
+            held: list[str] = []
+            size = 0
+            for word, _ in group:
+                if held and size + len(word) > longest:
+                    yield " " + " ".join(held), times
+                    held, size = [], 0
+                held.append(word)
+                size += len(word) + 1
+            yield " " + " ".join(held), times
 
 
 class Counter:
@@ -181,7 +240,7 @@ class Counter:
     def count(self, texts: Iterable[str | Iterable[str]]) -> None:
         """Add texts, each a text or the blocks of one, in as many threads as there are cores."""
         threads = os.cpu_count() or 1
-        waiting: deque[Future[Counts]] = deque()
+        waiting: collections.deque[Future[Counts]] = collections.deque()
         with ThreadPoolExecutor(threads) as pool:
             try:
                 for batch in self._batches(texts):
@@ -201,25 +260,55 @@ class Counter:
         """Yield parts, as many together as one thread takes."""
         batch: list[_Part] = []
         size = 0
-        for text in texts:
-            self.tally.texts += 1
-            for part in [_Part("", 0, text)] if isinstance(text, str) and len(text) <= self._part else self._cut(text):
-                batch.append(part)
-                size += len(part.body) + 1
-                if size >= BATCH:
-                    yield batch
-                    batch, size = [], 0
+        for part in self._words(texts) if self._vocabulary.parts_at_spaces else self._parts(texts):
+            batch.append(part)
+            size += len(part.body) + 1
+            if size >= BATCH:
+                yield batch
+                batch, size = [], 0
         if batch:
             yield batch
+
+    def _parts(self, texts: Iterable[str | Iterable[str]]) -> Iterator[_Part]:
+        for text in texts:
+            self.tally.texts += 1
+            yield from self._cut(text)
+
+    def _words(self, texts: Iterable[str | Iterable[str]]) -> Iterator[_Part]:
+        """Count the words of texts, and yield those that came together, each once."""
+        words = _Words()
+        for text in texts:
+            self.tally.texts += 1
+            blocks, rest = iter([text] if isinstance(text, str) else text), ""
+            for block in blocks:
+                rest = words.add(rest + block)
+                if words.are_many:
+                    yield from self._of(words)
+                    words = _Words()
+                if len(rest) > self._part:  # no space comes: the rest is a text that begins there
+                    yield from self._cut(chain([rest], blocks))
+                    break
+            else:
+                words.edges[rest] += 1
+        yield from self._of(words)
+
+    def _of(self, words: _Words) -> Iterator[_Part]:
+        return (replace(part, times=times) for text, times in words.texts(self._part) for part in self._cut(text))
 
     def _split(self, batch: Sequence[_Part]) -> Counts:
         """Count the tokens of parts: int64 (ids,)."""
         split = self._vocabulary.encode_each([part.lead + part.body for part in batch])
         ids = [np.array(found, np.int64)[part.dropped :] for part, found in zip(batch, split, strict=True)]
-        return np.bincount(np.concatenate(ids), minlength=1)
+        if all(part.times == 1 for part in batch):
+            return np.bincount(np.concatenate(ids), minlength=1)
+        times = np.repeat([part.times for part in batch], [len(found) for found in ids])
+        return np.bincount(np.concatenate(ids), times, minlength=1).astype(np.int64)  # exact below 2^53
 
     def _cut(self, text: str | Iterable[str]) -> Iterator[_Part]:
         """Cut a text into parts."""
+        if isinstance(text, str) and len(text) <= self._part:
+            yield _Part("", 0, text)
+            return
         lead, dropped, held, start = "", 0, "", 0
         for block in [text] if isinstance(text, str) else text:
             held, start = held[start:] + block, 0

@@ -17,8 +17,8 @@ from embtool.tables.scan import Ids, Mask, in_parts, read_rows
 from embtool.tables.scoring import make_scorer
 from embtool.tables.table import EmbeddingTable, TableReader
 
-RESCORED_BYTES = 64 << 20
-"""Bytes of float64 rows in hand while candidates are rescored."""
+RESCORED_BYTES = 1 << 20
+"""Bytes of float64 rows in hand while candidates are rescored: they stay in a core's own cache."""
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def describe_table(
         average_cosine=_average_cosine(found),
         zero=found.zero,
         nonfinite=found.nonfinite,
-        duplicates=equal_rows(reader, found.keys, distinct),
+        duplicates=equal_rows(reader, found.norms, distinct),
         axes=axes,
     )
 

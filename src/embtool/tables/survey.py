@@ -32,6 +32,9 @@ LARGE_NUMBERS = 1 << 20
 COMPARED_AT_ONCE = 1024
 """Rows of one key compared at a time: a table can hold its one untrained row ten thousand times."""
 
+MANY = 16
+"""The share of a table's rows, one of so many, from which on reading all of them is quicker than one after another."""
+
 FREE_EXPONENT = 20
 """Rows of an average length of 2^±20 have float32 products of full precision, even where single rows are far longer."""
 
@@ -44,7 +47,6 @@ class Survey:
         norms: Euclidean length of each row: float64 (rows,); NaN where the row holds NaN or infinity.
         zero: Ids of rows that are all zero.
         nonfinite: Ids of rows that hold NaN or infinity.
-        keys: A number for each row, equal where its stored bytes are: uint64 (rows,).
         mean: The mean of the finite rows: float64 (width,).
         mean_unit: The mean of the finite rows that are not zero, each scaled to length 1: float64 (width,).
         product: The finite rows' XᵀX times the probe: float64 (width, probes), or None without a probe.
@@ -53,7 +55,6 @@ class Survey:
     norms: Doubles
     zero: Ids
     nonfinite: Ids
-    keys: Keys
     mean: Doubles
     mean_unit: Doubles
     product: Doubles | None
@@ -86,13 +87,12 @@ class _Sums:
 
 
 def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = None, *, units: bool = True) -> Survey:
-    """Read a table once: length and key of every row, the means, and XᵀX times `probe`, float32 (width, probes).
+    """Read a table once: the length of every row, the means, and XᵀX times `probe`, float32 (width, probes).
 
     Without `units` the mean of unit rows is NaN: it costs as much as the rest.
     """
     width, count = table.shape[1], reader.row_count
-    squares, keys = np.empty(count, np.float64), np.empty(count, np.uint64)
-    odd, origin, is_large = _odd_numbers(reader.row_bytes), np.zeros(width, np.float32), _is_large(reader)
+    squares, origin, is_large = np.empty(count, np.float64), np.zeros(width, np.float32), _is_large(reader)
     dtype, by_kernel = table.tensor.dtype, is_large and has_lengths(table.tensor.dtype, width)
 
     def start() -> _Sums:
@@ -106,7 +106,6 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
 
     def visit(sums: _Sums, first: int, stored: Bytes) -> None:
         rows = sums.decode(stored)
-        keys[first : first + len(rows)] = _keys(stored, odd)
         found = squared_lengths(dtype, stored) if by_kernel else squared_distances(rows, origin)
         squares[first : first + len(rows)] = found
         finite = np.isfinite(found)
@@ -131,7 +130,6 @@ def survey(table: EmbeddingTable, reader: TableReader, probe: Floats | None = No
         norms=np.sqrt(np.where(lost, np.nan, squares)),
         zero=np.flatnonzero(zero).astype(np.int64),
         nonfinite=np.flatnonzero(lost).astype(np.int64),
-        keys=keys,
         mean=np.sum([lane.rows for lane in lanes], axis=0) / max(finite, 1),
         mean_unit=np.sum([lane.units for lane in lanes], axis=0) / directed,
         product=product,
@@ -218,17 +216,42 @@ def least(values: Doubles, count: int) -> Ids:
     return found
 
 
-def equal_rows(reader: TableReader, keys: Keys, among: Mask | None = None) -> list[Ids]:
+def equal_rows(reader: TableReader, lengths: Doubles, among: Mask | None = None) -> list[Ids]:
     """List the groups of rows whose stored bytes are equal, of those `among`, bool (rows,); each sorted by id.
 
-    Rows with equal keys are read again and compared, so that two keys that meet by accident are no group.
+    Only rows of equal `lengths`, float64 (rows,), or without one, NaN, are looked at. They are read again, for a number
+    that is equal where their bytes are, and where these numbers are equal they are compared, so that two rows that
+    meet by accident are no group.
     """
-    ids = np.arange(len(keys)) if among is None else np.flatnonzero(among)
+    ids = np.arange(len(lengths)) if among is None else np.flatnonzero(among)
+    alike = _runs(ids, lengths.view(np.uint64))
+    met = np.sort(np.concatenate(alike)) if alike else ids[:0]
+    keys = np.zeros(len(lengths), np.uint64)
+    keys[met] = _keys_of(reader, met)
+    found = [same for group in _runs(met, keys) for same in _verified(reader, group)]
+    return sorted(found, key=lambda group: int(group[0]))
+
+
+def _runs(ids: Ids, keys: Keys) -> list[Ids]:
+    """List the groups of ids whose keys are equal, uint64 (rows,), each sorted."""
     order = ids[np.argsort(keys[ids], kind="stable")]
     edges = np.concatenate([[0], np.flatnonzero(np.diff(keys[order]) != 0) + 1, [len(order)]])
-    groups = [order[edges[place] : edges[place + 1]] for place in np.flatnonzero(np.diff(edges) > 1)]
-    found = [same for group in groups for same in _verified(reader, group.astype(np.int64))]
-    return sorted(found, key=lambda group: int(group[0]))
+    return [order[edges[place] : edges[place + 1]] for place in np.flatnonzero(np.diff(edges) > 1)]
+
+
+def _keys_of(reader: TableReader, ids: Ids) -> Keys:
+    """Compute the keys of some rows: uint64 (len(ids),). Where they are many, the whole table is read once more."""
+    odd, keys = _odd_numbers(reader.row_bytes), np.empty(reader.row_count, np.uint64)
+
+    def visit(_: None, first: int, stored: Bytes) -> None:
+        keys[first : first + len(stored)] = _keys(stored, odd)
+
+    if len(ids) > reader.row_count // MANY:
+        scan(reader, lambda: None, visit)
+    else:
+        for part in in_parts(ids, COMPARED_AT_ONCE):
+            keys[part] = _keys(read_rows(reader, part), odd)
+    return keys[ids]
 
 
 def _verified(reader: TableReader, group: Ids) -> list[Ids]:

@@ -227,3 +227,9 @@ EXPRESSIONS = frozenset(
 )
 """The expressions of published tokenizers: each goes over a text once, and comes back over a run of spaces at most.
 Text is cut by any other one in a process of its own."""
+
+ACROSS = frozenset({_EXAONE_MOE, LINES, EDGES})
+"""Those of them that find something around a space which follows a word, or look for the ends of a text."""
+
+AT_SPACES = frozenset(cut for cut in EXPRESSIONS - ACROSS if cut.endswith(r"|\s+(?!\S)|\s+"))
+"""Those that cut before each such space: they find every space, and none after anything else."""

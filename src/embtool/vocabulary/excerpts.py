@@ -132,6 +132,11 @@ class Excerpted:
                 return small.encode(text, add_special_tokens=False)
         return self._whole.encode(text, add_special_tokens=add_special_tokens)
 
+    @property
+    def parts_at_spaces(self) -> bool:
+        """Whether the whole tokenizer looks at no two words together."""
+        return bool(getattr(self._whole, "parts_at_spaces", False))
+
     def encode_batch(self, texts: Sequence[str], *, add_special_tokens: bool = False) -> Any:
         """Split several texts."""
         return self._whole.encode_batch(texts, add_special_tokens=add_special_tokens)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from embtool.vocabulary.cuts import EXPRESSIONS, HANGUL
+from embtool.vocabulary.cuts import ACROSS, AT_SPACES, EXPRESSIONS, HANGUL
 
 LONGEST = 16 << 20
 """Bytes that a text may have after its steps, by the worst that these can do, to be split in this process: some 2 GB in
@@ -82,10 +82,13 @@ class Judgement:
     Attributes:
         growth: how many bytes they make of one, at most.
         unusual: the step that bars it from this process, if one does.
+        parts_at_spaces: whether a token ends before every space that follows what is no space, and what follows has
+            the tokens that it has by itself, with that space.
     """
 
     growth: int
     unusual: str | None = None
+    parts_at_spaces: bool = False
 
 
 class _UnusualError(Exception):
@@ -105,7 +108,40 @@ def judge(data: bytes) -> Judgement:
         )
     except _UnusualError as error:
         return Judgement(0, str(error))
-    return Judgement(growth, "the growth of a text by all its steps" if growth > MOST_GROWTH else None)
+    if growth > MOST_GROWTH:
+        return Judgement(growth, "the growth of a text by all its steps")
+    return Judgement(growth, parts_at_spaces=_parts_at_spaces(data))
+
+
+def _parts_at_spaces(data: bytes) -> bool:
+    """Return whether a tokenizer is known to look at no two words together: not in its steps, nor in added tokens."""
+    normal, cutters = (
+        [step for part in _values(data, name, b"{") for step in _flat(part, name, MOST_STEPS)]
+        for name in ("normalizer", "pre_tokenizer")
+    )
+    seen = next((at + 1 for at, step in enumerate(cutters) if step["type"] == "ByteLevel"), len(cutters))
+    return (
+        all(step["type"] in LOCAL for step in normal)
+        and all(_is_local(step) or _is_cut(step, EXPRESSIONS - ACROSS) for step in cutters)
+        and any(step.get("use_regex") or _is_cut(step, AT_SPACES) for step in cutters[:seen])
+        and not any(
+            token.get("rstrip") or re.search(r"\S ", str(token.get("content")))
+            for listed in _values(data, "added_tokens", b"[")
+            for token in listed
+        )
+        and not any(isinstance(value, float) and value for value in _values(data, "dropout", b"0123456789"))
+    )
+
+
+def _is_local(step: dict[str, Any]) -> bool:
+    return step["type"] in LOCAL_CUTTERS and step.get("behavior", "Isolated") in ("Isolated", "Contiguous")
+
+
+def _is_cut(step: dict[str, Any], expressions: frozenset[str]) -> bool:
+    """Return whether a step makes words of what one of these expressions finds, and of what is between."""
+    return (step["type"], step.get("behavior"), step.get("invert")) == ("Split", "Isolated", False) and step[
+        "pattern"
+    ].get("Regex") in expressions
 
 
 def _values(data: bytes, name: str, start: bytes) -> Iterator[Any]:
@@ -240,6 +276,12 @@ def _template(step: dict[str, Any]) -> int:
         sum(1 if "Sequence" in piece else len(special[piece["SpecialToken"]["id"]]["ids"]) for piece in step["single"]),
     )
 
+
+LOCAL = frozenset({"NFC", "NFD", "NFKC", "NFKD", "Lowercase"})
+"""Steps that make the same of what stands before a space, and from it on, apart and together."""
+
+LOCAL_CUTTERS = frozenset({"ByteLevel", "Digits", "Punctuation"})
+"""Steps that cut what stands on either side of such a space as they would cut it alone."""
 
 GROWING = ("normalizer", "pre_tokenizer")
 """Parts whose steps make another text; a post-processor only puts tokens around it, and a decoder is never run."""

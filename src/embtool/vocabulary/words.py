@@ -229,6 +229,11 @@ class Vocabulary:
                 raise
             raise FormatError(f"{self.file} cannot split text: {error}") from error
 
+    @property
+    def parts_at_spaces(self) -> bool:
+        """Whether a text is known to have, cut before a space that follows what is none, the tokens of both parts."""
+        return bool(getattr(self._tokenizer, "parts_at_spaces", False))
+
     def __contains__(self, text: object) -> bool:
         """Tell whether a text, exactly as it stands, is one token."""
         return isinstance(text, str) and self._by_text(text) is not None

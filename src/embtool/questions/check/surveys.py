@@ -24,7 +24,7 @@ class Surveys:
                 found = survey(table, reader, units=False)
                 distinct = np.ones(len(found.norms), np.bool_)
                 distinct[found.zero] = False
-                groups = equal_rows(reader, found.keys, distinct)
+                groups = equal_rows(reader, found.norms, distinct)
             self._found[table.tensor.name] = found
             self._groups[table.tensor.name] = [group.tolist() for group in groups]
         return self._found[table.tensor.name]
