@@ -489,8 +489,8 @@ def test_a_sweep_that_is_killed_goes_on_with_another_list(tmp_path: Path) -> Non
     listed, out = tmp_path / "models.txt", tmp_path / "out"
     listed.write_text("\ufeff" + "\r\n\n \n".join([*names, *names[:500]]), "utf-8", newline="")
     sweep = Sweep("info", out)
-    program = [sys.executable, "-c", ALONE, "info", listed, out]
-    with ended(subprocess.Popen([*map(str, program)], text=True)) as process:
+    program = [sys.executable, "-c", ALONE, "info", str(listed), str(out)]
+    with ended(subprocess.Popen(program, text=True)) as process:
         wait_until(lambda: len(list(sweep.parts.glob("part-*"))) > 20 or process.poll() is not None, 300)
         process.kill()
         process.wait()
