@@ -20,6 +20,7 @@ def rows(tmp_path: Path) -> Path:
     """Write the small model's own rows as others would bring them."""
     values = table("input").astype(np.float32)
     save_file({"emb": values, "one": values[7].copy()}, tmp_path / "two.safetensors")
+    save_file({"a#b": values, "<c:d>#0": values[9].copy()}, tmp_path / "marks.safetensors")
     save_file({"only": values.astype(np.float16)}, tmp_path / "only.safetensors")
     np.save(tmp_path / "rows.npy", values)
     return tmp_path
@@ -35,6 +36,8 @@ def rows(tmp_path: Path) -> Path:
         ("only.safetensors#1e1", [10]),
         ("only.safetensors:only#11", [11]),
         ("rows.npy#4..5", [4, 5]),
+        ("marks.safetensors:a#b#6", [6]),
+        ("marks.safetensors:<c:d>#0", [9]),
     ],
 )
 def test_rows_of_a_file_are_queries(run: Program, rows: Path, named: str, expected: list[int]) -> None:
@@ -62,8 +65,11 @@ def test_a_row_of_a_file_is_turned(run: Program, rows: Path) -> None:
     [
         ("two.safetensors", 3, "which one"),
         ("two.safetensors:none#3", 3, "none"),
-        ("two.safetensors:emb#100000", 3, "100000"),
-        ("two.safetensors:emb#x", 3, "x"),
+        ("two.safetensors:emb#100000", 3, "no row 100000 in emb of "),
+        ("two.safetensors:emb#x", 3, "#x names no rows of emb of "),
+        ("two.safetensors:emb#2..1", 3, "#2..1 names no rows of emb of "),
+        ("two.safetensors:emb#-1", 3, "#-1 names no rows of emb of "),
+        ("rows.npy#x", 3, "rows.npy"),
         ("two.safetensors:emb#0..99999", 2, "10,000"),
         ("rows.npy#100000", 3, "100000"),
         ("none.npy#3", 3, "none.npy"),
@@ -90,7 +96,7 @@ def test_numbers_that_are_not_finite_are_refused(run: Program, tmp_path: Path) -
     values = table("input").astype(np.float32)
     values[2, 0] = np.nan
     save_file({"emb": values}, tmp_path / "nan.safetensors")
-    run("neighbors", "--vector", f"{tmp_path}/nan.safetensors#2", "-m", "small/").refused(6, "NaN")
+    run("neighbors", "--vector", f"{tmp_path}/nan.safetensors#1..4", "-m", "small/").refused(6, "row 2 of emb", "NaN")
     run("neighbors", "--vector", f"{tmp_path}/nan.safetensors#3", "-m", "small/").ok()
 
 

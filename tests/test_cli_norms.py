@@ -150,7 +150,10 @@ def test_rows_of_a_category(run: Program) -> None:
         listed = run("norms", "--list", "--category", category, "-m", "small/", "--jsonl").ok().records
         assert [row["id"] for row in listed] == [row["id"] for row in found]
         assert listed
-    run("norms", "--only", "[", "-m", "small/").refused(2, "regular expression")
+    run("norms", "--only", "[", "-m", "small/").refused(2, "'[' is not a regular expression")
+    shown = run("norms", "--only", "^no such$", "-m", "small/", "-f", "table").ok().text
+    assert "no row matches" in shown
+    assert "no row is finite" not in shown
     run("norms", "--only", "x", "-m", "bare/").refused(3, "tokenizer")
     run("norms", "--only", "x", "--token", "king", "-m", "small/").refused(2, "--only")
     assert run("norms", "--only", "^no such$", "-m", "small/", "--json").ok().document["chosen"] == {

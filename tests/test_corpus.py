@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+import tarfile
 import threading
 import unicodedata
 from collections import Counter
@@ -307,12 +308,31 @@ def test_what_cannot_be_counted_is_refused_by_name(run: Program, tmp_path: Path)
     run("vocab", "--count", tmp_path / "empty.txt").refused(6, "empty.txt is empty")
     run("vocab", "--count", tmp_path / "a.txt", tmp_path / "nowhere.txt").refused(3, "no such file", "nowhere.txt")
     run("vocab", "--count", tmp_path).refused(7, "is a folder")
-    run("vocab", "--count", tmp_path / "a.gz").refused(6, "a.gz is no text", "gzip")
+    run("vocab", "--count", tmp_path / "a.gz").refused(6, "a.gz is no text", "gzip", "gunzip")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "a.txt", "a.txt")
+    run("vocab", "--count", tmp_path / "a.tar").refused(6, "a.tar is no text", "a tar archive", "unpack it first")
+    np.save(tmp_path / "a.npy", np.arange(300))
+    refused = run("vocab", "--count", tmp_path / "a.npy")
+    refused.refused(6, "a.npy is no text", "a corpus is plain text")
+    assert "--vector" not in refused.errors
     run("vocab", "--count", tmp_path / "a.txt", "--counts").refused(2, "--count")
     run("vocab", "--lines").refused(2, "--count")
     run("vocab", "a", "b").refused(2, "one PATTERN")
     told = run("vocab", "--count", tmp_path / "a.txt", tmp_path / "empty.txt").ok().of("note")
     assert "empty.txt is empty" in told[-1]
+
+
+def test_zero_bytes_are_told(run: Program, tmp_path: Path) -> None:
+    """UTF-16 without its mark is UTF-8 too, and no text that anybody wrote."""
+    (tmp_path / "x.txt").write_bytes("the king".encode("utf-16-le"))
+    (told,) = run("vocab", "--count", tmp_path / "x.txt").ok().of("warning")
+    assert "x.txt: 8 zero bytes, which no text has" in told
+    assert "iconv" in told
+
+
+def test_an_empty_stdin_is_named(run: Program) -> None:
+    run("vocab", "--count", "-", stdin=b"").refused(6, "stdin is empty")
 
 
 def test_a_pipe_with_a_name_is_read(run: Program, tmp_path: Path) -> None:

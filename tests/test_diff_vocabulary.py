@@ -213,10 +213,24 @@ def test_verdicts_in_words(run: Program, tmp_path: Path) -> None:
     assert answer.status == 1
     shown = " ".join(answer.text.split())
     assert f"identical but for padding: {TOKENS} tokens in both, tables of {TOKENS} and {TOKENS + 8} rows" in shown
-    cases = {"permuted": "moved ids", "cut": "same ids and a longer tail", "one renamed": "shared in part: 99.69 %"}
+    cases = {
+        "permuted": "moved ids: all tokens are shared,",
+        "cut": "same ids and a longer tail",
+        "one renamed": "shared in part: 99.69 %",
+    }
     for name, words in cases.items():
         other = write(tmp_path / name, DERIVED[name][0])
         assert words in " ".join(run("diff", a, other, "--vocab", "-f", "table").ok().text.split())
+
+
+def test_moved_ids_of_a_smaller_vocabulary(run: Program, tmp_path: Path) -> None:
+    def cut_and_swapped(state: dict[str, Any]) -> None:
+        swap(state)
+        state["model"]["vocab"] = {piece: place for piece, place in vocab_of(state).items() if place < 310}
+
+    a, b = write(tmp_path / "a"), write(tmp_path / "b", cut_and_swapped)
+    shown = " ".join(run("diff", a, b, "--vocab", "-f", "table").ok().text.split())
+    assert "moved ids: all tokens of the smaller vocabulary are shared, 3 of them under another id" in shown
 
 
 def test_special_tokens_are_told_by_name(run: Program, tmp_path: Path) -> None:
@@ -256,7 +270,31 @@ def test_a_diff_says_how_the_vocabularies_stand_first(run: Program, tmp_path: Pa
     assert document["rows"]["changed"] == 2
     shown = run(*pair, "-f", "table").ok().text
     assert shown.index("moved ids") < shown.index("rows the same")
-    assert run(*pair, "--by", "id", "--json").ok().document["rows"]["changed"] == 0
+    by_id = run(*pair, "--by", "id", "--exit-code", "--json")
+    assert by_id.document["rows"]["changed"] == 0
+    assert by_id.status == 1, "the rows are the same, the tokens are not"
+    shown = run(*pair, "--by", "id", "-f", "table").ok().text
+    assert "moved ids" in shown
+    assert "0 ids with another token" not in " ".join(shown.split())
+
+
+def test_other_widths_and_other_special_tokens_are_differences(run: Program, tmp_path: Path) -> None:
+    """Though every token is the same under the same id."""
+    for name, width, end in (("a", 4, 3), ("wide", 8, 3), ("ends", 4, 5)):
+        values = np.ones((TOKENS, width), np.float32)
+        settings = config(vocab_size=TOKENS, hidden_size=width, eos_token_id=end)
+        write_single(
+            tmp_path / name,
+            {INPUT: ("F32", values.shape, values.tobytes())},
+            config=settings,
+            tokenizer=tokenizer_json(),
+        )
+    assert run("diff", tmp_path / "a", tmp_path / "a", "--exit-code").status == 0
+    assert run("diff", tmp_path / "a", tmp_path / "wide", "--exit-code").status == 1
+    assert run("diff", tmp_path / "a", tmp_path / "wide", "--vocab", "--exit-code").status == 0
+    assert run("diff", tmp_path / "a", tmp_path / "ends", "--exit-code").status == 1
+    shown = run("diff", tmp_path / "a", tmp_path / "ends", "-f", "table").ok().text
+    assert "eos: 3" in shown
 
 
 @pytest.mark.slow
@@ -282,6 +320,8 @@ def test_missing_weights_are_no_hindrance(run: Program, tmp_path: Path) -> None:
     for pair in ((only, gone), (gone, only), (gone, "small/")):
         assert run("diff", *pair, "--vocab", "--json").ok().document["vocabulary"]["tokens"]["same"] == TOKENS
     assert run("diff", only, gone).status in (3, 6), "without --vocab rows are wanted"
+    run("diff", only, "small/").refused(3, "no tables to read", "--vocab compares the tokenizers alone")
+    run("diff", only, "bare/").refused(3, "no tables to read", "a folder that holds the model's weights")
 
 
 def test_refusals(run: Program, tmp_path: Path) -> None:
@@ -297,6 +337,9 @@ def test_refusals(run: Program, tmp_path: Path) -> None:
     (tmp_path / "broken" / "tokenizer.json").write_text("{")
     run("diff", whole, tmp_path / "broken", "--vocab").refused(6, "tokenizer.json")
     run("diff", whole, whole, "--vocab", "--neighbors", "3").refused(2, "--vocab reads no rows")
+    run("diff", whole, whole, "--vocab", "--by", "id").refused(2, "--vocab reads no rows", "--by")
+    run("diff", whole, whole, "--vocab", "--rank", "cosine").refused(2, "--vocab reads no rows", "--rank")
+    run("diff", whole, whole, "--max-error", "1", "--rank", "cosine").refused(2, "ranked by their error")
     with pytest.raises(NoVocabulary):
         embtool.diff(open_model(whole), open_model(bare), vocab=True)
     with pytest.raises(FormatError):

@@ -17,14 +17,17 @@ from mutations import (
     edit,
     head,
     in_tokenizer,
+    numbers,
     put_tensor,
+    rename_most,
     swap_first,
     tensor,
     write_gguf,
     write_llama,
 )
+from numpy.typing import NDArray
 from program import Program
-from small_models import END_OF_TEXT, added_token, pieces, tokenizer_json, write_json
+from small_models import END_OF_TEXT, added_token, pieces, safetensors, tokenizer_json, write_json
 
 from embtool.errors import NoVocabulary
 from embtool.model import open_model
@@ -385,6 +388,113 @@ def test_a_map_that_is_none_does_not_fit(
     assert [each["message"] for each in answer.document["findings"]] == [f"{shape}: it is no map of ids"]
 
 
+@pytest.mark.parametrize("prefix", ["", "medusa_head."])
+def test_medusas_heads_predict_all_tokens_of_the_target(
+    run: Program, pair: tuple[Path, Path], tmp_path: Path, prefix: str
+) -> None:
+    for rows, wanted in ((ROWS, "fits"), (ROWS + 1, "does not fit")):
+        layers = {f"{prefix}{at}.0.linear.weight": tensor(np.ones((16, 16))) for at in range(2)}
+        tables = {f"{prefix}{at}.1.weight": tensor(numbers("output", rows)) for at in range(2)}
+        (tmp_path / f"{rows}.safetensors").write_bytes(safetensors({**layers, **tables}))
+        answer = run("check", tmp_path / f"{rows}.safetensors", "--draft-for", pair[1], "--json")
+        assert verdicts(answer) == {"Medusa": wanted}
+        assert answer.status == (0 if wanted == "fits" else 1)
+
+
+def test_a_head_of_which_nothing_is_told_is_not_known(run: Program, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """EAGLE's first heads have no output table of their own, and this one no config."""
+    (tmp_path / "x.safetensors").write_bytes(safetensors({"fc.weight": tensor(np.ones((16, 32)))}))
+    answer = run("check", tmp_path / "x.safetensors", "--draft-for", pair[1], "--json").ok()
+    assert verdicts(answer) == {"EAGLE": "not known"}
+    assert any("nothing says how many tokens" in told for told in answer.of("warning"))
+
+
+def write_gguf_head(file: Path, mapped: NDArray[np.int64], vocab_size: int = ROWS) -> Path:
+    """Write an EAGLE-3 head as llama.cpp's converter does: d2t is the target's ids, and there is no t2d."""
+    writer = gguf.GGUFWriter(file, "eagle3")
+    writer.add_embedding_length(16)
+    writer.add_head_count(2)
+    writer.add_vocab_size(vocab_size)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(vocabulary()["texts"])
+    writer.add_token_types([1] * ROWS)
+    writer.add_token_merges(["a b"])
+    writer.add_tensor("fc.weight", np.ones((16, 48), np.float32))
+    writer.add_tensor("output.weight", numbers("output", len(mapped)).astype(np.float32))
+    writer.add_tensor("d2t", mapped, raw_dtype=gguf.GGMLQuantizationType.I64)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+def test_a_head_in_a_gguf_file_holds_the_targets_ids(run: Program, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    target = pair[1]
+    sound = write_gguf_head(tmp_path / "sound.gguf", EVERY_THIRD)
+    assert verdicts(run("check", sound, "--draft-for", target, "--json").ok()) == {"EAGLE": "fits"}
+    named = open_model(sound).token_table("output").vocabulary
+    assert named is not None
+    assert [piece for _, piece in named.pieces()] == [vocabulary()["texts"][place] for place in EVERY_THIRD]
+    near = run("neighbors", "id:7", "--table", "output", "-k", "1", "-m", sound, "--json").ok().document
+    assert near["queries"][0]["piece"] == vocabulary()["texts"][EVERY_THIRD[7]]
+    for name, mapped, words in (
+        ("distances", np.repeat([0, 40], 20), "seems to hold the distance to the target's ids"),
+        ("beyond", EVERY_THIRD + ROWS - 100, "beyond"),
+        ("twice", np.where(np.arange(40) == 7, 3, EVERY_THIRD), "1 id where another leads already"),
+    ):
+        answer = run("check", write_gguf_head(tmp_path / f"{name}.gguf", mapped), "--draft-for", target, "--json")
+        (found,) = answer.document["findings"]
+        assert (answer.status, words in found["message"]) == (1, True)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_maps_are_judged_as_sets_judge_them(pair: tuple[Path, Path], seed: int) -> None:
+    """Random maps and marks, some beyond the target, some of two ids to one token, against sets of Python."""
+    draft, target = pair
+    draw = np.random.default_rng(seed)
+    ids = draw.integers(-2 * (seed % 2), ROWS + 3 * (seed % 3), 40)
+    marks = draw.random(ROWS) < 0.2
+    marks[[place for place in ids if 0 <= place < ROWS]] ^= draw.random(sum((ids >= 0) & (ids < ROWS))) < 0.9
+    head(ids - np.arange(40), marks)(draft)
+    found = open_model(draft).check(draft_for=open_model(target), select=["draft-head"]).findings
+    first: dict[int, int] = {}
+    wrong = []
+    for place, token in enumerate(ids.tolist()):
+        if not 0 <= token < ROWS or first.setdefault(token, place) != place:
+            wrong.append(place)
+    wanted = [wrong] if wrong else []
+    beyond = any(not 0 <= token < ROWS for token in ids.tolist())
+    unlike = sorted(set(ids.tolist()) ^ set(np.flatnonzero(marks).tolist()))
+    wanted += [unlike] if unlike and not beyond else []
+    assert [list(each.ids) for each in found] == wanted
+
+
+def test_in_a_pipe_the_verdicts_stand_beside_the_findings(run: Program, pair: tuple[Path, Path]) -> None:
+    draft, target = pair
+    for form in ("tsv", "csv", "jsonl"):
+        (verdict, shares) = run("check", draft, "--draft-for", target, "-f", form).ok().of("note")
+        assert "fits by llama.cpp, fits by vLLM" in verdict
+        assert "100 % of the draft's tokens" in shares
+    assert run("check", draft, "--draft-for", target, "--json").ok().of("note") == []
+    assert run("check", draft, "-f", "tsv").of("note") == []
+
+
+def test_every_refusal_says_whose_it_is(run: Program, pair: tuple[Path, Path]) -> None:
+    draft, target = pair
+    edit(draft / "config.json", vocab_size=ROWS + 200)
+    in_tokenizer(rename_most)(draft)
+    found = run("check", draft, "--draft-for", target, "--json").document["findings"]
+    assert {each["rule"] for each in found} == {
+        "draft-llama-cpp",
+        "draft-vocab-size",
+        "draft-tokens",
+        "draft-intersection",
+    }
+    assert all(any(name in each["message"] for name in ("llama.cpp", "vLLM", "SGLang")) for each in found)
+
+
 def test_added_tokens_count_as_they_are_loaded(run: Program, pair: tuple[Path, Path]) -> None:
     draft, target = pair
     state = json.loads((draft / "tokenizer.json").read_text())
@@ -392,4 +502,4 @@ def test_added_tokens_count_as_they_are_loaded(run: Program, pair: tuple[Path, P
     write_json(draft / "tokenizer.json", state)
     answer = run("check", draft, "--draft-for", target, "--json")
     messages = [found["message"] for found in answer.document["findings"] if found["rule"] == "draft-tokens"]
-    assert messages == [f"1 id that only the draft has: {ROWS} '<tool>'"]
+    assert messages == [f"SGLang refuses: 1 id that only the draft has: {ROWS} '<tool>'"]

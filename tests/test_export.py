@@ -198,6 +198,21 @@ def test_parquet_holds_the_nearest_rows_as_embedding_atlas_reads_them(run: Progr
     assert [len(near["ids"]) for near in parquet.read_table(tmp_path / "y.parquet")["neighbors"].to_pylist()] == [3] * 3
 
 
+def test_a_row_with_one_number_that_is_not_finite_has_no_neighbours(run: Program, tmp_path: Path) -> None:
+    """Nor is it one, but of rows that have no others; no list is shorter, since readers make a matrix of them."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    values = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+    values[2, 0], values[4, 3] = np.inf, np.nan
+    (tmp_path / "x.safetensors").write_bytes(safetensors({INPUT: ("F32", values.shape, values.tobytes())}))
+    export(run, tmp_path / "x.parquet", "--neighbors", "3", model=tmp_path / "x.safetensors")
+    near = parquet.read_table(tmp_path / "x.parquet")["neighbors"].to_pylist()
+    assert [len(each["ids"]) for each in near] == [4] * 6
+    for row in (2, 4):
+        assert near[row]["distances"] == [0, 2, 2, 2]
+    for row in (0, 1, 3, 5):
+        assert not {2, 4} & set(near[row]["ids"])
+
+
 def test_parquet_without_pyarrow_says_how_to_get_it(
     run: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,7 +133,9 @@ def test_what_is_not_known_is_refused_by_name(run: Program, tmp_path: Path) -> N
     other = write_toy(tmp_path / "other", "llama", model_type="own_kind")
     run("neighbors", "--vector", vector, "--through-norm", "-m", other).refused(6, "own_kind", "final norm")
     without = write_toy(tmp_path / "without", "llama", **{"model.norm.weight": None})
-    run("neighbors", "--vector", vector, "--through-norm", "-m", without).refused(3, "model.norm.weight")
+    refused = run("neighbors", "--vector", vector, "--through-norm", "-m", without)
+    refused.refused(3, "model.norm.weight")
+    assert refused.errors.count("model.norm.weight") == 1, "each name once"
     mad = write_toy(tmp_path / "mad", "llama", rms_norm_eps="small")
     run("neighbors", "--vector", vector, "--through-norm", "-m", mad).refused(6, "rms_norm_eps")
     np.save(tmp_path / "short.npy", np.ones(3))

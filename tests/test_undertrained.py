@@ -209,3 +209,29 @@ def test_a_tiny_table_lists_its_lowest(run: Program, tmp_path: Path, rows: int) 
     assert [row["id"] for row in answer.document["tokens"]] == np.argsort(norms)[:5].tolist()
     assert any(f"of {rows} rows" in note for note in answer.of("note"))
     assert not run("undertrained", "-m", tmp_path, "--percent", "2", "--json").ok().document["tokens"]
+
+
+def test_a_table_of_few_rows_lists_its_lowest(tmp_path: Path, run: Program) -> None:
+    """Of its ordinary tokens as many as are asked for, whatever stands before them; a share of no row is told."""
+    tokenizer = tokenizer_json()
+    first = pieces()[:9]
+    tokenizer["model"] |= {"vocab": {piece: place for place, piece in enumerate(first)}, "merges": []}
+    tokenizer["added_tokens"] = [{**tokenizer["added_tokens"][0], "id": 9}]
+    values = np.random.default_rng(3).standard_normal((10, 4)).astype("<f4")
+    values[9] /= 100
+    settings = config(vocab_size=10, tie_word_embeddings=True)
+    write_single(
+        tmp_path, {"wte.weight": ("F32", values.shape, values.tobytes())}, config=settings, tokenizer=tokenizer
+    )
+    line = ("undertrained", "-m", tmp_path, "--indicator", "norm")
+    answer = run(*line, "-k", "3", "--json").ok()
+    lowest = np.argsort(np.linalg.norm(values[:9].astype(np.float64), axis=1), kind="stable")
+    assert [each["id"] for each in answer.document["tokens"]] == lowest[:3].tolist()
+    assert answer.document["left_out"] == 1
+    assert any("of 10 rows the share that is looked at would be none" in told for told in answer.of("note"))
+    every = run(*line, "-k", "3", "--all", "--json").ok().document
+    assert [each["id"] for each in every["tokens"]] == [9, *lowest[:2].tolist()]
+    none = run(*line, "--percent", "2", "--json").ok()
+    assert none.document["tokens"] == []
+    assert any("of 10 rows the share asked for is less than one" in told for told in none.of("note"))
+    assert len(run(*line, "--percent", "50", "--all", "--json").ok().document["tokens"]) == 5

@@ -13,6 +13,7 @@ from embtool.errors import (
     InvalidArgument,
     TableNotFound,
     TokenIdOutOfRange,
+    UnknownToken,
     UnsupportedFormat,
 )
 from embtool.formats import PICKLES
@@ -24,7 +25,7 @@ from embtool.tables.table import EmbeddingTable
 from embtool.tables.vectors import NPY_MAGIC, NamedVector, parse_vectors, rows_shape
 from embtool.vocabulary import parse_ids
 
-ROWS_OF = re.compile(r"(?P<file>.+?\.(?:safetensors(?:\.index\.json)?|gguf))(?::(?P<tensor>[^#]+))?(?:#(?P<rows>.+))?")
+ROWS_OF = re.compile(r"(?P<file>.+?\.(?:safetensors(?:\.index\.json)?|gguf))(?::(?P<tensor>.+?))?(?:#(?P<rows>[^#]*))?")
 """A file of tensors, one of them, and rows of it: x.safetensors:TENSOR#0..3."""
 
 MOST_ROWS = 10_000
@@ -48,7 +49,7 @@ def read_some(file: str, whole: Callable[[str], list[NamedVector]]) -> list[Name
     name, _, rows = file.rpartition("#")
     if name and not is_there(Path(file)):
         vectors = read_some(name, whole)
-        return [vectors[row] for row in _asked(rows, len(vectors), file)]
+        return [vectors[row] for row in _asked(rows, len(vectors), name)]
     if Path(file).suffix in PICKLES and Path(file).suffix != ".bin":
         raise _pickle(file)
     return whole(file)
@@ -98,6 +99,8 @@ def _rows_of_tensor(file: str, name: str | None, rows: str | None) -> list[Named
     """Read rows of a tensor; a list of numbers is one row. A file of one tensor needs no name of it."""
     with open_model(Path(file)) as model:
         names = model.checkpoint.names
+        if name is not None and f"{name}#{rows}" in names:
+            name, rows = f"{name}#{rows}", None
         if name is None and len(names) != 1:
             raise TableNotFound(
                 f"{file} has {len(names):,} tensors: which one?",
@@ -111,21 +114,25 @@ def _rows_of_tensor(file: str, name: str | None, rows: str | None) -> list[Named
         table = EmbeddingTable("tensor", tensor, model.checkpoint)
         if not table.shape[0]:
             raise FormatError(f"{tensor.name} of {file} has no rows")
-        asked = _asked(rows, table.shape[0], file)
+        asked = _asked(rows, table.shape[0], f"{tensor.name} of {file}")
         vectors = table.rows(asked).astype(np.float64)
-    if not np.isfinite(vectors).all():
-        raise FormatError(f"{tensor.name} of {file} holds a row with NaN or infinity")
+    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(broken):
+        raise FormatError(f"row {asked[broken[0]]:,} of {tensor.name} of {file} holds NaN or infinity")
     return [NamedVector(f"{tensor.name}#{row}", vector) for row, vector in zip(asked, vectors, strict=True)]
 
 
-def _asked(rows: str | None, count: int, file: str) -> range:
+def _asked(rows: str | None, count: int, what: str) -> range:
     """Read which rows are asked for: all, or #3, or #0..3."""
-    asked = range(count) if rows is None else parse_ids(f"id:{rows}")
+    try:
+        asked = range(count) if rows is None else parse_ids(f"id:{rows}")
+    except (UnknownToken, TokenIdOutOfRange) as error:
+        raise type(error)(f"#{rows} names no rows of {what}", hint="one row is #3, several are #0..99") from error
     assert asked is not None, "what begins with id: is read as ids"
     if len(asked) > MOST_ROWS:
-        raise InvalidArgument(f"{file} gives {len(asked):,} vectors, at most {MOST_ROWS:,} are read: name rows, #0..99")
+        raise InvalidArgument(f"{what} gives {len(asked):,} vectors, at most {MOST_ROWS:,} are read: name rows, #0..99")
     if rows is not None and asked[-1] >= count:
-        raise TokenIdOutOfRange(f"no row {asked[-1]} in {file}: it has {plural(count, 'row')}")
+        raise TokenIdOutOfRange(f"no row {asked[-1]} in {what}: it has {plural(count, 'row')}")
     return asked
 
 

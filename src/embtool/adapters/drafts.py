@@ -2,7 +2,8 @@
 
 EAGLE's read the target's table, or bring a copy, and its last vectors through `fc`; EAGLE-3's predict a part of the
 target's tokens: row n of the output table is token n + d2t[n], and `t2d` says of each token of the target whether it is
-among them (https://github.com/SafeAILab/EAGLE). Medusa's are a head for each word ahead.
+among them (https://github.com/SafeAILab/EAGLE). In GGUF files it is token d2t[n], as llama.cpp's converter writes them.
+Medusa's are a head for each word ahead.
 """
 
 import re
@@ -36,6 +37,8 @@ JOINED = (2, 3)
 """Vectors that `fc` joins into one: the token's row and the target's last, or three of the target's."""
 
 MEDUSA = re.compile(r"^(medusa_heads?\.)?\d+\.\d+\.(linear\.)?weight$")
+MEDUSA_OUTPUT = re.compile(r"^(medusa_heads?\.)?\d+\.\d+\.weight$")
+"""Names of tensors of Medusa's heads, and of the last of each, which predicts."""
 
 SIDES = 2
 
@@ -46,7 +49,7 @@ class Draft:
 
     Attributes:
         kind: EAGLE-3, EAGLE or Medusa.
-        mapping: what is added to a row's number to have its token, where it predicts a part of the tokens only.
+        mapping: which token of the target each row is, where it predicts a part of the tokens only.
         target_rows: the tokens of the target, where that is told.
     """
 
@@ -68,7 +71,9 @@ class Draft:
         """
         assert self.mapping is not None
         tensor = self.mapping
-        found = read_map(self.checkpoint, tensor) + np.arange(tensor.shape[0])
+        found = read_map(self.checkpoint, tensor)
+        if not holds_tokens(tensor):
+            found += np.arange(tensor.shape[0])
         last = self.target_rows if self.target_rows is not None else 1 << 32
         if found.size and not 0 <= int(found.min()) <= int(found.max()) < last:
             raise FormatError(f"{tensor.name} in {tensor.shard} leads to tokens that the target does not have")
@@ -113,6 +118,11 @@ def find_maps(checkpoint: Checkpoint) -> dict[str, TensorInfo]:
 def is_map(tensor: TensorInfo) -> bool:
     """Tell whether a tensor is a list of whole numbers, and not larger than any vocabulary."""
     return tensor.dtype.name in INTEGERS and len(tensor.shape) == 1 and tensor.nbytes <= MOST_BYTES
+
+
+def holds_tokens(tensor: TensorInfo) -> bool:
+    """Tell whether a d2t holds the target's tokens themselves, not how far they lie beyond the head's."""
+    return tensor.shard.endswith(".gguf")
 
 
 def described(tensor: TensorInfo) -> str:

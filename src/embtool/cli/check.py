@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from embtool.answers import Format
 from embtool.cli import completion
+from embtool.cli.messages import note
 from embtool.cli.options import ModelName, ModelOptions, OutputOptions
 from embtool.model import Model
 from embtool.questions.check import ask_check, explain_rule, list_rules
@@ -110,6 +112,9 @@ def run(
     target = None if draft_for is None else model.open_named(draft_for)
     opened = model.open(named)
     report = ask_check(opened, base=before, draft_for=target, deep=deep, **rules.chosen)
+    if report.draft is not None and output.format not in (Format.TABLE, Format.MARKDOWN, Format.JSON):
+        for line in report.draft.lines:
+            note(line)
     output.emit(report)
     if sarif is not None:
         with whole(sarif) as file:

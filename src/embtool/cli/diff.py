@@ -8,6 +8,8 @@ import typer
 from embtool.cli import completion
 from embtool.cli.explanations import About, explain_diff
 from embtool.cli.options import ExplainOptions, OutputOptions, RowOptions, TableName, Top, find_table
+from embtool.errors import TableNotFound
+from embtool.model import Model
 from embtool.questions.diff import DiffAnswer, ask_diff, ask_vocabularies
 from embtool.questions.diff_both import Both, Matching
 from embtool.questions.diff_copy import MOST_ERROR, SAMPLE, CopyAnswer, ask_copy
@@ -56,10 +58,14 @@ class CopyOptions:
         """Whether it is."""
         return self.neighbors is not None or self.max_error is not None
 
-    def check(self, *, vocab: bool) -> None:
+    def check(self, *, vocab: bool, by: Matching, rank: Moved) -> None:
         """Refuse options that contradict each other."""
         if vocab and self.asked:
             raise typer.BadParameter("--vocab reads no rows: leave out --neighbors and --max-error")
+        if vocab and (by is not Matching.TOKEN or rank is not Moved.RELATIVE):
+            raise typer.BadParameter("--vocab reads no rows: leave out --by and --rank")
+        if self.asked and rank is not Moved.RELATIVE:
+            raise typer.BadParameter("the rows of a copy are ranked by their error: leave out --rank")
         if self.sample is not None and self.neighbors is None:
             raise typer.BadParameter("--sample counts rows whose neighbours are compared: add --neighbors K")
 
@@ -108,12 +114,12 @@ def run(
     With --neighbors or --max-error, B is judged as a quantised or merged copy of A: each row's cosine to its original,
     the worst rows, and the worst of each kind of token. TSV, CSV and JSON Lines have every row, the worst first.
     """
-    copy.check(vocab=vocab)
+    copy.check(vocab=vocab, by=by, rank=rank)
     first, second = model.two(typed, "embtool diff A B")
     if vocab:
         found: DiffAnswer | VocabularyAnswer | CopyAnswer = ask_vocabularies(first, second, k=top)
     else:
-        both = Both(first, second, find_table(first, table), find_table(second, table))
+        both = _both(first, second, table)
         found = copy.judge(both, k=top, by=by) if copy.asked else ask_diff(both, k=top, by=by, rank=rank)
     output.emit(found)
     if explain.explain:
@@ -122,3 +128,13 @@ def run(
         explain_diff(one, other, found).show(output.format)
     if exit_code and found.differs:
         raise typer.Exit(FOUND)
+
+
+def _both(first: Model, second: Model, table: str) -> Both:
+    """Find the two tables; where one has none, but both have tokens, these can be compared alone."""
+    try:
+        return Both(first, second, find_table(first, table), find_table(second, table))
+    except TableNotFound as error:
+        if first.vocabulary_if_any and second.vocabulary_if_any:
+            raise TableNotFound(error.message, hint="--vocab compares the tokenizers alone") from error
+        raise

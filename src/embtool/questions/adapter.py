@@ -107,7 +107,10 @@ class DraftInfo:
         if self.rows is not None:
             whole = "" if self.target_rows is None else f" of {count(self.target_rows)}"
             lines.append(
-                ("predicts", f"{count(self.rows)}{whole} tokens: row n of its output table is token n + d2t[n]")
+                (
+                    "predicts",
+                    f"{count(self.rows)}{whole} tokens: which of them row n of its output table is, d2t[n] tells",
+                )
             )
         return lines
 

@@ -146,8 +146,11 @@ class DiffAnswer(Listing[Difference]):
             hidden.add("id_b")
         if all(each.token_b is None for each in self.shown):
             hidden.add("token_b")
-        if all(each.not_finite is None for each in self.shown):
-            hidden.add("not_finite")
+        hidden |= {
+            name
+            for name in ("rank", "distance", "relative", "cosine", "outlying", "not_finite")
+            if all(getattr(each, name) is None for each in self.shown)
+        }
         if all(each.status is Status.CHANGED for each in self.shown):
             hidden.add("status")
         # where room is scarce, which and by how much
@@ -162,10 +165,10 @@ class DiffAnswer(Listing[Difference]):
         """Return the counts in one sentence."""
         found = self.rows
         whose = f"{self.a} and {self.b}" if self.vocabulary is None else f"{self.table} tables"
+        others = f", {count(found.reassigned)} ids with another token" if self.by is Matching.TOKEN else ""
         return (
             f"{whose}: {count(found.same)} rows the same, {count(found.changed)} changed, "
-            f"{count(found.only_a)} only in the first, {count(found.only_b)} only in the second, "
-            f"{count(found.reassigned)} ids with another token"
+            f"{count(found.only_a)} only in the first, {count(found.only_b)} only in the second{others}"
         )
 
     def _usual(self) -> list[str]:
@@ -256,7 +259,7 @@ def ask_diff(
     ours, theirs = both.ours, both.theirs
     if both.widths[0] != both.widths[1] and both.words is not None:
         note = "rows of {:,} numbers and of {:,} do not compare: the vocabularies alone do".format(*both.widths)
-        return answer_vocabularies(ours.model, theirs.model, both.words, k=k, notes=(note,))
+        return answer_vocabularies(ours.model, theirs.model, both.words, k=k, is_other=True, notes=(note,))
     alignment, by, notes = both.align(by)
     found = compare_tables(
         ours.table, theirs.table, alignment, exact=lambda rough: rough.near(rank, k), opener=lambda _: ours.open()
@@ -283,7 +286,7 @@ def ask_diff(
         median=Medians(*(found.median(Moved(name)) for name in ("relative", "distance", "cosine"))),
         differences=listed.records(alignment.only_a.tolist(), alignment.only_b.tolist()),
         comparison=found,
-        differs=found.differs,
+        differs=found.differs or (both.words is not None and both.words.summary.differs),
         shown=tuple(map(listed.spelled, listed.records(*named))),
         nameless=tuple(
             f"  only in {side}: {plural(len(rest), 'row')} without a token, {ranges(rest)}"

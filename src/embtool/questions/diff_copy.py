@@ -194,7 +194,7 @@ class CopyAnswer(Listing[CopiedRow]):
             lines.append(f"  not in the copy: {plural(found.missing, 'row')}")
         if self.kept is not None and self.kept.mean is not None and self.kept.least is not None:
             lines.append(
-                f"  of the {self.kept.neighbors} nearest rows {percent(self.kept.mean)} are kept on average, "
+                f"  of the {plural(self.kept.neighbors, 'nearest row')} {percent(self.kept.mean)} are kept on average, "
                 f"{percent(self.kept.least)} at least, of {plural(self.kept.sampled, 'row')} looked at"
             )
         return lines
@@ -339,8 +339,11 @@ class _Copies:
         drawn = usable
         if len(usable) > sample:
             drawn = np.sort(np.random.default_rng(SEED).choice(usable, sample, replace=False))
-        listed = np.intersect1d(usable, self.ids[self.order[:worst]])
-        ids = np.union1d(drawn, listed)
+        chosen = np.zeros(len(counterpart), np.bool_)
+        chosen[self.ids[self.order[:worst]]] = True
+        chosen &= np.isfinite(self.found.cosine)
+        chosen[drawn] = True
+        ids = np.flatnonzero(chosen)
         allowed = np.zeros(len(counterpart), np.bool_)
         allowed[self.ids] = True
         allowed &= counterpart != NOWHERE

@@ -135,8 +135,8 @@ class VocabularySummary:
             f"tables of {count(rows.a or 0)} and {count(rows.b or 0)} rows",
             Verdict.TAIL: f"same ids and a longer tail: {plural(tokens.same, 'token')} in both, "
             f"{count(more)} more behind them in the {longer}",
-            Verdict.MOVED: f"moved ids: all tokens of the smaller vocabulary are shared, {count(tokens.moved)} of them "
-            "under another id",
+            Verdict.MOVED: f"moved ids: all tokens{'' if tokens.a == tokens.b else ' of the smaller vocabulary'} are "
+            f"shared, {count(tokens.moved)} of them under another id",
             Verdict.SHARED: f"vocabularies shared in part: {parts}",
             Verdict.UNRELATED: f"unrelated vocabularies: {parts}",
         }[self.verdict]
@@ -224,12 +224,13 @@ class VocabularyAnswer(Listing[TokenPair]):
     pairs: Sequence[TokenPair] = records(
         "every token of A with its counterpart, then those of B alone", in_document=False
     )
+    is_other: bool = python(default=False)
     notes: tuple[str, ...] = python(default=())
 
     @property
     def differs(self) -> bool:
-        """Whether there is any difference."""
-        return self.vocabulary.differs
+        """Whether there is any difference, of the vocabularies or of the widths of the tables."""
+        return self.is_other or self.vocabulary.differs
 
     def blocks(self) -> Iterator[Block]:
         """Yield the verdict, the first tokens of each kind, and the special tokens."""
@@ -331,9 +332,11 @@ def _texts(small: SmallFiles, ids: tuple[int, ...]) -> tuple[str | None, ...]:
 
 
 def answer_vocabularies(
-    a: str, b: str, found: VocabularyComparison, *, k: int = 10, notes: tuple[str, ...] = ()
+    a: str, b: str, found: VocabularyComparison, *, k: int = 10, is_other: bool = False, notes: tuple[str, ...] = ()
 ) -> VocabularyAnswer:
     """Tell how two vocabularies differ; `k` limits how many tokens of each kind a document lists.
+
+    `is_other` says that the tables differ in a way that the vocabularies do not show.
 
     Raises:
         InvalidArgument: `k` is below 0.
@@ -360,5 +363,6 @@ def answer_vocabularies(
         only_a=first(match.only_a, match.in_b(match.only_a)),
         only_b=tuple(TokenPair(PairStatus.ONLY_B, None, token.id, token, None) for token in alone if token is not None),
         pairs=_Pairs(found),
+        is_other=is_other,
         notes=notes,
     )

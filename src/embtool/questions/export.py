@@ -165,7 +165,8 @@ def _nearest(asked: TokenTable, ids: Ids, kind: str, k: int) -> Nearest:
         places[:, 0] = np.searchsorted(ids, rows)
         for first in range(0, len(rows) if k else 0, MOST_QUERIES):
             part = list(rows[first : first + MOST_QUERIES])
-            vectors = np.nan_to_num(asked.table.rows(part), nan=0.0, posinf=0.0, neginf=0.0)
+            vectors = asked.table.rows(part)
+            vectors = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0)
             found = nearest_each(asked.table, vectors, k, allowed=allowed, exclude=[[row] for row in part])
             for place, each in enumerate(found, first):
                 places[place, 1:] = np.searchsorted(ids, each.ids)

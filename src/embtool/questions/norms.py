@@ -178,13 +178,17 @@ class NormsAnswer(Card):
             *(
                 []
                 if self.chosen is None
-                else [Section(f"{plural(self.chosen.rows, 'row')} chosen", _length_lines(self.chosen.norm))]
+                else [Section(f"{plural(self.chosen.rows, 'row')} chosen", self._chosen_lines(self.chosen))]
             ),
             Section("in common", self._common_lines()),
             Section("odd rows", self._odd_lines()),
             *(Section(title, [(fixed(row.norm), self._name(row.id)) for row in part]) for title, part in self._ends()),
             *histogram,
         ]
+
+    @staticmethod
+    def _chosen_lines(chosen: Chosen) -> list[tuple[str, str]]:
+        return _length_lines(chosen.norm) if chosen.rows else [("none", "no row matches")]
 
     def _ends(self) -> Iterator[tuple[str, Sequence[RowNorm]]]:
         yield "shortest", self.shortest

@@ -35,7 +35,9 @@ LEFT_OUT = (
 
 CAUTION = "these are candidates: no model was run"
 
-SMALL = "of {} rows the share that is looked at would be none: the lowest are listed, whatever that says of so few"
+SMALL = "of {} the share that is looked at would be none: the lowest are listed, whatever that says of so few"
+
+NONE = "of {} the share asked for is less than one: none is listed, --percent takes more"
 
 WITHIN_SHOWN = 36
 """Characters of the longer tokens named on a terminal, so that the other columns keep their width."""
@@ -132,7 +134,7 @@ def ask_undertrained(
     allowed = np.isin(np.arange(len(scores)), vocabulary.ids) | padding
     within = int(len(scores) * (CANDIDATE_PERCENT if percent is None else percent) / 100)
     is_small = percent is None and within < 1
-    ids = rank_untrained(scores, min(k, len(scores)) if is_small else within, allowed).tolist()
+    ids = rank_untrained(scores, len(scores) if is_small else within, allowed).tolist()
     categorizer = Categorizer(vocabulary)
     kept, left_out = _kept(ids, vocabulary, categorizer, k, normal=normal)
     candidates = _candidates(kept, scores, known, vocabulary)
@@ -143,7 +145,7 @@ def ask_undertrained(
         reference=counts,
         left_out=left_out,
         tokens=candidates,
-        notes=(*(SMALL.format(count(len(scores))),) * is_small, *categorizer.notes),
+        notes=(*((SMALL if is_small else NONE).format(plural(len(scores), "row")),) * (within < 1), *categorizer.notes),
     )
 
 

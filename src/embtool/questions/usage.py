@@ -115,9 +115,9 @@ def ask_usage(
     added = _Measured(texts)
     counter.count(chain(_texts(names, read, lines=lines), added))
     tally = counter.tally
-    corpus_bytes = added.bytes + sum(text.size for text in read)
-    if not corpus_bytes:
-        raise FormatError(f"{', '.join(names) or 'the corpus'} is empty: there is nothing to count")
+    if not (corpus_bytes := added.bytes + sum(text.size for text in read)):
+        empty = [text.name for text in read]
+        raise FormatError(f"{', '.join(empty) or 'the corpus'} is empty: there is nothing to count")
     ids = np.concatenate((np.arange(rows or 0), vocabulary.ids[vocabulary.ids >= (rows or 0)]))
     used, row_bytes = int((tally.counts[:rows] > 0).sum()), 0 if table is None else table.tensor.row_bytes
     uses, hidden = _most_used(ids, tally, vocabulary, search, k)
@@ -202,6 +202,9 @@ def _warnings(read: Sequence[Text], tally: Tally, rows: int | None) -> Iterator[
         if text.replaced:
             told = f"{text.name}: {plural(text.replaced, 'byte')} not UTF-8, counted as U+FFFD"
             yield f"{told}; it looks like UTF-16: convert it with iconv" if text.head.startswith(UTF16) else told
+        elif text.zeros:
+            told = f"{text.name}: {plural(text.zeros, 'zero byte')}, which no text has"
+            yield f"{told}: UTF-16 is converted with iconv, an archive unpacked first"
     if tally.unsure:
         where = "cut was made" if tally.unsure == 1 else "cuts were made"
         yield f"{count(tally.unsure)} {where} where no word ends: a few tokens around may be others in the whole text"

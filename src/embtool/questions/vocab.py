@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from embtool.answers import Listing, column, context, identity, python, records, token_column
 from embtool.answers.text import count
-from embtool.arguments import check_count, checked
+from embtool.arguments import check_count, checked, quoted
 from embtool.errors import InvalidArgument
 from embtool.tables.categories import MEANINGS, Categorizer, Category
 from embtool.vocabulary import Token, Vocabulary, parse_ids, read_queries, root_of
@@ -101,7 +101,7 @@ class Search:
         try:
             pattern = None if self.pattern is None else re.compile(self.pattern, flags)
         except (re.error, RecursionError, OverflowError) as error:
-            raise InvalidArgument(f"PATTERN is not a regular expression: {error}") from error
+            raise InvalidArgument(f"{quoted(self.pattern)} is not a regular expression: {error}") from error
         ids = None if self.ids is None else parse_ids(f"id:{self.ids}")
         root = None
         if self.variants is not None:

@@ -103,6 +103,7 @@ class Text:
         file: where it is read from.
         size: how many bytes were read so far.
         replaced: how many of these are not UTF-8.
+        zeros: how many of these are zero, which no text has.
         head: the first of them.
     """
 
@@ -110,6 +111,7 @@ class Text:
     file: BinaryIO
     size: int = 0
     replaced: int = 0
+    zeros: int = 0
     head: bytes = b""
 
     def __iter__(self) -> Iterator[str]:
@@ -126,14 +128,23 @@ class Text:
             data = self._read()
             is_last = not data
             said = decoder.decode(data, final=is_last)
+            zeros = data.count(0)
+            if not self.size and (zeros or REPLACEMENT in said):
+                self._refuse_impostor(data)
+            self.zeros += zeros
             if REPLACEMENT in said:
-                if not self.size and (kind := impostor(data)) is not None:
-                    raise UnsupportedFormat(f"{self.name} is no text, but looks like {kind.what}", hint=kind.hint)
                 self.replaced += _replaced((held + data).removesuffix(decoder.getstate()[0]), said)
             self.head = self.head or data[:LONGEST_MAGIC]
             self.size += len(data)
             if said:
                 yield said
+
+    def _refuse_impostor(self, data: bytes) -> None:
+        kind = impostor(data)
+        if kind is not None:
+            unpack = kind.hint if (kind.hint or "").startswith("unpack") else None
+            hint = unpack or "a corpus is plain text: write its texts into a file, or pipe them in, --count -"
+            raise UnsupportedFormat(f"{self.name} is no text, but looks like {kind.what}", hint=hint)
 
     def _read(self) -> bytes:
         try:

@@ -141,7 +141,7 @@ def _named(checkpoint: Checkpoint, recorded: Sequence[str], model: str) -> str:
             return (of_text or outside)[0]
     norms = [name for name in checkpoint.names if "norm" in name and not IN_A_LAYER.search(name)]
     raise TableNotFound(
-        f"{model} has no tensor {' or '.join(recorded)}, its final norm",
+        f"{model} has no tensor {' or '.join(dict.fromkeys(recorded))}, its final norm",
         hint=f"norms outside of its blocks: {', '.join(norms[:5]) or 'none'}",
     )
 

@@ -161,7 +161,8 @@ def merge_neighbors(parts: Sequence[Neighbors], k: int = 10, *, metric: Metric =
         np.concatenate([np.empty(0, kind), *(getattr(part, name) for part in parts)])
         for name, kind in (("ids", np.int64), ("scores", np.float64), ("classes", np.int64))
     )
-    if len(np.unique(ids)) < len(ids):
+    in_order = np.sort(ids)
+    if (in_order[1:] == in_order[:-1]).any():
         raise InvalidArgument("the parts overlap: each row is looked at in one of them")
     order = rank(ids, scores, classes, metric)[:k]
     return Neighbors(

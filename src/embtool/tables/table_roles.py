@@ -246,9 +246,7 @@ def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
     found += [EmbeddingTable(role, checkpoint.tensor(name), checkpoint) for name, role in checkpoint.roles.items()]
     for role in ("input", "output") if not found else ():
         if role == "output":
-            # a draft head predicts a part of the tokens that it reads
-            drafted = None if config is None else config.raw.get("draft_vocab_size")
-            vocab_size = drafted if type(drafted) is int else None if config is None else config.vocab_size
+            vocab_size = _predicted(checkpoint, config)
         tensor = _recorded(checkpoint, config, role)
         if role == "output" and tensor is not None and EMBEDS.search(tensor.name):  # a decoder's input table, when tied
             tensor = _best(checkpoint, names, role, vocab_size) or tensor
@@ -270,6 +268,15 @@ def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
         found += [EmbeddingTable(role, each, checkpoint) for role, each in further_tables(checkpoint, taken, layers)]
     sizes = () if config is None or config.vocab_size is None else (config.vocab_size,)
     return Tables(checkpoint.source.name, tuple(found), tying, checkpoint, layers, sizes)
+
+
+def _predicted(checkpoint: Checkpoint, config: Config | None) -> int | None:
+    """Return how many tokens a model predicts: a draft head a part of those it reads, by its config or its map."""
+    drafted = None if config is None else config.raw.get("draft_vocab_size")
+    if type(drafted) is int:
+        return drafted
+    mapped = checkpoint.tensor("d2t").shape if "d2t" in checkpoint.names else ()
+    return mapped[0] if mapped else None if config is None else config.vocab_size
 
 
 def _recorded(checkpoint: Checkpoint, config: Config | None, role: str) -> TensorInfo | None:

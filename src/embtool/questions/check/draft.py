@@ -8,9 +8,10 @@ drafts (sgl-project/sglang#23838), transformers' assisted generation (`_validate
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from embtool.adapters.drafts import described, is_map, read_map
+from embtool.adapters.drafts import described, holds_tokens, is_map, read_map
 from embtool.answers.text import percent, plural
 from embtool.arrays import np
+from embtool.errors import ConfigError
 from embtool.questions.check.heads import DraftHead
 from embtool.questions.check.rule import RULES, Finding, Found, Severity, rule, some
 from embtool.questions.check.subject import Subject
@@ -79,14 +80,15 @@ def fit(subject: Subject, looked: Iterable[str], findings: Iterable[Finding]) ->
     assert subject.target is not None
     seen, refused = set(looked), {found.rule for found in findings}
     engines = []
+    head = subject.draft_head
     translated = subject.draft_sizes is not None and len(set(subject.draft_sizes)) > 1
     for engine, own in ENGINES.items():
         rules = ("draft-intersection",) if engine == "transformers" and translated else own
-        if (engine == "EAGLE") == (subject.draft_head is not None):
+        if (engine == "EAGLE") == (head is not None):
             verdict = (
                 "does not fit" if refused.intersection(rules) else "fits" if seen.issuperset(rules) else "not known"
             )
-            engines.append(EngineFit(engine, verdict, rules))
+            engines.append(EngineFit(engine if head is None else head.kind, verdict, rules))
     shared = of_draft = of_target = None
     if subject.both_vocabularies is not None:
         draft, target = subject.both_vocabularies
@@ -168,12 +170,12 @@ def _draft_tokens(both_vocabularies: tuple[Vocabulary, Vocabulary]) -> Iterator[
     unlike = sorted(place for place in ours.keys() & theirs.keys() if ours[place] != theirs[place])
     if unlike:
         named = some(f"{place} {ours[place]!r}, there {theirs[place]!r}" for place in unlike)
-        yield Found(f"{plural(len(unlike), 'id')} with another token: {named}", unlike)
+        yield Found(f"SGLang refuses: {plural(len(unlike), 'id')} with another token: {named}", unlike)
     for whose, mine, others in (("draft", ours, theirs), ("target", theirs, ours)):
         alone = sorted(mine.keys() - others.keys())
         if alone:
             named = some(f"{place} {mine[place]!r}" for place in alone)
-            yield Found(f"{plural(len(alone), 'id')} that only the {whose} has: {named}", alone)
+            yield Found(f"SGLang refuses: {plural(len(alone), 'id')} that only the {whose} has: {named}", alone)
 
 
 @rule(
@@ -215,10 +217,12 @@ def _plain(words: Vocabulary, piece: str) -> str:
     "draft-head",
     Severity.ERROR,
     "the ids of a draft head are mapped into its target's",
-    "A head such as EAGLE-3's predicts in a vocabulary of its own. vLLM and SGLang add d2t to each of its ids; where "
-    "the map is missing they take the ids as they are, without a word, and hardly anything is accepted; where it leads "
-    "beyond the target, they read another token or stop.",
-    advice="export the head again with its d2t, in which each id of the head has the distance to the target's id",
+    "A head such as EAGLE-3's predicts in a vocabulary of its own. vLLM and SGLang add d2t to each of its ids, "
+    "llama.cpp takes the d2t of a GGUF file as the target's ids; where the map is missing they take the head's ids as "
+    "they are, without a word, and hardly anything is accepted; where it leads beyond the target, they read another "
+    "token or stop.",
+    advice="export the head again with its d2t, in which each id of the head has the distance to the target's id, in "
+    "a GGUF file the target's id itself",
     threads=("NVIDIA/NeMo#2447", "SafeAILab/EAGLE#222", "SafeAILab/EAGLE#258"),
     needs=("draft_head",),
 )
@@ -235,6 +239,8 @@ def _draft_head(subject: Subject, target: Subject) -> Iterator[Found]:
             field="vocab_size",
         )
     predicts = head.size if head.size is not None else head.rows
+    if head.d2t is None and predicts is None and head.target_size is None:
+        raise ConfigError(f"nothing says how many tokens {subject.name} predicts")
     if head.size is not None and head.rows is not None and head.rows != head.size:
         yield Found(f"the head's output table has {head.rows:,} rows, draft_vocab_size is {head.size:,}")
     if head.d2t is None:
@@ -253,24 +259,25 @@ def _map_into(head: DraftHead, predicts: int | None, size: int) -> Iterator[Foun
         yield Found(f"{described(each)}: it is no map of ids", file=each.shard, tensor=each.name)
     if no_maps:
         return
-    offsets = read_map(head.checkpoint, head.d2t)
-    if predicts is not None and len(offsets) != predicts:
-        yield Found(f"{name} maps {len(offsets):,} ids, the head predicts {predicts:,}", file=shard, tensor=name)
-    targets = np.arange(len(offsets)) + offsets
-    beyond = np.flatnonzero((targets < 0) | (targets >= size))
-    first = np.unique(targets, return_index=True)[1]
-    twice = np.setdiff1d(np.arange(len(targets)), first)
-    if len(beyond) or len(twice):
-        is_list = len(offsets) > 0 and (np.diff(offsets) > 0).all() and offsets[0] >= 0 and offsets[-1] < size
-        hint = IDS_THEMSELVES if is_list else ""
-        what = f"{plural(len(beyond), 'id')} beyond its {size:,} tokens" if len(beyond) else ""
-        same = f"{plural(len(twice), 'id')} where another leads already" if len(twice) else ""
+    stored = read_map(head.checkpoint, head.d2t)
+    if predicts is not None and len(stored) != predicts:
+        yield Found(f"{name} maps {len(stored):,} ids, the head predicts {predicts:,}", file=shard, tensor=name)
+    added = stored + np.arange(len(stored))
+    targets, others, misread = (stored, added, DISTANCES) if holds_tokens(head.d2t) else (added, stored, IDS_THEMSELVES)
+    beyond = (targets < 0) | (targets >= size)
+    order = np.argsort(targets, kind="stable")
+    twice = np.zeros(len(targets), np.bool_)
+    twice[order[1:]] = np.diff(targets[order]) == 0
+    if beyond.any() or twice.any():
+        is_list = len(others) > 0 and (np.diff(others) > 0).all() and others[0] >= 0 and others[-1] < size
+        what = f"{plural(int(beyond.sum()), 'id')} beyond its {size:,} tokens" if beyond.any() else ""
+        same = f"{plural(int(twice.sum()), 'id')} where another leads already" if twice.any() else ""
         wrong = " and ".join(filter(None, [what, same]))
-        ids = np.union1d(beyond, twice).tolist()
-        yield Found(f"{name} leads to no token of its own: {wrong}{hint}", ids, file=shard, tensor=name)
+        message = f"{name} leads to no token of its own: {wrong}{misread if is_list else ''}"
+        yield Found(message, np.flatnonzero(beyond | twice).tolist(), file=shard, tensor=name)
     if head.t2d is None:
         return
-    marked = read_map(head.checkpoint, head.t2d)
+    marked = read_map(head.checkpoint, head.t2d) != 0
     if len(marked) != size:
         yield Found(
             f"{head.t2d.name} is of {len(marked):,} tokens, the target has {size:,}",
@@ -278,14 +285,19 @@ def _map_into(head: DraftHead, predicts: int | None, size: int) -> Iterator[Foun
             tensor=head.t2d.name,
         )
         return
-    unlike = np.setxor1d(np.flatnonzero(marked), targets)
-    if len(unlike) and not len(beyond):
-        hint = IDS_THEMSELVES if np.array_equal(np.flatnonzero(marked), np.sort(offsets)) else ""
+    if beyond.any():
+        return
+    reached = np.zeros(size, np.bool_)
+    reached[targets] = True
+    unlike = np.flatnonzero(reached != marked).tolist()
+    if unlike:
+        hint = misread if np.array_equal(np.flatnonzero(marked), np.sort(others)) else ""
         message = f"{name} and {head.t2d.name} disagree about {plural(len(unlike), 'token')} of the target{hint}"
-        yield Found(message, unlike.tolist(), file=head.t2d.shard, tensor=head.t2d.name)
+        yield Found(message, unlike, file=head.t2d.shard, tensor=head.t2d.name)
 
 
 IDS_THEMSELVES = "; d2t seems to hold the target's ids themselves, not the distance to them"
+DISTANCES = "; d2t seems to hold the distance to the target's ids, not these themselves, as in GGUF"
 
 DRAFT_RULES = tuple(name for name, each in RULES.items() if "target" in each.needs)
 """The rules that hold a draft against its target."""

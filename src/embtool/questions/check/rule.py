@@ -149,7 +149,7 @@ def rule(
 def some(values: Iterable[object]) -> str:
     """Name the first of several things."""
     listed = list(values)
-    more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
+    more = f" and {len(listed) - NAMED:,} more" if len(listed) > NAMED else ""
     return ", ".join(map(str, listed[:NAMED])) + more
 
 

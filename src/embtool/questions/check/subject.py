@@ -189,7 +189,7 @@ class Subject:
     @cached_property
     def draft_head(self) -> DraftHead | None:
         """Its maps into a target's vocabulary, where it is a draft head."""
-        return read_head(self.checkpoint, self.config, is_head=self.draft is not None)
+        return read_head(self.checkpoint, self.config, self.draft)
 
     @property
     def both_vocabularies(self) -> tuple[Vocabulary, Vocabulary] | None:
