@@ -253,6 +253,23 @@ def test_a_person_can_stop_it(program: Program, sent: signal.Signals, status: in
     assert not any(Path(f"/proc/{one}").exists() for one in begun)
 
 
+def test_added_tokens_that_stop_the_library_are_one_line(program: Program) -> None:
+    """One of which nothing is left, and one that stands in the spaces which another one takes."""
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    nothing = {"type": "Replace", "pattern": {"String": " "}, "content": ""}
+    for normalizer, tokens in (
+        (nothing, [{"content": " ", "normalized": True}]),
+        (None, [{"content": "q", "rstrip": True}, {"content": "\t", "lstrip": True}]),
+    ):
+        added = [{"id": place, **flags, **token} for place, token in enumerate(tokens)]
+        (program.folder / "m" / "tokenizer.json").write_bytes(described(normalizer=normalizer, added_tokens=added))
+        for text in ("a \u00e9 b", "q\t \u00e9", "q \t\tq\t"):
+            answer = program.outside("tokens", text, "-m", "./m")
+            if answer.status != 0:
+                answer.refused(6, "tokenizer.json cannot split")
+            assert len(answer.errors.splitlines()) <= 1
+
+
 def test_a_panic_is_one_line(program: Program) -> None:
     """With RUST_BACKTRACE=1 it was 80."""
     broken = {"type": "Precompiled", "precompiled_charsmap": "CAAAAP////////9hAA=="}

@@ -161,6 +161,7 @@ def added(content: str, **flags: bool) -> dict[str, Any]:
         ({"added_tokens": [added(" the", lstrip=True)]}, True),
         ({"added_tokens": [added("the", rstrip=True)]}, False),
         ({"added_tokens": [added("the", single_word=True)]}, True),
+        ({"added_tokens": [added(" the", single_word=True)]}, False),
     ],
 )
 def test_counts_are_those_of_the_library_whatever_it_does_at_spaces(

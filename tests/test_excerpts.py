@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from hypothesis import strategies as st
 from sources import Memory
 from tokenizers import Tokenizer
 
-from embtool.storage.cache import cache_root
+from embtool.storage.cache import cache_root, refusal
+from embtool.storage.kept import named_sum
 from embtool.storage.source import Folder
 from embtool.vocabulary import Vocabulary, read_vocabulary
 from embtool.vocabulary.cuts import LLAMA3
+from embtool.vocabulary.excerpts import _filled
 
 ROOT = Path(__file__).parent.parent
 REAL = Path(os.environ.get("EMBTOOL_TEST_REAL", "nowhere")) / "tokenizers"
@@ -153,6 +156,52 @@ def test_every_text_has_the_ids_of_the_whole(name: str) -> None:
     assert ids(words, ODD[-1]) == ids(read(STATE) if name == "as it is" else words, ODD[-1])
 
 
+def small(model: dict[str, Any], **parts: Any) -> dict[str, Any]:
+    """Describe a small tokenizer."""
+    return {"version": "1.0", "added_tokens": [], **parts, "model": {"type": "BPE", "merges": [], **model}}
+
+
+def added(content: str, **flags: bool) -> dict[str, Any]:
+    """Describe an added token."""
+    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    return {"id": 0, "content": content, **plain, **flags}
+
+
+@pytest.mark.parametrize(
+    ("state", "texts"),
+    [
+        (small({"vocab": {"a": 0, "b": 1, "c": 1, "ab": 2}, "merges": [["a", "b"]]}), ("ac", "ab", "cab")),
+        (
+            small(
+                {"vocab": {"a": 0, "b": 1, " ": 2}},
+                normalizer={"type": "Replace", "pattern": {"String": " "}, "content": ""},
+                added_tokens=[added(" ", normalized=True, rstrip=True), added("q")],
+            ),
+            ("a\nb", "ab", "a b"),
+        ),
+    ],
+    ids=["what joins a piece joins the other of the same id", "a token of which nothing is left is found everywhere"],
+)
+def test_what_no_excerpt_can_show_needs_the_whole(state: dict[str, Any], texts: tuple[str, ...]) -> None:
+    library = Tokenizer.from_str(json.dumps(state))
+    for text in texts:
+        words = kept(lambda: read(state))
+        assert ids(words, text) == library.encode(text, add_special_tokens=False).ids
+        assert is_whole(words)
+
+
+def test_steps_that_make_a_text_very_long_are_not_run_here() -> None:
+    grows = [
+        {"type": "Replace", "pattern": {"String": wanted}, "content": put * 64} for wanted, put in ("ab", "bc", "cd")
+    ]
+    vocab = {letter: place for place, letter in enumerate("abcdx")}
+    for steps in (grows[:1], grows[:2]):
+        state = small({"vocab": vocab}, normalizer={"type": "Sequence", "normalizers": steps})
+        words = kept(partial(read, state))
+        assert len(ids(words, "ax")) == 64 ** len(steps) + 1
+        assert is_whole(words) == (len(steps) > 1)
+
+
 def test_merges_left_out_by_chance_need_the_whole() -> None:
     words = kept(lambda: read({**STATE, "model": {**STATE["model"], "dropout": 0.5}}))
     ids(words, "king in the North")
@@ -187,9 +236,33 @@ def test_what_is_kept_and_damaged_is_passed_over() -> None:
         assert is_whole(words)
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"state": "[" * 100_000},
+        {"state": "3"},
+        {"state": "{}"},
+        {"state": '{"model": {"type": "WordPiece"}}'},
+        {"state": '{"model": {}}', "added": "3"},
+        {"longest": "x"},
+    ],
+)
+def test_what_another_hand_kept_is_passed_over(facts: dict[str, Any]) -> None:
+    words = kept(lambda: read(STATE))
+    expected = ids(words, "the king of the North")
+    (path,) = cache_root().rglob("*.merges*.sqlite")
+    path.unlink()
+    data = _filled({"state": '{"model": {}}', "added": "[]", "longest": "5", **facts})
+    path.with_name(f"{path.name.rpartition('-')[0]}-{named_sum(data)}.sqlite").write_bytes(data)
+    words = read(STATE)
+    assert ids(words, "the king of the North") == expected
+    assert is_whole(words)
+
+
 def test_nothing_is_made_where_nothing_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("EMBTOOL_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr("embtool.vocabulary.excerpts.keep_excerpts", lambda *_, **__: pytest.fail("made in vain"))
     library = Tokenizer.from_str(MINI.decode())
     assert ids(kept(lambda: read(STATE)), "the king") == library.encode("the king", add_special_tokens=False).ids
+    assert "is no folder" in (refusal() or ""), "which the next command of this process would tell"

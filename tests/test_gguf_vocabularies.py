@@ -201,3 +201,105 @@ def test_text_is_cut_as_newer_names_say(name: str) -> None:
     steps = [pre_tokenizers.Split(Regex(cut), "isolated") for cut in {**CUTS, **LONG_CUTS}[name]]
     words = [word for word, _ in pre_tokenizers.Sequence(steps).pre_tokenize_str(SAMPLE)]
     assert words[: len(CUT[name])] == CUT[name]
+
+
+# --- ids that llama.cpp's own library gives
+
+WRITTEN = [f"<0x{byte:02X}>" for byte in range(256)]
+
+
+def scored(
+    folder: Path, pieces: list[str], scores: list[float], types: list[int] | None = None, **keys: Any
+) -> Vocabulary:
+    """Read a file of scored pieces, behind which come an unknown token and all bytes."""
+    return tokens_of(
+        folder,
+        [*pieces, "<unk>", *WRITTEN],
+        types=[*(types or [1] * len(pieces)), 2, *([6] * 256)],
+        scores=[*scores, *([0.0] * 257)],
+        model="llama",
+        unknown_token_id=len(pieces),
+        **keys,
+    )
+
+
+def test_runs_of_spaces_grow_from_the_left(tmp_path: Path) -> None:
+    """Gemma's have all the same score; they were joined two by two."""
+    pieces = ["▁", "x", "▁x", *("▁" * length for length in range(2, 32))]
+    scores = [-5.0, -6.0, -1.0, *([-1000.0] * 30)]
+    words = scored(tmp_path, pieces, scores, [1, 1, 1, *([4] * 30)], add_space_prefix=False)
+    assert ids_of(words, " " * 40) == [32, 10]
+    assert ids_of(words, " " * 70 + "x") == [32, 32, 8, 2]
+
+
+def test_of_pieces_with_one_score_the_leftmost_is_merged_first(tmp_path: Path) -> None:
+    pieces, scores = ["a", "b", "c", "d", "bc", "ab", "cd", "▁"], [-1.0, -2.0, -3.0, -4.0, 0.0, 0.0, 0.0, -5.0]
+    words = scored(tmp_path, pieces, scores)
+    for text, expected in {
+        "abcd": [7, 5, 6],
+        "bcd": [7, 4, 3],
+        "dabc abc": [7, 3, 5, 2, 7, 5, 2],
+        "é<unk>ab": [7, 204, 178, 8, 7, 5],
+        "aé": [7, 0, 204, 178],
+        "": [],
+    }.items():
+        assert ids_of(words, text) == expected
+    assert words.encode_each(["abcd", "", "bcd"]) == [[7, 5, 6], [], [7, 4, 3]]
+    assert len(ids_of(words, "abc" * 100_000)) == 200_001
+
+
+def test_what_joins_to_a_piece_need_not_be_one(tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"add_space_prefix": False, "bos_token_id": 4}
+    words = scored(tmp_path, ["a", "ab", "abc", "▁", "<s>"], [-1.0, -2.0, -3.0, -4.0, 0.0], [1, 1, 1, 1, 3], **keys)
+    assert ids_of(words, "abc") == [2]
+    assert ids_of(words, "ab c") == [1, 3, 6 + ord("c")]
+    assert ids_of(words, "<s>abcab", special=True) == [4, 4, 2, 1]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("Phi-3 mini", [4, 1]), ("other", [4, 3, 3, 3, 1])])
+def test_a_token_takes_spaces_however_pieces_are_merged(name: str, expected: list[int], tmp_path: Path) -> None:
+    pieces, types = ["a", "ab", "cd", "▁", "<|end|>"], [1, 1, 1, 1, 4]
+    words = scored(tmp_path, pieces, [0.0] * 5, types, add_space_prefix=False, general_name=name)
+    assert ids_of(words, "<|end|>   ab") == expected
+
+
+def test_of_two_places_of_a_merge_the_first_counts(tmp_path: Path) -> None:
+    pieces = [*BYTES, "ab", "bc"]
+    words = tokens_of(tmp_path, pieces, model="gpt2", pre="gpt-2", merges=["a b", "b c", "a b"])
+    assert ids_of(words, "abc") == [256, BYTES.index("c")]
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (
+            {"add_space_prefix": True},
+            {"a b": [3, 8], " a": [3, 6], "   ": [9], "  a   b ": [3, 3, 6, 3, 3, 7, 3], "ab aab": [10, 3, 6, 10]},
+        ),
+        ({}, {"a b": [8], " a": [6], "   ": [9], "  a   b ": [3, 6, 3, 3, 7, 3], "ab aab": [10, 6, 10]}),
+        (
+            {"remove_extra_whitespaces": True},
+            {"a b": [3, 8], " a": [6], "   ": [], "  a   b ": [3, 8], "ab aab": [10, 6, 10]},
+        ),
+    ],
+)
+def test_a_piece_may_have_spaces_inside(keys: dict[str, bool], expected: dict[str, list[int]], tmp_path: Path) -> None:
+    pieces = ["<pad>", "</s>", "<unk>", "▁", "a", "b", "▁a", "▁b", "a▁b", "▁▁▁", "ab"]
+    words = tokens_of(
+        tmp_path,
+        pieces,
+        types=[3, 3, 2, *([1] * 7), 4],
+        scores=[0.0, 0.0, 0.0, -3.0, -4.0, -5.0, -3.5, -4.0, -2.0, -6.0, -30.0],
+        model="t5",
+        **keys,
+    )
+    assert {text: ids_of(words, text) for text in expected} == expected
+
+
+def test_a_word_that_was_added_to_berts_is_one(tmp_path: Path) -> None:
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "▁ab", "▁a", "b", "▁abb", "▁c"]
+    words = tokens_of(tmp_path, pieces, types=[3, 3, 3, 3, 1, 1, 1, 4, 4], model="bert", unknown_token_id=1)
+    assert ids_of(words, "abb ab") == [7, 4]
+    assert ids_of(words, "C abbb") == [8, 7, 6]
+    assert ids_of(words, "ABB c") == [7, 8]
+    assert words.find("abb").piece == "abb"

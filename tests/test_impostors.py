@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import pickle
+import re
 import sqlite3
 import struct
 import tarfile
@@ -289,6 +290,24 @@ def test_every_reader_calls_it_what_it_is(tmp_path: Path, reader: str, case: str
     assert word in f"{caught.value.message} ({caught.value.hint})"
     assert file in caught.value.message
     assert "\n" not in caught.value.message
+
+
+OF_TOKENIZERS = [
+    reader
+    for reader, (file, _, read) in READERS.items()
+    if read is not opened and "vectors" not in reader and file not in ("merges.txt", "source.spm")
+]
+
+
+@pytest.mark.parametrize("reader", OF_TOKENIZERS)
+def test_an_empty_file_of_a_tokenizer_is_called_so(tmp_path: Path, reader: str) -> None:
+    """But for merges, of which there may be none; an empty vocab.txt was read as one without words."""
+    file, others, read = READERS[reader]
+    for name, data in {**others, file: b""}.items():
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(EmbtoolError) as caught:
+        read(tmp_path)
+    assert re.search(f"{re.escape(file)}.* is empty: it has no bytes", caught.value.message)
 
 
 def test_a_vocabulary_may_begin_with_the_word_error(tmp_path: Path) -> None:

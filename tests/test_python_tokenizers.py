@@ -81,6 +81,47 @@ def test_tokens_that_files_add_are_found_as_transformers_finds_them(base: str) -
             assert ids(words, text, special=True) == special, (folder["files"], text)
 
 
+E, A = "extra_special_tokens", "additional_special_tokens"
+LISTS: list[tuple[dict[str, Any], dict[str, Any], list[str], list[str] | None]] = [
+    ({}, {}, [], ["<extra_id_0>"]),
+    ({}, {A: None}, [], ["<extra_id_0>"]),
+    ({}, {A: []}, [], []),
+    ({}, {A: ["<sa>"]}, ["<sa>"], None),
+    ({}, {E: [], A: ["<sa>"]}, [], None),
+    ({A: []}, {}, [], []),
+    ({A: None}, {}, [], []),
+    ({A: None}, {A: ["<sa>"]}, [], None),
+    ({A: []}, {A: ["<sa>"]}, [], None),
+    ({A: ["<a>"]}, {A: ["<sa>"]}, ["<a>"], None),
+    ({A: ["<a>"]}, {E: ["<se>"]}, ["<a>", "<se>"], ["<a>", "<se>"]),
+    ({E: [], A: ["<a>"]}, {A: ["<sa>"]}, ["<a>"], None),
+    ({E: ["<e>"], A: ["<a>"]}, {}, ["<e>"], None),
+    ({E: {"image_token": "<i>"}}, {}, ["<i>"], ["<i>", "<extra_id_0>"]),
+    ({E: {"image_token": "<i>"}, A: ["<a>"]}, {}, ["<i>", "<a>"], None),
+    ({E: {"image_token": "<i>"}, A: ["<a>"]}, {A: []}, ["<i>"], ["<i>"]),
+    ({E: {"image_token": "<i>"}, A: ["<a>"]}, {E: []}, ["<i>"], None),
+    ({E: {"image_token": "<i>"}, A: []}, {A: ["<sa>"]}, ["<i>", "<sa>"], None),
+]
+"""What both files list, and what transformers 5.24 adds to a Perceiver and to a ByT5; None where it refuses that."""
+
+
+@pytest.mark.parametrize(("config", "special", "added", "of_byt5"), LISTS)
+def test_which_list_of_further_tokens_counts(
+    config: dict[str, Any], special: dict[str, Any], added: list[str], of_byt5: list[str] | None
+) -> None:
+    def read(name: str, **settings: Any) -> list[str]:
+        files = {
+            "tokenizer_config.json": {"tokenizer_class": name, **settings, **config},
+            "special_tokens_map.json": special,
+        }
+        words = read_vocabulary(Memory({file: json.dumps(content).encode() for file, content in files.items()}))
+        return [token.piece for token in words if token.id >= {"ByT5Tokenizer": 259, "PerceiverTokenizer": 262}[name]]
+
+    assert read("PerceiverTokenizer") == added
+    if of_byt5 is not None:
+        assert read("ByT5Tokenizer", extra_ids=1) == of_byt5
+
+
 # --- words joined of letters
 
 

@@ -143,6 +143,63 @@ def test_what_stands_around_a_text_is_what_the_class_says_of_itself(
     assert pieces == [*begin, *(token.piece for token in words.encode("the")), *end]
 
 
+@pytest.mark.parametrize(
+    "name", ["MBart50Tokenizer", "NllbTokenizer", "PegasusTokenizer", "ReformerTokenizer", "XGLMTokenizer"]
+)
+def test_spaces_at_the_end_are_no_token(name: str) -> None:
+    words = with_class(name, trained(model_type="bpe"))
+    for text in ("the cat", "the", "a king</s> sat"):
+        assert ids(words, f"{text}  ") == ids(words, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "folded"),
+    [
+        ("XLNetTokenizer", {}, "naive cafe"),
+        ("XLNetTokenizer", {"keep_accents": True}, "naïve café"),
+        ("XLNetTokenizer", {"keep_accents": False, "do_lower_case": True}, "naive cafe"),
+        ("FNetTokenizer", {}, "naïve café"),
+        ("FNetTokenizer", {"keep_accents": False}, "naive cafe"),
+        ("FNetTokenizer", {"do_lower_case": True, "keep_accents": False}, "naive cafe"),
+    ],
+)
+def test_accents_are_kept_as_the_switch_says(name: str, settings: dict[str, Any], folded: str) -> None:
+    words = with_class(name, trained(character_coverage=1.0), **settings)
+    assert ids(words, "naïve café") == ids(words, folded)
+    assert (ids(words, "naïve café") == ids(words, "naive cafe")) == (folded == "naive cafe")
+
+
+def test_the_unknown_token_of_rembert_is_the_models() -> None:
+    data = trained(unk_piece="[UNK]", unk_id=7, bos_id=1, eos_id=2)
+    assert with_class("RemBertTokenizer", data).encode("\u1234")[-1].id == 7
+
+
+@pytest.mark.parametrize("name", ["PLBartTokenizer", "BartphoTokenizer"])
+def test_further_tokens_of_a_folder_follow_behind_the_last_id(name: str) -> None:
+    data, listed = trained(), b"\xe2\x96\x81the 9\n\xe2\x96\x81cat 8\n"
+    read = []
+    for settings in ({}, {"additional_special_tokens": ["<new>", "<newer>"]}):
+        config = json.dumps({"tokenizer_class": name, **settings}).encode()
+        files = {"sentencepiece.bpe.model": data, "dict.txt": listed, "tokenizer_config.json": config}
+        read.append(read_vocabulary(Memory(files)))
+    plain, more = read
+    last = int(plain.ids[-1])
+    assert more.ids.tolist() == [*plain.ids.tolist(), last + 1, last + 2]
+    assert [token.id for token in more.encode("<newer><new>")] == [last + 2, last + 1]
+    assert [token.id for token in more.encode("the cat")] == [token.id for token in plain.encode("the cat")]
+
+
+def test_a_token_of_the_settings_does_not_replace_another_in_the_post_processor() -> None:
+    files = files_of("bert-json split_special_tokens")
+    files["tokenizer_config.json"] = b"{}"
+    plain = read_vocabulary(Memory(files))
+    files["tokenizer_config.json"] = b'{"cls_token": "<new>", "sep_token": "<newer>"}'
+    words = read_vocabulary(Memory(files))
+    assert ids(words, "the cat") == ids(plain, "the cat")
+    assert ids(words, "the cat") != [token.id for token in words.encode("the cat")]
+    assert len(words.encode("<new>")) == 1
+
+
 @pytest.mark.parametrize("name", ["RobertaTokenizer", "BartTokenizer", "LongformerTokenizer"])
 def test_a_mask_takes_the_space_before_it(name: str) -> None:
     files = files_of("roberta add_prefix_space")
@@ -207,6 +264,60 @@ def test_what_a_class_of_fairseq_lacks_is_named(settings: dict[str, Any], files:
     with pytest.raises(EmbtoolError) as caught:
         read_vocabulary(Memory({"sentencepiece.bpe.model": trained(), "tokenizer_config.json": document, **files}))
     assert words in caught.value.message
+
+
+# --- further ids of transformers 5.24
+
+
+def with_config(name: str, **settings: Any) -> Vocabulary:
+    """Read a recorded folder with other settings."""
+    files = files_of(name)
+    if any(file.endswith(".model") for file in files):
+        pytest.importorskip("sentencepiece", reason="reads its files: pip install sentencepiece")
+    known = KNOWN["folders"][name]["tokenizer_config"]["tokenizer_class"]
+    document = json.dumps({"tokenizer_class": known, **settings}).encode()
+    return read_vocabulary(Memory(files | {"tokenizer_config.json": document}))
+
+
+@pytest.mark.parametrize("name", ["gpt2-plain-json split_special_tokens", "gpt2-json around"])
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({}, [64, 220, 485, 220, 295, 485, 66]),
+        ({"rstrip": True}, [64, 220, 485, 65, 485, 66]),
+        ({"rstrip": True, "special": False}, [64, 220, 485, 65, 485, 66]),
+        ({"single_word": True}, [64, 220, 485, 220, 295, 27, 91, 332, 282, 69, 454, 91, 29, 66]),
+    ],
+)
+def test_a_token_is_found_as_the_settings_say_not_the_tokenizer_json(
+    name: str, flags: dict[str, bool], expected: list[int]
+) -> None:
+    token = {"content": "<|endoftext|>", "special": True, **flags}
+    for more in ({}, {"eos_token": "<|endoftext|>"}):
+        words = with_config(name, added_tokens_decoder={"485": token}, **more)
+        text = "a <|endoftext|>  b<|endoftext|>c"
+        assert [found.id for found in words.encode(text)] == expected
+        assert bool(len(words.special_ids)) == (token["special"] or bool(more))
+
+
+def test_a_special_token_of_qwen2_takes_no_spaces() -> None:
+    token = {"content": "##s", "rstrip": True, "single_word": True, "__type": "AddedToken"}
+    words = with_config("qwen2 split_special_tokens", sep_token=token, extra_special_tokens=["é"])
+    expected = [27, 84, 77, 74, 29, 64, 491, 220, 491, 58, 52, 45, 42, 60, 27, 80, 29]
+    assert [found.id for found in words.encode("<unk>a##s ##s[UNK]<q>")] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "text", "expected"),
+    [
+        ("sw3 legacy", {"unk_token": None, "pad_token": None}, "<pad>THE▁the", [37, 3, 0, 24, 0, 8]),
+        ("bertgen legacy", {"unk_token": None}, "é xthecat", [3, 0, 3, 31, 16, 17, 19, 13]),
+        ("bertgen legacy", {"unk_token": " x"}, "<q>▁the", [3, 0, 28, 0, 8]),
+        ("speecht5 legacy", {"unk_token": "<q>"}, " xTHE", [3, 31, 0, 24, 0]),
+    ],
+)
+def test_what_is_unknown_is_the_models_own(name: str, settings: dict[str, Any], text: str, expected: list[int]) -> None:
+    assert [token.id for token in with_config(name, **settings).encode(text)] == expected
 
 
 # --- a special token that is split like any other text, where the tokens come from other files

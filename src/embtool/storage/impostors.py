@@ -126,11 +126,13 @@ def impostor(head: bytes) -> Impostor | None:
 
 
 def refuse(data: bytes, file: str) -> None:
-    """Refuse the bytes of a file that is of another kind than its name says.
+    """Refuse the bytes of a file that is of another kind than its name says, or has none.
 
     Raises:
         FormatError: it is on the list.
     """
+    if not data:
+        raise FormatError(f"{file} is empty: it has no bytes", hint=AGAIN)
     found = impostor(data)
     if found is not None:
         raise FormatError(f"{file} is {found.what}", hint=found.hint)

@@ -31,6 +31,7 @@ The floors inside, lowest first:
     older       the tokenizers that are in other files
     files       which files of a model its tokenizer is in
     tekken      Mistral's tekken.json
+    by_score    byte pairs merged by the scores of pieces, from the left
     ggml_names  what llama.cpp knows of GGUF files without being told
     ggml        what a GGUF file says of its tokens
     queries     what a person types, turned into ids

@@ -69,7 +69,11 @@ _HEAD = ("<s>", "<pad>", "</s>", "<unk>")
 
 
 def _byte_level(names: Mapping[str, str], around: tuple[str, ...] | None = None, **options: Any) -> TokenizerClass:
-    """Describe byte-level BPE; `cut` are expressions, GPT-2's where there are none, `folded` what is done first."""
+    """Describe byte-level BPE.
+
+    `cut` are expressions, GPT-2's where there are none, `folded` what is done first,
+    `bare` whether special tokens are found as they stand, whatever a file says of spaces beside them.
+    """
     return TokenizerClass("merges", names, around, mask_takes_space="mask_token" in names, options=options)
 
 
@@ -119,7 +123,7 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
         **dict.fromkeys(("GPT2Tokenizer", "CodeGenTokenizer"), _GPT2),
         "GPTNeoXTokenizer": _byte_level({**_END_OF_TEXT, "pad_token": "<|padding|>"}, folded=("NFC",)),
         "BloomTokenizer": _byte_level({**_SENTENCE, "pad_token": "<pad>"}, cut=(BLOOM,)),
-        "Qwen2Tokenizer": _byte_level(_QWEN, folded=("NFC",), cut=(QWEN2,)),
+        "Qwen2Tokenizer": _byte_level(_QWEN, folded=("NFC",), cut=(QWEN2,), bare=True),
         "Qwen3_5Tokenizer": _byte_level(_QWEN, folded=("NFC",), cut=(QWEN35,)),
         "CohereTokenizer": TokenizerClass(
             "merges",
@@ -300,7 +304,7 @@ CLASSES: Mapping[str, TokenizerClass] = MappingProxyType(
             "library",
             {"eos_token": "<|endoftext|>", "unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>"},
             (TEXT,),
-            options={"folds": "sw3"},
+            options={"folds": "sw3", "fills": True},  # a token that is `null` is the class's own
         ),
         "PLBartTokenizer": TokenizerClass(
             "library",

@@ -192,6 +192,8 @@ HANGUL: Mapping[str, str] = MappingProxyType(
 MARKS = r"\p{M}"
 EDGES = r"\A | \z"
 """A space at either end of a text."""
+ONLY_SPACES = r"\A\u2581(?= +\z)"
+"""A mark that was put before spaces alone."""
 
 WHOLE_BREAKS_FIRST = frozenset({"gemma4", "granite-embed-multi-311m"})
 """Where that holds for line breaks only."""
@@ -206,6 +208,7 @@ EXPRESSIONS = frozenset(
         *HANGUL,
         MARKS,
         EDGES,
+        ONLY_SPACES,
         *(GPT4O, TEKKEN, KIMI),
         CLIP,
         BLOOM,
@@ -228,7 +231,7 @@ EXPRESSIONS = frozenset(
 """The expressions of published tokenizers: each goes over a text once, and comes back over a run of spaces at most.
 Text is cut by any other one in a process of its own."""
 
-ACROSS = frozenset({_EXAONE_MOE, LINES, EDGES})
+ACROSS = frozenset({_EXAONE_MOE, LINES, EDGES, ONLY_SPACES})
 """Those of them that find something around a space which follows a word, or look for the ends of a text."""
 
 AT_SPACES = frozenset(cut for cut in EXPRESSIONS - ACROSS if cut.endswith(r"|\s+(?!\S)|\s+"))

@@ -118,7 +118,8 @@ def _assemble(
     places = {entry[0]: place for place, entry in enumerate(vocabulary)} if isinstance(vocabulary, list) else vocabulary
     more = [*kind.options.get("more", ()), *extra_ids(kind, settings)]
     own = {token["content"]: token for token in first}
-    for token in settings.tokens(kind.names, more, mask_takes_space=kind.mask_takes_space):
+    bare = bool(kind.options.get("bare"))
+    for token in settings.tokens(kind.names, more, mask_takes_space=kind.mask_takes_space, bare=bare):
         own[token["content"]] = token
     tokens = list(own.values())
     numbered = number((token["content"] for token in tokens), places, len(vocabulary))

@@ -23,8 +23,10 @@ from embtool.storage.cache import derived, make_folder, put
 from embtool.storage.kept import has_named_sum, named_sum
 from embtool.vocabulary.entries import MemoryEntries, State
 from embtool.vocabulary.loading import tokenizer_of
+from embtool.vocabulary.ordinary import LONGEST, judge
+from embtool.vocabulary.words import is_of_library
 
-VERSION = 1
+VERSION = 2
 """Raise it when the meaning of the tables below changes."""
 
 SCHEMA = """
@@ -35,6 +37,9 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 LONGEST_TEXT = 1 << 14
 """Characters of a text for which an excerpt is made."""
+
+LONGEST_BYTES = 4
+"""Bytes of a character."""
 
 MOST_PARTS = 50_000
 """Parts of words that are looked up: more take as long as loading the whole tokenizer."""
@@ -74,9 +79,13 @@ class Excerpts:
 
     @cached_property
     def _contents(self) -> set[str]:
-        """Every added token, as it stands and as it is once it is normalized, without a mark put before it."""
-        normal = {self._normalized(content) for content in self._added}
-        return {*self._added, *normal, *(content.removeprefix("▁") for content in normal)} - {""}
+        """Every added token, as it stands and as it is once it is normalized, without a mark put before it.
+
+        One of which nothing is left is found everywhere.
+        """
+        added = {content for content in self._added if content}
+        normal = {self._normalized(content) for content in added}
+        return added | normal | ({content.removeprefix("▁") for content in normal} - {""})
 
     def _normalized(self, text: str) -> str:
         normalizer = self._steps.normalizer
@@ -126,10 +135,11 @@ class Excerpted:
         if self._excerpts is not None and not add_special_tokens and "_whole" not in self.__dict__:
             try:
                 small = self._excerpts.tokenizer_for(text)
-            except (sqlite3.Error, UnicodeEncodeError):
-                small = None
-            if small is not None:
-                return small.encode(text, add_special_tokens=False)
+                if small is not None:
+                    return small.encode(text, add_special_tokens=False)
+            except BaseException as error:
+                if not is_of_library(error):  # whatever is wrong with what is kept, the whole tokenizer is asked
+                    raise
         return self._whole.encode(text, add_special_tokens=add_special_tokens)
 
     @property
@@ -151,7 +161,7 @@ def open_excerpts(key: str) -> Excerpts | None:
     pattern = _name(key, "*")
     try:
         return next((Excerpts(path) for path in pattern.parent.glob(pattern.name) if has_named_sum(path)), None)
-    except (sqlite3.Error, OSError, ValueError, KeyError):
+    except (sqlite3.Error, OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -165,11 +175,13 @@ def can_be_kept(key: str) -> bool:
     return os.access(folder, os.W_OK)
 
 
-def keep_excerpts(key: str, state: State, entries: MemoryEntries, *, is_ordinary: bool) -> bool:
-    """Keep the pieces and merges of a decoded tokenizer.json; tell whether that could be done.
+def keep_excerpts(key: str, state: State, entries: MemoryEntries, whole: bytes) -> bool:
+    """Keep the pieces and merges of a tokenizer.json, decoded and as it is; tell whether that could be done.
 
     Of one that has no excerpts, or whose steps must not run in this process, it is kept that there are none.
     """
+    judgement = judge(whole)
+    is_ordinary = judgement.unusual is None and judgement.growth * LONGEST_BYTES * LONGEST_TEXT <= LONGEST
     try:
         if is_ordinary and can_be_cut(state["model"]):
             data = _database(state, [token.content for token in entries.added.values()])
@@ -186,8 +198,9 @@ def can_be_cut(model: State) -> bool:
         model.get("type") == "BPE"
         and not model.get("dropout")
         and not model.get("continuing_subword_prefix")
-        and isinstance(model.get("vocab"), dict)
+        and isinstance(vocabulary := model.get("vocab"), dict)
         and isinstance(model.get("merges"), list)
+        and len(set(vocabulary.values())) == len(vocabulary)  # merges are of ids: what joins one joins its double
     )
 
 

@@ -99,12 +99,11 @@ def _from_json(source: Source, file: str) -> Vocabulary:
             keep_excerpts,
             open_excerpts,
         )
-        from embtool.vocabulary.ordinary import judge  # noqa: PLC0415 - as above
 
         def keep() -> None:
             if can_be_kept(key):
-                state, is_ordinary = beside.state(data, file), judge(beside.whole(data, file)).unusual is None
-                keep_excerpts(key, state, parse_tokenizer(state, file), is_ordinary=is_ordinary)
+                state = beside.state(data, file)
+                keep_excerpts(key, state, parse_tokenizer(state, file), beside.whole(data, file))
 
         return Excerpted(open_excerpts(key), load, keep)
 

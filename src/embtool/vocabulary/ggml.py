@@ -22,6 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 from embtool.errors import FormatError, NoVocabulary
+from embtool.vocabulary.by_score import ByScore, needs_scores
 from embtool.vocabulary.classes import TEXT
 from embtool.vocabulary.cuts import (
     BEGINNING,
@@ -30,19 +31,21 @@ from embtool.vocabulary.cuts import (
     HANGUL,
     LONG_CUTS,
     MARKS,
+    ONLY_SPACES,
     WHOLE_BREAKS_FIRST,
     WHOLE_WORDS_FIRST,
     WITHOUT_BYTES,
 )
 from embtool.vocabulary.describe import template
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
-from embtool.vocabulary.ggml_names import DEFAULTS, WITHOUT_BEGINNING, retyped, unescape
+from embtool.vocabulary.ggml_names import DEFAULTS, WITHOUT_BEGINNING, retyped, spaces_taken, unescape
 from embtool.vocabulary.index import open_index, write_index
 from embtool.vocabulary.loading import loader
 from embtool.vocabulary.merges import merges_by_score
 from embtool.vocabulary.ordinary import LONGEST_WORD, MAPS
 from embtool.vocabulary.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED
 from embtool.vocabulary.spelling import WORDS, ByteLevel
+from embtool.vocabulary.spm import checked_map
 from embtool.vocabulary.words import Vocabulary
 from embtool.vocabulary.world import LongestFirst
 
@@ -52,7 +55,7 @@ FILLED_UP = re.compile(r"\[PAD([0-9]{1,10})\]")
 OF_DNA = "\ue000"
 """What a part of a strand of DNA bears behind it in the kind `hybriddna`, to be another token than a word."""
 
-INDEX_VERSION = b"gguf 3"
+INDEX_VERSION = b"gguf 4"
 """Raise it when entries are read in another way: indexes that were written before are then not found."""
 
 WORD = "▁"
@@ -213,7 +216,7 @@ def _unmarked(piece: str, kind: int) -> str:
 
 def _wordpiece(piece: str, kind: int) -> str:
     """Spell a piece as BERT does: `▁word` is `word`, and a piece without the mark continues a word."""
-    if kind in (CONTROL, USER_DEFINED, UNKNOWN):
+    if _is_added(piece, kind):
         return piece
     return piece.removeprefix(WORD) if piece.startswith(WORD) else f"##{piece}"
 
@@ -259,13 +262,16 @@ def _tokenizer(metadata: TokenizerMetadata) -> Any:
             f"{metadata.file} has a tokenizer of the unknown kind {metadata.kind!r}, so text cannot be split",
             hint="name one token by its text, by piece: or by id:",
         )
-    state = describe(metadata)
-    takes = _spaces_taken(metadata)
-    state["added_tokens"] = [
+    takes = spaces_taken(metadata.metadata, metadata.get("pre", str) or "")
+    added: list[dict[str, Any]] = [
         {"id": identity, "content": piece, "special": kind != USER_DEFINED, **_AS_IS, **takes(piece)}
         for identity, (piece, kind) in enumerate(zip(metadata.pieces, metadata.types, strict=True))
         if _is_added(piece, kind)
     ]
+    if metadata.kind == "llama" and (splitter := _by_score(metadata, added)) is not None:
+        return splitter
+    state = describe(metadata)
+    state["added_tokens"] = added
     around = [None if place is None else metadata.pieces[place] for place in _around(metadata)]
     parts = [around[0], TEXT, around[1]]
     ids = {metadata.pieces[place]: place for place in _around(metadata) if place is not None}
@@ -273,20 +279,26 @@ def _tokenizer(metadata: TokenizerMetadata) -> Any:
     return loader(json.dumps(state).encode(), metadata.file)()
 
 
+def _by_score(metadata: TokenizerMetadata, added: Sequence[dict[str, Any]]) -> ByScore | None:
+    """Build what merges by scores; None where a list of pairs says the same, with which the library is quicker."""
+    scores = dict(zip(metadata.pieces, metadata.scores, strict=True))
+    found_whole = {token["content"] for token in added}
+    kinds = zip(metadata.pieces, metadata.types, strict=True)
+    if not needs_scores({piece: scores[piece] for piece, kind in kinds if kind != BYTE and piece not in found_whole}):
+        return None
+    begin, end = ([] if place is None else [place] for place in _around(metadata))
+    return ByScore(
+        _numbered(metadata.pieces),
+        scores,
+        added,
+        unknown=metadata.role("unknown"),
+        prefix=metadata.flag("add_space_prefix", otherwise=True),
+        begin=begin,
+        end=end,
+    )
+
+
 _AS_IS = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-
-
-def _spaces_taken(metadata: TokenizerMetadata) -> Callable[[str], dict[str, bool]]:
-    """Return which spaces around a token in a text belong to it: what llama.cpp knows by the names of models."""
-    name, architecture = (str(metadata.metadata.get(f"general.{key}", "")).lower() for key in ("name", "architecture"))
-    pre = metadata.get("pre", str) or ""
-    if any(known in pre for known in ("jina-v2-de", "jina-v2-es", "jina-v2-code")) or any(
-        known in architecture for known in ("nomic-bert-moe", "jina-bert-v3")
-    ):
-        return lambda piece: {"lstrip": piece == "<mask>"}
-    if "phi-3" in name or "phi3" in name:
-        return lambda piece: {"rstrip": piece not in ("<unk>", "<s>", "<|endoftext|>")}
-    return lambda piece: {"lstrip": "modern-bert" in name and piece == "[MASK]"}
 
 
 def _around(metadata: TokenizerMetadata) -> tuple[int | None, int | None]:
@@ -368,7 +380,7 @@ def _merges(metadata: TokenizerMetadata) -> list[tuple[str, str]]:
         if not left or not space or not right:
             raise FormatError(f"tokenizer.ggml.merges in {metadata.file} has an entry that is not two pieces")
         pairs.append((left, right))
-    return pairs
+    return list(dict.fromkeys(pairs))  # of two places of a pair the first counts, in the library the last
 
 
 def _describe_llama(metadata: TokenizerMetadata) -> dict[str, Any]:
@@ -377,12 +389,11 @@ def _describe_llama(metadata: TokenizerMetadata) -> dict[str, Any]:
     if metadata.flag("add_space_prefix", otherwise=True):
         spaces.insert(0, {"type": "Prepend", "prepend": WORD})
     vocabulary = _numbered(metadata.pieces)
-    ordinary = {
-        piece
-        for piece, kind in zip(metadata.pieces, metadata.types, strict=True)
-        if kind not in (CONTROL, BYTE, UNKNOWN)
-    }
-    model = _bpe(vocabulary, merges_by_score(vocabulary, metadata.scores, ordinary))
+    order = sorted(vocabulary, key=lambda piece: (-metadata.scores[vocabulary[piece]], -len(piece)))
+    ranks = [0.0] * len(metadata.pieces)
+    for rank, piece in enumerate(order):
+        ranks[vocabulary[piece]] = -float(rank)
+    model = _bpe(vocabulary, merges_by_score(vocabulary, ranks, set(vocabulary)))
     unknown = metadata.role("unknown")
     fallback = BYTE in metadata.types
     model |= {
@@ -449,36 +460,30 @@ def _describe_t5(metadata: TokenizerMetadata) -> dict[str, Any]:
     folding: list[dict[str, Any]] = []
     charsmap = metadata.get("precompiled_charsmap")
     if charsmap is not None:
-        data = _charsmap(charsmap, metadata.file)
+        data = checked_map(charsmap, metadata.file)
         if hashlib.sha256(data).hexdigest() in MAPS:  # the library looks at one grapheme, llama.cpp at the whole text
             folding.append({"type": "NFC"})
         folding.append({"type": "Precompiled", "precompiled_charsmap": base64.b64encode(data).decode()})
     merges_spaces = metadata.flag("remove_extra_whitespaces", otherwise=False)
     if merges_spaces:
         folding += [_replaced(" {2,}", " "), _replaced(EDGES, "")]
-    scheme = "always" if merges_spaces or metadata.flag("add_space_prefix", otherwise=False) else "never"
-    marks = {"type": "Metaspace", "replacement": WORD, "prepend_scheme": scheme, "split": True}
+    if merges_spaces or metadata.flag("add_space_prefix", otherwise=False):
+        folding += [{"type": "Prepend", "prepend": WORD}, _replaced(ONLY_SPACES, "")]
+    folding.append({"type": "Replace", "pattern": {"String": " "}, "content": WORD})
+    scores = [
+        0.0 if kind == USER_DEFINED else score for kind, score in zip(metadata.types, metadata.scores, strict=True)
+    ]
     return {
         "version": "1.0",
-        "normalizer": {"type": "Sequence", "normalizers": folding} if folding else None,
-        "pre_tokenizer": marks,
-        "decoder": marks,
+        "normalizer": {"type": "Sequence", "normalizers": folding},
+        "decoder": {"type": "Metaspace", "replacement": WORD, "prepend_scheme": "always", "split": True},
         "model": {
             "type": "Unigram",
             "unk_id": metadata.role("unknown"),
-            "vocab": [list(entry) for entry in zip(metadata.pieces, metadata.scores, strict=True)],
+            "vocab": [list(entry) for entry in zip(metadata.pieces, scores, strict=True)],
             "byte_fallback": False,
         },
     }
-
-
-def _charsmap(values: Any, file: str) -> bytes:
-    """Return SentencePiece's table of replacements, if it is one: a trie, its length before it, then text."""
-    data = values.tobytes() if getattr(values, "itemsize", 0) == 1 else b""
-    length = int.from_bytes(data[:4], "little")
-    if not 0 < length <= len(data) - 4 or length % 4:
-        raise FormatError(f"tokenizer.ggml.precompiled_charsmap in {file} is not a table of replacements")
-    return data
 
 
 KINDS: Mapping[str, Callable[[TokenizerMetadata], dict[str, Any]]] = MappingProxyType(

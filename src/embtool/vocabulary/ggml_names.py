@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from embtool.vocabulary.protobuf import CONTROL, NORMAL, USER_DEFINED
 
@@ -85,6 +86,18 @@ def retyped(pieces: Sequence[str], types: Sequence[int], is_named: Callable[[str
     if "<|tool_response>" in places or "<|plamo:eos|>" in places:
         put(["</s>"], NORMAL)
     return found
+
+
+def spaces_taken(metadata: Mapping[str, Any], pre: str) -> Callable[[str], dict[str, bool]]:
+    """Return which spaces around a token in a text belong to it: what llama.cpp knows by the names of models."""
+    name, architecture = (str(metadata.get(f"general.{key}", "")).lower() for key in ("name", "architecture"))
+    if any(known in pre for known in ("jina-v2-de", "jina-v2-es", "jina-v2-code")) or any(
+        known in architecture for known in ("nomic-bert-moe", "jina-bert-v3")
+    ):
+        return lambda piece: {"lstrip": piece == "<mask>"}
+    if "phi-3" in name or "phi3" in name:
+        return lambda piece: {"rstrip": piece not in ("<unk>", "<s>", "<|endoftext|>")}
+    return lambda piece: {"lstrip": "modern-bert" in name and piece == "[MASK]"}
 
 
 ESCAPED = re.compile(r"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)

@@ -33,12 +33,28 @@ def loader(data: bytes, file: str, *, splits_special: bool = False) -> Callable[
             return confined
         with _translated(file):
             tokenizer = tokenizer_of(data)
+        if _may_panic(tokenizer):
+            return confined
         tokenizer.no_padding()  # sentence models save both, and a text would be 128 tokens long, or cut
         tokenizer.no_truncation()
         tokenizer.encode_special_tokens = splits_special
         return _Ordinary(tokenizer, judgement, confined)
 
     return load
+
+
+def _may_panic(tokenizer: Any) -> bool:
+    """Tell whether an added token may be found where nothing is, or in the spaces that the one before it takes.
+
+    There the library panics, with lines of its own on stderr.
+    """
+    tokens, normalizer = tokenizer.get_added_tokens_decoder().values(), tokenizer.normalizer
+    takes = any(token.rstrip for token in tokens)
+    return any(
+        (takes and token.content[:1].isspace())
+        or (token.normalized and normalizer is not None and not normalizer.normalize_str(token.content))
+        for token in tokens
+    )
 
 
 SHORT_TEXT = 4096

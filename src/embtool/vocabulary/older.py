@@ -74,7 +74,7 @@ TOKENIZER_FILES = (
     "*.tiktoken",
 )
 
-DESCRIPTION_VERSION = 4
+DESCRIPTION_VERSION = 5
 """Raise it when descriptions are made in another way: indexes that were written before are then not found."""
 
 LEAST_MARKED = 10

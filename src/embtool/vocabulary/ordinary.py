@@ -114,7 +114,11 @@ def judge(data: bytes) -> Judgement:
 
 
 def _parts_at_spaces(data: bytes) -> bool:
-    """Return whether a tokenizer is known to look at no two words together: not in its steps, nor in added tokens."""
+    """Return whether a tokenizer is known to look at no two words together: not in its steps, nor in added tokens.
+
+    An added token that is a word of its own looks at the letter before it, which is in another word if it begins with
+    a space.
+    """
     normal, cutters = (
         [step for part in _values(data, name, b"{") for step in _flat(part, name, MOST_STEPS)]
         for name in ("normalizer", "pre_tokenizer")
@@ -125,7 +129,7 @@ def _parts_at_spaces(data: bytes) -> bool:
         and all(_is_local(step) or _is_cut(step, EXPRESSIONS - ACROSS) for step in cutters)
         and any(step.get("use_regex") or _is_cut(step, AT_SPACES) for step in cutters[:seen])
         and not any(
-            token.get("rstrip") or re.search(r"\S ", str(token.get("content")))
+            token.get("rstrip") or re.search(r"\S ", "x" * bool(token.get("single_word")) + str(token.get("content")))
             for listed in _values(data, "added_tokens", b"[")
             for token in listed
         )
@@ -159,13 +163,13 @@ def _values(data: bytes, name: str, start: bytes) -> Iterator[Any]:
                 raise _UnusualError(f"its {name}, which is no JSON") from error
 
 
-def listed_tokens(data: bytes) -> set[str]:
-    """Return the contents of the added tokens in the text of a tokenizer.json; none where they cannot be read."""
+def listed_tokens(data: bytes) -> dict[str, Any]:
+    """Return the added tokens in the text of a tokenizer.json by their contents; none where they cannot be read."""
     try:
         lists = list(_values(data, "added_tokens", b"["))
     except _UnusualError:
-        return set()
-    return {str(token.get("content")) for listed in lists for token in listed if isinstance(token, dict)}
+        return {}
+    return {str(token.get("content")): token for listed in lists for token in listed if isinstance(token, dict)}
 
 
 def said_everywhere(data: bytes, switch: str, value: bool | None) -> bool:  # noqa: FBT001 - what is compared

@@ -100,10 +100,7 @@ def _plain(content: str, *, special: bool, takes_space: bool = False) -> State:
 
 def _extra_ids(kind: TokenizerClass, settings: Settings) -> list[str]:
     """List the further tokens of ByT5, the first first; none where a file lists special tokens of its own."""
-    keys = ("extra_special_tokens", "additional_special_tokens")
-    named = [file.get(key) for file in (settings.tokenizer, settings.special) for key in keys]
-    is_listed = any(isinstance(value, list) and value for value in named)
-    return [] if is_listed else extra_ids(kind, settings)[::-1]
+    return [] if settings.lists_further else extra_ids(kind, settings)[::-1]
 
 
 class PythonSplitter(Splitter):

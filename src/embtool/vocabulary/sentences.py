@@ -8,6 +8,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from embtool.errors import FormatError, NoVocabulary
 from embtool.vocabulary.classes import TEXT, TokenizerClass
@@ -68,6 +69,9 @@ def read_sentences(
         FormatError: a file is not what its name says.
         NoVocabulary: the class does something to a text that is not known here.
     """
+    if "fills" in kind.options:
+        filled = {key: value for key, value in settings.tokenizer.items() if value is not None}
+        settings = replace(settings, tokenizer=filled)
     data, spm = _as_told(kind, settings, *model)
     parsed = checked_model(data, spm)
     pieces = {piece: place for place, piece in enumerate(parsed.pieces)} if table is None else dict(table[0])
@@ -81,19 +85,16 @@ def read_sentences(
     )
     ids = settings.numbers(base, [token["content"] for token in tokens])
     name = settings.named("unk_token", kind.names["unk_token"]) or ""
-    unknown = pieces.get(name)
+    unknown = pieces.get(name) if table is not None else parsed.unknown
     if unknown is None:
-        raise FormatError(f"{table[1] if table else spm} has no {name}, which {settings.name} needs")
+        raise FormatError(f"{table[1] if table else spm} has no {name!r}, which {settings.name} needs")
     lost = dict.fromkeys(kind.options.get("lost", ()), unknown)
     ids |= lost
     kept = [(token["content"], token["special"]) for token in tokens if token["content"] not in lost]
     added = {ids[content]: Added(content, special) for content, special in kept}
     added |= {base[token]: Added(token, special=True) for token in languages}
-    entries = MemoryEntries(
-        {place: piece for piece, place in pieces.items()},
-        added,
-        Traits(SPACES, None, unknown, faithful=False, composes=False),
-    )
+    spelled = {place: piece for piece, place in pieces.items()}
+    entries = MemoryEntries(spelled, added, Traits(SPACES, None, unknown, faithful=False, composes=False))
 
     def load() -> TokenSplitter:
         processor = load_model(data, spm)

@@ -36,6 +36,9 @@ ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_t
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 """What else an added token says: how it is found in a text."""
 
+EXTRA, ADDITIONAL = "extra_special_tokens", "additional_special_tokens"
+"""Names of lists of further special tokens, the newer first, which may be a table."""
+
 LARGEST_NUMBER = 10
 """Digits of the largest token id that is written out."""
 
@@ -119,6 +122,7 @@ class Settings:
         *,
         mask_takes_space: bool = False,
         strips: Collection[str] = (),
+        bare: bool = False,
     ) -> list[dict[str, Any]]:
         """List the tokens that are added, in their order, as tokenizer.json would have them, without ids.
 
@@ -127,6 +131,7 @@ class Settings:
             more: further special tokens of the class.
             mask_takes_space: whether the mask of the class takes the space before it with it.
             strips: the purposes of tokens that take the spaces on both sides with them.
+            bare: whether special tokens are found as they stand, however a file says that they are found.
 
         Raises:
             FormatError: a file has something else in the place of a token.
@@ -138,13 +143,14 @@ class Settings:
             if token is None:
                 continue
             known = listed.setdefault(token["content"], token)
-            known["special"] = True
+            known |= {"special": True, **(dict.fromkeys(FLAGS, False) if bare else {})}
             if token is known and not _is_object(self, role):
                 known["lstrip"] |= role in strips or (role == "mask_token" and mask_takes_space)
                 known["rstrip"] |= role in strips
         for content in (*more, *self._extra()):
             token = _token(content, "additional_special_tokens", special=True)
-            listed.setdefault(token["content"], token)["special"] = True
+            known = listed.setdefault(token["content"], token)
+            known |= {"special": True, **(dict.fromkeys(FLAGS, False) if bare else {})}
         return [token for token in listed.values() if token["content"]]
 
     def numbered(self) -> list[tuple[int, dict[str, Any]]]:
@@ -156,7 +162,7 @@ class Settings:
             raise FormatError("added_tokens_decoder in tokenizer_config.json has an invalid id")
         found = {int(place): _token(entry, "added_tokens_decoder") for place, entry in decoder.items()}
         names = {self.named(role) for role in ROLES}
-        names |= {_token(token, "additional_special_tokens")["content"] for token in _own(self.tokenizer)}
+        names |= {_token(token, "additional_special_tokens")["content"] for token in _listed(self._further[1], EXTRA)}
         for content, place in self.added.items():
             if type(place) is not int or place < 0:
                 raise FormatError(f"added_tokens.json has no id for {content!r}")
@@ -180,14 +186,33 @@ class Settings:
         """Return the tokens that a file names with their ids."""
         return {place: Added(token["content"], token["special"]) for place, token in self.numbered()}
 
+    @property
+    def lists_further(self) -> bool:
+        """Whether a file lists further special tokens, be the list empty."""
+        said = self._further[1]
+        return EXTRA in said or said.get(ADDITIONAL) is not None
+
     def _extra(self) -> list[Any]:
-        """List the further special tokens: those of a table, and of the lists those of tokenizer_config.json first."""
-        tables = (file.get("extra_special_tokens") for file in (self.tokenizer, self.special))
-        named = [token for table in tables if isinstance(table, dict) for token in table.values() if token is not None]
-        own = _own(self.tokenizer)
-        is_last = bool(named) and own == _listed(self.tokenizer, "additional_special_tokens")  # beside a table
-        listed = [*([] if is_last else own), *_listed(self.special, "extra_special_tokens")]
-        return [*named, *(listed or _listed(self.special, "additional_special_tokens") or own)]
+        """List the further special tokens: those of a table, and of the lists that of the newer name if it is there."""
+        named, said = self._further
+        return [
+            *(token for token in named if token is not None),
+            *_listed(said, EXTRA if EXTRA in said else ADDITIONAL),
+        ]
+
+    @cached_property
+    def _further(self) -> tuple[list[Any], Mapping[str, Any]]:
+        """The tokens of tables, and the lists by their names, as they stand once both files are read."""
+        said = {key: self.tokenizer[key] for key in (EXTRA, ADDITIONAL) if key in self.tokenizer}
+        if ADDITIONAL in said and not said.get(EXTRA):
+            said[EXTRA] = said.pop(ADDITIONAL)
+        named: list[Any] = []
+        for more in ({}, {key: self.special[key] for key in (EXTRA, ADDITIONAL) if key in self.special}):
+            listed = [*_listed(said, EXTRA), *_listed(more, EXTRA)]
+            said |= {**more, EXTRA: listed} if isinstance(more.get(EXTRA), list) else more
+            if isinstance(said.get(EXTRA), dict):
+                named += said.pop(EXTRA).values()
+        return named, said
 
     def _further_roles(self) -> list[str]:
         """List the purposes that a model has of its own, such as `image_token`."""
@@ -199,10 +224,6 @@ class Settings:
             and not (isinstance(table, dict) and key in table)
             and (isinstance(value, str) or (isinstance(value, dict) and value.get("__type") == "AddedToken"))
         ]
-
-
-def _own(file: Mapping[str, Any]) -> list[Any]:
-    return _listed(file, "extra_special_tokens") or _listed(file, "additional_special_tokens")
 
 
 def _listed(file: Mapping[str, Any], key: str) -> list[Any]:
@@ -271,12 +292,13 @@ def decode_json(data: bytes, file: str) -> dict[str, Any]:
 
 
 def decode_text(data: bytes, file: str) -> str:
-    """Decode a text of a model's file.
+    """Decode a text of a model's file, which may be empty, as a list of merges is.
 
     Raises:
         FormatError: it is not UTF-8, or another kind of file.
     """
-    refuse(data, file)
+    if data:
+        refuse(data, file)
     try:
         return data.decode()
     except UnicodeDecodeError as error:
@@ -307,12 +329,14 @@ class Beside:
 
     Attributes:
         tokens: those that are added, without ids.
+        found_so: tokens of `added_tokens_decoder`, which are found in a text as it says.
         switches: what wins over tokenizer.json, by the type of the step.
         splits_special: whether a special token that stands in a text is split like any other text.
         unread: what is wrong with the files, where they cannot be read.
     """
 
     tokens: list[State] = field(default_factory=list)
+    found_so: frozenset[str] = frozenset()
     switches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     splits_special: bool = False
     unread: tuple[str, ...] = ()
@@ -320,7 +344,7 @@ class Beside:
     def key(self, data: bytes) -> str:
         """Return the name of the index of a tokenizer.json with what is beside it."""
         digest = hashlib.sha256(data)
-        digest.update(json.dumps(self.tokens).encode() if self.tokens else b"")
+        digest.update(json.dumps([self.tokens, *sorted(self.found_so)]).encode() if self.tokens else b"")
         digest.update(json.dumps(self.switches).encode() if self.switches else b"")
         return digest.hexdigest()
 
@@ -343,21 +367,32 @@ class Beside:
 
         refuse(data, file)
         said = [entry for step in self.switches.values() for entry in step.items()]
-        if all(said_everywhere(data, key, value) for key, value in said) and {
-            token["content"] for token in self.tokens
-        } <= listed_tokens(data):
-            return data
+        if all(said_everywhere(data, key, value) for key, value in said):
+            listed = listed_tokens(data)
+            if all(self._is_listed(token, listed.get(token["content"])) for token in self.tokens):
+                return data
         decoded = decode_json(data, file)
         state = self._with_added(self._switched(decoded))
         return data if state is decoded else json.dumps(state).encode()
 
+    def _is_listed(self, token: State, listed: State | None) -> bool:
+        """Return whether a tokenizer.json lists a token as it is to be."""
+        flags = FLAGS if token["content"] in self.found_so else ()
+        return listed is not None and all(listed.get(flag) is token[flag] for flag in flags)
+
     def _with_added(self, state: State) -> State:
-        """Add the tokens that a decoded file does not list; their ids follow from their order."""
+        """Add the tokens that a decoded file does not list, whose ids follow from their order, and change the flags."""
         listed = state.get("added_tokens")
         listed = listed if isinstance(listed, list) else []
-        contents = [token.get("content") for token in listed if isinstance(token, dict)]
-        new = [{"id": 0, **token} for token in self.tokens if token["content"] not in contents]
-        return {**state, "added_tokens": [*listed, *new]} if new else state
+        known = {token.get("content"): token for token in listed if isinstance(token, dict)}
+        if all(self._is_listed(token, known.get(token["content"])) for token in self.tokens):
+            return state
+        flags = {token["content"]: token for token in self.tokens if token["content"] in self.found_so}
+        changed = [
+            {**token, **flags.get(token.get("content"), {})} if isinstance(token, dict) else token for token in listed
+        ]
+        new = [{"id": 0, **token} for token in self.tokens if token["content"] not in known]
+        return {**state, "added_tokens": [*changed, *new]}
 
     def _switched(self, state: State) -> State:
         """Change the steps whose switches the files name."""
@@ -388,7 +423,9 @@ def read_beside(source: Source) -> Beside:
         tokens = settings.tokens()
     except FormatError as error:
         return Beside(unread=(error.message,))
-    return Beside(tokens, switches(settings), settings.splits_special)
+    decoder = settings.numbered() if "added_tokens_decoder" in settings.tokenizer else []
+    found_so = frozenset(token["content"] for _, token in decoder)
+    return Beside(tokens, found_so, switches(settings), settings.splits_special)
 
 
 def switches(settings: Settings) -> dict[str, dict[str, Any]]:

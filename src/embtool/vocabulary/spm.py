@@ -150,3 +150,16 @@ class TokenSplitter(Splitter):
             parts[place - 1] = parts[place - 1].rstrip() if before else parts[place - 1]
             parts[place + 1] = parts[place + 1].lstrip() if behind else parts[place + 1]
         return parts
+
+
+def checked_map(values: Any, file: str) -> bytes:
+    """Return the table of replacements that a GGUF file has, if it is one: a trie, its length before it, then text.
+
+    Raises:
+        FormatError: it is none.
+    """
+    data = values.tobytes() if getattr(values, "itemsize", 0) == 1 else b""
+    length = int.from_bytes(data[:4], "little")
+    if not 0 < length <= len(data) - 4 or length % 4:
+        raise FormatError(f"tokenizer.ggml.precompiled_charsmap in {file} is not a table of replacements")
+    return data
