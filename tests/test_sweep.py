@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import json
 import os
@@ -10,9 +11,11 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import httpx2
 import numpy as np
@@ -143,6 +146,48 @@ def test_answers_to_other_questions_are_not_mixed(tmp_path: Path) -> None:
             Sweep("check", tmp_path).done()
 
 
+def test_a_list_is_read_as_editors_write_it(tmp_path: Path) -> None:
+    sweep = Sweep("info", tmp_path)
+    assert sweep.batches(["\ufeffmini", " \ufeff\t", "mini\r", Path("a b"), "a\u2028b", "a\x0bb"]) == [
+        ("mini", "a b", "a\u2028b", "a\x0bb")
+    ]
+    for wrong, error in (("mini", InvalidArgument), ([None], TypeError)):
+        with pytest.raises(error):
+            sweep.batches(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_model_that_is_closed_leaves_nothing(tmp_path: Path, question: str) -> None:
+    """Of thousands each would hold its vocabulary's file until garbage is looked for."""
+    gc.collect()
+    gc.disable()
+    try:
+        for kind, write in KINDS.items():
+            write(tmp_path / kind)
+            held = [weakref.ref(each) for each in _parts_asked(tmp_path / kind, question)]
+            assert not [each() for each in held if each() is not None], kind
+    finally:
+        gc.enable()
+
+
+def _parts_asked(folder: Path, question: str) -> list[Any]:
+    """What a model has read for a question, while it is open."""
+    with embtool.open_model(folder) as model:
+        with contextlib.suppress(EmbtoolError):
+            getattr(model, QUESTIONS[question].method)()
+        read = [each for name in ("vocabulary", "tables", "checkpoint", "config") if (each := vars(model).get(name))]
+    assert not {"vocabulary", "tables", "checkpoint", "config"} & vars(model).keys()
+    return read
+
+
+def test_a_model_that_was_closed_answers_again(among: Path) -> None:
+    del among
+    for name in ("small", "gpt2"):
+        with embtool.open_model(name) as model:
+            before = model.info().to_dict()
+        assert model.info().to_dict() == {**before, "cost": ANY}
+
+
 def test_a_fault_of_embtools_own_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: object) -> None:
         del self
@@ -182,7 +227,11 @@ def test_a_part_that_cannot_be_read_shows_in_the_record(models: Path, tmp_path: 
 
 def test_info_writes_a_list_of_models_into_parquet(run: Program, tmp_path: Path) -> None:
     out = tmp_path / "models.parquet"
-    stdin = b"small/\n\n  \nmissing/\nsmall/\n tied/ \r\nonly-config/\n\xff\xfe\n" + b"x" * 1_100_000 + b"\nbare/\n"
+    stdin = (
+        b"\xef\xbb\xbfsmall/\n\n  \nmissing/\nsmall/\n tied/ \r\nonly-config/\n\xff\xfe\n"
+        + b"x" * 1_100_000
+        + b"\nbare/\n"
+    )
     answer = run("info", "-", "-f", "parquet", "-o", out, stdin=stdin)
     assert answer.status == 3
     assert answer.out == b""
@@ -385,13 +434,12 @@ class Hub:
             "EMBTOOL_CACHE": str(home / "embtool"),
             "EMBTOOL_RETRIES": "2",
             "RAY_USAGE_STATS_ENABLED": "0",
-            "PYTHONPATH": str(ROOT / "src"),
         }
 
-    def program(self, *command: str | Path, name: str) -> subprocess.Popen[str]:
+    def program(self, *command: str | Path, name: str, path: Path = ROOT / "src") -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, *map(str, command)],
-            env=self.environment(name),
+            env={**self.environment(name), "PYTHONPATH": os.pathsep.join(map(str, (path, ROOT / "src")))},
             cwd=self.folder,
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -399,8 +447,8 @@ class Hub:
             start_new_session=True,
         )
 
-    def run(self, *command: str | Path, name: str) -> str:
-        with ended(self.program(*command, name=name)) as process:
+    def run(self, *command: str | Path, name: str, path: Path = ROOT / "src") -> str:
+        with ended(self.program(*command, name=name, path=path)) as process:
             _, said = process.communicate(timeout=500)
         assert process.returncode == 0, said
         return said
@@ -422,9 +470,40 @@ from pathlib import Path
 from embtool import Sweep
 question, names, folder = sys.argv[1:]
 sweep = Sweep(question, Path(folder))
-for batch in sweep.batches(Path(names).read_text("utf-8").splitlines()):
+for batch in sweep.batches(Path(names).read_text("utf-8").split("\\n")):
     sweep.write(batch)
 """
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_sweep_that_is_killed_goes_on_with_another_list(tmp_path: Path) -> None:
+    """Of 3,000 models one in a hundred fails; what was written before the end is left as it is."""
+    for kind in ("bare", "cut-off"):
+        KINDS[kind](tmp_path / kind)
+    names = []
+    for number in range(3_000):
+        kind = "cut-off" if number % 100 == 50 else "bare"
+        names.append(f"{tmp_path}/m \u2028{number}")
+        Path(names[-1]).symlink_to(tmp_path / kind)
+    listed, out = tmp_path / "models.txt", tmp_path / "out"
+    listed.write_text("\ufeff" + "\r\n\n \n".join([*names, *names[:500]]), "utf-8", newline="")
+    sweep = Sweep("info", out)
+    program = [sys.executable, "-c", ALONE, "info", str(listed), str(out)]
+    with ended(subprocess.Popen(program, text=True)) as process:
+        wait_until(lambda: len(list(sweep.parts.glob("part-*"))) > 20 or process.poll() is not None, 300)
+        process.kill()
+        process.wait()
+    before = {path: path.stat().st_mtime_ns for path in sweep.parts.glob("part-*")}
+    assert 20 < len(before) < 47
+    listed.write_text("\n".join(["mini", *reversed(names), f"{tmp_path}/nothing"]), "utf-8")
+    subprocess.run(program, check=True, timeout=300)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    found = rows(sweep)
+    assert [row["model"] for row in found] == sorted([*names, "mini", f"{tmp_path}/nothing"])
+    assert sum(row["status"] == 6 for row in found) == 30
+    assert sum(row["status"] == 0 for row in found) == 2_971
+    assert not sweep.batches(names)
 
 
 @pytest.fixture(scope="module")
@@ -501,6 +580,36 @@ def test_an_engine_answers_as_one_process_does(hub: Hub, alone: list[dict[str, A
     assert counted == [
         ("info", COUNT, sum(bool(row["error"]) for row in alone), sum(row["bytes"] or 0 for row in alone))
     ]
+
+
+DEADLY = """
+import os, signal
+from embtool.sweep import Sweep
+answer = Sweep.answer
+def deadly(self, name, limit=None):
+    if "deadly" in name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer(self, name, limit)
+Sweep.answer = deadly
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="a worker kills itself by a signal")
+@pytest.mark.parametrize("engine", ["ray", "dask"])
+def test_an_engine_records_only_the_model_that_kills_every_worker(hub: Hub, engine: str) -> None:
+    pytest.importorskip("distributed" if engine == "dask" else "ray", reason=f"an example's own: pip install {engine}")
+    names = [f"{hub.folder}/written/{'deadly' if number == 7 else 'bare'}{'/.' * number}" for number in range(12)]
+    listed = hub.folder / "deadly.txt"
+    listed.write_text("\n".join(names), "utf-8")
+    (hub.folder / f"sitecustomize-{engine}").mkdir()
+    (hub.folder / f"sitecustomize-{engine}" / "sitecustomize.py").write_text(DEADLY, "utf-8")
+    out = hub.folder / f"{engine}-deadly"
+    command = (EXAMPLES / f"with_{engine}.py", "sweep", "info", listed, out, "--workers", "2", "--batch", "4")
+    hub.run(*command, name=f"{engine}-deadly-home", path=hub.folder / f"sitecustomize-{engine}")
+    found = {row["model"]: row["status"] for row in rows(Sweep("info", out))}
+    assert found == {name: 7 if "deadly" in name else 0 for name in names}
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import pickle
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from many_models import KINDS
 from test_library import WALK
 
 import embtool
@@ -23,6 +26,7 @@ from embtool.questions.check import CheckAnswer, explain_rule, list_rules
 from embtool.questions.norms import ask_row_norms
 
 pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
 
 SUMMED_UP = {"CheckAnswer", "RuleAnswer", "InfoAnswer", "NormsAnswer", "UseAnswer", "RopeGolden"}
 """Kinds of answer that are one thing, or have one record that sums them up."""
@@ -101,6 +105,43 @@ def test_records_are_flat(answers: list[Answer]) -> None:
             for held in record.values():
                 for each in scalars(held):
                     assert each is None or type(each) in (bool, int, float, str), (answer, held)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_answers_about_models_of_every_kind_travel(models: Path, tmp_path: Path) -> None:
+    """Of damaged models, too, with numbers that are not finite, and under a name that is no text."""
+    travelled = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(models)
+        for kind, write in KINDS.items():
+            folder = tmp_path / f"{kind}-\udcff"
+            write(folder)
+            for ask in (ask for lines in WALK.values() for ask in lines.values()):
+                with contextlib.suppress(EmbtoolError):
+                    answer = ask(embtool.open_model(folder), embtool.open_model(folder))
+                    travels(answer)
+                    travelled += 1
+    assert travelled > 10 * len(KINDS)
+
+
+def travels(answer: Answer) -> None:
+    """Hold that an answer means the same where it arrives, in JSON and in Parquet."""
+    document, records = answer.to_dict(), answer.to_records()
+    printed = [json.dumps(each, allow_nan=False) for each in (document, plain(records))]
+    pickled = pickle.dumps(answer)
+    assert len(pickled) < 2 * max(map(len, printed)) + 2000, answer
+    arrived = pickle.loads(pickled)  # noqa: S301 - its own
+    assert (arrived.to_dict(), arrived.to_records()) == (document, records)
+    file = io.BytesIO()
+    pq.write_table(answer.to_arrow(), file)
+    back = pq.read_table(file)
+    assert back.schema.equals(answer.to_arrow().schema)
+    assert back.schema.metadata == answer.to_arrow().schema.metadata
+    rows = [{key: fitted(each.get(key), back.schema.field(key).type) for key in back.column_names} for each in records]
+    assert back.to_pylist() == rows
+    for name, held in ((name, held) for row in records for name, held in row.items() if held is not None):
+        assert fitted(held, back.schema.field(name).type) is not None, name
 
 
 def test_the_records_of_a_listing_are_its_json_lines(answers: list[Answer]) -> None:

@@ -98,16 +98,18 @@ def run_sweep(arguments: argparse.Namespace, start: Start) -> None:
     )
     if arguments.retry:
         tell(f"{sweep.forget():,} errors of the network and of machines are forgotten")
-    lines = arguments.models.read_text("utf-8", "surrogateescape").splitlines()
+    lines = arguments.models.read_text("utf-8", "surrogateescape").split("\n")
     batches = sweep.batches(lines, arguments.batch)
     total = sum(map(len, batches))
     tell(f"{total:,} models to ask, {len(sweep.done()):,} done before")
     if not batches:
         return
     with start(arguments.workers, arguments.requests, arguments.seconds) as engine:
-        lost = list(progress(engine.run(functools.partial(write, sweep), batches), total))
+        do = functools.partial(write, sweep)
+        lost = list(progress(engine.run(do, batches), total))
         alone = [(name,) for outcome in lost for name in outcome.item]  # one of them may have killed the worker
-        for outcome in progress(engine.run(functools.partial(write, sweep), alone), len(alone)):
+        suspects = list(progress(engine.run(do, alone), len(alone)))  # or only have stood beside the one that did
+        for outcome in (found for each in suspects for found in progress(engine.run(do, [each.item]), 1)):
             sweep.give_up(outcome.item, f"no answer: {outcome.lost}")
             tell(f"{outcome.item[0]} is recorded as an error: {outcome.lost}")
 

@@ -72,9 +72,12 @@ def start(workers: int, requests: int, seconds: float) -> Iterator[Dask]:
     """Connect to a cluster, or start one of so many workers."""
     address = os.environ.get("DASK_SCHEDULER_ADDRESS")
     with contextlib.ExitStack() as stack:
-        cluster = address or stack.enter_context(
-            LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None)
-        )
+        cluster = address
+        if address is None:
+            cluster = stack.enter_context(
+                LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None)
+            )
+            cluster.adapt(minimum=workers, maximum=workers)  # one that dies while it starts is not started again
         client = stack.enter_context(Client(cluster))
         client.register_plugin(LimitInScheduler(requests, seconds))
         yield Dask(client)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -95,7 +96,7 @@ class Opened:
         self.close()
 
     def close(self) -> None:
-        """Close its connections, if it has any, and take its tables out of memory."""
+        """Close its connections, if it has any, and forget what was read of it: asked again, it is read again."""
         checkpoint = self.__dict__.get("checkpoint")
         if checkpoint is not None:
             checkpoint.mappings.close()
@@ -103,8 +104,11 @@ class Opened:
         if close is not None:
             close()
         base = self.__dict__.get("base")
-        if base is not None and self._base is None:  # one that was given is its giver's to close
-            base.close()
+        for own in (self.__dict__.get("_own_files"), base if self._base is None else None):
+            if own is not None:  # a base that was given is its giver's to close
+                own.close()
+        for name in [name for name in self.__dict__ if isinstance(getattr(type(self), name, None), cached_property)]:
+            del self.__dict__[name]
 
     @property
     def name(self) -> str:
@@ -145,12 +149,17 @@ class Opened:
         except (TableNotFound, FormatError):
             return None
 
-    @cached_property
+    @property
     def alone(self) -> Self:
         """Itself, or of an adapter its own files, without the base."""
+        return self._own_files or self
+
+    @cached_property
+    def _own_files(self) -> Self | None:
+        """The files of an adapter as a model without its base; None where it is no adapter."""
         with suppress(ConfigError, FormatError):
             if self.adapter is None:
-                return self
+                return None
         return type(self)(self.source, self._file, progress=self._progress, words=self._words, alone=True)
 
     @cached_property
@@ -282,7 +291,7 @@ class Opened:
         try:
             _ = self.vocabulary
         except (NoVocabulary, MissingExtra) as error:
-            return error
+            return copy(error)  # without the frames it came through, which hold the model
         return None
 
     def vocabulary_of(self, table: EmbeddingTable) -> Vocabulary | None:

@@ -1,5 +1,6 @@
 """What a user's word for a model means: something bundled, a folder, a file, a folder of one, or a repository."""
 
+import os
 import re
 from pathlib import Path
 
@@ -31,6 +32,15 @@ def is_model(path: Path) -> bool:
     except EmbtoolError:
         return False
     return any(name in SIGNS_OF_MODELS or name.endswith(tuple(OPENERS)) for name in names)
+
+
+def listed(line: str | Path) -> str:
+    """Return the name of a model as a line of a list has it: without space around it, or the mark of a text's encoding.
+
+    Raises:
+        TypeError: it is neither a text nor a path.
+    """
+    return os.fspath(line).strip().removeprefix("\ufeff").lstrip()
 
 
 def find_source(reference: str | Path, reach: Reach) -> tuple[Source, str | None]:

@@ -20,6 +20,7 @@ from embtool.errors import EmbtoolError, FormatError, InvalidArgument, LocalFail
 from embtool.hub.crew import in_order
 from embtool.hub.limit import Limit
 from embtool.model import open_model
+from embtool.references import listed
 from embtool.storage.replacing import whole
 
 BATCH = 64
@@ -85,15 +86,17 @@ class Sweep:
         """The folder of the parts."""
         return Path(self.folder) / f"question={self.question}"
 
-    def batches(self, names: Iterable[str], size: int = BATCH) -> list[tuple[str, ...]]:
+    def batches(self, names: Iterable[str | Path], size: int = BATCH) -> list[tuple[str, ...]]:
         """Cut what is not done yet of a list of models into batches; empty lines and second mentions are passed over.
 
         Raises:
-            InvalidArgument: the folder holds the answers to the question asked in another way.
+            InvalidArgument: it is one name; the folder holds the answers to the question asked in another way.
             FormatError: it holds a file that is no part of a sweep.
         """
+        if isinstance(names, str):
+            raise InvalidArgument("names are a list of models, not one text")
         done = self.done()
-        left = [name for name in dict.fromkeys(map(str.strip, names)) if name and name not in done]
+        left = [name for name in dict.fromkeys(map(listed, names)) if name and name not in done]
         return [tuple(left[first : first + size]) for first in range(0, len(left), size)]
 
     def done(self) -> set[str]:

@@ -15,6 +15,7 @@ from embtool.cli.output_file import FileOutputOptions
 from embtool.errors import EmbtoolError
 from embtool.model import Model
 from embtool.questions.info import InfoAnswer, ask_info
+from embtool.references import listed
 
 NOT_FOUND = 3
 
@@ -54,6 +55,7 @@ def run(
             return error
         finally:
             if many and opened is not None:
+                opened.close()
                 model.run.let_go(opened.source)
 
     def answers() -> Iterator[Answer | Failure]:
@@ -110,7 +112,7 @@ def _listed() -> Iterator[Line]:
     """
     empty = True
     for line in read_entries():
-        name = line.strip() if isinstance(line, str) else line
+        name = listed(line) if isinstance(line, str) else line
         if name:
             empty = False
             yield name

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -428,7 +429,7 @@ def _position(model: "Model", dtype: str | None, parts: Parts) -> ModelPositions
     try:
         return None if parts.config is None else describe_positions(model, dtype)
     except ConfigError as error:
-        parts.damage["positions"] = [error]
+        parts.damage["positions"] = [copy(error)]
         return None
 
 
@@ -452,7 +453,7 @@ def _adapter(model: "Model") -> AdapterInfo | FormatError | ConfigError | None:
     try:
         return None if model.adapter is None else AdapterInfo.of(model.adapter)
     except (FormatError, ConfigError) as error:
-        return error
+        return copy(error)
 
 
 def _vocabulary(vocabulary: Vocabulary | None, tables: Sequence[EmbeddingTable]) -> VocabularyInfo | None:

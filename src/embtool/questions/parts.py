@@ -1,6 +1,7 @@
 """A model's parts, each opened by itself: one that cannot be read hides none of the others."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,7 +30,10 @@ Found = TypeVar("Found")
 WEIGHT_FILES = (".safetensors", ".gguf")
 
 Damage = FormatError | ConfigError | FileNotInModel
-"""What is wrong with a part: it cannot be read, or a file of it is not there."""
+"""What is wrong with a part: it cannot be read, or a file of it is not there.
+
+What is kept is a copy, without the frames it came through: these hold all that has been read of the model.
+"""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class _Opening:
         except UnsupportedFormat:
             raise
         except (FormatError, ConfigError, FileNotInModel) as error:
-            self.damage[name] = [error]
+            self.damage[name] = [copy(error)]
             return None
 
     def vocabulary(self) -> Vocabulary | None:
@@ -125,7 +129,7 @@ class _Opening:
         except UnsupportedFormat:
             raise
         except (FormatError, FileNotInModel) as error:
-            self.damage["weights"] = [error]
+            self.damage["weights"] = [copy(error)]
         assert checkpoint is not None
         readable = _Readable(whole_tables(checkpoint, config), self.model.name)
         found = find_tables(readable, config)
@@ -149,7 +153,7 @@ class _Readable(Checkpoint):
                     told_of(model)(inner.tensor)(name)
                 self._names.append(name)
             except (FormatError, FileNotInModel) as error:
-                told.setdefault(error.message, error)
+                told.setdefault(error.message, copy(error))
         self.damage = list(told.values())
 
     @property

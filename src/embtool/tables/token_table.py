@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass
 
 from embtool.arguments import check_numbers
@@ -68,7 +69,7 @@ class TokenTable:
             MissingExtra: the library that reads their names is not installed.
         """
         if self.lacking is not None:
-            raise self.lacking
+            raise copy(self.lacking)  # with frames that hold this table it would hold itself
         if self.vocabulary is None:
             why = f"the rows of its {self.role} table are no tokens" if self.unnamed else "it has no tokenizer"
             raise NoVocabulary(f"{self.model}: {why}")

@@ -8,6 +8,7 @@ test a model in which it alone finds something.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -324,7 +325,7 @@ def subject_of(model: "Model", notes: list[str], *, base: Subject | None = None,
     try:
         adapter = model.adapter
     except (FormatError, ConfigError) as error:
-        unreadable = error
+        unreadable = copy(error)
     model = model.alone
     parts = open_parts(model)
     if unreadable is not None:
