@@ -578,6 +578,12 @@ def test_a_broken_file_beside_it_is_told(run: Program, tmp_path: Path) -> None:
         assert "tokenizer_config.json" in " ".join(run("info", tmp_path, "--json").ok().of("note"))
 
 
+def test_an_added_token_that_is_none_is_told_with_files_beside_it(run: Program, tmp_path: Path) -> None:
+    write_json(tmp_path / "tokenizer.json", tokenizer_json() | {"added_tokens": [{"id": 7, "content": {"type": "x"}}]})
+    write_json(tmp_path / "tokenizer_config.json", {"pad_token": "<pad>"})
+    run("tokens", "-m", tmp_path, "a").refused(6, "an added token without an id or a content")
+
+
 def test_such_tokens_are_found_and_checked_like_others(run: Program, tmp_path: Path) -> None:
     rows = len(beside())
     write_json(tmp_path / "tokenizer.json", tokenizer_json())

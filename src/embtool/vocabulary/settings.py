@@ -380,12 +380,13 @@ class Beside:
         """Add the tokens that a decoded file does not list, whose ids follow from their order, and change the flags."""
         listed = state.get("added_tokens")
         listed = listed if isinstance(listed, list) else []
-        known = {token.get("content"): token for token in listed if isinstance(token, dict)}
+        known = {str(token.get("content")): token for token in listed if isinstance(token, dict)}
         if all(self._is_listed(token, known.get(token["content"])) for token in self.tokens):
             return state
         flags = {token["content"]: token for token in self.tokens if token["content"] in self.found_so}
         changed = [
-            {**token, **flags.get(token.get("content"), {})} if isinstance(token, dict) else token for token in listed
+            {**token, **flags.get(str(token.get("content")), {})} if isinstance(token, dict) else token
+            for token in listed
         ]
         new = [{"id": 0, **token} for token in self.tokens if token["content"] not in known]
         return {**state, "added_tokens": [*changed, *new]}
