@@ -191,6 +191,24 @@ def test_a_text_without_spaces_is_not_held() -> None:
     assert by_id(tally.counts) == split_alone(tokenizer, [text])
 
 
+def test_lines_without_spaces_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+    take = corpus.Counter._of
+
+    def taken(self: corpus.Counter, words: Any) -> Any:
+        held.append(sum(map(len, [*words.plain, *words.edges])))
+        return take(self, words)
+
+    monkeypatch.setattr(corpus.Counter, "_of", taken)
+    lines = [chr(0x4E00 + place) * 900 for place in range(60)]
+    counter = corpus.Counter(embtool.open_model().vocabulary)
+    counter.count(lines)
+    assert max(held) <= corpus.MOST_READ + 900
+    assert by_id(counter.tally.counts) == split_alone(
+        Tokenizer.from_file(str(bundled_folder() / "tokenizer.json")), lines
+    )
+
+
 def with_mark_at_the_start() -> Tokenizer:
     """Make a tokenizer that puts a mark before a text and none before a line, and never cuts a text into words."""
     letters = sorted(set("▁" + PROSE.replace(" ", "▁")))

@@ -120,10 +120,7 @@ def _packing(pieces: Pieces, codes: TensorInfo, scales: TensorInfo) -> Packing:
     said = _said(pieces)
     mode = said.get("mode", "affine")
     if "mode" not in said and scales.dtype.name == "U8" and not any(pieces.has(end) for end in BIASES):
-        room, groups = (
-            codes.shape[1] * WORD_BITS,
-            scales.shape[-1] if scales.shape else 0,
-        )
+        room, groups = codes.shape[1] * WORD_BITS, scales.shape[-1] if scales.shape else 0
         unsaid = next((mode for mode, (bits, group) in FLOAT_MODES.items() if bits * group * groups == room), None)
         if unsaid is not None:
             return Packing(unsaid, *FLOAT_MODES[unsaid])

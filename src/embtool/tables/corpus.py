@@ -203,10 +203,15 @@ class _Words:
         if not others:
             return first
         last = others.pop()
-        self.edges[first] += 1
+        self.end(first)
         self.plain.update(others)
-        self.read += len(text)
+        self.read += len(text) - len(first) - len(last)
         return " " + last
+
+    def end(self, word: str) -> None:
+        """Add a word with what stands before it."""
+        self.edges[word] += 1
+        self.read += len(word)
 
     @property
     def are_many(self) -> bool:
@@ -295,7 +300,7 @@ class Counter:
                     yield from self._cut(chain([rest], blocks))
                     break
             else:
-                words.edges[rest] += 1
+                words.end(rest)
         yield from self._of(words)
 
     def _of(self, words: _Words) -> Iterator[_Part]:

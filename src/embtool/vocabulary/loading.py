@@ -6,7 +6,7 @@ from typing import Any
 
 from embtool.errors import FormatError
 from embtool.vocabulary.confined import Confined
-from embtool.vocabulary.ordinary import LONGEST, LONGEST_PIECE, Judgement, judge
+from embtool.vocabulary.ordinary import LONGEST, LONGEST_PIECE, judge, parts_at_spaces
 from embtool.vocabulary.words import is_of_library
 
 
@@ -38,7 +38,7 @@ def loader(data: bytes, file: str, *, splits_special: bool = False) -> Callable[
         tokenizer.no_padding()  # sentence models save both, and a text would be 128 tokens long, or cut
         tokenizer.no_truncation()
         tokenizer.encode_special_tokens = splits_special
-        return _Ordinary(tokenizer, judgement, confined)
+        return _Ordinary(tokenizer, judgement.growth, confined, data)
 
     return load
 
@@ -69,11 +69,16 @@ long texts, would take longer."""
 class _Ordinary:
     """A tokenizer in this process; a text that its steps could make very long is split in another one."""
 
-    def __init__(self, tokenizer: Any, judgement: Judgement, confined: Confined) -> None:
+    def __init__(self, tokenizer: Any, growth: int, confined: Confined, data: bytes) -> None:
         self._tokenizer = tokenizer
-        self._growth = judgement.growth
-        self.parts_at_spaces = judgement.parts_at_spaces
+        self._growth = growth
         self._confined = confined
+        self._data = data
+
+    @cached_property
+    def parts_at_spaces(self) -> bool:
+        """Whether it is known to look at no two words together."""
+        return parts_at_spaces(self._data)
 
     @cached_property
     def _is_slow(self) -> bool:

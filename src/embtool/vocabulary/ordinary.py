@@ -82,13 +82,10 @@ class Judgement:
     Attributes:
         growth: how many bytes they make of one, at most.
         unusual: the step that bars it from this process, if one does.
-        parts_at_spaces: whether a token ends before every space that follows what is no space, and what follows has
-            the tokens that it has by itself, with that space.
     """
 
     growth: int
     unusual: str | None = None
-    parts_at_spaces: bool = False
 
 
 class _UnusualError(Exception):
@@ -108,16 +105,18 @@ def judge(data: bytes) -> Judgement:
         )
     except _UnusualError as error:
         return Judgement(0, str(error))
-    if growth > MOST_GROWTH:
-        return Judgement(growth, "the growth of a text by all its steps")
-    return Judgement(growth, parts_at_spaces=_parts_at_spaces(data))
+    return Judgement(growth, "the growth of a text by all its steps" if growth > MOST_GROWTH else None)
 
 
-def _parts_at_spaces(data: bytes) -> bool:
+def parts_at_spaces(data: bytes) -> bool:
     """Return whether a tokenizer is known to look at no two words together: not in its steps, nor in added tokens.
 
-    An added token that is a word of its own looks at the letter before it, which is in another word if it begins with
-    a space.
+    Then a token ends before every space that follows what is no space, and what follows has the tokens that it has by
+    itself, with that space. An added token that is a word of its own looks at the letter before it, which is in another
+    word if it begins with a space.
+
+    Args:
+        data: the text of a tokenizer.json that `judge` finds usual.
     """
     normal, cutters = (
         [step for part in _values(data, name, b"{") for step in _flat(part, name, MOST_STEPS)]
@@ -143,9 +142,8 @@ def _is_local(step: dict[str, Any]) -> bool:
 
 def _is_cut(step: dict[str, Any], expressions: frozenset[str]) -> bool:
     """Return whether a step makes words of what one of these expressions finds, and of what is between."""
-    return (step["type"], step.get("behavior"), step.get("invert")) == ("Split", "Isolated", False) and step[
-        "pattern"
-    ].get("Regex") in expressions
+    is_split = (step["type"], step.get("behavior"), step.get("invert")) == ("Split", "Isolated", False)
+    return is_split and step["pattern"].get("Regex") in expressions
 
 
 def _values(data: bytes, name: str, start: bytes) -> Iterator[Any]:

@@ -158,7 +158,7 @@ class Settings:
         decoder = self.tokenizer.get("added_tokens_decoder", {})
         if not isinstance(decoder, dict) or not all(isinstance(entry, dict) for entry in decoder.values()):
             raise FormatError("added_tokens_decoder in tokenizer_config.json is not a table")
-        if not all((place.isdecimal() and place.isascii() and len(place) <= LARGEST_NUMBER) for place in decoder):
+        if not all(place.isdecimal() and place.isascii() and len(place) <= LARGEST_NUMBER for place in decoder):
             raise FormatError("added_tokens_decoder in tokenizer_config.json has an invalid id")
         found = {int(place): _token(entry, "added_tokens_decoder") for place, entry in decoder.items()}
         names = {self.named(role) for role in ROLES}
