@@ -130,14 +130,11 @@ def _sniff(source: Source, file: str) -> Callable[[Source, str], Checkpoint] | N
         known = "gguf"
     elif head[8:9] == b"{" and int.from_bytes(head[:8], "little") < source.size(file):
         known = "safetensors"
-    elif impostor(head) is None and _has_words(source, file):
-        known = "static"
+    elif impostor(head) is None:
+        records = _module("records")
+        if records.recognise(source.head(file, records.LOOKED_AT)) is not None:
+            known = "static"
     return None if known is None else _opener((known, "open_file"))
-
-
-def _has_words(source: Source, file: str) -> bool:
-    records = _module("records")
-    return records.recognise(source.head(file, records.LOOKED_AT)) is not None
 
 
 def _opener(place: tuple[str, str]) -> Callable[[Source, str], Checkpoint]:

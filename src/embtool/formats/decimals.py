@@ -57,8 +57,9 @@ def parse(data: Bytes, starts: Places, stops: Places) -> Doubles:
     lengths -= first == PLUS
     padded = np.concatenate([np.zeros(2 * EIGHT, np.uint8), data])
     windows: Words = np.ndarray((padded.size - EIGHT + 1,), "<u8", padded.data, strides=(1,))
-    found, fits = _short(windows[stops + EIGHT], np.minimum(lengths, EIGHT))
-    fits &= (lengths > 0) & (lengths <= EIGHT)
+    digits, point, fits = _without_point(_cut(windows[stops + EIGHT], np.minimum(lengths, EIGHT)))
+    found = _value(digits).astype(np.float64) / POWERS[_decimals(point)]
+    fits &= (lengths > 0) & (lengths <= EIGHT) & ((lengths > 1) | (point == _0))  # a point alone is no number
     longer = np.flatnonzero((lengths > EIGHT) & (lengths <= 2 * EIGHT))
     if longer.size:
         high, low = windows[stops[longer] + EIGHT], windows[stops[longer]]
@@ -72,15 +73,11 @@ def parse(data: Bytes, starts: Places, stops: Places) -> Doubles:
     return found
 
 
-def _short(read: Words, lengths: Lengths) -> tuple[Doubles, Flags]:
-    """Read numbers without a sign of up to eight characters: float64 (n,), and which of them are numbers, bool (n,)."""
-    digits, point, fits = _without_point(_cut(read, lengths))
-    fits &= (lengths > 1) | (point == _0)  # a point alone is none
-    return _value(digits).astype(np.float64) / POWERS[_decimals(point)], fits
-
-
 def _long(low: Words, high: Words, lengths: Lengths) -> tuple[Doubles, Flags]:
-    """Read numbers of nine to sixteen characters: `high` has the last eight, `low` those before, `lengths` of them."""
+    """Read numbers without a sign of nine to sixteen characters: `high` has the last eight, `low` the `lengths` before.
+
+    Returns the numbers, float64 (n,), and which of them are numbers, bool (n,).
+    """
     tail, late, fits = _without_point(high ^ _ZEROS)
     head, early, head_fits = _without_point(_cut(low, lengths))
     fits &= head_fits & ((late == _0) | (early == _0))

@@ -312,7 +312,15 @@ def _tensors(
             raise FormatError(f"{where} is described twice")
         if entry.offset % alignment:
             raise FormatError(f"{where} does not begin at a multiple of {alignment}")
-        tensors[entry.name] = _tensor(entry, start, shard)
+        dtype, size = type_of(entry.kind), math.prod(entry.shape)
+        if size >= LARGEST_SIZE or entry.offset >= LARGEST_SIZE:
+            raise FormatError(f"{where} is larger than any file")
+        if entry.shape and entry.shape[-1] % dtype.values:
+            raise FormatError(f"{where} has rows of {entry.shape[-1]:,} numbers, not whole blocks of {dtype.name}")
+        nbytes = dtype.nbytes(size)
+        if nbytes is None:
+            raise FormatError(f"{where} is a single number, which {dtype.name} has no block for")
+        tensors[entry.name] = TensorInfo(entry.name, shard, dtype, entry.shape, start + entry.offset, nbytes)
     end = 0
     for tensor in sorted(tensors.values(), key=lambda tensor: (tensor.start, tensor.stop)):
         if tensor.start < end:
@@ -324,20 +332,6 @@ def _tensors(
             )
         end = tensor.stop
     return tensors
-
-
-def _tensor(entry: _Entry, start: int, shard: str) -> TensorInfo:
-    dtype = type_of(entry.kind)
-    if math.prod(entry.shape) >= LARGEST_SIZE or entry.offset >= LARGEST_SIZE:
-        raise FormatError(f"tensor {entry.name} in {shard} is larger than any file")
-    if entry.shape and entry.shape[-1] % dtype.values:
-        raise FormatError(
-            f"tensor {entry.name} in {shard} has rows of {entry.shape[-1]:,} numbers, not whole blocks of {dtype.name}"
-        )
-    nbytes = dtype.nbytes(math.prod(entry.shape))
-    if nbytes is None:
-        raise FormatError(f"tensor {entry.name} in {shard} is a single number, which {dtype.name} has no block for")
-    return TensorInfo(entry.name, shard, dtype, entry.shape, start + entry.offset, nbytes)
 
 
 class GgufCheckpoint(Checkpoint):
@@ -463,7 +457,11 @@ def open_checkpoint(source: Source) -> GgufCheckpoint | None:
         TableNotFound: it has several, each a model of its own.
     """
     files = [file for file in source.files() if "/" not in file and file.endswith(SUFFIX)]
-    models = [file for file in files if not PROJECTOR.search(file) and _is_first(file)]
+    models = [  # of the files of a split the first
+        file
+        for file in files
+        if not PROJECTOR.search(file) and ((split := SPLIT.match(file)) is None or int(split["number"]) == 1)
+    ]
     if len(models) > 1:
         listed = ", ".join(models[:LISTED]) + (f" and {len(models) - LISTED} more" if len(models) > LISTED else "")
         raise TableNotFound(
@@ -474,8 +472,3 @@ def open_checkpoint(source: Source) -> GgufCheckpoint | None:
 
 LISTED = 6
 """Files named in the hint."""
-
-
-def _is_first(file: str) -> bool:
-    split = SPLIT.match(file)
-    return split is None or int(split["number"]) == 1

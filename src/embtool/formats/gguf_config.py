@@ -331,24 +331,21 @@ class _Translation:
             section.setdefault("rope_type", "default")
         sliding = self.value("rope.freq_base_swa")
         if sliding is not None and self.family.per_layer_type and self.family.local_theta_key is None:
-            self._by_layer_type(section, theta, sliding)
+            # The family has no other place for a second theta: the rotations of both kinds of layer are set.
+            full, local = self.family.labels[:2]
+            base = f"{self.architecture}.rope.freq_base"
+            for name in section:
+                self.spelled[f"rope_parameters.{full}.{name}"] = self.spelled.get(f"rope_scaling.{name}", name)
+            self.spelled |= {
+                f"rope_parameters.{full}.rope_theta": base,
+                f"rope_parameters.{local}.rope_theta": f"{base}_swa",
+            }
+            self.raw["rope_parameters"] = {
+                full: {"rope_type": "default", "rope_theta": self.raw[theta], **section},
+                local: {"rope_type": "default", "rope_theta": sliding},
+            }
         elif section:
             self.raw["rope_scaling"] = section
-
-    def _by_layer_type(self, section: dict[str, Any], theta: str, sliding: Any) -> None:
-        """Set the rotations of both kinds of layer, where the family has no other place for a second theta."""
-        full, local = self.family.labels[:2]
-        base = f"{self.architecture}.rope.freq_base"
-        for name in section:
-            self.spelled[f"rope_parameters.{full}.{name}"] = self.spelled.get(f"rope_scaling.{name}", name)
-        self.spelled |= {
-            f"rope_parameters.{full}.rope_theta": base,
-            f"rope_parameters.{local}.rope_theta": f"{base}_swa",
-        }
-        self.raw["rope_parameters"] = {
-            full: {"rope_type": "default", "rope_theta": self.raw[theta], **section},
-            local: {"rope_type": "default", "rope_theta": sliding},
-        }
 
     def _scaling(self) -> dict[str, Any]:
         """Read the type and the numbers of the stretching, from keys or from the tensors of factors."""

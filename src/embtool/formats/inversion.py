@@ -71,13 +71,13 @@ def as_inversion(checkpoint: Checkpoint) -> Checkpoint:
     """Return the checkpoint as a textual inversion, if it is one; else as it is."""
     names = checkpoint.names
     tensors = [checkpoint.tensor(name) for name in names]
-    fits = all(tensor.dtype.decode is not None and _is_few(tensor.shape) for tensor in tensors)
+    fits = all(
+        tensor.dtype.decode is not None
+        and 0 not in tensor.shape
+        and (len(tensor.shape) == 1 or (len(tensor.shape) == SIDES and tensor.shape[0] <= MOST_VECTORS))
+        for tensor in tensors
+    )
     is_named = checkpoint.shards[0].rpartition("/")[2].startswith(FILE)
     is_known = all(name in KNOWN or (name.startswith("<") and name.endswith(">")) for name in names)
     is_vector = len(names) == 1 and len(tensors[0].shape) == 1 and "." not in names[0]
     return InversionCheckpoint(checkpoint) if fits and (is_named or is_known or is_vector) else checkpoint
-
-
-def _is_few(shape: tuple[int, ...]) -> bool:
-    """Tell whether this is the shape of a vector, or of a few."""
-    return 0 not in shape and (len(shape) == 1 or (len(shape) == SIDES and shape[0] <= MOST_VECTORS))

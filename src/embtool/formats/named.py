@@ -69,12 +69,13 @@ def join_columns(pieces: Pieces) -> TensorInfo:
     return refused(pieces, codes, f"{'AWQ' if method == 'awq' else 'GPTQ'} {bits}-bit", shape)
 
 
-def _exl2(pieces: Pieces, codes: TensorInfo) -> tuple[str, Shape]:
+def describe_exl2(pieces: Pieces, codes: TensorInfo) -> tuple[str, Shape]:
     """Every row of the packed tensor holds some of all rows of the table; the permutation has its width."""
-    return "EXL2", (codes.shape[1], _length(pieces, "q_invperm", "q_perm") or codes.shape[0])
+    permutations = [pieces.get(end).shape for end in ("q_invperm", "q_perm") if pieces.has(end)]
+    return "EXL2", (codes.shape[1], next((shape[0] for shape in permutations if shape), 0) or codes.shape[0])
 
 
-def _exl3(pieces: Pieces, codes: TensorInfo) -> tuple[str, Shape]:
+def describe_exl3(pieces: Pieces, codes: TensorInfo) -> tuple[str, Shape]:
     """Tiles of 16 × 16, each of 16 words of 16 bits for every bit of a code."""
     del pieces
     if len(codes.shape) != 3:  # noqa: PLR2004 - tiles down, tiles across, words
@@ -82,26 +83,10 @@ def _exl3(pieces: Pieces, codes: TensorInfo) -> tuple[str, Shape]:
     return f"EXL3 {codes.shape[2] // TILE}-bit", (codes.shape[1] * TILE, codes.shape[0] * TILE)
 
 
-def _hqq(pieces: Pieces, codes: TensorInfo) -> tuple[str, Shape]:
-    """The packed tensor is cut by groups; `shape`, where it is stored, is not read."""
-    del pieces
-    return "HQQ", codes.shape
-
-
-def _aqlm(pieces: Pieces, codes: TensorInfo) -> tuple[str, Shape]:
+def describe_aqlm(pieces: Pieces, codes: TensorInfo) -> tuple[str, Shape]:
     """A code for each row and group of columns; a vector of a codebook has the group's length."""
     books = pieces.get("codebooks").shape
     return "AQLM", (codes.shape[0], codes.shape[1] * books[-1]) if len(codes.shape) > 1 and books else codes.shape
-
-
-def _eetq(pieces: Pieces, codes: TensorInfo) -> tuple[str, Shape]:
-    """Whole numbers of 8 bits, reordered for a kernel, a column for each row of the table."""
-    del pieces
-    return "EETQ 8-bit, reordered", codes.shape[::-1]
-
-
-def _length(pieces: Pieces, *ends: str) -> int | None:
-    return next((pieces.get(end).shape[0] for end in ends if pieces.has(end) and pieces.get(end).shape), None)
 
 
 def _describing(
@@ -123,6 +108,8 @@ def _describing(
 
 
 _QUANTO = ("weight._data", lambda _, codes: ("quanto", codes.shape))
+_HQQ = ("W_q", lambda _, codes: ("HQQ", codes.shape))  # cut by groups; `shape`, where it is stored, is not read
+_EETQ = ("weight", lambda _, codes: ("EETQ 8-bit, reordered", codes.shape[::-1]))  # for a kernel: a column for each row
 _STATE = tuple(f"weight.quant_state.{kind}" for kind in STATES)
 
 RECIPES = (
@@ -131,11 +118,15 @@ RECIPES = (
         ("weight.quant_map", "weight.nested_absmax", "weight.nested_quant_map", *_STATE),
         join_bitsandbytes,
     ),
-    Recipe(("q_weight", "q_scale"), ("q_scale_max", "q_groups", "q_invperm", "q_perm"), _describing("q_weight", _exl2)),
-    Recipe(("trellis",), ("suh", "svh", "su", "sv", "mcg", "mul1"), _describing("trellis", _exl3)),
-    Recipe(("W_q",), ("scale", "zero", "nbits", "group_size", "shape", "axis", "packing"), _describing("W_q", _hqq)),
-    Recipe(("codebooks", "codes"), ("scales",), _describing("codes", _aqlm)),
+    Recipe(
+        ("q_weight", "q_scale"),
+        ("q_scale_max", "q_groups", "q_invperm", "q_perm"),
+        _describing("q_weight", describe_exl2),
+    ),
+    Recipe(("trellis",), ("suh", "svh", "su", "sv", "mcg", "mul1"), _describing("trellis", describe_exl3)),
+    Recipe(("W_q",), ("scale", "zero", "nbits", "group_size", "shape", "axis", "packing"), _describing(*_HQQ)),
+    Recipe(("codebooks", "codes"), ("scales",), _describing("codes", describe_aqlm)),
     Recipe(("weight._data", "weight._scale"), ("weight._shift", "input_scale", "output_scale"), _describing(*_QUANTO)),
-    Recipe(("weight_scales", "weight"), (), _describing("weight", _eetq)),
+    Recipe(("weight_scales", "weight"), (), _describing(*_EETQ)),
     Recipe(("qweight",), ("qzeros", "scales", "g_idx"), join_columns),
 )

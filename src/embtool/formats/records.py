@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 
 from embtool.arrays import Bytes, Floats, np
 from embtool.counts import plural
@@ -110,8 +111,10 @@ def not_words(head: bytes, file: str) -> FormatError:
     if newline and first.count(b",") >= LEAST_DIMENSIONS and len(fields) == 1 and NOT_TEXT.search(first) is None:
         return _separated(f"the first line of {file}", "commas", ",")
     odd = next((place for place, field in enumerate(fields[1:], 2) if not WRITTEN.fullmatch(field)), None)
-    if newline and odd is not None and len(fields) > LEAST_DIMENSIONS and _is_shown(fields[odd - 1]):
-        return FormatError(f"{file} is not a table of words: in its first line {_quoted(fields[odd - 1], odd)}")
+    if newline and odd is not None and len(fields) > LEAST_DIMENSIONS:
+        shown = fields[odd - 1].decode("utf-8", "surrogateescape")
+        if shown.isprintable():  # text, in whatever script, and not bytes of another kind of file
+            return FormatError(f"{file} is not a table of words: in its first line {_quoted(fields[odd - 1], odd)}")
     return FormatError(f"{file} is not a table of words: its first lines are not a word and numbers")
 
 
@@ -210,7 +213,9 @@ def _parse(block: tuple[int, bytes], file: str, layout: Layout) -> tuple[list[by
     for place in np.flatnonzero((lengths < 1) | (lengths > LONGEST_WORD))[:1].tolist():
         raise FormatError(f"{where(place)} has no word, or one of more than {LONGEST_WORD:,} bytes")
     for place in np.flatnonzero(counts > width).tolist():
-        _check_spaced(words[place], where(place), layout)
+        more = sum(1 for _ in takewhile(WRITTEN.fullmatch, reversed(words[place].split(b" ")[1:])))
+        if more:  # the word, which has spaces, ends in numbers
+            raise FormatError(f"{where(place)} has {width + more:,} numbers after its word, {_wanted(layout)}")
     return words, vectors.reshape(-1, width)
 
 
@@ -231,14 +236,6 @@ def _separated(where: str, marks: str, mark: str) -> FormatError:
     )
 
 
-def _is_shown(field: bytes) -> bool:
-    """Tell whether a field is text, in whatever script, and not bytes of another kind of file."""
-    try:
-        return field.decode().isprintable()
-    except UnicodeDecodeError:
-        return False
-
-
 def _not_a_number(field: bytes, number: int, where: str) -> FormatError:
     return FormatError(f"{where}: {_quoted(field, number)}")
 
@@ -252,17 +249,6 @@ def _quoted(field: bytes, number: int) -> str:
 
 def _wanted(layout: Layout) -> str:
     return f"where the first line {'says' if layout.words is not None else 'has'} {layout.width:,}"
-
-
-def _check_spaced(word: bytes, where: str, layout: Layout) -> None:
-    """Raise FormatError if a word with spaces ends in a number: then the line has more of them than there should be."""
-    numbers = 0
-    for field in reversed(word.split(b" ")[1:]):
-        if not WRITTEN.fullmatch(field):
-            break
-        numbers += 1
-    if numbers:
-        raise FormatError(f"{where} has {layout.width + numbers:,} numbers after its word, {_wanted(layout)}")
 
 
 def _binary(source: Source, file: str, layout: Layout) -> Records:

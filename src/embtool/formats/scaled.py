@@ -237,25 +237,6 @@ def join_compressed(pieces: Pieces) -> TensorInfo:
     if codes.dtype.name == "U8":
         whole = "weight_global_scale" if pieces.has("weight_global_scale") else None
         return _floats4(pieces, codes, whole, divides=True)
-    return _words(pieces, codes)
-
-
-@dataclass(frozen=True)
-class _Words:
-    """Decodes a row of codes in I32 words, less half their range, times the scales of their groups."""
-
-    bits: int
-    width: int
-    code_bytes: int
-    scales: DType
-
-    def __call__(self, stored: Bytes) -> Floats:
-        codes = unpack(stored[..., : self.code_bytes], self.bits)[..., : self.width]
-        factors = self.scales.to_float32(stored[..., self.code_bytes :])
-        return in_groups(codes.astype(np.float32) - float(1 << (self.bits - 1)), factors)
-
-
-def _words(pieces: Pieces, codes: TensorInfo) -> TensorInfo:
     pieces.check_table(codes)
     bits = next((group.get("num_bits") for group in _groups(pieces.settings)), None)
     if codes.dtype.name != "I32" or bits not in PACKED_BITS:
@@ -272,6 +253,21 @@ def _words(pieces: Pieces, codes: TensorInfo) -> TensorInfo:
         )
     decode = _Words(bits, width, codes.stride, scales.dtype)
     return pieces.join(f"pack-quantized {bits}-bit", width, [Part(codes), Part(_tall(scales, down))], decode)
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Decodes a row of codes in I32 words, less half their range, times the scales of their groups."""
+
+    bits: int
+    width: int
+    code_bytes: int
+    scales: DType
+
+    def __call__(self, stored: Bytes) -> Floats:
+        codes = unpack(stored[..., : self.code_bytes], self.bits)[..., : self.width]
+        factors = self.scales.to_float32(stored[..., self.code_bytes :])
+        return in_groups(codes.astype(np.float32) - float(1 << (self.bits - 1)), factors)
 
 
 _SCALES = ("input_scale", "input_global_scale", "weight_zero_point", "weight_g_idx", "weight_shape")
