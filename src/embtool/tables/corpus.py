@@ -131,7 +131,11 @@ class Text:
             said = decoder.decode(data, final=is_last)
             zeros = data.count(0)
             if not self.size and (zeros or REPLACEMENT in said):
-                self._refuse_impostor(data)
+                kind = impostor(data)
+                if kind is not None:
+                    unpack = kind.hint if (kind.hint or "").startswith("unpack") else None
+                    hint = unpack or "a corpus is plain text: write its texts into a file, or pipe them in, --count -"
+                    raise UnsupportedFormat(f"{self.name} is no text, but looks like {kind.what}", hint=hint)
             self.zeros += zeros
             if REPLACEMENT in said:
                 self.replaced += _replaced((held + data).removesuffix(decoder.getstate()[0]), said)
@@ -139,13 +143,6 @@ class Text:
             self.size += len(data)
             if said:
                 yield said
-
-    def _refuse_impostor(self, data: bytes) -> None:
-        kind = impostor(data)
-        if kind is not None:
-            unpack = kind.hint if (kind.hint or "").startswith("unpack") else None
-            hint = unpack or "a corpus is plain text: write its texts into a file, or pipe them in, --count -"
-            raise UnsupportedFormat(f"{self.name} is no text, but looks like {kind.what}", hint=hint)
 
 
 def _replaced(data: bytes, said: str) -> int:

@@ -30,7 +30,7 @@ SHORTEST_BF16 = (127 - 50) << 7
 """The bits of `SHORTEST` as BF16, the one stored dtype that has numbers so small."""
 
 
-def _e4m3_as_f16(stored: Bytes) -> AnyArray:
+def e4m3_as_f16(stored: Bytes) -> AnyArray:
     """Put sign, exponent and fraction of E4M3 where F16 has them: what is read is each number by 2**-8, uint16."""
     wide = stored.view(np.int8).astype(np.int16)
     wide *= np.int16(1 << 7)  # numpy multiplies in half the time of a shift
@@ -38,7 +38,7 @@ def _e4m3_as_f16(stored: Bytes) -> AnyArray:
     return wide.view(np.uint16)
 
 
-def _e5m2_as_f16(stored: Bytes) -> AnyArray:
+def e5m2_as_f16(stored: Bytes) -> AnyArray:
     """E5M2 is the upper half of F16: uint16."""
     wide = stored.astype(np.uint16)
     wide *= np.uint16(1 << 8)
@@ -60,8 +60,8 @@ class Kernel:
 KERNELS = {
     "BF16": Kernel("bf16"),
     "F16": Kernel("f16"),
-    "F8_E4M3": Kernel("f16", _e4m3_as_f16, 8),
-    "F8_E5M2": Kernel("f16", _e5m2_as_f16),
+    "F8_E4M3": Kernel("f16", e4m3_as_f16, 8),
+    "F8_E5M2": Kernel("f16", e5m2_as_f16),
 }
 """The dtypes that are scored by a kernel. NumKong's own for 8 bits would want a query of 8 bits, which is another one.
 F32 needs no decoding, and numpy's matrix product is faster than a kernel that adds up in float64; a row of F64 is what
@@ -215,8 +215,10 @@ class StoredQueries:
             found[place] = result.T
         if self.kernel.exponent and metric != "angular":
             found *= self.unit if metric == "dot" else self.unit**0.5
-        if self.dtype.name == "F8_E4M3" and _has_nan(stored):
-            found[((stored & E4M3_NAN) == E4M3_NAN).any(axis=1)] = np.nan
+        if self.dtype.name == "F8_E4M3":
+            highest = stored.max(), stored.view(np.int8).max()  # two looks that are quick: NaN is the last of each sign
+            if highest[0] == E4M3_NAN | SIGN or highest[1] == E4M3_NAN:
+                found[((stored & E4M3_NAN) == E4M3_NAN).any(axis=1)] = np.nan
         return found
 
     def products(self, stored: Bytes, packed: Any) -> AnyArray:
@@ -249,11 +251,6 @@ class StoredQueries:
     def zeros(self) -> AnyArray:
         """A query of zeros, (1, width): its distance to a row is the row's norm."""
         return np.zeros_like(self.queries[:1])
-
-
-def _has_nan(stored: Bytes) -> bool:
-    """Tell whether any number of E4M3 is NaN, by two looks that are quick."""
-    return bool(stored.max() == E4M3_NAN | SIGN or stored.view(np.int8).max() == E4M3_NAN)
 
 
 def relative_error(width: int) -> float:

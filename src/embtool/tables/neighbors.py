@@ -126,7 +126,8 @@ def nearest_each(
     if mean is not None:
         mean = check_vector(mean, table)
         queries -= mean
-    if allowed is not None and not _is_mask(allowed, table.shape[0]):
+    is_mask = isinstance(allowed, np.ndarray) and allowed.dtype == np.bool_ and allowed.shape == (table.shape[0],)
+    if allowed is not None and not is_mask:
         raise InvalidArgument(f"allowed is a truth value for each of {table.shape[0]:,} rows, not {quoted(allowed)}")
     excluded = exclude if exclude is not None else [()] * len(queries)
     if len(excluded) != len(queries):
@@ -187,10 +188,6 @@ def check_part(ids: range | None, table: EmbeddingTable) -> None:
     rows = table.shape[0]
     if ids is not None and len(ids) and not (min(ids) >= 0 and max(ids) < rows):
         raise InvalidArgument(f"ids is a range of rows 0 to {rows - 1:,} of {table.tensor.name}, not {ids}")
-
-
-def _is_mask(allowed: object, rows: int) -> bool:
-    return isinstance(allowed, np.ndarray) and allowed.dtype == np.bool_ and allowed.shape == (rows,)
 
 
 def check_vector(vector: Floats | Doubles, table: EmbeddingTable) -> Doubles:

@@ -5,16 +5,13 @@ from dataclasses import dataclass
 from embtool.arrays import Doubles, np
 from embtool.tables.scan import Ids
 from embtool.tables.spectrum import Axes, is_sampled, principal_axes, probe_for, sampled_axes
-from embtool.tables.survey import Survey, equal_rows, least, survey
+from embtool.tables.survey import equal_rows, least, survey
 from embtool.tables.table import EmbeddingTable, TableReader
 
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 
 LEADING = 16
 """Principal axes whose share of the variance is told."""
-
-FEWEST_ROWS = 2
-"""Rows that can form a pair."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +101,15 @@ def describe_table(
     distinct = np.ones(len(found.norms), np.bool_)
     distinct[found.zero] = False
     squares = float(np.nansum(np.square(found.norms)))
+    # Over all pairs of n unit rows u with mean ū: (|Σu|² - n) / n(n - 1) = (n|ū|² - 1) / (n - 1).
+    units = found.finite - len(found.zero)
+    average = (units * float(np.square(found.mean_unit).sum()) - 1) / (units - 1) if units > 1 else None
     return TableStatistics(
         norms=found.norms,
         lengths=sum_up(found.norms),
         mean=found.mean,
         mean_share=None if not squares > 0 else found.finite * float(np.square(found.mean).sum()) / squares,
-        average_cosine=_average_cosine(found),
+        average_cosine=average,
         zero=found.zero,
         nonfinite=found.nonfinite,
         duplicates=equal_rows(reader, found.norms, distinct),
@@ -158,11 +158,3 @@ def extremes(norms: Doubles, count: int) -> tuple[Ids, Ids]:
     """List the ids of the shortest rows, the shortest first, and of the longest, the longest first; ties by id."""
     ids = np.flatnonzero(np.isfinite(norms)).astype(np.int64)
     return ids[least(norms[ids], count)], ids[least(-norms[ids], count)]
-
-
-def _average_cosine(found: Survey) -> float | None:
-    """Average over all pairs of n unit rows u with mean ū: (|Σu|² - n) / n(n - 1) = (n|ū|² - 1) / (n - 1)."""
-    count = found.finite - len(found.zero)
-    if count < FEWEST_ROWS:
-        return None
-    return (count * float(np.square(found.mean_unit).sum()) - 1) / (count - 1)

@@ -159,20 +159,16 @@ def _from_tsv(text: str, file: str, unescape: Callable[[str], str]) -> list[Name
     columns = [place for place, head in enumerate(heads) if VALUE_COLUMN.fullmatch(head)]
     if columns:
         name_column = heads.index("query") if "query" in heads else None
-        vectors = [
-            _line_vector(line.split("\t"), columns, name_column, f"line {number:,} of {file}")
-            for number, line in lines[1:]
-        ]
+        vectors = []
+        for number, line in lines[1:]:
+            cells, where = line.split("\t"), f"line {number:,} of {file}"
+            if max(columns) >= len(cells):
+                raise FormatError(f"{where} has {plural(len(cells), 'cell')} where its header has more")
+            name = None if name_column is None else cells[name_column]
+            vectors.append(NamedVector(name, _numbers({column + 1: cells[column] for column in columns}, where)))
     else:
         vectors = [_bare_vector(line, f"line {number:,} of {file}") for number, line in lines]
     return [NamedVector(vector.name and unescape(vector.name), vector.values) for vector in vectors]
-
-
-def _line_vector(cells: list[str], columns: list[int], name_column: int | None, where: str) -> NamedVector:
-    if max(columns) >= len(cells):
-        raise FormatError(f"{where} has {plural(len(cells), 'cell')} where its header has more")
-    name = None if name_column is None else cells[name_column]
-    return NamedVector(name, _numbers({column + 1: cells[column] for column in columns}, where))
 
 
 def _bare_vector(line: str, where: str) -> NamedVector:
