@@ -68,15 +68,15 @@ class ByScore(Splitter):
 
     def split_each(self, texts: Sequence[str]) -> list[list[int]]:
         """Split texts."""
-        return [self._split(text) for text in texts]
-
-    def _split(self, text: str) -> list[int]:
-        parts: list[str | int] = [text]
-        for token in self._added:
-            if token["content"] in text:
-                parts = [new for part in parts for new in (_cut(part, token) if isinstance(part, str) else [part])]
-        split = ([part] if isinstance(part, int) else self._merged(part) for part in parts if part != "")
-        return [place for places in split for place in places]
+        found = []
+        for text in texts:
+            parts: list[str | int] = [text]
+            for token in self._added:
+                if token["content"] in text:
+                    parts = [new for part in parts for new in (_cut(part, token) if isinstance(part, str) else [part])]
+            split = ([part] if isinstance(part, int) else self._merged(part) for part in parts if part != "")
+            found.append([place for places in split for place in places])
+        return found
 
     def _merged(self, text: str) -> list[int]:
         found: list[int | None] = []

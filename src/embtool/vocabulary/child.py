@@ -85,11 +85,8 @@ class _Words:
     def ids(self, text: str, *, special: bool, slow: bool) -> Any:
         """Split a text, all at once or step by step."""
         self.tokenizer.post_processor = None if slow else self.post_processor
-        return (
-            self._slowly(text, special=special) if slow else self.tokenizer.encode(text, add_special_tokens=special).ids
-        )
-
-    def _slowly(self, text: str, *, special: bool) -> Any:
+        if not slow:
+            return self.tokenizer.encode(text, add_special_tokens=special).ids
         from tokenizers import PreTokenizedString  # noqa: PLC0415 - where a step is looked for
 
         most = max(self.least, self.times * len(text))

@@ -232,8 +232,13 @@ class _Child:
 
     def _read(self, most: int) -> list[int]:
         """Read the ids of one text, of which there may be so many."""
+        assert self._process.stdout is not None
         while True:
-            kind, payload = self._frame()
+            head = self._process.stdout.read(5)
+            kind, size = head[:1], int.from_bytes(head[1:], "little")
+            payload = self._process.stdout.read(size)
+            if len(head) < 5 or len(payload) < size:  # noqa: PLR2004 - a frame's head
+                raise EOFError
             if kind in b"ie":
                 self._begin("")
             if kind == b"i" and len(payload) <= 4 * most:
@@ -260,14 +265,6 @@ class _Child:
         )
         times = {step: spent - before * step.startswith("its model") for step, spent in self._times.items()}
         return max(times, key=times.__getitem__, default="")
-
-    def _frame(self) -> tuple[bytes, bytes]:
-        assert self._process.stdout is not None
-        head = self._process.stdout.read(5)
-        payload = self._process.stdout.read(int.from_bytes(head[1:], "little"))
-        if len(head) < 5 or len(payload) < int.from_bytes(head[1:], "little"):  # noqa: PLR2004 - a frame's head
-            raise EOFError
-        return head[:1], payload
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -102,6 +102,13 @@ def around(kind: TokenizerClass, settings: Settings, ids: Mapping[str, int]) -> 
     return [part for part in found if part is not None and (part == TEXT or part in ids)]
 
 
+def ids_around(kind: TokenizerClass, settings: Settings, ids: Mapping[str, int]) -> tuple[list[int], list[int]]:
+    """Return the ids of what the class puts before a text, and of what it puts behind it."""
+    parts = around(kind, settings, ids)
+    place = parts.index(TEXT)
+    return [ids[part] for part in parts[:place]], [ids[part] for part in parts[place + 1 :]]
+
+
 def _assemble(
     kind: TokenizerClass,
     settings: Settings,

@@ -13,7 +13,7 @@ does everything where the model is not one of byte pairs, or leaves merges out b
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,13 @@ class Excerpts:
         found = {text: row[0] for text, row in rows if row is not None}
         if any({*word[: length - 1], word[length - 1 :]} - found.keys() for word, length in ended.items()):
             return None  # a character without a piece: what stands for it can be merged, too
-        merges = sorted(merge for piece in found for merge in self._merges(piece, found))
+        query = "SELECT left, rank FROM merges WHERE piece = ?"
+        merges = sorted(
+            (rank, piece[:left], piece[left:])
+            for piece in found
+            for left, rank in self._database.execute(query, (piece,))
+            if piece[:left] in found and piece[left:] in found
+        )
         held = {"vocab": found, "merges": [[left, right] for _, left, right in merges]}
         return _build({**self._state, "model": {**model, **held}})
 
@@ -95,12 +101,6 @@ class Excerpts:
     @cached_property
     def _steps(self) -> Any:
         return _build(self._state or {})
-
-    def _merges(self, piece: str, known: Mapping[str, int]) -> Iterator[tuple[int, str, str]]:
-        """Yield the merges that make a piece of two that are known, each with its rank."""
-        for left, rank in self._database.execute("SELECT left, rank FROM merges WHERE piece = ?", (piece,)):
-            if piece[:left] in known and piece[left:] in known:
-                yield rank, piece[:left], piece[left:]
 
 
 class Excerpted:

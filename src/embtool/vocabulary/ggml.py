@@ -15,7 +15,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -172,7 +172,11 @@ def read_ggml(metadata: TokenizerMetadata) -> Vocabulary:
     def parse() -> MemoryEntries:
         pieces: dict[int, str] = {}
         added: dict[int, Added] = {}
-        spell: Callable[[str, int], str] = {"bert": _wordpiece, "rwkv": _unescaped}.get(metadata.kind, _unmarked)
+        spells: dict[str, Callable[[str, int], str]] = {
+            "bert": _wordpiece,
+            "rwkv": lambda piece, _: ByteLevel().to_pieces(unescape(piece))[0],
+        }
+        spell = spells.get(metadata.kind)
         types = metadata.types
         named = (  # those behind the last of these are all places that the converter filled up
             identity
@@ -185,7 +189,7 @@ def read_ggml(metadata: TokenizerMetadata) -> Vocabulary:
                 continue
             if _is_added(piece, kind):
                 added[identity] = Added(piece, kind != USER_DEFINED)
-            pieces[identity] = spell(piece, kind)
+            pieces[identity] = piece.removesuffix(OF_DNA) if spell is None else spell(piece, kind)
         entries = MemoryEntries(pieces, added, _traits(metadata))
         write_index(key, entries)
         return entries
@@ -200,23 +204,11 @@ def _is_added(piece: str, kind: int) -> bool:
     return kind in (CONTROL, UNKNOWN) or (kind == USER_DEFINED and WORD not in piece)
 
 
-def _unmarked(piece: str, kind: int) -> str:
-    """Leave a piece as it is, but for the mark of `hybriddna`."""
-    del kind
-    return piece.removesuffix(OF_DNA)
-
-
 def _wordpiece(piece: str, kind: int) -> str:
     """Spell a piece as BERT does: `▁word` is `word`, and a piece without the mark continues a word."""
     if _is_added(piece, kind):
         return piece
     return piece.removeprefix(WORD) if piece.startswith(WORD) else f"##{piece}"
-
-
-def _unescaped(piece: str, kind: int) -> str:
-    """Spell a piece of RWKV as byte-level tokenizers do."""
-    del kind
-    return ByteLevel().to_pieces(unescape(piece))[0]
 
 
 def _traits(metadata: TokenizerMetadata) -> Traits:
@@ -305,7 +297,7 @@ def _around(metadata: TokenizerMetadata) -> tuple[int | None, int | None]:
     return metadata.role("bos") if metadata.adds_bos else None, metadata.role("eos") if metadata.adds_eos else None
 
 
-def _describe_gpt2(metadata: TokenizerMetadata) -> dict[str, Any]:
+def describe_gpt2(metadata: TokenizerMetadata) -> dict[str, Any]:
     """Describe BPE, its text cut as `tokenizer.ggml.pre` says."""
     pre = metadata.pre
     cuts = CUTS.get(pre, LONG_CUTS.get(pre))
@@ -321,7 +313,11 @@ def _describe_gpt2(metadata: TokenizerMetadata) -> dict[str, Any]:
     merges = _merges(metadata)
     model = _bpe(_numbered(metadata.pieces), merges)
     if pre in WHOLE_BREAKS_FIRST:
-        model["vocab"] = _reached(metadata, merges)
+        # No other word comes first than the pieces that are merged, those of one character and the line breaks.
+        known = {part for left, right in merges for part in (left, right, left + right)}
+        kinds = zip(metadata.pieces, metadata.types, strict=True)
+        hidden = {piece for piece, kind in kinds if kind == NORMAL and len(piece) > 1 and piece.strip("\n")} - known
+        model["vocab"] = {piece: place for piece, place in model["vocab"].items() if piece not in hidden}
     model["ignore_merges"] = pre in WHOLE_WORDS_FIRST or pre in WHOLE_BREAKS_FIRST
     normalizer: dict[str, Any] | None = None
     if pre == "whitespace":
@@ -340,14 +336,6 @@ def _describe_gpt2(metadata: TokenizerMetadata) -> dict[str, Any]:
         "decoder": None if pre in WITHOUT_BYTES else level,
         "model": model,
     }
-
-
-def _reached(metadata: TokenizerMetadata, merges: Iterable[tuple[str, str]]) -> dict[str, int]:
-    """Number the pieces that are merged, those of one character and the line breaks: no other word comes first."""
-    known = {part for left, right in merges for part in (left, right, left + right)}
-    kinds = zip(metadata.pieces, metadata.types, strict=True)
-    hidden = {piece for piece, kind in kinds if kind == NORMAL and len(piece) > 1 and piece.strip("\n")} - known
-    return {piece: place for piece, place in _numbered(metadata.pieces).items() if piece not in hidden}
 
 
 def _numbered(pieces: Sequence[str]) -> dict[str, int]:
@@ -375,7 +363,7 @@ def _merges(metadata: TokenizerMetadata) -> list[tuple[str, str]]:
     return list(dict.fromkeys(pairs))  # of two places of a pair the first counts, in the library the last
 
 
-def _describe_llama(metadata: TokenizerMetadata) -> dict[str, Any]:
+def describe_llama(metadata: TokenizerMetadata) -> dict[str, Any]:
     """Describe SentencePiece's BPE: the pair whose joined piece has the best score is merged first."""
     spaces: list[dict[str, Any]] = [{"type": "Replace", "pattern": {"String": " "}, "content": WORD}]
     if metadata.flag("add_space_prefix", otherwise=True):
@@ -408,7 +396,7 @@ _SPACED: dict[str, Any] = {
 }
 
 
-def _describe_bert(metadata: TokenizerMetadata) -> dict[str, Any]:
+def describe_bert(metadata: TokenizerMetadata) -> dict[str, Any]:
     """Describe WordPiece; text is in lower case and without accents, unless the file says otherwise."""
     spelled = [_wordpiece(piece, kind) for piece, kind in zip(metadata.pieces, metadata.types, strict=True)]
     unknown = metadata.role("unknown")
@@ -447,7 +435,7 @@ def _replaced(expression: str, content: str) -> dict[str, Any]:
     return {"type": "Replace", "pattern": {"Regex": expression}, "content": content}
 
 
-def _describe_t5(metadata: TokenizerMetadata) -> dict[str, Any]:
+def describe_t5(metadata: TokenizerMetadata) -> dict[str, Any]:
     """Describe Unigram: the cut of a text whose pieces' scores add up to most."""
     folding: list[dict[str, Any]] = []
     charsmap = metadata.get("precompiled_charsmap")
@@ -480,10 +468,10 @@ def _describe_t5(metadata: TokenizerMetadata) -> dict[str, Any]:
 
 KINDS: Mapping[str, Callable[[TokenizerMetadata], dict[str, Any]]] = MappingProxyType(
     {
-        **dict.fromkeys(("gpt2", "gemma4", "whitespace"), _describe_gpt2),
-        "llama": _describe_llama,
-        "bert": _describe_bert,
-        "t5": _describe_t5,
+        **dict.fromkeys(("gpt2", "gemma4", "whitespace"), describe_gpt2),
+        "llama": describe_llama,
+        "bert": describe_bert,
+        "t5": describe_t5,
     }
 )
 """How a tokenizer of each kind is described as tokenizer.json does; `rwkv` has no description."""

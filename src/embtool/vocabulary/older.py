@@ -214,8 +214,7 @@ def _read(source: Source, file: str, settings: Settings, recipe: str) -> Vocabul
 def _made(source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass) -> Vocabulary:
     """Make a tokenizer of its class and files; its entries from the index of both, but for small ones."""
     if kind.recipe in (*SPLIT_BY_LIBRARY, *PYTHON):
-        read = _in_python if kind.recipe in PYTHON else _split_by_library
-        return read(source, file, data, settings, kind)
+        return _undescribed(source, file, data, settings, kind)
     beside = source.read_file("merges.txt") if kind.recipe == "merges" else b""
     label = f"{file}, sentencepiece" if kind.recipe == "pieces" else file
 
@@ -253,45 +252,37 @@ def _made(source: Source, file: str, data: bytes, settings: Settings, kind: Toke
     return Vocabulary(label, parse, load, quick=lambda: open_index(key) if len(data) > INDEXED_BYTES else None)
 
 
-def _split_by_library(source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass) -> Vocabulary:
-    """Make a tokenizer whose text the sentencepiece library splits; its ids are the model's, or those of vocab.json."""
-    if kind.recipe == "library":
-        kind, table = _numbered(source, file, data, settings, kind)
-        return read_sentences(kind, settings, (data, file), table)
-    model = _BESIDE[kind.recipe][0]
-    return read_sentences(
-        kind, settings, (source.read_file(model), model), (parse_vocabulary(decode_json(data, file)), file)
-    )
+def _undescribed(source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass) -> Vocabulary:
+    """Make a tokenizer that tokenizer.json could not describe: of plain Python, or of the sentencepiece library.
 
-
-def _numbered(
-    source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass
-) -> tuple[TokenizerClass, tuple[Mapping[str, int], str] | None]:
-    """Return a class, and the ids that it gives to pieces with the file they follow from; None if the model's."""
-    numbered = kind.options.get("numbered")
-    if numbered is None:
-        return kind, None
-    if numbered == "shifted":
-        kind, ids = shifted(kind, settings, checked_model(data, file).pieces)
-        return kind, (ids, file)
-    if not source.has(DICTIONARY):
-        raise NoVocabulary(f"{source.name} has no {DICTIONARY}, which {settings.name} numbers its tokens by")
-    return kind, (listed(kind, settings, decode_text(source.read_file(DICTIONARY), DICTIONARY)), DICTIONARY)
-
-
-def _in_python(source: Source, file: str, data: bytes, settings: Settings, kind: TokenizerClass) -> Vocabulary:
-    """Make a tokenizer of a class in plain Python."""
+    The library's ids are the model's, those of vocab.json, or those that the class numbers its pieces by.
+    """
     if kind.recipe == "bytes":
         from embtool.vocabulary.python_classes import read_bytes  # noqa: PLC0415 - few models have such a class
 
         vocabulary = read_bytes(kind, settings)
         vocabulary.implied = file == "config.json"
         return vocabulary
-    from embtool.vocabulary.subwords import read_subwords  # noqa: PLC0415 - as above
+    if kind.recipe in PYTHON:
+        from embtool.vocabulary.subwords import read_subwords  # noqa: PLC0415 - as above
 
-    merges = _BESIDE[kind.recipe][0]
-    joins = source.read_file(merges) if source.has(merges) else None
-    return read_subwords(kind, settings, (data, file), (joins, merges))
+        merges = _BESIDE[kind.recipe][0]
+        joins = source.read_file(merges) if source.has(merges) else None
+        return read_subwords(kind, settings, (data, file), (joins, merges))
+    model = data, file
+    table: tuple[Mapping[str, int], str] | None = None
+    numbered = kind.options.get("numbered")
+    if kind.recipe != "library":
+        beside = _BESIDE[kind.recipe][0]
+        model, table = (source.read_file(beside), beside), (parse_vocabulary(decode_json(data, file)), file)
+    elif numbered == "shifted":
+        kind, ids = shifted(kind, settings, checked_model(data, file).pieces)
+        table = ids, file
+    elif numbered is not None:
+        if not source.has(DICTIONARY):
+            raise NoVocabulary(f"{source.name} has no {DICTIONARY}, which {settings.name} numbers its tokens by")
+        table = listed(kind, settings, decode_text(source.read_file(DICTIONARY), DICTIONARY)), DICTIONARY
+    return read_sentences(kind, settings, model, table)
 
 
 def _table(source: Source, file: str, settings: Settings, recipe: str) -> Vocabulary:

@@ -125,7 +125,11 @@ def parts_at_spaces(data: bytes) -> bool:
     seen = next((at + 1 for at, step in enumerate(cutters) if step["type"] == "ByteLevel"), len(cutters))
     return (
         all(step["type"] in LOCAL for step in normal)
-        and all(_is_local(step) or _is_cut(step, EXPRESSIONS - ACROSS) for step in cutters)
+        and all(
+            (step["type"] in LOCAL_CUTTERS and step.get("behavior", "Isolated") in ("Isolated", "Contiguous"))
+            or _is_cut(step, EXPRESSIONS - ACROSS)
+            for step in cutters
+        )
         and any(step.get("use_regex") or _is_cut(step, AT_SPACES) for step in cutters[:seen])
         and not any(
             token.get("rstrip") or re.search(r"\S ", "x" * bool(token.get("single_word")) + str(token.get("content")))
@@ -134,10 +138,6 @@ def parts_at_spaces(data: bytes) -> bool:
         )
         and not any(isinstance(value, float) and value for value in _values(data, "dropout", b"0123456789"))
     )
-
-
-def _is_local(step: dict[str, Any]) -> bool:
-    return step["type"] in LOCAL_CUTTERS and step.get("behavior", "Isolated") in ("Isolated", "Contiguous")
 
 
 def _is_cut(step: dict[str, Any], expressions: frozenset[str]) -> bool:

@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from embtool.errors import NoVocabulary
-from embtool.vocabulary.classes import TEXT, TokenizerClass
-from embtool.vocabulary.describe import around, extra_ids
+from embtool.vocabulary.classes import TokenizerClass
+from embtool.vocabulary.describe import extra_ids, ids_around
 from embtool.vocabulary.entries import Added, MemoryEntries, State, Traits
 from embtool.vocabulary.settings import Settings
 from embtool.vocabulary.spelling import LATIN
@@ -52,13 +52,9 @@ def python_vocabulary(
         for option in kind.options.get("unknown_options", ()):
             if settings.tokenizer.get(option):
                 raise NoVocabulary(f"how {settings.name} splits text with {option} is not known", hint=HINT)
-        known = {**base, **ids}
-        parts = around(kind, settings, known)
-        place = parts.index(TEXT)
-        begin, end = ([known[part] for part in side] for side in (parts[:place], parts[place + 1 :]))
         is_whole = settings.splits_special
         names, looked_for = ({}, {}) if is_whole else (ids, tokens)
-        splitter = PythonSplitter(split(ids), names, looked_for, begin, end)
+        splitter = PythonSplitter(split(ids), names, looked_for, *ids_around(kind, settings, {**base, **ids}))
         splitter.ends_once = bool(kind.options.get("ends_once"))
         return splitter
 
@@ -80,7 +76,9 @@ def _added(
     hidden = set(tokens) if kind.options.get("hides") else set()
     known = {piece: place for piece, place in base.items() if place not in hidden}
     following = len({*known, *ids})
-    listed = [*settings.tokens(kind.names), *(_plain(content, special=True) for content in _extra_ids(kind, settings))]
+    listed = settings.tokens(kind.names)
+    if not settings.lists_further:  # the further tokens of ByT5 follow, the first first
+        listed = [*listed, *(_plain(content, special=True) for content in reversed(extra_ids(kind, settings)))]
     for token in listed:
         content, special = token["content"], token["special"]
         if content not in ids:
@@ -96,11 +94,6 @@ def _plain(content: str, *, special: bool, takes_space: bool = False) -> State:
     """Describe a token, which takes the spaces on both sides with it or none."""
     flags = {"lstrip": takes_space, "rstrip": takes_space, "single_word": False, "normalized": False}
     return {"content": content, **flags, "special": special}
-
-
-def _extra_ids(kind: TokenizerClass, settings: Settings) -> list[str]:
-    """List the further tokens of ByT5, the first first; none where a file lists special tokens of its own."""
-    return [] if settings.lists_further else extra_ids(kind, settings)[::-1]
 
 
 class PythonSplitter(Splitter):

@@ -175,10 +175,15 @@ def parse_expression(arguments: Sequence[str]) -> list[Term]:
     Raises:
         InvalidArgument: a sign or a token is missing.
     """
-    split = _split(arguments[0]) if len(arguments) == 1 else list(arguments)
+    parts = list(arguments)
+    if len(arguments) == 1:
+        first = re.match(r"([+−-]) +(?=\S)", arguments[0])  # a sign before the first token has a space behind it only
+        rest = arguments[0] if first is None else arguments[0][first.end() :]
+        split = re.split(r"(?<=\S) +([+−-])(?: +(?=\S)| *$)", rest)
+        parts = [part for part in ("" if first is None else first[1], *split) if part]
     terms: list[Term] = []
     sign: float | None = None
-    for part in split:
+    for part in parts:
         if part in SIGNS:
             if sign is not None:
                 raise InvalidArgument(f"two signs stand side by side; the token {part} itself is piece:{part}")
@@ -195,10 +200,3 @@ def parse_expression(arguments: Sequence[str]) -> list[Term]:
     if sign is not None or not terms:
         raise InvalidArgument("the expression ends with a sign: a token is missing")
     return terms
-
-
-def _split(text: str) -> list[str]:
-    first = re.match(r"([+−-]) +(?=\S)", text)
-    head = [] if first is None else [first[1]]
-    rest = text if first is None else text[first.end() :]
-    return head + [part for part in re.split(r"(?<=\S) +([+−-])(?: +(?=\S)| *$)", rest) if part]

@@ -67,26 +67,24 @@ LLAMA3_SPECIAL = (
 """Llama 3's 256 special tokens (https://github.com/meta-llama/llama3/blob/main/llama/tokenizer.py)."""
 
 
-def _llama4() -> tuple[str, ...]:
-    """Return Llama 4's 2,048 special tokens (https://github.com/meta-llama/llama-models)."""
-    text, vision, reasoning = "text_post_train_", "vision_", "reasoning_"
-    listed = (
-        *_named("begin_of_text end_of_text fim_prefix fim_middle fim_suffix header_start header_end eom eot step"),
-        *_reserved(6, 0, text),
-        *_named("python_start python_end finetune_right_pad"),
-        *_reserved(61, 8, text),
-        *_named("image_start image_end"),
-        *_reserved(2, 0, vision),
-        *_named("tile_x_separator tile_y_separator"),
-        *_reserved(4, 2, vision),
-        "<|image|>",
-        *_reserved(1, 6, vision),
-        "<|patch|>",
-        *_reserved(1041, 7, vision),
-        *_reserved(8, 0, reasoning),
-        *_named("reasoning_thinking_start reasoning_thinking_end"),
-    )
-    return (*listed, *_reserved(2048 - len(listed)))
+_LLAMA4 = (
+    *_named("begin_of_text end_of_text fim_prefix fim_middle fim_suffix header_start header_end eom eot step"),
+    *_reserved(6, 0, "text_post_train_"),
+    *_named("python_start python_end finetune_right_pad"),
+    *_reserved(61, 8, "text_post_train_"),
+    *_named("image_start image_end"),
+    *_reserved(2, 0, "vision_"),
+    *_named("tile_x_separator tile_y_separator"),
+    *_reserved(4, 2, "vision_"),
+    "<|image|>",
+    *_reserved(1, 6, "vision_"),
+    "<|patch|>",
+    *_reserved(1041, 7, "vision_"),
+    *_reserved(8, 0, "reasoning_"),
+    *_named("reasoning_thinking_start reasoning_thinking_end"),
+)
+LLAMA4_SPECIAL = (*_LLAMA4, *_reserved(2048 - len(_LLAMA4)))
+"""Llama 4's 2,048 special tokens (https://github.com/meta-llama/llama-models)."""
 
 
 QWEN = Flavour(
@@ -106,7 +104,7 @@ FLAVOURS: Mapping[int, Flavour] = MappingProxyType(
         151_643: QWEN,
         163_584: Flavour(KIMI, reserved=256),
         199_998: Flavour(GPT4O, ("", "<|endoftext|>", "", "", "", *_END_OF_PROMPT)),
-        200_000: Flavour(GPT4O, _llama4(), begin=("<|begin_of_text|>",)),
+        200_000: Flavour(GPT4O, LLAMA4_SPECIAL, begin=("<|begin_of_text|>",)),
     }
 )
 """What is known of a file by its number of ranks: GPT-2 (r50k_base), p50k_base, GPT-4 (cl100k_base), Llama 3, GLM-4,

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from embtool.errors import FormatError, NoVocabulary
-from embtool.vocabulary.classes import TEXT, TokenizerClass
-from embtool.vocabulary.describe import around
+from embtool.vocabulary.classes import TokenizerClass
+from embtool.vocabulary.describe import ids_around
 from embtool.vocabulary.entries import Added, MemoryEntries, Traits
 from embtool.vocabulary.settings import Settings
 from embtool.vocabulary.splitter import Ids
@@ -100,21 +100,14 @@ def read_sentences(
         processor = load_model(data, spm)
         places = None if table is None else [ids.get(piece, unknown) for piece in parsed.pieces]
         split = _folded(kind, settings, batch(processor, data, spm))
-        parts = around(kind, settings, ids)
-        begin, end = ([ids[part] for part in side] for side in _sides(parts))
         names = {token["content"]: ids[token["content"]] for token in ([] if settings.splits_special else tokens)}
         strips = {token["content"]: (token["lstrip"], token["rstrip"]) for token in tokens}
         split = _mapped(kind, ids, unknown, places, split)
         splitter = _Siglip if kind.options.get("folds") == "siglip" else TokenSplitter
-        return splitter(split, names, begin, end, strips)
+        return splitter(split, names, *ids_around(kind, settings, ids), strips)
 
     label = f"{table[1]}, {settings.name}" if table else f"{spm}, {settings.name}"
     return Vocabulary(label, lambda: entries, load)
-
-
-def _sides(parts: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    place = parts.index(TEXT)
-    return parts[:place], parts[place + 1 :]
 
 
 def _as_told(kind: TokenizerClass, settings: Settings, data: bytes, spm: str) -> tuple[bytes, str]:
