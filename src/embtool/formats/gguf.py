@@ -175,7 +175,14 @@ def parse_header(data: bytes, *, file_size: int, shard: str) -> Header:
         if key in metadata:
             raise FormatError(f"{cursor.shard} has the key {key} twice")
         metadata[key] = cursor.value(cursor.scalar("<I"), key)
-    entries = [_entry(cursor) for _ in range(tensor_count)]
+    entries = []
+    for _ in range(tensor_count):
+        name = cursor.text("the name of a tensor", NAME_LIMIT)
+        dimensions = cursor.scalar("<I")
+        if dimensions > MOST_DIMENSIONS:
+            raise FormatError(f"tensor {name} in {shard} has {dimensions} dimensions")
+        shape = tuple(cursor.scalar("<Q") for _ in range(dimensions))
+        entries.append(_Entry(name, shape[::-1], cursor.scalar("<I"), cursor.scalar("<Q")))
     alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
     if type(alignment) is not int or alignment < 8 or alignment & (alignment - 1) or alignment > 1 << 20:  # noqa: PLR2004
         raise FormatError(f"general.alignment in {shard} is not a power of two of at least 8")
@@ -290,15 +297,6 @@ class _Entry:
     shape: tuple[int, ...]
     kind: int
     offset: int
-
-
-def _entry(cursor: _Cursor) -> _Entry:
-    name = cursor.text("the name of a tensor", NAME_LIMIT)
-    dimensions = cursor.scalar("<I")
-    if dimensions > MOST_DIMENSIONS:
-        raise FormatError(f"tensor {name} in {cursor.shard} has {dimensions} dimensions")
-    shape = tuple(cursor.scalar("<Q") for _ in range(dimensions))
-    return _Entry(name, shape[::-1], cursor.scalar("<I"), cursor.scalar("<Q"))
 
 
 def _tensors(

@@ -172,27 +172,21 @@ def read_config(
         raise ConfigError(f"{file} has no general.architecture: nothing says what its keys are called")
     translation = _Translation(metadata, file, architecture, shapes, tensors)
     config = parse_config(translation.document(), file=file, spelled=translation.spelled)
-    family, origin = _family(architecture, config)
-    origins = {**config.origins, **({"layout": origin} if origin else {})}
-    return dataclasses.replace(
-        config, family=family, family_known=family.layout is not None, origins=MappingProxyType(origins)
-    )
-
-
-def _family(architecture: str, config: Config) -> tuple[Family, str | None]:
-    """Return the family, with the layout of its GGUF files, and where that is said."""
     layout: Layout | None = None
     if architecture in INTERLEAVED:
         layout = "interleaved"
     elif architecture in HALVES:
         layout = "half"
-    family = config.family
+    family, origins = config.family, dict(config.origins)
     if family is UNKNOWN and layout is not None:
         family = Family()
-    if family.kind != "rope" or family is UNKNOWN:
-        return family, None
-    known = dataclasses.replace(family, layout=layout or family.layout, **_NO_ASSUMPTIONS)
-    return known, f"llama.cpp's layout of {architecture}" if layout is not None else None
+    if family.kind == "rope" and family is not UNKNOWN:
+        family = dataclasses.replace(family, layout=layout or family.layout, **_NO_ASSUMPTIONS)
+        if layout is not None:
+            origins["layout"] = f"llama.cpp's layout of {architecture}"
+    return dataclasses.replace(
+        config, family=family, family_known=family.layout is not None, origins=MappingProxyType(origins)
+    )
 
 
 _NO_ASSUMPTIONS: dict[str, Any] = {
@@ -244,7 +238,16 @@ class _Translation:
         else:
             self._set("tie_word_embeddings", value=True, origin=f"{OUTPUT} is not there")
         self._rope()
-        self._special()
+        # What single families read.
+        scale = "scale_emb" if self.family.embedding_scale == "scale_emb" else "embedding_multiplier"
+        self._copy("embedding_scale", scale)
+        bias = self.value("attention.max_alibi_bias")
+        if self.model_type == "mpt":
+            self.raw["attn_config"] = {"alibi": bool(bias), **({"alibi_bias_max": bias} if bias else {})}
+        if self.architecture in ALWAYS_ALIBI:
+            self.raw["alibi"] = True
+        if self.model_type == "baichuan" and self.raw.get("num_hidden_layers") == BAICHUAN_ALIBI_LAYERS:
+            self.raw["model_max_length"] = self.raw.pop("max_position_embeddings", None)
         return self.raw
 
     def value(self, key: str) -> Any:
@@ -296,18 +299,6 @@ class _Translation:
         if sliding is not None and self.family.global_head_dim is not None:
             self._set("global_head_dim", self.raw.get("head_dim"), self.spelled.get("head_dim", ""))
             self._set("head_dim", sliding, f"{self.architecture}.attention.key_length_swa")
-
-    def _special(self) -> None:
-        """Set the fields that single families read."""
-        scale = "scale_emb" if self.family.embedding_scale == "scale_emb" else "embedding_multiplier"
-        self._copy("embedding_scale", scale)
-        bias = self.value("attention.max_alibi_bias")
-        if self.model_type == "mpt":
-            self.raw["attn_config"] = {"alibi": bool(bias), **({"alibi_bias_max": bias} if bias else {})}
-        if self.architecture in ALWAYS_ALIBI:
-            self.raw["alibi"] = True
-        if self.model_type == "baichuan" and self.raw.get("num_hidden_layers") == BAICHUAN_ALIBI_LAYERS:
-            self.raw["model_max_length"] = self.raw.pop("max_position_embeddings", None)
 
     def _rope(self) -> None:
         """Set theta, the width that turns, and what the frequencies are stretched by."""
@@ -367,11 +358,7 @@ class _Translation:
         if long is not None:
             section |= {"long_factor": long, "short_factor": short if short is not None else long}
             self.spelled |= {"rope_scaling.long_factor": LONG_FACTORS, "rope_scaling.short_factor": SHORT_FACTORS}
-        self._attention(section)
-        return section
-
-    def _attention(self, section: dict[str, Any]) -> None:
-        """Set what cos and sin are multiplied by."""
+        # What cos and sin are multiplied by.
         stated = self.number("rope.scaling.attn_factor")
         if stated is None:
             stated = self.number("rope.scaling.yarn_attn_factor")
@@ -383,15 +370,22 @@ class _Translation:
             section["attention_factor"] = stated * (YARN_LOG * math.log(factor) + 1)
         elif logarithm:
             section["mscale"] = section["mscale_all_dim"] = logarithm / YARN_LOG
+        return section
 
     def _from_factors(self, factors: list[float]) -> dict[str, Any]:
         """Return the llama3 settings that come to these factors, else the factors themselves.
 
         Frequencies divided by a factor each are what longrope does, with the same factors at every length.
         """
-        theta = self.number("rope.freq_base") or DEFAULT_THETA
+        theta, pairs = self.number("rope.freq_base") or DEFAULT_THETA, len(factors)
         for factor, low, high, original in LLAMA3_FACTORS:
-            made = _llama3(len(factors), theta, factor, low, high, original)
+            # What llama3 divides each frequency by: 1 for short waves, `factor` for long ones, a ramp between. As
+            # llama.cpp's converter does when it writes `rope_freqs.weight` (convert_hf_to_gguf.py).
+            with np.errstate(all="ignore"):  # of a theta that makes no waves, which is refused with the settings
+                waves = 2 * np.pi * np.float64(theta) ** (2 * np.arange(pairs) / (2 * pairs))
+                smooth = (original / waves - low) / (high - low)
+                between = 1 / ((1 - smooth) / factor + smooth)
+            made = np.where(waves < original / high, 1.0, np.where(waves > original / low, factor, between))
             if np.allclose(made, factors, rtol=FACTOR_ERROR, atol=0):
                 return {
                     "rope_type": "llama3",
@@ -414,16 +408,3 @@ _FIELDS_OF_FACTORS = (
     *("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
     *("long_factor", "short_factor", "attention_factor"),
 )
-
-
-def _llama3(pairs: int, theta: float, factor: float, low: float, high: float, original: int) -> list[float]:
-    """Compute what llama3 divides each frequency by: 1 for short waves, `factor` for long ones, a ramp between.
-
-    As llama.cpp's converter does when it writes `rope_freqs.weight` (convert_hf_to_gguf.py).
-    """
-    with np.errstate(all="ignore"):  # of a theta that makes no waves, which is refused where the settings are made
-        waves = 2 * np.pi * np.float64(theta) ** (2 * np.arange(pairs) / (2 * pairs))
-        smooth = (original / waves - low) / (high - low)
-        between = 1 / ((1 - smooth) / factor + smooth)
-    made = np.where(waves < original / high, 1.0, np.where(waves > original / low, factor, between))
-    return [float(value) for value in made]

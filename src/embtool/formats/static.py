@@ -60,17 +60,15 @@ class StaticCheckpoint(Checkpoint):
     @property
     def format(self) -> str:  # type: ignore[override]
         """How it is written, and, once it has been read, what is odd about its words."""
-        return ", ".join((self.layout.kind, *(self._oddities if "_kept" in vars(self) else ())))
-
-    @cached_property
-    def _oddities(self) -> tuple[str, ...]:
-        head = read_metadata(self._place)
-        counts = {key: int((head.about if head is not None else {}).get(key, "0")) for key in (NOT_UTF8, DOUBLED)}
-        said = {
-            NOT_UTF8: plural(counts[NOT_UTF8], "word is not UTF-8", "words are not UTF-8"),
-            DOUBLED: plural(counts[DOUBLED], "word stands there again", "words stand there again"),
-        }
-        return tuple(said[key] for key, count in counts.items() if count)
+        head = read_metadata(self._place) if "_kept" in vars(self) else None
+        about = head.about if head is not None else {}
+        not_utf8, doubled = (int(about.get(key, "0")) for key in (NOT_UTF8, DOUBLED))
+        parts = [
+            self.layout.kind,
+            plural(not_utf8, "word is not UTF-8", "words are not UTF-8") if not_utf8 else "",
+            plural(doubled, "word stands there again", "words stand there again") if doubled else "",
+        ]
+        return ", ".join(filter(None, parts))
 
     @property
     def names(self) -> Sequence[str]:

@@ -138,18 +138,14 @@ class Text:
                     raise UnsupportedFormat(f"{self.name} is no text, but looks like {kind.what}", hint=hint)
             self.zeros += zeros
             if REPLACEMENT in said:
-                self.replaced += _replaced((held + data).removesuffix(decoder.getstate()[0]), said)
+                # U+FFFD that the data itself has, three bytes in UTF-8, replaces nothing.
+                decoded, own = (held + data).removesuffix(decoder.getstate()[0]), REPLACEMENT.encode()
+                kept = len(said.encode()) - len(own) * (said.count(REPLACEMENT) - decoded.count(own))
+                self.replaced += len(decoded) - kept
             self.head = self.head or data[:LONGEST_MAGIC]
             self.size += len(data)
             if said:
                 yield said
-
-
-def _replaced(data: bytes, said: str) -> int:
-    """Count the bytes that U+FFFD stands for, and which are not its own three in UTF-8."""
-    own = len(REPLACEMENT.encode())
-    kept = len(said.encode()) - own * said.count(REPLACEMENT) + own * data.count(REPLACEMENT.encode())
-    return len(data) - kept
 
 
 def lines_of(blocks: Iterable[str]) -> Iterator[str]:
@@ -268,7 +264,7 @@ class Counter:
         """Yield parts, as many together as one thread takes."""
         batch: list[_Part] = []
         size = 0
-        for part in self._words(texts) if self._vocabulary.parts_at_spaces else self._parts(texts):
+        for part in self._parts(texts):
             batch.append(part)
             size += len(part.body) + 1
             if size >= BATCH:
@@ -278,15 +274,13 @@ class Counter:
             yield batch
 
     def _parts(self, texts: Iterable[str | Iterable[str]]) -> Iterator[_Part]:
+        """Cut texts; where a vocabulary parts at spaces, count their words, and yield those that came together once."""
+        words, parts_at_spaces = _Words(), self._vocabulary.parts_at_spaces
         for text in texts:
             self.tally.texts += 1
-            yield from self._cut(text)
-
-    def _words(self, texts: Iterable[str | Iterable[str]]) -> Iterator[_Part]:
-        """Count the words of texts, and yield those that came together, each once."""
-        words = _Words()
-        for text in texts:
-            self.tally.texts += 1
+            if not parts_at_spaces:
+                yield from self._cut(text)
+                continue
             blocks, rest = iter([text] if isinstance(text, str) else text), ""
             for block in blocks:
                 rest = words.add(rest + block)

@@ -12,7 +12,7 @@ import io
 import json
 import struct
 import zipfile
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,18 +91,14 @@ class Export:
                 yield part, rows
 
     def chunks(self) -> Iterator[tuple[Sequence[int], Floats]]:
-        """Yield ids with their rows, float32 (n, width), some at a time."""
+        """Yield ids with their rows, float32 (n, width), some at a time; another thread makes the next meanwhile."""
         decode = self.table.tensor.dtype.to_float32
-        yield from _ahead((part, decode(rows)) for part, rows in self.stored())
-
-
-def _ahead(items: Generator[Item, None, None]) -> Iterator[Item]:
-    """Yield items, the next of which is made in another thread while one is in use."""
-    with contextlib.closing(items), ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = pool.submit(next, items, None)
-            yield item
+        made = ((part, decode(rows)) for part, rows in self.stored())
+        with contextlib.closing(made), ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(next, made, None)
+            while (chunk := coming.result()) is not None:
+                coming = pool.submit(next, made, None)
+                yield chunk
 
 
 def write_npy(export: Export, path: Path) -> list[Path]:

@@ -83,7 +83,7 @@ def find_final_norm(checkpoint: Checkpoint, config: Config | None, model: str) -
     """Find the last norm of a model.
 
     Raises:
-        ConfigError: it is not known what the norm of this type does, or the config's epsilon is none.
+        ConfigError: it is not known what the norm of this type does, or none is last, or the config's epsilon is none.
         TableNotFound: the checkpoint has no such tensor.
     """
     if config is None:
@@ -94,7 +94,14 @@ def find_final_norm(checkpoint: Checkpoint, config: Config | None, model: str) -
             raise ConfigError(f"{model} does not say the epsilon of its final norm")
         bias = _read(checkpoint, GGUF_BIAS) if GGUF_BIAS in checkpoint.names else None
         return FinalNorm(GGUF_WEIGHT, EPSILONS[key], _epsilon(config, key, None), _read(checkpoint, GGUF_WEIGHT), bias)
-    found = _recorded(config, model)
+    # What is recorded of its types: of its language model first, which any other can be put into.
+    types = [kind for kind in (config.model_type, config.top_model_type, config.family_key) if kind]
+    found = [recorded_norms()[kind] for kind in types if kind in recorded_norms()]
+    if not found:
+        named = repr(config.top_model_type or types[0]) if types else "no model_type"
+        raise ConfigError(f"{model} has {named}: what its final norm does is not known")
+    if "none" in found[0]:
+        raise ConfigError(f"{model} has no final norm to apply: {found[0]['none']}")
     names = {
         part: _named(checkpoint, [name for each in found for name in each.get(part, ())], model)
         for part in ("weight", "bias")
@@ -106,22 +113,6 @@ def find_final_norm(checkpoint: Checkpoint, config: Config | None, model: str) -
         weight = weight + 1
     eps = norm["eps"] if "eps_key" not in norm else _epsilon(config, norm["eps_key"], norm.get("default"))
     return FinalNorm(names.get("weight", f"a {norm['kind']} norm without weights"), norm["kind"], eps, weight, bias)
-
-
-def _recorded(config: Config, model: str) -> list[Mapping[str, Any]]:
-    """Return what is recorded of a model's types: of its language model first, which any other can be put into.
-
-    Raises:
-        ConfigError: nothing is, or that no norm is the last.
-    """
-    types = [kind for kind in (config.model_type, config.top_model_type, config.family_key) if kind]
-    found = [recorded_norms()[kind] for kind in types if kind in recorded_norms()]
-    if not found:
-        named = repr(config.top_model_type or types[0]) if types else "no model_type"
-        raise ConfigError(f"{model} has {named}: what its final norm does is not known")
-    if "none" in found[0]:
-        raise ConfigError(f"{model} has no final norm to apply: {found[0]['none']}")
-    return found
 
 
 def _named(checkpoint: Checkpoint, recorded: Sequence[str], model: str) -> str:

@@ -7,7 +7,7 @@ They have no tokenizer.json. What is known of each is its row in `embtool.vocabu
 import re
 import string
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from embtool.errors import FormatError, NoVocabulary
@@ -30,24 +30,8 @@ SPACED = dict.fromkeys(map(ord, "\u2002\u2003\u2005\u2008\u2009\u200a\u202f\u300
 
 MARKS = dict.fromkeys(map(ord, string.punctuation))
 
-
-def _printed(text: str, settings: Settings) -> str:
-    """Fold a text as GPT-SW3 does."""
-    del settings
-    return unicodedata.normalize("NFC", text.translate({**SPACED, **UNPRINTED}))
-
-
-def _unmarked(text: str, settings: Settings) -> str:
-    """Fold a text as SigLIP does: lower case, without ASCII's punctuation."""
-    lowered = text.lower() if settings.flag("do_lower_case", otherwise=True) else text
-    return " ".join(lowered.translate(MARKS).split())
-
-
 NO_PREFIX = b"\x1a\x02\x18\x00"
 """A field of a model's file, behind all others: no space is put before a text (`add_dummy_prefix`)."""
-
-FOLDS: Mapping[str, Callable[[str, Settings], str]] = {"sw3": _printed, "siglip": _unmarked}
-"""How text between added tokens is folded, by the option `folds`."""
 
 
 def read_sentences(
@@ -138,7 +122,12 @@ def _folded(kind: TokenizerClass, settings: Settings, split: Batch) -> Batch:
     before = len(split([unknown])[0])
 
     def fold(text: str) -> str:
-        return FOLDS[name](text, settings) if name else text
+        if name == "sw3":
+            return unicodedata.normalize("NFC", text.translate({**SPACED, **UNPRINTED}))
+        if name == "siglip":  # lower case, without ASCII's punctuation
+            lowered = text.lower() if settings.flag("do_lower_case", otherwise=True) else text
+            return " ".join(lowered.translate(MARKS).split())
+        return text
 
     def encode(texts: Sequence[str]) -> list[list[int]]:
         """Split some behind the unknown token, whose pieces are left out, so that no space is put or taken there."""

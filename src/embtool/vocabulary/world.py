@@ -37,27 +37,24 @@ def read_world(data: bytes, file: str) -> Vocabulary:
     except UnicodeDecodeError as error:
         raise FormatError(f"{file} is not UTF-8 at byte {error.start}") from error
     tokens: dict[bytes, int] = {}
-    for place, line in enumerate(lines, 1):
-        if line.strip():
-            identity, token = _token(line.rstrip("\r"), f"line {place:,} of {file}")
-            tokens[token] = identity
+    for place, written in enumerate(lines, 1):
+        line = written.rstrip("\r")
+        if not line.strip():
+            continue
+        found = LINE.fullmatch(line) if len(line) <= LONGEST_LINE else None
+        try:
+            value = ast.literal_eval(found[2]) if found is not None else None
+        except (ValueError, SyntaxError) as error:
+            raise FormatError(f"line {place:,} of {file} has no text as Python writes it") from error
+        token = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+        if found is None or not token or len(token) != int(found[3]) or int(found[1]) > LARGEST_ID:
+            raise FormatError(f"line {place:,} of {file} is not an id, a text and its length")
+        tokens[token] = int(found[1])
     spelling = ByteLevel()
     pieces = {identity: spelling.to_pieces(token)[0] for token, identity in tokens.items()}
     traits = Traits({"type": "ByteLevel"}, None, None, faithful=False, composes=False)
     entries = MemoryEntries(pieces, {}, traits)
     return Vocabulary(f"{file}, RWKV", lambda: entries, lambda: LongestFirst(tokens, file))
-
-
-def _token(line: str, where: str) -> tuple[int, bytes]:
-    found = LINE.fullmatch(line) if len(line) <= LONGEST_LINE else None
-    try:
-        value = ast.literal_eval(found[2]) if found is not None else None
-    except (ValueError, SyntaxError) as error:
-        raise FormatError(f"{where} has no text as Python writes it") from error
-    token = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
-    if found is None or not token or len(token) != int(found[3]) or int(found[1]) > LARGEST_ID:
-        raise FormatError(f"{where} is not an id, a text and its length")
-    return int(found[1]), token
 
 
 class LongestFirst(Splitter):
@@ -77,24 +74,21 @@ class LongestFirst(Splitter):
         self._lengths = {byte: sorted(found, reverse=True) for byte, found in lengths.items()}
 
     def split_each(self, texts: Sequence[str]) -> list[list[int]]:
-        """Split texts."""
-        return [self._cut(text) for text in texts]
-
-    def _cut(self, text: str) -> list[int]:
-        """Split a text.
+        """Split texts.
 
         Raises:
-            NoVocabulary: it has a byte that no token has.
+            NoVocabulary: one of them has a byte that no token has.
         """
-        data = text.encode()
-        ids: list[int] = []
-        place = 0
-        while place < len(data):
-            lengths = self._lengths.get(data[place], [])
-            length = next((length for length in lengths if data[place : place + length] in self._tokens), 0)
-            found = self._tokens[data[place : place + length]] if length else self._unknown
-            if found is None:
-                raise NoVocabulary(f"{self._file} has no token for the byte {data[place]:#04x}")
-            ids.append(found)
-            place += length or 1
+        ids: list[list[int]] = []
+        for data in map(str.encode, texts):
+            ids.append([])
+            place = 0
+            while place < len(data):
+                lengths = self._lengths.get(data[place], [])
+                length = next((length for length in lengths if data[place : place + length] in self._tokens), 0)
+                found = self._tokens[data[place : place + length]] if length else self._unknown
+                if found is None:
+                    raise NoVocabulary(f"{self._file} has no token for the byte {data[place]:#04x}")
+                ids[-1].append(found)
+                place += length or 1
         return ids
