@@ -119,8 +119,8 @@ def _packing(pieces: Pieces, codes: TensorInfo, scales: TensorInfo) -> Packing:
     """
     said = _said(pieces)
     mode = said.get("mode", "affine")
+    room, groups = codes.shape[1] * WORD_BITS, scales.shape[-1] if scales.shape else 0
     if "mode" not in said and scales.dtype.name == "U8" and not any(pieces.has(end) for end in BIASES):
-        room, groups = codes.shape[1] * WORD_BITS, scales.shape[-1] if scales.shape else 0
         unsaid = next((mode for mode, (bits, group) in FLOAT_MODES.items() if bits * group * groups == room), None)
         if unsaid is not None:
             return Packing(unsaid, *FLOAT_MODES[unsaid])
@@ -133,34 +133,22 @@ def _packing(pieces: Pieces, codes: TensorInfo, scales: TensorInfo) -> Packing:
         return Packing(mode, *FLOAT_MODES[mode])
     if len(scales.shape) != SIDES and bits is not None and group is not None:
         return Packing(mode, bits, group)  # what is wrong with the scales is told where they are read
-    fits = _fits(pieces, codes, scales)
-    told = (bits, group)
-    if told in fits and (isinstance(_own(pieces), Mapping) or not pieces.width):
-        return Packing(mode, *told)
-    widest = [pair for pair in fits if pieces.width and pieces.width * pair[0] == codes.shape[1] * WORD_BITS]
-    likely = [*widest, *(pair for pair in fits if pair == told)] or (fits if len(fits) == 1 else [])
-    if not likely:
-        raise pieces.error(
-            f"has {codes.shape[1]:,} words and {scales.shape[-1]:,} scales a row: whether they are "
-            f"{' or '.join(f'{bits} bits in groups of {group}' for bits, group in fits)}, nothing tells"
-        )
-    return Packing(mode, *likely[0])
-
-
-def _fits(pieces: Pieces, codes: TensorInfo, scales: TensorInfo) -> list[tuple[int, int]]:
-    """List the bits and groups that words and scales of a row can be of.
-
-    Raises:
-        FormatError: there are none.
-    """
-    groups = scales.shape[-1] if scales.shape else 0
-    room = codes.shape[1] * WORD_BITS
     fits = [(bits, group) for bits in AFFINE_BITS for group in AFFINE_GROUPS if bits * group * groups == room]
     if not fits:
         raise pieces.error(
             f"has {codes.shape[1]:,} words and {groups:,} scales a row, which fit no bits and groups that MLX has"
         )
-    return fits
+    told = (bits, group)
+    if told in fits and (isinstance(_own(pieces), Mapping) or not pieces.width):
+        return Packing(mode, *told)
+    widest = [pair for pair in fits if pieces.width and pieces.width * pair[0] == room]
+    likely = [*widest, *(pair for pair in fits if pair == told)] or (fits if len(fits) == 1 else [])
+    if not likely:
+        raise pieces.error(
+            f"has {codes.shape[1]:,} words and {groups:,} scales a row: whether they are "
+            f"{' or '.join(f'{bits} bits in groups of {group}' for bits, group in fits)}, nothing tells"
+        )
+    return Packing(mode, *likely[0])
 
 
 def _own(pieces: Pieces) -> Any:
