@@ -295,7 +295,7 @@ def ask_diff(
 
 def _named(asked: TokenTable, alone: Ids) -> list[int]:
     """Keep those of some rows that have a token."""
-    ids = np.empty(0, np.int64) if asked.vocabulary is None else asked.vocabulary.ids
+    ids = np.empty(0, np.int64) if asked.vocabulary is None or not len(alone) else asked.vocabulary.ids
     kept: list[int] = alone[np.isin(alone, ids, assume_unique=True)].tolist()
     return kept
 
