@@ -120,20 +120,15 @@ class Subject:
     @cached_property
     def output(self) -> EmbeddingTable | None:
         """The output table, where one is stored, be it one with so few rows that `find_tables` takes it for none."""
-        stored = () if self.tables is None else self.tables.stored
-        found = next((table for table in stored if table.role == "output"), None)
-        found = self._unlikely_output if found is None else found
-        return None if found is None or self.is_misshapen("output") or has_too_many_rows(found) else found
-
-    @cached_property
-    def _unlikely_output(self) -> EmbeddingTable | None:
-        """What a causal model stores under the name of an output table, whatever its rows."""
-        architecture = None if self.config is None else self.config.architecture
-        if self.tables is None or not CAUSAL.search(architecture or "") or self.is_gguf:
+        if self.tables is None:
             return None
-        tensor = named_output(self.tables.checkpoint)
-        is_table = tensor is not None and len(tensor.shape) == 2  # noqa: PLR2004 - rows, columns
-        return EmbeddingTable("output", tensor, self.tables.checkpoint) if tensor is not None and is_table else None
+        found = next((table for table in self.tables.stored if table.role == "output"), None)
+        architecture = None if self.config is None else self.config.architecture
+        if found is None and CAUSAL.search(architecture or "") and not self.is_gguf:
+            tensor = named_output(self.tables.checkpoint)
+            if tensor is not None and len(tensor.shape) == 2:  # noqa: PLR2004 - rows, columns
+                found = EmbeddingTable("output", tensor, self.tables.checkpoint)
+        return None if found is None or self.is_misshapen("output") or has_too_many_rows(found) else found
 
     @property
     def rows(self) -> int | None:
