@@ -4,14 +4,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from embtool.configs.config import Config
 from embtool.configs.params import FIELDS, PARAMS, translate
 from embtool.errors import EmbtoolError
 from embtool.questions.check.rule import Found, Severity, rule
 from embtool.questions.check.subject import Subject
 
 COMPARED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size")
-"""Fields that both files state in one number."""
+"""Fields that both files state in one number, beside theta."""
 
 
 @rule(
@@ -33,7 +32,12 @@ def params_differ(subject: Subject) -> Iterator[Found]:
     config = subject.config
     place, said = "the table", dict[str, Any]()
     if config is not None and config.file != PARAMS:
-        place, said = config.file, _of_config(config)
+        place = config.file
+        said = {name: getattr(config, name) for name in COMPARED if config.text.get(name) is not None}
+        for section in (config.text, config.text.get("rope_parameters")):
+            theta = section.get("rope_theta") if isinstance(section, Mapping) else None
+            if isinstance(theta, int | float):
+                said["rope_theta"] = theta
     elif subject.input is not None:
         with suppress(EmbtoolError):
             said = dict(zip(("vocab_size", "hidden_size"), subject.input.shape, strict=True))
@@ -43,13 +47,3 @@ def params_differ(subject: Subject) -> Iterator[Found]:
         if isinstance(other, int | float) and value is not None and other != value:
             own = names[field]
             yield Found(f"{own} is {other:,} in {PARAMS}, {field} is {value:,} in {place}", file=PARAMS, field=own)
-
-
-def _of_config(config: Config) -> dict[str, Any]:
-    """Return what config.json states of the fields that both files have, and theta."""
-    found = {name: getattr(config, name) for name in COMPARED if config.text.get(name) is not None}
-    for section in (config.text, config.text.get("rope_parameters")):
-        theta = section.get("rope_theta") if isinstance(section, Mapping) else None
-        if isinstance(theta, int | float):
-            found["rope_theta"] = theta
-    return found

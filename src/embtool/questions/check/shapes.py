@@ -153,11 +153,11 @@ def _named(names: Sequence[str], ends: Sequence[str]) -> Iterator[str]:
 
 def _without_weight(stored: Checkpoint, known: set[str]) -> Iterator[Misshapen]:
     """Yield the tables that are stored under the names of their packed parts alone."""
-    for role, bases in (("input", ("embed_tokens",)), ("output", ("lm_head",))):
+    for role, base in (("input", "embed_tokens"), ("output", "lm_head")):
         if role in known:
             continue
         for end, packer in PACKED.items():
-            name = next(_named(stored.names, [f"{base}.{end}" for base in bases]), None)
+            name = next(_named(stored.names, [f"{base}.{end}"]), None)
             if name is not None:
                 yield Misshapen(role, "packed", stored.tensor(name), f"is a part of a table packed by {packer}")
                 break

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -158,7 +159,10 @@ class Subject:
         """The input and the output table as far as their rows can be decoded; tied ones once."""
         tables = [table for table in (self.input, self.output) if table is not None]
         tied = self.tables is not None and self.tables.tying.verdict == "tied"
-        found = [table for table in dict.fromkeys(tables) if table.role != "projection" and _decodes(table)]
+        found = []
+        for table in dict.fromkeys(tables):
+            with suppress(EmbtoolError):  # which tells that rows cannot be decoded
+                found += [table] if table.role != "projection" and table.shape[0] > 0 else []
         return tuple(found[:1] if tied else found)
 
     @cached_property
@@ -274,11 +278,3 @@ def _nested_ids(fields: Mapping[str, Any], depth: int = 1) -> Iterator[int]:
             yield from _nested_ids(value, depth + 1)
         elif key.endswith(("pad_token_id", "padding_idx")) and type(value) is int:
             yield value
-
-
-def _decodes(table: EmbeddingTable) -> bool:
-    """Tell whether the rows of a table can be decoded."""
-    try:
-        return table.shape[0] > 0
-    except EmbtoolError:
-        return False
