@@ -245,6 +245,7 @@ class Ranking:
         if found.nonfinite:
             told = f"rows of {ranked.tensor.name} that hold NaN or infinity, ranked last: {count(found.nonfinite)}"
             warnings.append(told)
+        # Of a query of zeros every row scores alike, and the order is that of ids.
         is_flat = self.metric != "euclidean" and len(found.scores) and not np.nan_to_num(found.scores).any()
         if is_flat and not self.asked.vector(query, self.reading).any():
             told = "is a row of zeros: it has no direction, and nothing is near it; rows follow by id"

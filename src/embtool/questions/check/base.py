@@ -10,12 +10,15 @@ from embtool.positions import Positions, Rope
 from embtool.questions.check.numbers import is_mean
 from embtool.questions.check.rule import Found, Severity, ids_in_words, rule, some
 from embtool.questions.check.subject import Subject
-from embtool.rope import Frequencies, frequencies
+from embtool.rope import frequencies
 from embtool.tables.table_roles import Tables
 from embtool.vocabulary import Vocabulary
 
 CLOSE = 1e-6
 """Relative difference of two frequencies that are one: GGUF files hold numbers in 32 bits."""
+
+COMPARED = ("rope_type", "rope_theta", "rotary_dim", "factor", "original_max_position_embeddings")
+"""Settings of a rotation that are named where frequencies differ."""
 
 
 @rule(
@@ -99,25 +102,18 @@ def _changes(now: Rope, before: Rope, *, same_format: bool) -> list[str]:
         mine, theirs = frequencies(one.settings), frequencies(other.settings)
         as_many = mine.inv_freq.shape == theirs.inv_freq.shape
         if not (as_many and np.allclose(mine.inv_freq, theirs.inv_freq, rtol=CLOSE, atol=0)):
-            found |= dict.fromkeys(_settings(one.settings, other.settings, mine, theirs))
+            differ = [(name, getattr(one.settings, name), getattr(other.settings, name)) for name in COMPARED]
+            named = [f"{name} {_written(a)}, there {_written(b)}" for name, a, b in differ if a != b]
+            if not named:
+                apart = np.flatnonzero(~np.isclose(mine.inv_freq, theirs.inv_freq, rtol=CLOSE, atol=0))
+                named = [f"{plural(len(apart), 'frequency', 'frequencies')} of {len(mine.inv_freq)}"]
+            found |= dict.fromkeys(named)
         if not np.isclose(mine.attention_factor, theirs.attention_factor, rtol=CLOSE, atol=0):
             found[f"attention factor {mine.attention_factor:.6g}, there {theirs.attention_factor:.6g}"] = None
         layouts = (one.settings.layout, other.settings.layout)
         if same_format and None not in layouts and layouts[0] != layouts[1]:
             found[f"layout {layouts[0]}, there {layouts[1]}"] = None
     return list(found)
-
-
-def _settings(one: object, other: object, mine: Frequencies, theirs: Frequencies) -> Iterator[str]:
-    """Name the settings by which frequencies differ."""
-    known = ("rope_type", "rope_theta", "rotary_dim", "factor", "original_max_position_embeddings")
-    differ = [(name, getattr(one, name), getattr(other, name)) for name in known]
-    named = [f"{name} {_written(a)}, there {_written(b)}" for name, a, b in differ if a != b]
-    if named:
-        yield from named
-    else:
-        apart = np.flatnonzero(~np.isclose(mine.inv_freq, theirs.inv_freq, rtol=CLOSE, atol=0))
-        yield f"{plural(len(apart), 'frequency', 'frequencies')} of {len(mine.inv_freq)}"
 
 
 def _written(value: object) -> str:
