@@ -10,6 +10,7 @@ is compared with, and the ratio is the median of the turns: only ratios of one r
 import argparse
 import contextlib
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import numpy as np
 from models import SIZES, WORD, Size, keep_bytecode, write_model
 
 from embtool.model import open_model
+from embtool.questions.diff import diff
 from embtool.storage import mapped
 from embtool.tables.neighbors import nearest, nearest_each
 from embtool.tables.spectrum import sampled_axes
@@ -79,6 +81,7 @@ def main() -> None:
             if size is QWEN:
                 whole_table(folder, options.rounds)
                 commands(folder, size, Path(temporary), options.rounds)
+                every_row_differs(folder, size, Path(temporary) / "other", options.rounds)
             if size in DTYPES and options.folder is None:
                 (folder / "model.safetensors").unlink()
 
@@ -171,6 +174,23 @@ def whole_table(folder: Path, rounds: int) -> None:
             "the spectrum, from a sample": lambda: sampled_axes(table, reader, found, 16),
         }.items():
             by_turns(what, ask, "a pass by all threads", limit, rounds)
+
+
+def every_row_differs(folder: Path, size: Size, other: Path, rounds: int) -> None:
+    """Measure `diff` with a copy of which every row was changed, in process."""
+    shutil.copytree(folder, other)
+    place = open_model(other).input_table.checkpoint.local_range(open_model(other).input_table.tensor)
+    rows = np.memmap(place.path, np.uint8, "r+", place.start, (size.rows, size.nbytes // size.rows))
+    rows[:, 0] ^= 1
+    rows.flush()
+    del rows  # a file that is open for writing gets no lease
+    passes = one_pass(folder), one_pass(other)
+    models = open_model(folder), open_model(other)
+    assert diff(*models).rows.changed == size.rows
+    by_turns(
+        "`diff`, every row differs", lambda: diff(*models), "a pass over both", lambda: [go() for go in passes], rounds
+    )
+    shutil.rmtree(other)
 
 
 def commands(folder: Path, size: Size, scratch: Path, rounds: int) -> None:

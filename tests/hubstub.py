@@ -30,6 +30,7 @@ import weakref
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +52,14 @@ ENDLESS = {
 """Answers whose headers never end: how they begin, and what comes again and again."""
 
 
+@lru_cache(maxsize=16)
+def tag_of(data: bytes, *, is_large: bool) -> str:
+    """Give the tag of a content: its SHA-256, or git's name of it. Many tests put the same file on a hub."""
+    if is_large:
+        return hashlib.sha256(data).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
 @dataclass(frozen=True)
 class File:
     content: Content
@@ -63,9 +72,7 @@ class File:
         if isinstance(content, Path) and content.stat().st_size > HASHED_WHOLE:
             etag = hashlib.sha256(f"{content}{content.stat().st_size}".encode()).hexdigest()  # nobody hashes 55 GB here
         else:
-            data = content if isinstance(content, bytes) else content.read_bytes()
-            sha1 = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-            etag = hashlib.sha256(data).hexdigest() if large else sha1
+            etag = tag_of(content if isinstance(content, bytes) else content.read_bytes(), is_large=large)
         return cls(content, large, etag)
 
     @property
@@ -169,7 +176,7 @@ class HubStub:
 
     def __enter__(self) -> Self:
         for server in self._servers.values():
-            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return self
 
     def __exit__(

@@ -10,7 +10,9 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -77,11 +79,13 @@ def row_of(text: str, kind: str, width: int = WIDTH) -> NDArray[np.float64]:
     return (shared + digits(f"{kind} {text}", 30, width)) / 64
 
 
-def byte_characters() -> dict[int, str]:
+@cache
+def byte_characters() -> Mapping[int, str]:
     """Give the character of each byte in GPT-2's spelling (https://github.com/openai/gpt-2, encoder.py)."""
     shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in shown]
-    return {byte: chr(byte) for byte in shown} | {byte: chr(0x100 + place) for place, byte in enumerate(hidden)}
+    spelled = {byte: chr(byte) for byte in shown} | {byte: chr(0x100 + place) for place, byte in enumerate(hidden)}
+    return MappingProxyType(spelled)
 
 
 def spell(text: str) -> str:
@@ -90,19 +94,21 @@ def spell(text: str) -> str:
     return "".join(characters[byte] for byte in text.encode())
 
 
-def merges() -> list[tuple[str, str]]:
+@cache
+def merges() -> tuple[tuple[str, str], ...]:
     """List the merges that make a token of each word, its beginnings being tokens too."""
     found: dict[tuple[str, str], None] = {}
     for word in [*(f" {word}" for word in SPACED), *BARE]:
         piece = spell(word)
         for length in range(1, len(piece)):
             found[piece[:length], piece[length]] = None
-    return list(found)
+    return tuple(found)
 
 
-def pieces() -> list[str]:
+@cache
+def pieces() -> tuple[str, ...]:
     """List every piece in the order of its id: the bytes, then the merged ones."""
-    return [*byte_characters().values(), *(left + right for left, right in merges())]
+    return (*byte_characters().values(), *(left + right for left, right in merges()))
 
 
 def added_token(identity: int, content: str, *, special: bool) -> dict[str, Any]:
@@ -142,11 +148,12 @@ def tokenizer_json(added: Mapping[str, bool] | None = None) -> dict[str, Any]:
     }
 
 
-def texts() -> list[str]:
+@cache
+def texts() -> tuple[str, ...]:
     """List what each token of the plain tokenizer stands for, in the order of ids."""
     byte = {character: byte for byte, character in byte_characters().items()}
     decoded = [bytes(byte[character] for character in piece).decode("utf-8", "replace") for piece in pieces()]
-    return [*decoded, END_OF_TEXT]
+    return (*decoded, END_OF_TEXT)
 
 
 def table(kind: str, width: int = WIDTH, rows: int | None = None) -> NDArray[np.float64]:
@@ -154,7 +161,7 @@ def table(kind: str, width: int = WIDTH, rows: int | None = None) -> NDArray[np.
     names = [*texts(), *(f"padding {place}" for place in range(PADDING))]
     made = np.stack([row_of(name, kind, width) for name in names])
     made[names.index(ZERO_ROW)] = 0
-    return made if rows is None else made[:rows]
+    return made[:rows]
 
 
 def config(**settings: Any) -> dict[str, Any]:

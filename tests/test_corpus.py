@@ -97,6 +97,7 @@ def test_parts_have_the_tokens_of_the_whole_by_published_tokenizers(
         assert tally.unsure == 0, kind
 
 
+@pytest.mark.few(21)
 @pytest.mark.parametrize("expression", sorted(AT_SPACES))
 @pytest.mark.parametrize("first", [(), (Split(Regex(r"\p{N}"), "isolated"),), (Punctuation("contiguous"), Digits())])
 @settings(max_examples=30, deadline=None)
@@ -130,6 +131,7 @@ def added(content: str, **flags: bool) -> dict[str, Any]:
     return {"id": 31_000, "content": content, **plain, **flags}
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("change", "whether"),
     [

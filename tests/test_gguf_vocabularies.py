@@ -245,6 +245,11 @@ def test_of_pieces_with_one_score_the_leftmost_is_merged_first(tmp_path: Path) -
     }.items():
         assert ids_of(words, text) == expected
     assert words.encode_each(["abcd", "", "bcd"]) == [[7, 5, 6], [], [7, 4, 3]]
+
+
+@pytest.mark.slow
+def test_a_long_text_is_merged_in_bounded_time(tmp_path: Path) -> None:
+    words = scored(tmp_path, ["a", "b", "c", "bc", "ab", "▁"], [-1.0, -2.0, -3.0, 0.0, 0.0, -5.0])
     assert len(ids_of(words, "abc" * 100_000)) == 200_001
 
 

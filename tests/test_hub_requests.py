@@ -50,7 +50,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubStub, d
             file.write(len(header).to_bytes(8, "little") + header)
             if number == 1:
                 place = {"header": file.tell(), "start": file.tell(), "row": HIDDEN * 2}
-                file.write(bytes(row % 251 for row in range(VOCABULARY) for _ in range(HIDDEN * 2)))
+                file.writelines(bytes([row % 251]) * HIDDEN * 2 for row in range(VOCABULARY))
             file.truncate(8 + len(header) + at)
         files[name] = path
         weight_map |= dict.fromkeys(tensors, name)

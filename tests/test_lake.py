@@ -47,6 +47,7 @@ def ordered(rows: Rows) -> Rows:
     return sorted(rows, key=repr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_duckdb_reads_what_was_written(lake: Path, question: str) -> None:
     duckdb = pytest.importorskip("duckdb")

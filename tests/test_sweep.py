@@ -156,6 +156,7 @@ def test_a_list_is_read_as_editors_write_it(tmp_path: Path) -> None:
             sweep.batches(wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_model_that_is_closed_leaves_nothing(tmp_path: Path, question: str) -> None:
     """Of thousands each would hold its vocabulary's file until garbage is looked for."""

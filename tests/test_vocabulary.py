@@ -50,8 +50,8 @@ def test_every_id_has_its_piece_text_and_bytes(small_words: Vocabulary) -> None:
     tokens = list(small_words)
     assert [token.id for token in tokens] == list(range(len(texts()))) == small_words.ids.tolist()
     assert [token.piece for token in tokens] == [*pieces(), END_OF_TEXT]
-    assert [token.text for token in tokens] == texts()
-    assert [token.bytes.decode("utf-8", "replace") for token in tokens] == texts()
+    assert [token.text for token in tokens] == [*texts()]
+    assert [token.bytes.decode("utf-8", "replace") for token in tokens] == [*texts()]
     assert sorted(token.bytes for token in tokens[:256]) == [bytes([byte]) for byte in range(256)]
     assert [token.special for token in tokens] == [False] * len(pieces()) + [True]
     assert len(small_words) == len(texts())

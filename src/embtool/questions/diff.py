@@ -263,7 +263,7 @@ def ask_diff(
     listed = _Listed(ours, theirs, found, rank, k)
     named: list[list[int]] = []  # those of the rows of one side alone that have a token
     for asked, alone in ((ours, alignment.only_a), (theirs, alignment.only_b)):
-        ids = np.empty(0, np.int64) if asked.vocabulary is None else asked.vocabulary.ids
+        ids = np.empty(0, np.int64) if asked.vocabulary is None or not len(alone) else asked.vocabulary.ids
         named.append(alone[np.isin(alone, ids, assume_unique=True)].tolist())
     return DiffAnswer(
         a=ours.model,

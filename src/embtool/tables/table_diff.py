@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from embtool.arrays import Bytes, Doubles, np
 from embtool.errors import Unlike
@@ -118,7 +119,7 @@ class TableDifference:
     slack: Doubles
     share: float = 0.0
 
-    @property
+    @cached_property
     def changed(self) -> Ids:
         """Ids of A whose row differs from its counterpart."""
         return np.flatnonzero((self.alignment.counterpart != NOWHERE) & ~self.same).astype(np.int64)
