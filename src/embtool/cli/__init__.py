@@ -133,7 +133,8 @@ def _flowing(text: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
-def _version(value: bool) -> None:  # noqa: FBT001 - the signature typer calls
+def print_version(value: bool) -> None:  # noqa: FBT001 - the signature typer calls
+    """Answer --version, and end."""
     if value:
         print(f"embtool {__version__}")  # noqa: T201 - the answer
         raise typer.Exit
@@ -148,7 +149,7 @@ app = typer.Typer(
 def embtool(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Look inside the embedding tables of language models.
@@ -174,9 +175,7 @@ def run(arguments: list[str]) -> int:
     """Run the program and return its exit status; every error a user can cause ends here."""
     pass_texts()
     hush()
-    _leave_threads_to_passes()
-    os.environ["RUST_BACKTRACE"] = "0"  # a panic of a library is an error of one line
-    _prepare_streams()
+    _prepare_process()
     try:
         status = (
             _complete(arguments)
@@ -306,18 +305,15 @@ def _offer_help(arguments: list[str]) -> int:
     return USAGE
 
 
-def _leave_threads_to_passes() -> None:
-    """Keep each matrix product in one thread.
+def _prepare_process() -> None:
+    """Print what a stream's encoding lacks as an escape, and end quietly when a terminal or a supervisor says so.
 
-    A pass over a table has threads of its own, and on a busy machine those of a BLAS library wait for each other ten
-    times as long as they compute. numpy reads this when it is imported.
+    Each matrix product is kept in one thread: a pass over a table has threads of its own, and on a busy machine those
+    of a BLAS library wait for each other ten times as long as they compute. numpy reads this when it is imported.
     """
     for library in ("OPENBLAS", "MKL", "OMP"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-
-
-def _prepare_streams() -> None:
-    """Print what a stream's encoding lacks as an escape, and end quietly when a terminal or a supervisor says so."""
+    os.environ["RUST_BACKTRACE"] = "0"  # a panic of a library is an error of one line
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller; print(file=None) would write to the other one
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open until the end

@@ -154,9 +154,15 @@ def path(*, output: OutputOptions) -> None:
 def check(models: Models = None, *, output: OutputOptions) -> None:
     """Read everything again and hold it against its checksums; ends with status 6 if something is damaged."""
     found = _chosen(models)
-    damage = [(entry, _damage(entry)) for entry in found]
-    output.emit(VerifyAnswer(tuple(CheckedEntry(CacheEntry.of(entry), wrong or "sound") for entry, wrong in damage)))
-    bad = sum(wrong is not None for _, wrong in damage)
+    bad, listed = 0, []
+    for entry in found:
+        try:
+            wrong = verify(entry)
+        except EmbtoolError as error:
+            wrong = error.message
+        bad += wrong is not None
+        listed.append(CheckedEntry(CacheEntry.of(entry), wrong or "sound"))
+    output.emit(VerifyAnswer(tuple(listed)))
     if bad:
         told = f"{count(bad)} of {plural(len(found), 'entry', 'entries')} {'is' if bad == 1 else 'are'} damaged"
         note(f"{told}; `embtool cache rm MODEL` removes them")
@@ -178,10 +184,3 @@ def _chosen(models: list[str] | None) -> list[Entry]:
         if not any(entry.model == model for entry in found):
             raise ModelNotFound(f"nothing is kept of {model}", hint="embtool cache ls")
     return [entry for entry in found if not models or entry.model in models]
-
-
-def _damage(entry: Entry) -> str | None:
-    try:
-        return verify(entry)
-    except EmbtoolError as error:
-        return error.message

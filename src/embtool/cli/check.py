@@ -10,7 +10,6 @@ from embtool.answers import Format
 from embtool.cli import completion
 from embtool.cli.messages import note
 from embtool.cli.options import ModelName, ModelOptions, OutputOptions
-from embtool.model import Model
 from embtool.questions.check import ask_check, explain_rule, list_rules
 from embtool.questions.check.rule import RULES, Severity
 from embtool.questions.check.sarif import to_sarif
@@ -117,16 +116,10 @@ def run(
             note(line)
     output.emit(report)
     if sarif is not None:
-        with whole(sarif) as file:
-            file.write(to_sarif(report.findings, _folder(opened)).encode())
+        place = Path(opened.name)
+        folder = place.parent if is_file(place) else place
+        is_here = opened.source.local and not place.is_absolute() and folder != Path()
+        with whole(sarif) as file:  # with the folder from the working one; nothing for a model that is elsewhere
+            file.write(to_sarif(report.findings, folder.as_posix() if is_here else "").encode())
     if report.at_least(rules.level):
         raise typer.Exit(FOUND)
-
-
-def _folder(model: Model) -> str:
-    """Return where a model's files are, from the working folder; nothing for one that is elsewhere."""
-    place = Path(model.name)
-    if not model.source.local or place.is_absolute():
-        return ""
-    folder = place.parent if is_file(place) else place
-    return "" if folder == Path() else folder.as_posix()

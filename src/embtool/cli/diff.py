@@ -9,7 +9,6 @@ from embtool.cli import completion
 from embtool.cli.explanations import About, explain_diff
 from embtool.cli.options import ExplainOptions, OutputOptions, RowOptions, TableName, Top, find_table
 from embtool.errors import TableNotFound
-from embtool.model import Model
 from embtool.questions.diff import DiffAnswer, ask_diff, ask_vocabularies
 from embtool.questions.diff_both import Both, Matching
 from embtool.questions.diff_copy import MOST_ERROR, SAMPLE, CopyAnswer, ask_copy
@@ -119,7 +118,12 @@ def run(
     if vocab:
         found: DiffAnswer | VocabularyAnswer | CopyAnswer = ask_vocabularies(first, second, k=top)
     else:
-        both = _both(first, second, table)
+        try:
+            both = Both(first, second, find_table(first, table), find_table(second, table))
+        except TableNotFound as error:
+            if first.vocabulary_if_any and second.vocabulary_if_any:
+                raise TableNotFound(error.message, hint="--vocab compares the tokenizers alone") from error
+            raise
         found = copy.judge(both, k=top, by=by) if copy.asked else ask_diff(both, k=top, by=by, rank=rank)
     output.emit(found)
     if explain.explain:
@@ -128,13 +132,3 @@ def run(
         explain_diff(one, other, found).show(output.format)
     if exit_code and found.differs:
         raise typer.Exit(FOUND)
-
-
-def _both(first: Model, second: Model, table: str) -> Both:
-    """Find the two tables; where one has none, but both have tokens, these can be compared alone."""
-    try:
-        return Both(first, second, find_table(first, table), find_table(second, table))
-    except TableNotFound as error:
-        if first.vocabulary_if_any and second.vocabulary_if_any:
-            raise TableNotFound(error.message, hint="--vocab compares the tokenizers alone") from error
-        raise

@@ -113,7 +113,14 @@ class About:
 def explain_info(model: "Model", reached: Sequence[str]) -> Explanation:
     """Explain `embtool info`."""
     about = About(model, reached)
-    follow, why = _after_info(about)
+    if _has_table(model):
+        follow, why = about.command("norms"), "how long its rows are; this one reads the whole table"
+    elif model.config is not None and isinstance(model.positions, Rope):
+        follow, why = about.command("rope"), "how fast its positions turn: that needs the config only"
+    elif model.vocabulary_if_any is not None:
+        follow, why = about.command("tokens", "hello"), "how its tokenizer splits a text"
+    else:
+        follow, why = ("info", "mini"), "the same of the bundled model, which has every part"
     return Explanation(
         "Nothing was computed from weights. Shapes, dtypes and places come from the headers of the files, settings "
         "from config.json, tokens from the tokenizer; a row without a token is one that no id of the tokenizer names.",
@@ -121,17 +128,6 @@ def explain_info(model: "Model", reached: Sequence[str]) -> Explanation:
         follow,
         why,
     )
-
-
-def _after_info(about: About) -> tuple[tuple[str, ...], str]:
-    """What can be asked next of a model that may lack parts."""
-    if _has_table(about.model):
-        return about.command("norms"), "how long its rows are; this one reads the whole table"
-    if about.model.config is not None and isinstance(about.model.positions, Rope):
-        return about.command("rope"), "how fast its positions turn: that needs the config only"
-    if about.model.vocabulary_if_any is not None:
-        return about.command("tokens", "hello"), "how its tokenizer splits a text"
-    return ("info", "mini"), "the same of the bundled model, which has every part"
 
 
 def _has_table(model: "Model") -> bool:

@@ -11,6 +11,9 @@ from embtool.cli.typer_internals import show_argument_as, value_type
 HUB = "Hub"
 """The panel of the options that only matter for a repository; it comes last."""
 
+SHARED = (HUB, "Output", "Tokens", "Model")
+"""Panels of options that most commands have."""
+
 
 class Example(NamedTuple):
     """A command line that shows a command at work, and what it is for."""
@@ -223,8 +226,13 @@ def short_help(command: Any, name: str, width: int) -> str:
     lines = [line for example in EXAMPLES.get(name, ()) for line in (f"# {example.why}", example.line)]
     told = (command.help or "").split("\n\n", 1)[0] if form is None else form.summary
     summary = textwrap.wrap(told, width)
-    options = [each for each in command.params if each.param_type_name != "argument" and _is_own(each)]
-    shown = [(_option(each), each.help or "") for each in options if form is None or each.name in form.options]
+    shown = []
+    for each in command.params:
+        is_shared = each.name == "help" or getattr(each, "rich_help_panel", None) in SHARED
+        if each.param_type_name == "argument" or is_shared or (form is not None and each.name not in form.options):
+            continue
+        taken = "" if each.is_flag else f" {each.metavar or _value(each)}"
+        shown.append((min(each.opts, key=len) + (taken if len(taken) < LONG_CHOICE else ""), each.help or ""))
     shown += [(word, (inner.help or "").split("\n\n", 1)[0]) for word, inner in commands.items()]
     room = SHORT_LINES - len(lines) - len(summary) - len(("", "", "", "usage", "last"))
     last = f"embtool {name if form is None else name.split(maxsplit=1)[0]} --help tells everything"
@@ -234,18 +242,6 @@ def short_help(command: Any, name: str, width: int) -> str:
     listed = [_clipped(f"{option:<{indent}}{text}", width) for option, text in shown]
     parts = [*(_clipped(line, width) for line in lines), "", *summary, "", usage, *listed, "", _clipped(last, width)]
     return "\n".join(parts)
-
-
-def _option(option: Any) -> str:
-    """Write an option with its value: -k N."""
-    value = "" if option.is_flag else f" {option.metavar or _value(option)}"
-    name: str = min(option.opts, key=len)
-    return name + value if len(value) < LONG_CHOICE else name
-
-
-def _is_own(option: Any) -> bool:
-    """Return whether an option is of the command itself, and not one that most commands have."""
-    return getattr(option, "rich_help_panel", None) not in (HUB, "Output", "Tokens", "Model") and option.name != "help"
 
 
 def _clipped(line: str, width: int) -> str:

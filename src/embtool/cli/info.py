@@ -95,26 +95,20 @@ def _looked(
 
 
 def _asked(typed: list[str], model: ModelOptions) -> tuple[Sequence[Line], Model | None]:
-    """Return the models that are named, on the command line or by stdin; where none is, the default one, opened."""
-    if typed == ["-"]:
-        return list(_listed()), None
-    if typed:
-        return typed, None
-    default = model.open()
-    return [default.name], default
+    """Return the models that are named, on the command line or by stdin; where none is, the default one, opened.
 
-
-def _listed() -> Iterator[Line]:
-    """Yield the models that stdin names, a line each, and an error for a line that is too long.
+    Stdin names one a line; for a line that is too long there is an error.
 
     Raises:
         BadParameter: nothing is piped in, or no line names anything.
     """
-    empty = True
-    for line in read_entries():
-        name = listed(line) if isinstance(line, str) else line
-        if name:
-            empty = False
-            yield name
-    if empty:
-        raise typer.BadParameter("no MODEL given, and stdin names none")
+    if typed == ["-"]:
+        lines = (listed(line) if isinstance(line, str) else line for line in read_entries())
+        names = [name for name in lines if name]
+        if not names:
+            raise typer.BadParameter("no MODEL given, and stdin names none")
+        return names, None
+    if typed:
+        return typed, None
+    default = model.open()
+    return [default.name], default

@@ -3,11 +3,11 @@
 import contextlib
 import io
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Annotated
+from typing import Annotated
 
 import typer
 
@@ -114,7 +114,7 @@ class FileOutputOptions(OutputOptions):
         if is_dry:
             self.emit(answers, blank=blank)
             return
-        with self._opened() as file:
+        with contextlib.nullcontext(sys.stdout.buffer) if self.file is None else whole(self.file) as file:
             if self.is_parquet:
                 from embtool.answers.arrow import outcomes, schema_of, write_parquet  # noqa: PLC0415 - as above
 
@@ -127,14 +127,7 @@ class FileOutputOptions(OutputOptions):
                 text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="", write_through=True)
                 self.emit(answers, blank=blank, stream=text)
                 text.detach()
-        if self.file is not None:
-            note(f"wrote {self.file}")
-
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[IO[bytes]]:
-        if self.file is not None:
-            with whole(self.file) as file:
-                yield file
-        else:
-            yield sys.stdout.buffer
+        if self.file is None:
             sys.stdout.buffer.flush()
+        else:
+            note(f"wrote {self.file}")

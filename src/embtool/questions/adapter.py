@@ -10,7 +10,7 @@ from embtool.answers.text import count, percent, plural, ranges, size
 from embtool.storage.checkpoint import TensorInfo
 
 if TYPE_CHECKING:
-    from embtool.adapters.description import Adapter, TableChange
+    from embtool.adapters.description import Adapter
     from embtool.adapters.drafts import Draft
 
 MOST_IDS = 6
@@ -122,7 +122,19 @@ def _bytes(tensors: Iterable[TensorInfo | None]) -> int:
 def _tables(adapter: "Adapter") -> Iterable[AdapterTable]:
     """Yield what an adapter brings for each table, a line for each way."""
     for change in adapter.changes:
-        yield from _ways(change)
+        ways: list[tuple[str, int | None, int | None, tuple[int, ...] | None, int]] = []
+        if change.whole is not None:
+            rows = change.whole.shape[0] if change.whole.shape else None
+            ways.append(("whole table", rows, None, None, change.whole.nbytes))
+        if change.low_rank is not None:
+            a, b = change.low_rank
+            way, rank = "LoRA" if change.magnitude is None else "DoRA", a.shape[0] if a.shape else 0
+            ways.append((way, change.rows, rank, None, _bytes((a, b, change.magnitude))))
+        if change.tokens is not None:
+            rows = change.tokens.shape[0] if change.tokens.shape else 0
+            ways.append(("rows of tokens", rows, None, change.ids, change.tokens.nbytes))
+        ways.extend((f"{end}, which is not read", None, None, None, change.parts[end].nbytes) for end in change.unread)
+        yield from (AdapterTable(change.role, change.module, *way) for way in ways)
     for role, tensors in adapter.appended.items():
         for tensor in tensors:
             rows = tensor.shape[0] if tensor.shape else 0
@@ -130,21 +142,3 @@ def _tables(adapter: "Adapter") -> Iterable[AdapterTable]:
     if adapter.prompt is not None:
         rows = adapter.prompt.shape[0] if adapter.prompt.shape else 0
         yield AdapterTable("prompt", None, "vectors before the text", rows, None, None, adapter.prompt.nbytes)
-
-
-def _ways(change: "TableChange") -> Iterable[AdapterTable]:
-    if change.whole is not None:
-        rows = change.whole.shape[0] if change.whole.shape else None
-        yield AdapterTable(change.role, change.module, "whole table", rows, None, None, change.whole.nbytes)
-    if change.low_rank is not None:
-        a, b = change.low_rank
-        way = "LoRA" if change.magnitude is None else "DoRA"
-        rank = a.shape[0] if a.shape else 0
-        taken = _bytes((a, b, change.magnitude))
-        yield AdapterTable(change.role, change.module, way, change.rows, rank, None, taken)
-    if change.tokens is not None:
-        rows = change.tokens.shape[0] if change.tokens.shape else 0
-        yield AdapterTable(change.role, change.module, "rows of tokens", rows, None, change.ids, change.tokens.nbytes)
-    for end in change.unread:
-        tensor = change.parts[end]
-        yield AdapterTable(change.role, change.module, f"{end}, which is not read", None, None, None, tensor.nbytes)

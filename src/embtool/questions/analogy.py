@@ -1,6 +1,7 @@
 """How many questions of an analogy test a table answers."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from embtool.answers import Listing, column, context, identity, python, records, value
@@ -101,7 +102,11 @@ def ask_analogies(asked: TokenTable, lines: Iterable[str], *, file: str, reading
         FormatError: a line is neither a section nor four words.
     """
     questions = parse_analogies(lines, file=file)
-    words = {word: _find(word, asked, reading) for question in questions for word in question.words}
+    words: dict[str, Query | None] = dict.fromkeys(word for question in questions for word in question.words)
+    for word in words:
+        with suppress(UnknownToken, IndexError):
+            query = asked.one(word, reading)
+            words[word] = None if query.id is None else query
     with asked.open() as reader:
         answered = tuple(_answer(questions, words, asked, reader))
     sections = tuple(
@@ -115,14 +120,6 @@ def ask_analogies(asked: TokenTable, lines: Iterable[str], *, file: str, reading
     notes = (told + ", ".join(map(repr, unknown[:SHOWN_UNKNOWN])) + more,) if unknown else ()
     lines_of_all = (*sections, total)
     return AnalogyAnswer(asked.model, asked.role, "cosine", file, sections, total, lines_of_all, answered, notes)
-
-
-def _find(word: str, asked: TokenTable, reading: Reading) -> Query | None:
-    try:
-        query = asked.one(word, reading)
-    except (UnknownToken, IndexError):
-        return None
-    return query if query.id is not None else None
 
 
 def _answer(

@@ -20,7 +20,6 @@ from embtool.questions.diff_vocabulary import (
     answer_vocabularies,
     compare_vocabularies,
 )
-from embtool.tables.scan import Ids
 from embtool.tables.table_diff import Moved, TableDifference, compare_tables
 from embtool.tables.token_table import TokenTable
 from embtool.vocabulary import Token
@@ -52,7 +51,8 @@ MOST_SD, MOST_PERCENT, MOST_FIXED = 1e3, 100.0, 1e6
 """Figures beyond which a reader is told no more than that: a row that was scaled by 1e30 is simply far away."""
 
 
-def _deviations(held: float) -> str:
+def deviations(held: float) -> str:
+    """Write how many standard deviations something is away."""
     if abs(held) <= MOST_SD:
         return f"{held:+.1f} sd"
     return f"> {MOST_SD:,.0f} sd" if held > 0 else f"< -{MOST_SD:,.0f} sd"
@@ -82,7 +82,7 @@ class Difference:
     outlying: float | None = column(
         "robust standard deviations beyond the median of those that changed",
         right=True,
-        show=_deviations,
+        show=deviations,
     )
     not_finite: Side | None = column(
         "which of the two rows holds NaN or infinity: a, b or both; they come first, without measures",
@@ -261,7 +261,10 @@ def ask_diff(
         ours.table, theirs.table, alignment, exact=lambda rough: rough.near(rank, k), opener=lambda _: ours.open()
     )
     listed = _Listed(ours, theirs, found, rank, k)
-    named = [_named(each, alone) for each, alone in ((ours, alignment.only_a), (theirs, alignment.only_b))]
+    named: list[list[int]] = []  # those of the rows of one side alone that have a token
+    for asked, alone in ((ours, alignment.only_a), (theirs, alignment.only_b)):
+        ids = np.empty(0, np.int64) if asked.vocabulary is None or not len(alone) else asked.vocabulary.ids
+        named.append(alone[np.isin(alone, ids, assume_unique=True)].tolist())
     return DiffAnswer(
         a=ours.model,
         b=theirs.model,
@@ -291,13 +294,6 @@ def ask_diff(
         ),
         notes=notes,
     )
-
-
-def _named(asked: TokenTable, alone: Ids) -> list[int]:
-    """Keep those of some rows that have a token."""
-    ids = np.empty(0, np.int64) if asked.vocabulary is None or not len(alone) else asked.vocabulary.ids
-    kept: list[int] = alone[np.isin(alone, ids, assume_unique=True)].tolist()
-    return kept
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from embtool.answers import (
@@ -152,20 +151,18 @@ class VocabularySummary:
 
     def block(self, a: str, b: str, *, every: bool = False) -> Block:
         """Say how they stand, and which special tokens each model names: all of them, or those that differ."""
-        special = [_special_line(each) for each in self.special if every or each.same is False]
+        special = []
+        for each in (each for each in self.special if every or each.same is False):
+            ours, theirs = (
+                ", ".join(
+                    f"{count(place)} {brief(text)}" if text is not None else f"{count(place)}, no token"
+                    for place, text in zip(ids, texts, strict=True)
+                )
+                or "not named"
+                for ids, texts in ((each.ids_a, each.tokens_a), (each.ids_b, each.tokens_b))
+            )
+            special.append(f"  {each.name}: {ours if each.same else f'{ours} in the first, {theirs} in the second'}")
         return Block(f"{a} and {b}: {self.sentence}", after=[f"  {self.counted}", *special])
-
-
-def _special_line(each: SpecialPair) -> str:
-    ours, theirs = (
-        ", ".join(
-            f"{count(place)} {brief(text)}" if text is not None else f"{count(place)}, no token"
-            for place, text in zip(ids, texts, strict=True)
-        )
-        or "not named"
-        for ids, texts in ((each.ids_a, each.tokens_a), (each.ids_b, each.tokens_b))
-    )
-    return f"  {each.name}: {ours}" if each.same else f"  {each.name}: {ours} in the first, {theirs} in the second"
 
 
 @dataclass(frozen=True)
@@ -188,17 +185,13 @@ class _Pairs(Sequence[TokenPair]):
         return len(self._found.match.ids) + len(self._found.match.only_b)
 
     def __iter__(self) -> Iterator[TokenPair]:
-        found, there = self._found, self._pieces_b
+        found, there = self._found, dict(self._found.theirs.pieces())
         for token, other in zip(found.ours, found.match.counterpart.tolist(), strict=True):
             yield _pair(token, None if other == NOWHERE else other, there.get(other))
         alone = set(found.match.only_b.tolist())
         for token in found.theirs:
             if token.id in alone:
                 yield TokenPair(PairStatus.ONLY_B, None, token.id, token, None)
-
-    @cached_property
-    def _pieces_b(self) -> dict[int, str]:
-        return dict(self._found.theirs.pieces())
 
     def __getitem__(self, at: Any) -> Any:
         return tuple(self)[at]

@@ -16,7 +16,7 @@ BAR_WIDTH = 10
 """Columns of half a bar: a cosine of 1."""
 
 
-def _bar(cosine: float) -> str:
+def two_sided_bar(cosine: float) -> str:
     """Draw a cosine on both sides of a middle."""
     if cosine < 0:
         return f"{'█' * round(-cosine * BAR_WIDTH):>{BAR_WIDTH}}│"
@@ -48,7 +48,9 @@ class Projected:
         "cosine of the row with the direction; null where the row is zero",
         right=True,
         show=fixed,
-        also=Column("cosine", title="", show=_bar, machine=False, style="cyan", missing="", whole=True, worth=0),
+        also=Column(
+            "cosine", title="", show=two_sided_bar, machine=False, style="cyan", missing="", whole=True, worth=0
+        ),
     )
     projection: float = column(
         "how far the row reaches along the direction, in its own lengths", right=True, show=fixed

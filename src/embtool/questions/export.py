@@ -1,6 +1,6 @@
 """The table in files for other tools: which rows, by which names, in which format."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,9 +132,19 @@ def write_export(asked: TokenTable, ids: Ids, kind: str, path: Path, *, neighbor
     """
     categorizer = None if asked.vocabulary is None else Categorizer(asked.vocabulary)
     nearest = None if neighbors is None else _nearest(asked, ids, kind, neighbors)
-    export = Export(
-        asked.table, ids.tolist(), _namer(categorizer), printable, asked.model, lambda _: asked.open(), nearest
-    )
+
+    def name(rows: Sequence[int]) -> list[RowName]:
+        if categorizer is None:
+            return [RowName(row, None, None, None, "row") for row in rows]
+        tokens = [categorizer.vocabulary.token(row) for row in rows]
+        return [
+            RowName(row, None, None, None, Category.PADDING.value)
+            if token is None
+            else RowName(row, token.piece, token.text, token.bytes.hex(), "" if category is None else category.value)
+            for row, token, category in zip(rows, tokens, categorizer.of_rows(tokens), strict=True)
+        ]
+
+    export = Export(asked.table, ids.tolist(), name, printable, asked.model, lambda _: asked.open(), nearest)
     written = tuple(WrittenFile(str(place), place.stat().st_size) for place in WRITERS[kind](export, path))
     rows_written, width = len(ids), asked.table.shape[1]
     notes = (
@@ -174,20 +184,3 @@ def _nearest(asked: TokenTable, ids: Ids, kind: str, k: int) -> Nearest:
         return places, distances
 
     return find
-
-
-def _namer(categorizer: Categorizer | None) -> Callable[[Sequence[int]], list[RowName]]:
-    """Make what names rows: by their tokens, or by nothing but their ids."""
-    if categorizer is None:
-        return lambda ids: [RowName(row, None, None, None, "row") for row in ids]
-
-    def name(ids: Sequence[int]) -> list[RowName]:
-        tokens = [categorizer.vocabulary.token(row) for row in ids]
-        return [
-            RowName(row, None, None, None, Category.PADDING.value)
-            if token is None
-            else RowName(row, token.piece, token.text, token.bytes.hex(), "" if category is None else category.value)
-            for row, token, category in zip(ids, tokens, categorizer.of_rows(tokens), strict=True)
-        ]
-
-    return name

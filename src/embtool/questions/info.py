@@ -284,12 +284,19 @@ class InfoAnswer(Card):
             if len(alike) > LISTED_ALIKE:
                 tables.append((role, f"and {len(alike) - LISTED_ALIKE} more, which --json lists"))
         broken = self._broken_lines("weights")
+        if not tables and self.candidates and self.hint is not None:
+            tables = [("none known", self.hint)]
+        elif not tables and self.format is None and not broken:
+            tables = [("none", "no weights here")] if self.by_config is None else self.by_config.lines()
+        tying = []
+        if self.tied is not None and self.tables:
+            tying = [("tying", self.tied.sentence), ("", f"{self.tied.says}; stored: {self.tied.stored}")]
         parts = {"adapter": self.adapter, "draft head": self.draft}
         adapter = [Section(name, part.lines()) for name, part in parts.items() if part is not None]
         return [
             Section("model", self._model_lines()),
             *adapter,
-            Section("tables", [*(tables or self._lines_without_weights()), *broken, *self._tied_lines()]),
+            Section("tables", [*tables, *broken, *tying]),
             Section("vocabulary", self._broken_lines("tokenizer") or self._vocabulary_lines()),
             Section("position", self._broken_lines("config", "positions") or position_lines(self.position)),
         ]
@@ -323,19 +330,6 @@ class InfoAnswer(Card):
     def _broken_lines(self, *names: str) -> list[tuple[str, str]]:
         """Say what is wrong with parts, where something is."""
         return [("cannot be read", part.message) for part in self.broken or () if part.part in names]
-
-    def _lines_without_weights(self) -> list[tuple[str, str]]:
-        if self.candidates and self.hint is not None:
-            return [("none known", self.hint)]
-        if self.format is not None or self._broken_lines("weights"):
-            return []
-        return self.by_config.lines() if self.by_config is not None else [("none", "no weights here")]
-
-    def _tied_lines(self) -> list[tuple[str, str]]:
-        tying = self.tied
-        if tying is None or not self.tables:
-            return []
-        return [("tying", tying.sentence), ("", f"{tying.says}; stored: {tying.stored}")]
 
     def _vocabulary_lines(self) -> list[tuple[str, str]]:
         words = self.vocabulary
@@ -392,16 +386,16 @@ def ask_info(model: "Model") -> InfoAnswer:
         for part, errors in parts.damage.items()
         for error in errors
     )
-    candidates = _candidates(model, tables, vocabulary) if adapter is None else []
+    candidates: list[TensorInfo] = []
+    is_named = any(table.role in ("input", "output") for table in found)
+    if tables is not None and not is_named and adapter is None and model.draft is None:
+        candidates = tables.candidates(*(() if vocabulary is None else (len(vocabulary),)))
     beside = tuple(left_out(model.source, model.checkpoint)) if tables is not None and model.source.local else ()
     return InfoAnswer(
         model=model.name,
         revision=model.source.revision,
         commit=model.source.commit,
-        architecture=config.architecture if config is not None else None,
-        model_type=config.model_type if config is not None else None,
-        hidden_size=getattr(config, "hidden_size", None),
-        **{key: getattr(config, key, None) for key in COUNTS},
+        **{key: getattr(config, key, None) for key in ("architecture", "model_type", "hidden_size", *COUNTS)},
         head_dim=getattr(config, "query_dim", None),
         format=tables.checkpoint.format if tables is not None else None,
         shards=len(tables.checkpoint.shards) if tables is not None else 0,
@@ -439,13 +433,6 @@ def _nothing_to_show(model: "Model", parts: Parts) -> EmbtoolError:
         return next(iter(parts.damage.values()))[0]
     message = f"{model.name} has no config.json, no *.safetensors and no tokenizer: it is not a model"
     return FileNotInModel(message, hint=hint_of_folders(model.source))
-
-
-def _candidates(model: "Model", tables: Tables | None, vocabulary: Vocabulary | None) -> list[TensorInfo]:
-    """List tensors that look like a table of tokens, where none is known by its name."""
-    if tables is None or any(table.role in ("input", "output") for table in tables.stored) or model.draft is not None:
-        return []
-    return tables.candidates(*(() if vocabulary is None else (len(vocabulary),)))
 
 
 def _adapter(model: "Model") -> AdapterInfo | FormatError | ConfigError | None:

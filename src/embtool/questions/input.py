@@ -296,23 +296,21 @@ def _matched(ours: Sequence[InputToken], theirs: Sequence[InputToken]) -> Iterat
     for token in theirs:
         waiting.setdefault(token.id, []).append(token)
     for token in ours:
-        alike = waiting.get(token.id)
-        yield _pair(token, alike.pop(0)) if alike else MatchedToken(token.id, token.token, token.position, ours=token)
+        if not waiting.get(token.id):
+            yield MatchedToken(token.id, token.token, token.position, ours=token)
+            continue
+        like = waiting[token.id].pop(0)
+        yield MatchedToken(
+            token.id,
+            token.token,
+            token.position,
+            like.position,
+            rows_equal=True,
+            inputs_equal=np.array_equal(token.values, like.values),
+            cosine=float(cosines(token.values, like.values)),
+            distance=float(np.linalg.norm(token.values - like.values)),
+            ours=token,
+            theirs=like,
+        )
     for token in (token for rest in waiting.values() for token in rest):
         yield MatchedToken(token.id, token.token, position_against=token.position, theirs=token)
-
-
-def _pair(ours: InputToken, theirs: InputToken) -> MatchedToken:
-    a, b = ours.values, theirs.values
-    return MatchedToken(
-        ours.id,
-        ours.token,
-        ours.position,
-        theirs.position,
-        rows_equal=True,
-        inputs_equal=np.array_equal(a, b),
-        cosine=float(cosines(a, b)),
-        distance=float(np.linalg.norm(a - b)),
-        ours=ours,
-        theirs=theirs,
-    )

@@ -17,7 +17,7 @@ from embtool.errors import FormatError, InvalidArgument
 from embtool.questions.map_lines import draw
 from embtool.tables.metric import Metric, check_metric
 from embtool.tables.neighbors import nearest_each
-from embtool.tables.projection import DIMENSIONS, Projection, project_on_own, project_on_table
+from embtool.tables.projection import DIMENSIONS, project_on_own, project_on_table
 from embtool.tables.spectrum import principal_axes, probe_for
 from embtool.tables.survey import survey
 from embtool.tables.token_table import Reading, TokenTable
@@ -137,24 +137,21 @@ def ask_map(
         gathered.add_neighbors(neighbors, metric)
     if len(gathered.vectors) < DIMENSIONS:
         raise InvalidArgument("name at least two tokens, or ask for neighbors")
-    projection, of_table = _project(asked, np.stack(gathered.vectors), basis)
+    vectors, of_table = np.stack(gathered.vectors), None
+    if basis == "tokens":
+        projection = project_on_own(vectors)
+    else:
+        with asked.open() as reader:
+            found = survey(asked.table, reader, probe_for(asked.table), units=False)
+            axes = principal_axes(asked.table, reader, found, DIMENSIONS)
+        if axes is None:
+            raise FormatError(f"the rows of {asked.table.tensor.name} have no principal axes")
+        projection, of_table = project_on_table(vectors, found.mean, axes), axes.variances / axes.total
     points = tuple(
         MapPoint(query.text, rank, query.id, query.token, float(x), float(y), parent)
         for (query, rank, parent), (x, y) in zip(gathered.entries, projection.points, strict=True)
     )
     return MapAnswer(asked.model, asked.role, basis, projection.shares, projection.kept, of_table, points)
-
-
-def _project(asked: TokenTable, vectors: Doubles, basis: Basis) -> tuple[Projection, Doubles | None]:
-    """Project vectors; on the table's axes, return also which shares of the table's variance these have."""
-    if basis == "tokens":
-        return project_on_own(vectors), None
-    with asked.open() as reader:
-        found = survey(asked.table, reader, probe_for(asked.table), units=False)
-        axes = principal_axes(asked.table, reader, found, DIMENSIONS)
-    if axes is None:
-        raise FormatError(f"the rows of {asked.table.tensor.name} have no principal axes")
-    return project_on_table(vectors, found.mean, axes), axes.variances / axes.total
 
 
 @dataclass

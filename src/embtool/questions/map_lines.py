@@ -141,7 +141,8 @@ def _attempt(points: Sequence[Point], width: int, height: int, *, is_equal: bool
     marks: dict[int, Cell] = {}
     for place, (x, y) in enumerate(fit(points, width, height * CHARACTER_ASPECT, is_equal=is_equal)):
         wanted = (min(max(int(x), 0), width - 1), min(max(int(y / CHARACTER_ASPECT), 0), height - 1))
-        cell = next((cell for cell in _around(wanted) if grid.is_free(cell[0], cell[0] + 1, cell[1])), None)
+        around = ((wanted[0] + across, wanted[1] + down) for across, down in ASIDE)
+        cell = next((cell for cell in around if grid.is_free(cell[0], cell[0] + 1, cell[1])), None)
         if cell is not None:
             marks[place] = cell
             parent = points[place].parent
@@ -164,11 +165,6 @@ def _attempt(points: Sequence[Point], width: int, height: int, *, is_equal: bool
     cropped = _Grid(grid.width, last - first + 1, moved)
     cost += LINE_COST * max(cropped.height - width // COLUMNS_A_LINE, 0)
     return _Attempt(cropped, unnamed, cost)
-
-
-def _around(cell: Cell) -> Iterator[Cell]:
-    """Yield a cell and those around it, the nearest first."""
-    return ((cell[0] + across, cell[1] + down) for across, down in ASIDE)
 
 
 WAYS = sorted(
@@ -199,21 +195,16 @@ def _listed(points: Sequence[Point]) -> Iterator[str]:
     near = {place: [points[each].name for each in order if points[each].parent == place] for place in order}
     yield from (f"  • {points[place].name}: {', '.join(near[place])}" for place in order if near[place])
     alone = [points[place] for place in order if not near[place] and points[place].parent is None]
-    for part in PARTS:
-        inside = [point.name for point in alone if _part(point, points) == part]
-        if inside:
-            yield f"  • {part}: {', '.join(inside)}"
+    inside: dict[str, list[str]] = {part: [] for part in PARTS}
+    for point in alone:
+        across, up = _third(point.x, [each.x for each in points]), _third(point.y, [each.y for each in points])
+        inside[PARTS[len(ACROSS) * (2 - up) + across]].append(point.name)
+    yield from (f"  • {part}: {', '.join(names)}" for part, names in inside.items() if names)
 
 
 ACROSS, DOWN = ("left", "middle", "right"), ("top", "middle", "bottom")
 PARTS = [" ".join(dict.fromkeys((down, across))) for down in DOWN for across in ACROSS]
 """The nine parts of a picture, line by line."""
-
-
-def _part(point: Point, points: Sequence[Point]) -> str:
-    """Name the part of the picture in which a point falls."""
-    across = _third(point.x, [each.x for each in points])
-    return PARTS[len(ACROSS) * (2 - _third(point.y, [each.y for each in points])) + across]
 
 
 def _third(value: float, among: Sequence[float]) -> int:

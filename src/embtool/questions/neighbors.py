@@ -16,7 +16,7 @@ from embtool.tables.metric import Metric
 from embtool.tables.neighbors import Neighbors, nearest_each
 from embtool.tables.scan import Mask
 from embtool.tables.survey import mean_row
-from embtool.tables.table import EmbeddingTable, TableReader
+from embtool.tables.table import TableReader
 from embtool.tables.token_table import Reading, TokenTable
 from embtool.vocabulary import Query, Token, root_of
 
@@ -228,24 +228,28 @@ class Ranking:
                 kept.append(place)
         return replace(found, ids=found.ids[kept], scores=found.scores[kept])
 
-    def _aimless(self, query: Query, found: Neighbors) -> tuple[str, ...]:
-        """Say of a query of zeros that nothing is near it: every row scores alike, and the order is that of ids."""
-        scores = found.scores
-        told = self.metric == "euclidean" or not len(scores) or bool(np.nan_to_num(scores).any())
-        if told or self.asked.vector(query, self.reading).any():
-            return ()
-        return (f"{query.text!r} is a row of zeros: it has no direction, and nothing is near it; rows follow by id",)
-
     @property
     def blank(self) -> NeighborsAnswer:
         """An answer to nothing."""
         return self._describe(Query(""), Neighbors(np.empty(0, np.int64), np.empty(0)))
 
     def _describe(self, query: Query, found: Neighbors) -> NeighborsAnswer:
-        padding = query.id is not None and query.token is None and self.asked.vocabulary is not None
-        lost = (
-            f"rows of {self.ranked.table.tensor.name} that hold NaN or infinity, ranked last: {count(found.nonfinite)}"
-        )
+        notes, warnings, ranked = list[str](), list[str](), self.ranked.table
+        if query.id is not None and query.token is None and self.asked.vocabulary is not None:
+            notes.append(f"row {query.id} has no token: it is padding")
+        if self.through is not None:
+            notes.append("raw logit lens: the final norm, then this table; no block of the model was run")
+            bias = f"{ranked.tensor.name.removesuffix('.weight')}.bias"
+            if bias in ranked.checkpoint.names:
+                notes.append(f"{bias}, which the model adds to the scores, is left out")
+        if found.nonfinite:
+            told = f"rows of {ranked.tensor.name} that hold NaN or infinity, ranked last: {count(found.nonfinite)}"
+            warnings.append(told)
+        # Of a query of zeros every row scores alike, and the order is that of ids.
+        is_flat = self.metric != "euclidean" and len(found.scores) and not np.nan_to_num(found.scores).any()
+        if is_flat and not self.asked.vector(query, self.reading).any():
+            told = "is a row of zeros: it has no direction, and nothing is near it; rows follow by id"
+            warnings.append(f"{query.text!r} {told}")
         return NeighborsAnswer(
             model=self.ranked.model,
             table=self.asked.role,
@@ -260,20 +264,9 @@ class Ranking:
             ),
             through_norm=None if self.through is None else self.through.name,
             centered=self.mean is not None,
-            notes=(
-                *((f"row {query.id} has no token: it is padding",) if padding else ()),
-                *(() if self.through is None else _notes_of_lens(self.ranked.table)),
-            ),
-            warnings=(*((lost,) if found.nonfinite else ()), *self._aimless(query, found)),
+            notes=tuple(notes),
+            warnings=tuple(warnings),
         )
-
-
-def _notes_of_lens(ranked: EmbeddingTable) -> Iterator[str]:
-    """Say what the raw logit lens leaves out."""
-    yield "raw logit lens: the final norm, then this table; no block of the model was run"
-    bias = f"{ranked.tensor.name.removesuffix('.weight')}.bias"
-    if bias in ranked.checkpoint.names:
-        yield f"{bias}, which the model adds to the scores, is left out"
 
 
 @contextmanager

@@ -177,12 +177,21 @@ class NormsAnswer(Card):
         if self.chosen is not None:
             lines = _length_lines(self.chosen.norm) if self.chosen.rows else [("none", "no row matches")]
             chosen = [Section(f"{plural(self.chosen.rows, 'row')} chosen", lines)]
+        same = self.duplicates
+        odd = [
+            ("zero", self._some(self.zero)),
+            ("not finite", self._some(self.nonfinite)),
+            ("identical", f"{plural(same.rows, 'row')} in {plural(same.groups, 'group')}" if same.rows else "none"),
+            *(("", self._some(group)) for group in same.largest[:SHOWN_GROUPS]),
+        ]
+        if not (same.rows or self.zero.count or self.nonfinite.count):
+            odd = [("none", "no row is zero, not finite, or the same as another")]
         ends = (("shortest", self.shortest), ("longest", self.longest))
         return [
             Section("norms", _length_lines(self.norm)),
             *chosen,
             Section("in common", self._common_lines()),
-            Section("odd rows", self._odd_lines()),
+            Section("odd rows", odd),
             *(Section(title, [(fixed(row.norm), self._name(row.id)) for row in part]) for title, part in ends),
             *histogram,
         ]
@@ -209,18 +218,6 @@ class NormsAnswer(Card):
             first = ", ".join(f"{share:.1%}" for share in shares[:5])
             lines.append(("variance", f"{first} along the first axes; {shares.sum():.1%} along {len(shares)}"))
         return lines or [("none", "no row is finite")]
-
-    def _odd_lines(self) -> list[tuple[str, str]]:
-        same = self.duplicates
-        if not (same.rows or self.zero.count or self.nonfinite.count):
-            return [("none", "no row is zero, not finite, or the same as another")]
-        identical = f"{plural(same.rows, 'row')} in {plural(same.groups, 'group')}" if same.rows else "none"
-        return [
-            ("zero", self._some(self.zero)),
-            ("not finite", self._some(self.nonfinite)),
-            ("identical", identical),
-            *(("", self._some(group)) for group in same.largest[:SHOWN_GROUPS]),
-        ]
 
     def _some(self, some: Some) -> str:
         if not some.count:

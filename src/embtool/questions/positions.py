@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from embtool.answers import inline, python, value
 from embtool.answers.text import count, plural, ranges
-from embtool.configs.config import NOT_IN_FILE, Config
+from embtool.configs.config import NOT_IN_FILE
 from embtool.errors import NoRope
 from embtool.positions import (
     Alibi,
@@ -136,7 +136,8 @@ def describe_positions(model: "Model", dtype: str | None = None) -> ModelPositio
     if scale is not None:
         factor = scale.in_dtype(dtype or config.dtype or "")
         applied = AppliedScale(scale.kind, scale.multiplier, scale.rounded, factor, scale.origin)
-    if _lacks_heads(config):
+    unknown = not config.family_known and config.origins["head_dim"] == NOT_IN_FILE and config.head_dim is None
+    if unknown and any(map(config.fields.has, ("rope_theta", "rope_parameters", "rope_scaling"))):
         reason = f"{' and '.join(MISSING)} are {NOT_IN_FILE}, so the rotation is not known"
         origins = dict.fromkeys(MISSING, NOT_IN_FILE)
         return ModelPositions("rope", config.max_position_embeddings, (), (), {}, origins, (reason,), applied, None)
@@ -162,16 +163,6 @@ def describe_positions(model: "Model", dtype: str | None = None) -> ModelPositio
         notes=scheme.notes,
         embedding_scale=applied,
         scheme=scheme,
-    )
-
-
-def _lacks_heads(config: Config) -> bool:
-    """Whether the file of an unknown family has RoPE fields, but nothing that tells how wide a head is."""
-    unknown = not config.family_known and config.origins["head_dim"] == NOT_IN_FILE
-    return (
-        unknown
-        and config.head_dim is None
-        and any(map(config.fields.has, ("rope_theta", "rope_parameters", "rope_scaling")))
     )
 
 

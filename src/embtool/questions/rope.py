@@ -258,6 +258,14 @@ def ask_rope(
     places = rotary.read_places(positions, vectors)
     reach = max((max(1, *(each + 1 for each in numbers_of(place))) for place in places), default=None)
     length = manner.length if manner.length is not None else reach
+    context, asked = rotary.context_length, manner.length
+    warnings = []
+    if context is not None and reach is not None and reach > context:
+        warnings.append(f"position {reach - 1} is beyond the context of {plural(context, 'token')}")
+    elif context is not None and asked is not None and asked > context:
+        warnings.append(f"a sequence of {plural(asked, 'token')} is longer than the context of {count(context)}")
+    if asked is not None and reach is not None and reach > asked:
+        warnings.append(f"a sequence of {plural(asked, 'token')} has no position {reach - 1}")
     layers = []
     for layer in rotary.layers:
         turning = frequencies(layer.settings, length, manner.precision)
@@ -276,15 +284,5 @@ def ask_rope(
         pairs=_Rows(layers, inverse=manner.inverse, placed=bool(places)),
         places=places,
         vectors=vectors,
-        warnings=tuple(_warnings(rotary.context_length, reach, manner.length)),
+        warnings=tuple(warnings),
     )
-
-
-def _warnings(context_length: int | None, reach: int | None, length: int | None) -> Iterator[str]:
-    """Warn of positions beyond the context, or beyond the sequence."""
-    if context_length is not None and reach is not None and reach > context_length:
-        yield f"position {reach - 1} is beyond the context of {plural(context_length, 'token')}"
-    elif context_length is not None and length is not None and length > context_length:
-        yield f"a sequence of {plural(length, 'token')} is longer than the context of {count(context_length)}"
-    if length is not None and reach is not None and reach > length:
-        yield f"a sequence of {plural(length, 'token')} has no position {reach - 1}"

@@ -13,7 +13,7 @@ from embtool.arguments import checked
 from embtool.arrays import np
 from embtool.configs.families import family_of, known_families
 from embtool.errors import ConfigError, FormatError, InvalidArgument
-from embtool.judge import MISTAKES, Engine, Hypothesis, Scene, Trace, Verdict, judge, trace_of
+from embtool.judge import MISTAKES, Engine, Hypothesis, Scene, Trace, judge, trace_of
 from embtool.judge.engine import waves
 from embtool.judge.mistakes import USUAL_THETAS
 from embtool.positions import LayerRope, Rope, RopeOverride
@@ -178,6 +178,14 @@ def ask_judge(
     found = verdict.best
     pairs = verdict.right.distance.pairs
     named = () if found is None else zip(found.mistakes, found.details, strict=True)
+    notes = [*rotary.notes]
+    moved = np.unique(trace.positions[np.any(np.atleast_2d(trace.positions.T) != 0, axis=0)], axis=0)
+    if trace.inv_freq is None and len(moved) == 1:
+        notes.append(
+            "the trace has one position only, which cannot tell theta from scaling in every case: record several"
+        )
+    if verdict.unseen:
+        notes.append(f"a trace of these positions would not show {', '.join(verdict.unseen)}")
     return RopeJudgement(
         model=rotary.name,
         given=rotary.given,
@@ -195,7 +203,7 @@ def ask_judge(
         pairs_off=None if pairs is None else tuple(np.flatnonzero(pairs > 1).tolist()),
         worst=_worst(trace, verdict.right.engine),
         hypotheses=tuple(_judged(each) for each in (verdict.right, *verdict.nearest)),
-        notes=(*rotary.notes, *_notes(trace, verdict)),
+        notes=tuple(notes),
     )
 
 
@@ -277,11 +285,3 @@ def _worst(trace: Trace, right: Engine) -> Worst | None:
     least = int(np.argmin(cosines))
     place = trace.positions[least]
     return Worst(tuple(map(int, place)) if place.ndim else int(place), min(float(cosines[least]), 1.0))
-
-
-def _notes(trace: Trace, verdict: Verdict) -> Iterator[str]:
-    places = np.unique(trace.positions[np.any(np.atleast_2d(trace.positions.T) != 0, axis=0)], axis=0)
-    if trace.inv_freq is None and len(places) == 1:
-        yield "the trace has one position only, which cannot tell theta from scaling in every case: record several"
-    if verdict.unseen:
-        yield f"a trace of these positions would not show {', '.join(verdict.unseen)}"

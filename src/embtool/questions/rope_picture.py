@@ -19,7 +19,7 @@ from embtool.questions.rotation import (
     rounded,
     tokens_per_turn,
 )
-from embtool.rope import AXES, Floats, channel_pairs, mrope_axes
+from embtool.rope import AXES, channel_pairs, mrope_axes
 
 
 def picture_of(answer: RopeAnswer) -> Drawing:
@@ -52,11 +52,12 @@ def _head(answer: RopeAnswer, layer: TurnedLayer, places: Sequence[Place]) -> He
     angles = [angles_at(place, layer.turning, settings) for place in places]
     many = any(isinstance(place, tuple) for place in places)
     axes = [AXES[axis] for axis in mrope_axes(settings)] if many else [""] * settings.pairs
-    waves = layer.wavelength.tolist()
-    columns: list[Pair | Resting] = [
-        Pair(number, axes[number], tokens_per_turn(waves[number]), _hands(angles, number, _sense(answer, layer)))
-        for number in chosen
-    ]
+    waves, sense = layer.wavelength.tolist(), _sense(answer, layer)
+    columns: list[Pair | Resting] = []
+    for number in chosen:
+        turned = [(float(each[number]), float(modulo(each)[number])) for each in angles]
+        hands = [Hand(sense * angle, degrees(rest), rounded(angle / (2 * math.pi))) for angle, rest in turned]
+        columns.append(Pair(number, axes[number], tokens_per_turn(waves[number]), hands))
     resting = settings.head_dim - 2 * len(moving)
     if resting:
         columns.append(Resting(f"{plural(resting, 'channel')}", "pass through"))
@@ -72,15 +73,3 @@ def _head(answer: RopeAnswer, layer: TurnedLayer, places: Sequence[Place]) -> He
     if layer.layer_type != "all":  # there are several
         title = visible(layer.layer_type) + (f", {plural(layer.layer_count, 'layer')}" if layer.layer_count else "")
     return Head(title, names, columns, turning, said)
-
-
-def _hands(angles: Sequence[Floats], number: int, sense: int) -> list[Hand]:
-    """Return where one pair stands at every position."""
-    return [
-        Hand(
-            sense * float(each[number]),
-            degrees(float(modulo(each)[number])),
-            rounded(float(each[number]) / (2 * math.pi)),
-        )
-        for each in angles
-    ]

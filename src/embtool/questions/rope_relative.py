@@ -8,7 +8,6 @@ from embtool.answers.fields import columns_of, record_of
 from embtool.answers.text import brief, count
 from embtool.arrays import np
 from embtool.errors import FormatError
-from embtool.positions import LayerRope
 from embtool.questions.rotation import LayerFrequencies, Manner, Rotary, Vectors, cut, frequency_fields, illustration
 from embtool.rope import Precision, frequencies, turn
 
@@ -76,29 +75,27 @@ def ask_relative(
     manner = manner or Manner()
     vectors = "ones" if vectors is None else vectors
     rotary.read_places((m, n), vectors)
+    length = manner.length if manner.length is not None else max(m, n, 0) + max(SHIFTS) + 1
     layers = []
     for layer in rotary.layers:
+        settings = layer.settings
         described = frequency_fields(
-            layer, frequencies(layer.settings, manner.length, manner.precision), rotary.context_length
+            layer, frequencies(settings, manner.length, manner.precision), rotary.context_length
         )
-        layers.append(RelativeLayer(**described, positions=(), relative=tuple(_moved(layer, m, n, vectors, manner))))
+        if vectors == "ones":
+            query = key = np.ones((1, settings.head_dim))
+        else:
+            query, key = (cut(each, settings.head_dim) for each in (*vectors, *vectors)[:2])
+        if query.shape != key.shape:
+            raise FormatError(f"a query of {query.size} numbers and a key of {key.size} have no dot product")
+        turning = frequencies(settings, length, manner.precision)
+        relative = []
+        for shift in SHIFTS:
+            at, to = (
+                turn(each, turning.angles(place + shift), settings, turning.attention_factor).astype(np.float64)
+                for each, place in ((query, m), (key, n))
+            )
+            relative.append(Moved(layer.layer_type, m + shift, n + shift, m - n, float((at * to).sum())))
+        layers.append(RelativeLayer(**described, positions=(), relative=tuple(relative)))
     moved = tuple(each for layer in layers for each in layer.relative)
     return RelativeAnswer(rotary.name, manner.precision, tuple(layers), moved, vectors, illustration(vectors))
-
-
-def _moved(layer: LayerRope, m: int, n: int, vectors: Vectors, manner: Manner) -> Iterator[Moved]:
-    settings = layer.settings
-    if vectors is None or vectors == "ones":
-        query = key = np.ones((1, settings.head_dim))
-    else:
-        query, key = (cut(each, settings.head_dim) for each in (*vectors, *vectors)[:2])
-    if query.shape != key.shape:
-        raise FormatError(f"a query of {query.size} numbers and a key of {key.size} have no dot product")
-    length = manner.length if manner.length is not None else max(m, n, 0) + max(SHIFTS) + 1
-    turning = frequencies(settings, length, manner.precision)
-    for shift in SHIFTS:
-        at, to = (
-            turn(each, turning.angles(place + shift), settings, turning.attention_factor).astype(np.float64)
-            for each, place in ((query, m), (key, n))
-        )
-        yield Moved(layer.layer_type, m + shift, n + shift, m - n, float((at * to).sum()))

@@ -106,11 +106,16 @@ def ask_row(asked: TokenTable, query: Query, reading: Reading, norms: Doubles | 
     with np.errstate(invalid="ignore", over="ignore"):  # a NaN of any kind is shown as what it is
         norm = float(np.linalg.norm(values.astype(np.float64)))
     ids = query.ids if len(query.ids) > 1 else None
+    finite = norms[np.isfinite(norms)] if norms is not None and np.isfinite(norm) else np.empty(0)
+    place = ""
+    if len(finite):
+        below = float((finite < norm).mean()) * 100
+        place = f"   longer than {below:.0f} % of {plural(len(finite), 'row')} (median {np.median(finite):.4f})"
     return replace(
         blank_row(asked),
         rows=(Row(query.text, query.id, query.token, ids, norm, values),),
         pool=reading.pool or "mean",
-        place=_place(norm, norms),
+        place=place,
         notes=(query.note,) if query.note is not None else (),
     )
 
@@ -126,12 +131,3 @@ def blank_row(asked: TokenTable) -> RowAnswer:
         file=tensor.shard,
         named=named,
     )
-
-
-def _place(norm: float, norms: Doubles | None) -> str:
-    """Say where a norm stands among those of all rows."""
-    finite = norms[np.isfinite(norms)] if norms is not None and np.isfinite(norm) else np.empty(0)
-    if not len(finite):
-        return ""
-    below = float((finite < norm).mean()) * 100
-    return f"   longer than {below:.0f} % of {plural(len(finite), 'row')} (median {np.median(finite):.4f})"

@@ -11,7 +11,7 @@ from embtool.answers import python, value
 from embtool.answers.text import count, plural, size
 from embtool.configs.config import Config
 from embtool.errors import EmbtoolError, FormatError, told_of
-from embtool.storage.checkpoint import Checkpoint, TensorInfo
+from embtool.storage.checkpoint import Checkpoint
 from embtool.storage.dtypes import DTYPES
 from embtool.tables.table_roles import PREDICTS, Tables, decide_tying
 
@@ -113,7 +113,10 @@ def weigh(stored: Checkpoint, whole: Checkpoint) -> Totals:
 
 
 def _numbers(checkpoint: Checkpoint, name: str, stored: frozenset[str]) -> int | None:
-    """Count the parameters that a tensor holds; None where it is not known what its codes stand for."""
+    """Count the parameters that a tensor holds; None where it is not known what its codes stand for.
+
+    Codes are known of experts as gpt-oss stores them: `_blocks` of two 4-bit floats a byte, `_scales` beside them.
+    """
     if BUFFER.search(name):
         return 0
     try:
@@ -123,14 +126,8 @@ def _numbers(checkpoint: Checkpoint, name: str, stored: frozenset[str]) -> int |
     is_mask = len(tensor.shape) == SIDES * 2 and MASK.search(name)
     if is_mask or tensor.dtype.name in ("BOOL", "I64", "U64"):
         return 0
-    return _codes(tensor, stored) if tensor.dtype.name in CODES and not tensor.parts else math.prod(tensor.shape)
-
-
-def _codes(tensor: TensorInfo, stored: frozenset[str]) -> int | None:
-    """Count the parameters that a tensor of codes holds.
-
-    Known are experts as gpt-oss stores them: `_blocks` of two 4-bit floats a byte, `_scales` beside them.
-    """
+    if tensor.dtype.name not in CODES or tensor.parts:
+        return math.prod(tensor.shape)
     for end, beside, codes in (("_blocks", "_scales", 2), ("_scales", "_blocks", 0)):
         if tensor.name.endswith(end) and tensor.name.removesuffix(end) + beside in stored:
             return math.prod(tensor.shape) * codes

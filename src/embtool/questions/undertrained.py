@@ -1,6 +1,6 @@
 """Tokens that training hardly touched, told from the table alone."""
 
-import unicodedata
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -27,6 +27,9 @@ from embtool.tables.undertrained import (
 from embtool.vocabulary import Token, Vocabulary
 
 AUTOMATIC = (Kind.PADDING, Kind.BYTES, Kind.NAMES)
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""A control character, alone."""
 
 LEFT_OUT = (
     "row before these that no text is split into, or a control character",
@@ -157,8 +160,12 @@ def _kept(
 ) -> tuple[list[Row], int]:
     """Take the first `k` rows, or ordinary tokens; count the rows before the last of these that are none."""
     entries = [vocabulary.token(row) for row in (ids if normal else ids[:k])]
-    rows = zip(ids, entries, categorizer.of_rows(entries), strict=False)
-    kept = [row for row in rows if not normal or _is_ordinary(*row[1:])][:k]
+    kept: list[Row] = []
+    for row, entry, category in zip(ids, entries, categorizer.of_rows(entries), strict=False):
+        # Padding that was asked for, or a token of texts; no category where no text can be split.
+        ordinary = entry is None or (category in (None, Category.NORMAL) and not CONTROL.fullmatch(entry.text))
+        if len(kept) < k and (ordinary or not normal):
+            kept.append((row, entry, category))
     return kept, ids.index(kept[-1][0]) + 1 - len(kept) if kept else len(ids) if normal else 0
 
 
@@ -181,15 +188,6 @@ def _candidates(
         )
         for rank, (row, entry, category) in enumerate(kept, 1)
     )
-
-
-def _is_ordinary(entry: Token | None, category: Category | None) -> bool:
-    """Tell whether a row is what is looked for first: a token of texts, or padding that was asked for."""
-    if entry is None:
-        return True
-    if category is not None and category is not Category.NORMAL:  # None where no text can be split
-        return False
-    return not (len(entry.text) == 1 and unicodedata.category(entry.text) == "Cc")
 
 
 def _reference(asked: TokenTable, vocabulary: Vocabulary, names: Sequence[str]) -> Reference:

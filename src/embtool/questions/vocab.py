@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from embtool.answers import Listing, column, context, identity, python, records, token_column
@@ -127,7 +127,11 @@ class Search:
                 and (root is None or root_of(token) == root)
                 and (pattern is None or pattern.search(token.piece if self.by_piece else token.text) is not None)
             ]
-            yield from self._categorized(_doubled(found) if self.duplicates else found, categorizer)
+            if self.duplicates:  # those whose text and bytes another has too, the same ones side by side
+                times = Counter((token.text, token.bytes) for token in found)
+                found = [token for token in found if times[token.text, token.bytes] > 1]
+                found.sort(key=lambda token: (token.text, token.bytes, token.id))
+            yield from self._categorized(found, categorizer)
         nameless = pattern is None and root is None and not self.duplicates
         if nameless and (not self.categories or Category.PADDING in self.categories):
             yield from (Match(row, None, Category.PADDING) for row in padding if ids is None or row in ids)
@@ -172,10 +176,3 @@ def count_categories(model: str, vocabulary: Vocabulary, search: Search, *, padd
     if times[None]:
         counted.append(CategoryCount("open", times[None], "normal or unreachable: text cannot be split to tell it"))
     return VocabCounts(model, (*counted, CategoryCount("all", times.total(), "")), categorizer.notes)
-
-
-def _doubled(tokens: Sequence[Token]) -> list[Token]:
-    """Keep tokens whose text and bytes another has too, the same ones side by side."""
-    key: Callable[[Token], tuple[str, bytes]] = lambda token: (token.text, token.bytes)  # noqa: E731 - used twice
-    times = Counter(map(key, tokens))
-    return sorted((token for token in tokens if times[key(token)] > 1), key=lambda token: (*key(token), token.id))

@@ -23,7 +23,7 @@ SIDES = 2
     advice="call resize_token_embeddings on the base, with the adapter's number of rows, before the adapter is loaded",
     threads=("unslothai/unsloth#978", "huggingface/peft#1457", "huggingface/peft#2290", "hiyouga/LlamaFactory#3154"),
 )
-def _adapter_rows(subject: Subject, adapter: Adapter, base: Subject) -> Iterator[Found]:
+def adapter_rows(subject: Subject, adapter: Adapter, base: Subject) -> Iterator[Found]:
     tables = base.tables
     if tables is None:
         return
@@ -57,7 +57,7 @@ def _adapter_rows(subject: Subject, adapter: Adapter, base: Subject) -> Iterator
     advice="take the base and the class of model that the adapter was made for",
     threads=("huggingface/peft#1579", "huggingface/peft#2566", "huggingface/peft#3110"),
 )
-def _adapter_module(adapter: Adapter, base: Subject) -> Iterator[Found]:
+def adapter_module(adapter: Adapter, base: Subject) -> Iterator[Found]:
     tables = base.tables
     if tables is None:
         return
@@ -76,7 +76,7 @@ def _adapter_module(adapter: Adapter, base: Subject) -> Iterator[Found]:
     advice="write the ids of the training into trainable_token_indices, in its order",
     threads=("vllm-project/vllm#36501", "huggingface/peft#2376", "huggingface/peft#2864"),
 )
-def _adapter_ids(adapter: Adapter) -> Iterator[Found]:
+def adapter_ids(adapter: Adapter) -> Iterator[Found]:
     for change in adapter.changes:
         tensor = change.tokens
         if tensor is None:
@@ -100,7 +100,7 @@ def _adapter_ids(adapter: Adapter) -> Iterator[Found]:
     advice="save it with save_pretrained, or take the adapter's name (such as .default) out of the names",
     threads=("huggingface/diffusers#11675", "huggingface/peft#2699"),
 )
-def _adapter_names(adapter: Adapter) -> Iterator[Found]:
+def adapter_names(adapter: Adapter) -> Iterator[Found]:
     names = adapter.misnamed
     if names:
         message = f"{plural(len(names), 'tensor')} with the adapter's name in theirs: {some(names)}"
@@ -115,7 +115,7 @@ def _adapter_names(adapter: Adapter) -> Iterator[Found]:
     advice="gather the weights when saving: stage3_gather_16bit_weights_on_model_save, or FSDP's full state dict",
     threads=("huggingface/peft#1443", "huggingface/peft#1710", "OpenRLHF/OpenRLHF#651"),
 )
-def _adapter_empty(adapter: Adapter) -> Iterator[Found]:
+def adapter_empty(adapter: Adapter) -> Iterator[Found]:
     tensors = (adapter.checkpoint.tensor(name) for name in adapter.checkpoint.names)
     flat = [
         tensor
@@ -142,7 +142,7 @@ MATRICES = ("lora_embedding_A", "lora_embedding_B", "lora_A.weight", "lora_B.wei
     advice="leave the copies out, or pass save_embedding_layers=False to save_pretrained",
     threads=("huggingface/trl#1287", "huggingface/peft#1314"),
 )
-def _adapter_copies(adapter: Adapter) -> Iterator[Found]:
+def adapter_copies(adapter: Adapter) -> Iterator[Found]:
     unused = [tensor for change in adapter.changes for tensor in change.unused]
     if unused:
         taken = size(sum(tensor.nbytes for tensor in unused))
@@ -161,7 +161,7 @@ def _adapter_copies(adapter: Adapter) -> Iterator[Found]:
     advice="train with ensure_weight_tying=True, or write tie_word_embeddings: false when merging",
     threads=("huggingface/peft#2777", "huggingface/transformers#45127", "unslothai/unsloth#9331"),
 )
-def _adapter_tying(adapter: Adapter, base: Subject) -> Iterator[Found]:
+def adapter_tying(adapter: Adapter, base: Subject) -> Iterator[Found]:
     tables = base.tables
     if tables is None or tables.tying.verdict != "tied" or adapter.ties:
         return
@@ -184,7 +184,7 @@ def _adapter_tying(adapter: Adapter, base: Subject) -> Iterator[Found]:
     "it leads nowhere else.",
     advice="write the repository of the base into base_model_name_or_path",
 )
-def _adapter_base(adapter: Adapter) -> Iterator[Found]:
+def adapter_base(adapter: Adapter) -> Iterator[Found]:
     base = adapter.base
     if adapter.stands_alone:
         return

@@ -10,12 +10,15 @@ from embtool.positions import Positions, Rope
 from embtool.questions.check.numbers import is_mean
 from embtool.questions.check.rule import Found, Severity, ids_in_words, rule, some
 from embtool.questions.check.subject import Subject
-from embtool.rope import Frequencies, frequencies
+from embtool.rope import frequencies
 from embtool.tables.table_roles import Tables
 from embtool.vocabulary import Vocabulary
 
 CLOSE = 1e-6
 """Relative difference of two frequencies that are one: GGUF files hold numbers in 32 bits."""
+
+COMPARED = ("rope_type", "rope_theta", "rotary_dim", "factor", "original_max_position_embeddings")
+"""Settings of a rotation that are named where frequencies differ."""
 
 
 @rule(
@@ -31,7 +34,7 @@ CLOSE = 1e-6
     ),
     needs=("input",),
 )
-def _shrunk_table(subject: Subject, base: Subject) -> Iterator[Found]:
+def shrunk_table(subject: Subject, base: Subject) -> Iterator[Found]:
     before, now = base.rows, subject.rows
     if before is not None and now is not None and now < before:
         yield Found(f"{now:,} rows, {base.name} has {before:,}: {before - now:,} were dropped")
@@ -44,7 +47,7 @@ def _shrunk_table(subject: Subject, base: Subject) -> Iterator[Found]:
     "A token with another id reads another row: what the base model knew of it is lost.",
     advice="take the base's tokenizer, and add new tokens behind its last id",
 )
-def _moved_token(base: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
+def moved_token(base: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     if base.vocabulary is None:
         return
     now = {token.piece: token.id for token in vocabulary}
@@ -72,9 +75,10 @@ def _moved_token(base: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     ),
     needs=("positions",),
 )
-def _positions_differ(subject: Subject, base: Subject) -> Iterator[Found]:
+def positions_differ(subject: Subject, base: Subject) -> Iterator[Found]:
     now, before = subject.positions, base.positions
-    if now is None or before is None or (now.kind == "none" and not subject_knows(now)):
+    unknown = now is not None and now.kind == "none" and not getattr(now, "known", True)
+    if now is None or before is None or unknown:
         return
     file = None if subject.config is None else subject.config.file
     if now.kind != before.kind:
@@ -83,11 +87,6 @@ def _positions_differ(subject: Subject, base: Subject) -> Iterator[Found]:
         changes = _changes(now, before, same_format=subject.is_gguf == base.is_gguf)
         if changes:
             yield Found(f"RoPE is not that of {base.name}: {'; '.join(changes)}", file=file)
-
-
-def subject_knows(positions: Positions) -> bool:
-    """Tell whether a scheme without positions is known to be one."""
-    return bool(getattr(positions, "known", True))
 
 
 def _changes(now: Rope, before: Rope, *, same_format: bool) -> list[str]:
@@ -103,25 +102,18 @@ def _changes(now: Rope, before: Rope, *, same_format: bool) -> list[str]:
         mine, theirs = frequencies(one.settings), frequencies(other.settings)
         as_many = mine.inv_freq.shape == theirs.inv_freq.shape
         if not (as_many and np.allclose(mine.inv_freq, theirs.inv_freq, rtol=CLOSE, atol=0)):
-            found |= dict.fromkeys(_settings(one.settings, other.settings, mine, theirs))
+            differ = [(name, getattr(one.settings, name), getattr(other.settings, name)) for name in COMPARED]
+            named = [f"{name} {_written(a)}, there {_written(b)}" for name, a, b in differ if a != b]
+            if not named:
+                apart = np.flatnonzero(~np.isclose(mine.inv_freq, theirs.inv_freq, rtol=CLOSE, atol=0))
+                named = [f"{plural(len(apart), 'frequency', 'frequencies')} of {len(mine.inv_freq)}"]
+            found |= dict.fromkeys(named)
         if not np.isclose(mine.attention_factor, theirs.attention_factor, rtol=CLOSE, atol=0):
             found[f"attention factor {mine.attention_factor:.6g}, there {theirs.attention_factor:.6g}"] = None
         layouts = (one.settings.layout, other.settings.layout)
         if same_format and None not in layouts and layouts[0] != layouts[1]:
             found[f"layout {layouts[0]}, there {layouts[1]}"] = None
     return list(found)
-
-
-def _settings(one: object, other: object, mine: Frequencies, theirs: Frequencies) -> Iterator[str]:
-    """Name the settings by which frequencies differ."""
-    known = ("rope_type", "rope_theta", "rotary_dim", "factor", "original_max_position_embeddings")
-    differ = [(name, getattr(one, name), getattr(other, name)) for name in known]
-    named = [f"{name} {_written(a)}, there {_written(b)}" for name, a, b in differ if a != b]
-    if named:
-        yield from named
-    else:
-        apart = np.flatnonzero(~np.isclose(mine.inv_freq, theirs.inv_freq, rtol=CLOSE, atol=0))
-        yield f"{plural(len(apart), 'frequency', 'frequencies')} of {len(mine.inv_freq)}"
 
 
 def _written(value: object) -> str:
@@ -136,7 +128,7 @@ def _written(value: object) -> str:
     "what was never trained.",
     advice="write the base's max_position_embeddings, or leave it where the model was trained further",
 )
-def _context_differs(subject: Subject, base: Subject, positions: Positions) -> Iterator[Found]:
+def context_differs(subject: Subject, base: Subject, positions: Positions) -> Iterator[Found]:
     now = positions.context_length
     before = None if base.positions is None else base.positions.context_length
     if now is not None and before is not None and now != before:
@@ -151,7 +143,7 @@ def _context_differs(subject: Subject, base: Subject, positions: Positions) -> I
     "A merge that unties writes a second table, one that ties throws the trained one away.",
     advice="write the base's tie_word_embeddings into config.json, and save again",
 )
-def _tying_differs(subject: Subject, base: Subject, tables: Tables) -> Iterator[Found]:
+def tying_differs(subject: Subject, base: Subject, tables: Tables) -> Iterator[Found]:
     before = None if base.tables is None else base.tables.tying.verdict
     now = tables.tying.verdict
     if {now, before} == {"tied", "untied"} and subject.adapter is None:
@@ -211,7 +203,7 @@ class _New:
     deep=True,
     needs=("base", "input"),
 )
-def _new_token_rows(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
+def new_token_rows(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     new = _new_rows(subject)
     if new is None:
         return

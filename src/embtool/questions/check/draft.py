@@ -109,7 +109,7 @@ def fit(subject: Subject, looked: Iterable[str], findings: Iterable[Finding]) ->
     threads=("ggml-org/llama.cpp#10175",),
     needs=("target", "both_vocabularies"),
 )
-def _draft_llama_cpp(subject: Subject) -> Iterator[Found]:
+def draft_llama_cpp(subject: Subject) -> Iterator[Found]:
     assert subject.target is not None
     draft, target = subject.llama_cpp, subject.target.llama_cpp
     if draft.type != target.type:
@@ -146,7 +146,7 @@ def _draft_llama_cpp(subject: Subject) -> Iterator[Found]:
     threads=("vllm-project/vllm#7252", "vllm-project/vllm#13849", "sgl-project/sglang#23838"),
     needs=("target",),
 )
-def _draft_vocab_size(subject: Subject, draft_sizes: tuple[int, int]) -> Iterator[Found]:
+def draft_vocab_size(subject: Subject, draft_sizes: tuple[int, int]) -> Iterator[Found]:
     ours, theirs = draft_sizes
     if ours != theirs:
         file = None if subject.config is None else subject.config.file
@@ -165,7 +165,7 @@ def _draft_vocab_size(subject: Subject, draft_sizes: tuple[int, int]) -> Iterato
     threads=("sgl-project/sglang#23838", "a-ghorbani/pocketpal-ai#876", "LostRuins/koboldcpp#2325"),
     needs=("target",),
 )
-def _draft_tokens(both_vocabularies: tuple[Vocabulary, Vocabulary]) -> Iterator[Found]:
+def draft_tokens(both_vocabularies: tuple[Vocabulary, Vocabulary]) -> Iterator[Found]:
     ours, theirs = (dict(words.pieces()) for words in both_vocabularies)
     unlike = sorted(place for place in ours.keys() & theirs.keys() if ours[place] != theirs[place])
     if unlike:
@@ -188,7 +188,7 @@ def _draft_tokens(both_vocabularies: tuple[Vocabulary, Vocabulary]) -> Iterator[
     advice="take a draft that shares more tokens, or one that drafts by strings",
     threads=("vllm-project/vllm#38174", "huggingface/transformers#35029"),
 )
-def _draft_intersection(
+def draft_intersection(
     subject: Subject, target: Subject, both_vocabularies: tuple[Vocabulary, Vocabulary]
 ) -> Iterator[Found]:
     shared = shared_texts(*both_vocabularies)
@@ -202,15 +202,16 @@ def _draft_intersection(
 
 
 def shared_texts(draft: Vocabulary, target: Vocabulary) -> int:
-    """Count the tokens that two vocabularies share as vLLM compares them: as strings, a word's mark read as a space."""
-    ours, theirs = ({_plain(words, piece) for _, piece in words.pieces()} for words in (draft, target))
-    return len(ours & theirs)
+    """Count the tokens that two vocabularies share as vLLM compares them: as strings, a word's mark read as a space.
 
-
-def _plain(words: Vocabulary, piece: str) -> str:
-    """Read the mark of a word's start as a space; it is told by the spelling, as vLLM tells it by splitting ` a`."""
-    marks = {ByteLevel: ("Ġ",), Metaspace: ("▁",)}.get(type(words.spelling), ("Ġ", "▁"))
-    return next((f" {piece.removeprefix(mark)}" for mark in marks if piece.startswith(mark)), piece)
+    The mark is told by the spelling, as vLLM tells it by splitting ` a`.
+    """
+    texts = []
+    for words in (draft, target):
+        marks = {ByteLevel: ("Ġ",), Metaspace: ("▁",)}.get(type(words.spelling), ("Ġ", "▁"))
+        pieces = [piece for _, piece in words.pieces()]
+        texts.append({f" {piece[1:]}" if piece.startswith(marks) else piece for piece in pieces})
+    return len(texts[0] & texts[1])
 
 
 @rule(
@@ -226,7 +227,7 @@ def _plain(words: Vocabulary, piece: str) -> str:
     threads=("NVIDIA/NeMo#2447", "SafeAILab/EAGLE#222", "SafeAILab/EAGLE#258"),
     needs=("draft_head",),
 )
-def _draft_head(subject: Subject, target: Subject) -> Iterator[Found]:
+def draft_head(subject: Subject, target: Subject) -> Iterator[Found]:
     head = subject.draft_head
     assert head is not None
     size = target.vocab_size

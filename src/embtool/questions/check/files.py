@@ -28,7 +28,7 @@ from embtool.vocabulary import Vocabulary
     "A checkpoint without one of its shards cannot be loaded; an upload or a download was probably cut off.",
     advice="fetch the files that are missing, or save the model again",
 )
-def _missing_shard(subject: Subject, checkpoint: Checkpoint) -> Iterator[Found]:
+def missing_shard(subject: Subject, checkpoint: Checkpoint) -> Iterator[Found]:
     missing = [shard for shard in checkpoint.shards if not subject.source.has(shard)]
     if missing:
         known = {*checkpoint.shards, "model.safetensors.index.json"}
@@ -49,7 +49,7 @@ def _missing_shard(subject: Subject, checkpoint: Checkpoint) -> Iterator[Found]:
     "A truncated file or a header that contradicts the index gives wrong numbers or a crash in the middle of a load.",
     advice="delete the file and fetch it again, or save the model again",
 )
-def _damaged_shard(subject: Subject) -> Iterator[Found]:
+def damaged_shard(subject: Subject) -> Iterator[Found]:
     told = [error.message for error in subject.broken if isinstance(error, FormatError)]
     if subject.tables is not None:
         told += [
@@ -80,7 +80,7 @@ def _damaged_shard(subject: Subject) -> Iterator[Found]:
     ),
     needs=("has_input",),
 )
-def _missing_table(subject: Subject) -> Iterator[Found]:
+def missing_table(subject: Subject) -> Iterator[Found]:
     if subject.checkpoint is None:
         other = foreign_below(subject.source)
         why = "the files that hold the tables were perhaps not uploaded"
@@ -116,7 +116,7 @@ def _missing_table(subject: Subject) -> Iterator[Found]:
         "jzhang38/TinyLlama#41",
     ),
 )
-def _tokens_beyond_table(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
+def tokens_beyond_table(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     said = subject.config.vocab_size if subject.config is not None else None
     rows = subject.rows if subject.rows is not None else said
     if rows is None or vocabulary.implied:
@@ -142,7 +142,7 @@ def _tokens_beyond_table(subject: Subject, vocabulary: Vocabulary) -> Iterator[F
     advice="nothing, where the table was padded on purpose",
     needs=("input",),
 )
-def _padding_rows(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
+def padding_rows(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     assert subject.rows is not None
     told = {identity for identity, _ in subject.small.late_tokens.values()}  # by late-token, and by duplicate-token
     told |= {identity for ids in subject.small.shadowed.values() for identity in ids}
@@ -162,7 +162,7 @@ def _padding_rows(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     advice="write the number of rows into config.json, or resize the table to vocab_size",
     needs=("input",),
 )
-def _vocab_size(subject: Subject, config: Config) -> Iterator[Found]:
+def vocab_size(subject: Subject, config: Config) -> Iterator[Found]:
     stated = config.vocab_size
     by_design = subject.recorded is not None and subject.recorded.extra_rows > 0
     if by_design and stated is not None and subject.rows is not None and subject.rows > stated:
@@ -183,7 +183,7 @@ def _vocab_size(subject: Subject, config: Config) -> Iterator[Found]:
     advice="take config.json and weights from one model",
     needs=("input",),
 )
-def _table_width(subject: Subject, config: Config) -> Iterator[Found]:
+def table_width(subject: Subject, config: Config) -> Iterator[Found]:
     assert subject.input is not None
     stated = config.embedding_size or config.hidden_size
     try:
@@ -203,7 +203,7 @@ def _table_width(subject: Subject, config: Config) -> Iterator[Found]:
     advice="write the number of rows that the table has into config.json",
     needs=("config", "positions"),
 )
-def _position_rows(subject: Subject, tables: Tables) -> Iterator[Found]:
+def position_rows(subject: Subject, tables: Tables) -> Iterator[Found]:
     if not isinstance(subject.positions, Learned) or subject.positions.rows is None:
         return
     for table in tables.stored:
@@ -226,7 +226,7 @@ def _position_rows(subject: Subject, tables: Tables) -> Iterator[Found]:
         "unslothai/unsloth#9331",
     ),
 )
-def _tied_but_different(subject: Subject, tables: Tables) -> Iterator[Found]:
+def tied_but_different(subject: Subject, tables: Tables) -> Iterator[Found]:
     tying = tables.tying
     if tying.config is not True or tying.stored != "both":
         return
@@ -245,7 +245,7 @@ def _tied_but_different(subject: Subject, tables: Tables) -> Iterator[Found]:
     advice="set tie_word_embeddings to true and save again",
     deep=True,
 )
-def _untied_but_identical(subject: Subject, tables: Tables, surveys: Surveys) -> Iterator[Found]:
+def untied_but_identical(subject: Subject, tables: Tables, surveys: Surveys) -> Iterator[Found]:
     tying = tables.tying
     if tying.config is not True and tying.stored == "both" and _identical(subject, surveys):
         yield Found("the config does not say tied, but input and output table hold the same numbers")
@@ -278,7 +278,7 @@ def _identical(subject: Subject, surveys: Surveys) -> bool:
         "ml-explore/mlx-lm#1298",
     ),
 )
-def _stored_twice(subject: Subject, tables: Tables) -> Iterator[Found]:
+def stored_twice(subject: Subject, tables: Tables) -> Iterator[Found]:
     tying = tables.tying
     if tying.config is True and tying.stored == "both" and tying.verdict == "tied":
         if subject.surveys is not None and not _identical(subject, subject.surveys):
@@ -297,7 +297,7 @@ def _stored_twice(subject: Subject, tables: Tables) -> Iterator[Found]:
     "with its head",
     needs=("has_output",),
 )
-def _missing_output_table(subject: Subject, config: Config, tables: Tables) -> Iterator[Found]:
+def missing_output_table(subject: Subject, config: Config, tables: Tables) -> Iterator[Found]:
     architecture = config.architecture or ""
     headless = subject.recorded is not None and architecture in subject.recorded.headless
     predicts = PREDICTS.search(architecture) is not None and not headless

@@ -169,7 +169,9 @@ def _template(processor: Any, settings: dict[str, Any]) -> dict[str, bool]:
         single = part.get("single") if kind == "TemplateProcessing" else None
         if not isinstance(single, list) or len(single) < 2:  # noqa: PLR2004 - a token beside the text
             continue
-        first, last = (_name(single[place]) for place in (0, -1))
+        tokens = [end.get("SpecialToken") if isinstance(end, dict) else None for end in (single[0], single[-1])]
+        names = [token.get("id") if isinstance(token, dict) else None for token in tokens]
+        first, last = (name if isinstance(name, str) and name else None for name in names)
         if first is not None:
             adds["bos"] = not settings or first in (settings.get("bos_token"), settings.get("cls_token"))
         if last is not None:
@@ -177,10 +179,3 @@ def _template(processor: Any, settings: dict[str, Any]) -> dict[str, bool]:
                 settings["eos_token"] = last
             adds["eos"] = True
     return adds
-
-
-def _name(entry: Any) -> str | None:
-    """Return the special token that an entry of a template is."""
-    token = entry.get("SpecialToken") if isinstance(entry, dict) else None
-    name = token.get("id") if isinstance(token, dict) else None
-    return name if isinstance(name, str) and name else None

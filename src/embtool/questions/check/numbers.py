@@ -31,7 +31,7 @@ NEARLY_ZERO = (
     deep=True,
     needs=("tables",),
 )
-def _nonfinite_rows(subject: Subject) -> Iterator[Found]:
+def nonfinite_rows(subject: Subject) -> Iterator[Found]:
     for table, found in _surveyed(subject):
         if len(found.nonfinite):
             ids = found.nonfinite.tolist()
@@ -48,7 +48,7 @@ def _nonfinite_rows(subject: Subject) -> Iterator[Found]:
     deep=True,
     needs=("tables",),
 )
-def _zero_rows(subject: Subject) -> Iterator[Found]:
+def zero_rows(subject: Subject) -> Iterator[Found]:
     left_out = subject.pad_ids | set(subject.used_ids)
     for table, found in _surveyed(subject):
         ids = [row for row in found.zero.tolist() if row not in left_out and _has_token(subject, row)]
@@ -68,7 +68,7 @@ def _zero_rows(subject: Subject) -> Iterator[Found]:
     deep=True,
     needs=("tables",),
 )
-def _identical_rows(subject: Subject, surveys: Surveys) -> Iterator[Found]:
+def identical_rows(subject: Subject, surveys: Surveys) -> Iterator[Found]:
     for table, _ in _surveyed(subject):
         for group in surveys.groups(table):
             ids = [row for row in group if row not in subject.used_ids and _has_token(subject, row)]
@@ -93,7 +93,7 @@ def _identical_rows(subject: Subject, surveys: Surveys) -> Iterator[Found]:
     deep=True,
     needs=("tables", "vocabulary", "input"),
 )
-def _untrained_special(subject: Subject, surveys: Surveys) -> Iterator[Found]:
+def untrained_special(subject: Subject, surveys: Surveys) -> Iterator[Found]:
     assert subject.input is not None
     if subject.input not in subject.readable:
         return

@@ -50,7 +50,7 @@ def _sections(subject: Subject) -> Iterator[tuple[str, Mapping[str, Any], str]]:
     ),
     needs=("positions",),
 )
-def _rope_unknown_key(subject: Subject, config: Config) -> Iterator[Found]:
+def rope_unknown_key(subject: Subject, config: Config) -> Iterator[Found]:
     if not isinstance(subject.positions, Rope) or subject.is_gguf:
         return
     for where, section, _ in _sections(subject):
@@ -82,7 +82,7 @@ KNOWN = ALWAYS.union(*STRETCHING.values())
     ),
     needs=("positions",),
 )
-def _rope_factor(subject: Subject, config: Config) -> Iterator[Found]:
+def rope_factor(subject: Subject, config: Config) -> Iterator[Found]:
     if subject.is_gguf:
         return
     length = config.max_position_embeddings

@@ -1,16 +1,16 @@
 """Rules about params.json, the config of the original code, held against config.json and the table."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-from embtool.configs.config import Config
 from embtool.configs.params import FIELDS, PARAMS, translate
 from embtool.errors import EmbtoolError
 from embtool.questions.check.rule import Found, Severity, rule
 from embtool.questions.check.subject import Subject
 
 COMPARED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size")
-"""Fields that both files state in one number."""
+"""Fields that both files state in one number, beside theta."""
 
 
 @rule(
@@ -26,37 +26,24 @@ COMPARED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_
         "vllm-project/vllm#19953",
     ),
 )
-def _params_differ(subject: Subject) -> Iterator[Found]:
+def params_differ(subject: Subject) -> Iterator[Found]:
     raw = subject.small.json(PARAMS)
     stated = translate(raw)
     config = subject.config
-    beside = config is not None and config.file != PARAMS
-    said = _of_config(config) if config is not None and beside else _of_table(subject)
-    place = config.file if config is not None and beside else "the table"
+    place, said = "the table", dict[str, Any]()
+    if config is not None and config.file != PARAMS:
+        place = config.file
+        said = {name: getattr(config, name) for name in COMPARED if config.text.get(name) is not None}
+        for section in (config.text, config.text.get("rope_parameters")):
+            theta = section.get("rope_theta") if isinstance(section, Mapping) else None
+            if isinstance(theta, int | float):
+                said["rope_theta"] = theta
+    elif subject.input is not None:
+        with suppress(EmbtoolError):
+            said = dict(zip(("vocab_size", "hidden_size"), subject.input.shape, strict=True))
     names = {FIELDS[key]: key for key in raw if key in FIELDS}
     for field, value in said.items():
         other = stated.get(field)
         if isinstance(other, int | float) and value is not None and other != value:
             own = names[field]
             yield Found(f"{own} is {other:,} in {PARAMS}, {field} is {value:,} in {place}", file=PARAMS, field=own)
-
-
-def _of_config(config: Config) -> Mapping[str, Any]:
-    """Return what config.json states of the fields that both files have, and theta."""
-    found = {name: getattr(config, name) for name in COMPARED if config.text.get(name) is not None}
-    for section in (config.text, config.text.get("rope_parameters")):
-        theta = section.get("rope_theta") if isinstance(section, Mapping) else None
-        if isinstance(theta, int | float):
-            found["rope_theta"] = theta
-    return found
-
-
-def _of_table(subject: Subject) -> Mapping[str, Any]:
-    """Return the sizes that the table shows."""
-    if subject.input is None:
-        return {}
-    try:
-        rows, width = subject.input.shape
-    except EmbtoolError:
-        return {}
-    return {"vocab_size": rows, "hidden_size": width}

@@ -104,10 +104,13 @@ def find_misshapen(
     projected = any(table.role == "projection" for table in tables.stored)
     found = []
     for role, tensor in _candidates(tables, stored):
-        seen = _packed(tensor, names) or _alone(tensor, expected)
+        base = tensor.name.removesuffix(".weight")
+        packer = next((packer for end, packer in PACKED.items() if f"{base}.{end}" in names), None)
+        seen = _alone(tensor, expected) if packer is None else ("packed", f"is packed by {packer}")
         if seen is None and len(tensor.shape) == SIDES and not tensor.parts:
-            seen = _on_its_side(tensor, expected) or (None if projected else _piece(tensor, expected))
-            if seen is not None and seen[0] == "cut" and not _is_cut(tensor, stored, expected, largest_id):
+            seen = _by_size(tensor, expected)
+            is_cut = seen is not None and seen[0] == "cut"
+            if is_cut and (projected or not _is_cut(tensor, stored, expected, largest_id)):
                 seen = None
         if seen is not None:
             found.append(Misshapen(role, seen[0], tensor, seen[1]))
@@ -148,20 +151,13 @@ def _named(names: Sequence[str], ends: Sequence[str]) -> Iterator[str]:
             yield name
 
 
-def _packed(tensor: TensorInfo, names: frozenset[str]) -> tuple[str, str] | None:
-    """Tell a table whose numbers are packed in a way that is known, and not read."""
-    base = tensor.name.removesuffix(".weight")
-    packer = next((packer for end, packer in PACKED.items() if f"{base}.{end}" in names), None)
-    return None if packer is None else ("packed", f"is packed by {packer}")
-
-
 def _without_weight(stored: Checkpoint, known: set[str]) -> Iterator[Misshapen]:
     """Yield the tables that are stored under the names of their packed parts alone."""
-    for role, bases in (("input", ("embed_tokens",)), ("output", ("lm_head",))):
+    for role, base in (("input", "embed_tokens"), ("output", "lm_head")):
         if role in known:
             continue
         for end, packer in PACKED.items():
-            name = next(_named(stored.names, [f"{base}.{end}" for base in bases]), None)
+            name = next(_named(stored.names, [f"{base}.{end}"]), None)
             if name is not None:
                 yield Misshapen(role, "packed", stored.tensor(name), f"is a part of a table packed by {packer}")
                 break
@@ -184,25 +180,18 @@ def _alone(tensor: TensorInfo, expected: Expected) -> tuple[str, str] | None:
     return "flat", f"has the shape {written}: {what}"
 
 
-def _on_its_side(tensor: TensorInfo, expected: Expected) -> tuple[str, str] | None:
-    """Tell a table that was transposed, by the sizes that the config promises."""
-    rows, width = tensor.shape
-    if expected.rows is None or rows != expected.width or rows == width or not _near(width, expected.rows):
-        return None
-    size = f"{expected.rows:,} × {expected.width:,}"
-    return "transposed", f"is {rows:,} × {width:,}, the config's {size} on its side"
-
-
-def _piece(tensor: TensorInfo, expected: Expected) -> tuple[str, str] | None:
-    """Tell what has the size of a piece of the table that the config promises."""
+def _by_size(tensor: TensorInfo, expected: Expected) -> tuple[str, str] | None:
+    """Tell what has the size of the table that the config promises turned on its side, or of a piece of it."""
     rows, width = tensor.shape
     if expected.rows is None or expected.width is None:
         return None
+    size = f"{expected.rows:,} × {expected.width:,}"
+    if rows == expected.width and rows != width and _near(width, expected.rows):
+        return "transposed", f"is {rows:,} × {width:,}, the config's {size} on its side"
     across, down = _devices(expected.width, width), _devices(expected.rows, rows)
     count, side = (across, "columns") if _near(rows, expected.rows) else (down, "rows")
     if count is None or (side == "rows" and width != expected.width):
         return None
-    size = f"{expected.rows:,} × {expected.width:,}"
     return "cut", f"is {rows:,} × {width:,}, one of {count} pieces of {size} cut by {side}"
 
 

@@ -66,7 +66,7 @@ def _named(subject: Subject, ids: set[int]) -> str:
     ),
     needs=("vocabulary", "generates"),
 )
-def _eos_differs(subject: Subject) -> Iterator[Found]:
+def eos_differs(subject: Subject) -> Iterator[Found]:
     yield from _disagreeing(subject, "eos")
 
 
@@ -79,7 +79,7 @@ def _eos_differs(subject: Subject) -> Iterator[Found]:
     threads=("salesforce/CodeGen#32",),
     needs=("vocabulary", "generates"),
 )
-def _bos_differs(subject: Subject) -> Iterator[Found]:
+def bos_differs(subject: Subject) -> Iterator[Found]:
     yield from _disagreeing(subject, "bos")
 
 
@@ -92,7 +92,7 @@ def _bos_differs(subject: Subject) -> Iterator[Found]:
     advice="write the id of tokenizer_config.json's pad_token into config.json and generation_config.json",
     needs=("vocabulary", "generates"),
 )
-def _pad_differs(subject: Subject) -> Iterator[Found]:
+def pad_differs(subject: Subject) -> Iterator[Found]:
     yield from _disagreeing(subject, "pad")
 
 
@@ -109,7 +109,7 @@ def _pad_differs(subject: Subject) -> Iterator[Found]:
     ),
     needs=("generates",),
 )
-def _turn_end(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
+def turn_end(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     stops = set().union(*subject.small.ids_of("eos_token_id").values(), *_places(subject, "eos").values())
     written = [text for text in TURN_ENDS if text in subject.chat_template and vocabulary.has_piece(text)]
     ends = {text: vocabulary.find_piece(text).id for text in written}
@@ -136,7 +136,7 @@ def _turn_end(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     ),
     needs=("generates",),
 )
-def _ordinary_eos(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
+def ordinary_eos(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     types = subject.metadata.get("tokenizer.ggml.token_type")
     added = set(vocabulary.added_ids.tolist())
     stated = {special.text for special in subject.small.special_texts}

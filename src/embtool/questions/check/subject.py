@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -120,20 +121,15 @@ class Subject:
     @cached_property
     def output(self) -> EmbeddingTable | None:
         """The output table, where one is stored, be it one with so few rows that `find_tables` takes it for none."""
-        stored = () if self.tables is None else self.tables.stored
-        found = next((table for table in stored if table.role == "output"), None)
-        found = self._unlikely_output if found is None else found
-        return None if found is None or self.is_misshapen("output") or has_too_many_rows(found) else found
-
-    @cached_property
-    def _unlikely_output(self) -> EmbeddingTable | None:
-        """What a causal model stores under the name of an output table, whatever its rows."""
-        architecture = None if self.config is None else self.config.architecture
-        if self.tables is None or not CAUSAL.search(architecture or "") or self.is_gguf:
+        if self.tables is None:
             return None
-        tensor = named_output(self.tables.checkpoint)
-        is_table = tensor is not None and len(tensor.shape) == 2  # noqa: PLR2004 - rows, columns
-        return EmbeddingTable("output", tensor, self.tables.checkpoint) if tensor is not None and is_table else None
+        found = next((table for table in self.tables.stored if table.role == "output"), None)
+        architecture = None if self.config is None else self.config.architecture
+        if found is None and CAUSAL.search(architecture or "") and not self.is_gguf:
+            tensor = named_output(self.tables.checkpoint)
+            if tensor is not None and len(tensor.shape) == 2:  # noqa: PLR2004 - rows, columns
+                found = EmbeddingTable("output", tensor, self.tables.checkpoint)
+        return None if found is None or self.is_misshapen("output") or has_too_many_rows(found) else found
 
     @property
     def rows(self) -> int | None:
@@ -163,7 +159,10 @@ class Subject:
         """The input and the output table as far as their rows can be decoded; tied ones once."""
         tables = [table for table in (self.input, self.output) if table is not None]
         tied = self.tables is not None and self.tables.tying.verdict == "tied"
-        found = [table for table in dict.fromkeys(tables) if table.role != "projection" and _decodes(table)]
+        found = []
+        for table in dict.fromkeys(tables):
+            with suppress(EmbtoolError):  # which tells that rows cannot be decoded
+                found += [table] if table.role != "projection" and table.shape[0] > 0 else []
         return tuple(found[:1] if tied else found)
 
     @cached_property
@@ -279,11 +278,3 @@ def _nested_ids(fields: Mapping[str, Any], depth: int = 1) -> Iterator[int]:
             yield from _nested_ids(value, depth + 1)
         elif key.endswith(("pad_token_id", "padding_idx")) and type(value) is int:
             yield value
-
-
-def _decodes(table: EmbeddingTable) -> bool:
-    """Tell whether the rows of a table can be decoded."""
-    try:
-        return table.shape[0] > 0
-    except EmbtoolError:
-        return False

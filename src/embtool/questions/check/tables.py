@@ -27,6 +27,9 @@ DOUBLED = re.compile(r"(?:^|\.)((language_model|text_model|transformer|backbone|
 
 FP8 = frozenset({"F8_E4M3", "F8_E5M2"})
 
+CODES = frozenset({*FP8, "I8", "U8", "I32", "U32"})
+"""Types of codes of tools that also write into the config how they pack; a mapping of model2vec is none."""
+
 QUANTIZATION_FILES = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
 """Files of tools that say how they quantised beside config.json."""
 
@@ -53,7 +56,7 @@ def _found(each: Misshapen, advice: str | None = None) -> Found:
     ),
     needs=("tables",),
 )
-def _flat_table(subject: Subject) -> Iterator[Found]:
+def flat_table(subject: Subject) -> Iterator[Found]:
     yield from map(_found, _of(subject, "flat"))
 
 
@@ -71,7 +74,7 @@ def _flat_table(subject: Subject) -> Iterator[Found]:
     ),
     needs=("tables",),
 )
-def _empty_table(subject: Subject) -> Iterator[Found]:
+def empty_table(subject: Subject) -> Iterator[Found]:
     yield from map(_found, _of(subject, "empty"))
 
 
@@ -84,7 +87,7 @@ def _empty_table(subject: Subject) -> Iterator[Found]:
     threads=("huggingface/transformers#27064",),
     needs=("tables", "config"),
 )
-def _transposed_table(subject: Subject) -> Iterator[Found]:
+def transposed_table(subject: Subject) -> Iterator[Found]:
     yield from map(_found, _of(subject, "transposed"))
 
 
@@ -101,7 +104,7 @@ def _transposed_table(subject: Subject) -> Iterator[Found]:
     ),
     needs=("tables", "config"),
 )
-def _cut_table(subject: Subject) -> Iterator[Found]:
+def cut_table(subject: Subject) -> Iterator[Found]:
     yield from map(_found, _of(subject, "cut"))
 
 
@@ -118,7 +121,7 @@ def _cut_table(subject: Subject) -> Iterator[Found]:
     ),
     needs=("tables",),
 )
-def _unread_table(subject: Subject) -> Iterator[Found]:
+def unread_table(subject: Subject) -> Iterator[Found]:
     for each in _of(subject, "packed"):
         yield Found(
             f"{each.tensor.name} {each.words}: its rows are not looked at",
@@ -148,15 +151,16 @@ def _unread_table(subject: Subject) -> Iterator[Found]:
         "vllm-project/vllm#5513",
     ),
 )
-def _lost_quantization(subject: Subject, tables: Tables, config: Config) -> Iterator[Found]:
+def lost_quantization(subject: Subject, tables: Tables, config: Config) -> Iterator[Found]:
     for table in tables.stored:
         tensor = table.tensor
         if table.role not in ("input", "output"):
             continue
+        codes = tensor.parts[0].tensor.dtype.name if tensor.parts and not tensor.stacked else None
         if _lost_scale(subject, table):
             message = f"{tensor.name} holds codes of {tensor.dtype.name.split()[0]}, and no scale is stored beside it"
             yield Found(message, file=tensor.shard, tensor=tensor.name)
-        elif tensor.parts and not tensor.stacked and _needs_config(table) and not _says_how(subject):
+        elif codes in CODES and not _says_how(subject):
             message = f"{tensor.name} is packed ({tensor.dtype.name}), and {config.file} does not say how"
             yield Found(message, file=config.file, field="quantization_config", tensor=tensor.name)
     for each in _of(subject, "packed"):
@@ -169,11 +173,6 @@ def _lost_scale(subject: Subject, table: EmbeddingTable) -> bool:
     """Tell whether a table holds 8-bit floats that the config says are scaled, and that have no scale."""
     tensor, packing = table.tensor, {} if subject.config is None else subject.config.packing
     return tensor.dtype.name.split()[0] in FP8 and not tensor.parts and (bool(packing) or tensor.dtype.decode is None)
-
-
-def _needs_config(table: EmbeddingTable) -> bool:
-    """Tell whether a table is packed by a tool that also writes into the config; a mapping of model2vec is not."""
-    return table.tensor.parts[0].tensor.dtype.name in {*FP8, "I8", "U8", "I32", "U32"}
 
 
 def _says_how(subject: Subject) -> bool:
@@ -195,7 +194,7 @@ def _says_how(subject: Subject) -> bool:
         "eole-nlp/eole#179",
     ),
 )
-def _odd_prefix(subject: Subject, checkpoint: Checkpoint) -> Iterator[Found]:
+def odd_prefix(subject: Subject, checkpoint: Checkpoint) -> Iterator[Found]:
     told: dict[str, list[str]] = {}
     is_adapter = subject.source.has("adapter_config.json")
     for name in checkpoint.names:
@@ -221,7 +220,7 @@ def _odd_prefix(subject: Subject, checkpoint: Checkpoint) -> Iterator[Found]:
         "modelscope/ms-swift#7074",
     ),
 )
-def _stray_weights(subject: Subject, checkpoint: Checkpoint) -> Iterator[Found]:
+def stray_weights(subject: Subject, checkpoint: Checkpoint) -> Iterator[Found]:
     left = [file for file in left_out(subject.source, checkpoint) if not _is_rival(subject, file)]
     if left:
         yield Found(f"{some(left)} left out: the tables are read from {some(checkpoint.shards)}", file=left[0])
@@ -240,7 +239,7 @@ def _stray_weights(subject: Subject, checkpoint: Checkpoint) -> Iterator[Found]:
         "vllm-project/vllm#5005",
     ),
 )
-def _rival_weights(subject: Subject, checkpoint: Checkpoint) -> Iterator[Found]:
+def rival_weights(subject: Subject, checkpoint: Checkpoint) -> Iterator[Found]:
     for file in left_out(subject.source, checkpoint):
         if _is_rival(subject, file):
             yield Found(f"{file} lies beside the shards of an index ({some(checkpoint.shards)})", file=file)
@@ -263,7 +262,7 @@ def _is_rival(subject: Subject, file: str) -> bool:
         "earth-insights/SegEarth-R2#9",
     ),
 )
-def _output_shape(subject: Subject, output: EmbeddingTable) -> Iterator[Found]:
+def output_shape(subject: Subject, output: EmbeddingTable) -> Iterator[Found]:
     config, tensor = subject.config, output.tensor
     try:
         rows, width = output.shape
@@ -273,7 +272,8 @@ def _output_shape(subject: Subject, output: EmbeddingTable) -> Iterator[Found]:
     recorded = subject.recorded
     if recorded is not None and recorded.tied is False and not recorded.tie_at and tensor.name in recorded.output:
         return  # a table of its own, whatever the input table is
-    stated = {} if config is None else {key: n for key, n in _sizes(config) if key.endswith("vocab_size")}
+    numbers = [] if config is None else [("vocab_size", config.vocab_size), *config.text.items()]
+    stated = {key: number for key, number in numbers if key.endswith("vocab_size") and type(number) is int}
     drafted = None if subject.draft is None else subject.draft.rows
     durations = None if config is None else config.raw.get("durations")  # a transducer's head says how long, too
     lasting = [number + len(durations) for number in stated.values()] if isinstance(durations, list) else []
@@ -287,10 +287,3 @@ def _output_shape(subject: Subject, output: EmbeddingTable) -> Iterator[Found]:
     if sizes and width not in sizes and width not in {2 * size for size in sizes}:  # Reformer predicts from two streams
         message = f"the rows of {tensor.name} have {width:,} numbers, the model {some(sizes)}"
         yield Found(message, file=tensor.shard, tensor=tensor.name)
-
-
-def _sizes(config: Config) -> Iterator[tuple[str, int]]:
-    """Yield the whole numbers of the language model's part of a config, with vocab_size as its family has it."""
-    if config.vocab_size is not None:
-        yield "vocab_size", config.vocab_size
-    yield from ((key, value) for key, value in config.text.items() if type(value) is int)

@@ -37,7 +37,7 @@ COMPARED_FIELDS = ("rope_theta", "partial_rotary_factor", "rope_type", "factor",
     "table or the tokenizer does not have.",
     advice="name the id of a token that is there",
 )
-def _special_id(subject: Subject) -> Iterator[Found]:
+def special_id(subject: Subject) -> Iterator[Found]:
     late = {identity for identity, _ in subject.small.late_tokens.values()}
     for special in subject.special_ids:
         where, identity, message = special.place, special.id, None
@@ -58,7 +58,7 @@ def _special_id(subject: Subject) -> Iterator[Found]:
     advice="write the markers that the tokenizer has, or add these to it and train their rows",
     threads=("ggml-org/llama.cpp#12196",),
 )
-def _template_token(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
+def template_token(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     has = vocabulary.has_piece
     late = subject.small.late_tokens
     found = dict.fromkeys(TEMPLATE_TOKEN.findall(subject.chat_template))
@@ -84,7 +84,7 @@ def _template_token(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]
         "apache/tvm#18102",
     ),
 )
-def _rope_invalid(config: Config) -> Iterator[Found]:
+def rope_invalid(config: Config) -> Iterator[Found]:
     try:
         read_positions(config)
     except ConfigError as error:
@@ -98,7 +98,7 @@ def _rope_invalid(config: Config) -> Iterator[Found]:
     "Libraries read different fields: one that is stated twice with two values gives two models.",
     advice="state the field once, in rope_parameters for transformers 5",
 )
-def _rope_conflict(config: Config) -> Iterator[Found]:
+def rope_conflict(config: Config) -> Iterator[Found]:
     for name, values in _stated(config.text).items():
         distinct = {json.dumps(value) for value in values.values()}
         if len(distinct) > 1 and set(map(str, values.values())) not in SAME_TYPES:
@@ -136,7 +136,7 @@ def _stated(text: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     advice="take it out, or set what does have the effect",
     needs=("config", "positions"),
 )
-def _rope_ignored(subject: Subject) -> Iterator[Found]:
+def rope_ignored(subject: Subject) -> Iterator[Found]:
     if isinstance(subject.positions, Rope):
         for note in subject.positions.notes:
             if " is in the file, but " in note:
@@ -150,7 +150,7 @@ def _rope_ignored(subject: Subject) -> Iterator[Found]:
     "They are left over from a default or from another model, and mislead whoever reads the file.",
     advice="take it out",
 )
-def _rope_unused(config: Config, positions: Positions) -> Iterator[Found]:
+def rope_unused(config: Config, positions: Positions) -> Iterator[Found]:
     if isinstance(positions, Rope):
         return
     stated = [name for name in ROPE_FIELDS if config.text.get(name) is not None]

@@ -25,7 +25,7 @@ OTHER_FILES = ("vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
     "A loader stops at once. The other rules take the model as one without a config.",
     advice="fetch config.json again, or take it from the model that this one was made from",
 )
-def _damaged_config(subject: Subject) -> Iterator[Found]:
+def damaged_config(subject: Subject) -> Iterator[Found]:
     for error in subject.damage_of("config"):
         files = (file for file in ("adapter_config.json", "config.json") if file in error.message)
         yield Found(error.message, file=next(files, "config.json"), advice=error.hint)
@@ -42,7 +42,7 @@ def _damaged_config(subject: Subject) -> Iterator[Found]:
         "turboderp/exllama#176",
     ),
 )
-def _damaged_tokenizer(subject: Subject) -> Iterator[Found]:
+def damaged_tokenizer(subject: Subject) -> Iterator[Found]:
     for error in subject.damage_of("tokenizer"):
         named = next((file for file in (TOKENIZER, *OTHER_FILES) if file in error.message), None)
         yield Found(error.message, file=named, advice=error.hint)
@@ -55,7 +55,7 @@ def _damaged_tokenizer(subject: Subject) -> Iterator[Found]:
     "What they say of special tokens, the chat template and generation is lost: some loaders stop, some go on without.",
     advice="fetch the file again, or write it anew: it is JSON",
 )
-def _damaged_small_file(subject: Subject) -> Iterator[Found]:
+def damaged_small_file(subject: Subject) -> Iterator[Found]:
     subject.small.special_ids, subject.small.special_texts, subject.chat_template  # noqa: B018 - reads them all
     for file, message in subject.small.unreadable.items():
         yield Found(message, file=file)
@@ -77,7 +77,7 @@ def _damaged_small_file(subject: Subject) -> Iterator[Found]:
     ),
     needs=("input",),
 )
-def _foreign_tokenizer(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
+def foreign_tokenizer(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     assert subject.rows is not None
     padding = padding_ids(vocabulary, subject.rows)
     if is_foreign(len(padding), subject.rows):
@@ -93,7 +93,7 @@ def _foreign_tokenizer(subject: Subject, vocabulary: Vocabulary) -> Iterator[Fou
     "Libraries read one place or the other, and make tables of different sizes.",
     advice="write the number of rows in both places",
 )
-def _vocab_sizes_differ(config: Config) -> Iterator[Found]:
+def vocab_sizes_differ(config: Config) -> Iterator[Found]:
     top, text = config.raw.get("vocab_size"), config.text.get("vocab_size")
     if config.text_path and type(top) is int and type(text) is int and top != text:
         inner = ".".join((*config.text_path, "vocab_size"))
@@ -126,7 +126,7 @@ def _duplicates(subject: Subject, *, added: bool) -> Iterator[Found]:
     advice="rename the one that is not used, such as to [unused1], in the tokenizer's file",
     needs=("vocabulary",),
 )
-def _duplicate_token(subject: Subject) -> Iterator[Found]:
+def duplicate_token(subject: Subject) -> Iterator[Found]:
     if subject.is_gguf:
         return
     twice = subject.small.shadowed
@@ -157,7 +157,7 @@ def _duplicate_token(subject: Subject) -> Iterator[Found]:
     ),
     needs=("vocabulary", "gguf"),
 )
-def _gguf_duplicate_token(subject: Subject) -> Iterator[Found]:
+def gguf_duplicate_token(subject: Subject) -> Iterator[Found]:
     yield from _duplicates(subject, added=True)
 
 
@@ -177,7 +177,7 @@ def _gguf_duplicate_token(subject: Subject) -> Iterator[Found]:
     ),
     needs=("vocabulary",),
 )
-def _added_id(subject: Subject) -> Iterator[Found]:
+def added_id(subject: Subject) -> Iterator[Found]:
     state = subject.small.tokenizer_json
     pieces = state.get("model", {}).get("vocab")
     known = dict(pieces) if isinstance(pieces, dict) else {}
@@ -212,7 +212,7 @@ def _added_id(subject: Subject) -> Iterator[Found]:
         "meta-llama/llama#481",
     ),
 )
-def _late_token(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
+def late_token(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     rows = subject.rows
     for text, (identity, place) in subject.small.late_tokens.items():
         if rows is None or identity < rows:
@@ -234,7 +234,7 @@ def _late_token(subject: Subject, vocabulary: Vocabulary) -> Iterator[Found]:
     ),
     needs=("vocabulary",),
 )
-def _tokenizers_differ(subject: Subject) -> Iterator[Found]:
+def tokenizers_differ(subject: Subject) -> Iterator[Found]:
     words = subject.vocabulary
     assert words is not None
     if words.file != TOKENIZER:
