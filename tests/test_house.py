@@ -17,8 +17,8 @@ SOURCE = Path(embtool.__file__).parent
 LONGEST_MODULE, LONGEST_FUNCTION = 500, 60
 """Lines."""
 
-USED_ONCE = 0.171
-"""The part of all functions that are private and named at one place besides their own."""
+USED_ONCE = 0.148
+"""The part of all functions that are private and named at one place besides their own, or, by a decorator, at none."""
 
 
 @cache
@@ -43,7 +43,7 @@ def test_few_functions_are_a_mere_step_of_another() -> None:
         named += Counter(node.attr for node in nodes if isinstance(node, ast.Attribute))
         names = [node.name for node in nodes if isinstance(node, ast.FunctionDef)]
         functions += len(names)
-        once += sum(name.startswith("_") and not name.startswith("__") and named[name] == 1 for name in names)
+        once += sum(name.startswith("_") and not name.startswith("__") and named[name] <= 1 for name in names)
     assert once <= USED_ONCE * functions, f"{once} of {functions}"
 
 
