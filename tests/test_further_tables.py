@@ -136,3 +136,18 @@ def test_a_quantised_table_per_layer_is_cut_where_blocks_end(width: int, *, cut:
 )
 def test_the_role_of_a_name(name: str, role: str | None) -> None:
     assert further_role(name, 61) == role
+
+
+@pytest.mark.parametrize(("stack", "other"), [("encoder", "decoder"), ("decoder", "encoder")])
+def test_of_two_stacks_the_positions_are_those_beside_the_rows(tmp_path: Path, stack: str, other: str) -> None:
+    """As BlenderbotSmall has them where nothing is tied; no type is recorded here."""
+    tensors = {
+        f"model.{stack}.embed_tokens.weight": numbers(TOKENS, WIDTH),
+        **{f"model.{each}.embed_positions.weight": numbers(30, WIDTH) for each in (stack, other)},
+    }
+    folder = model_of(tmp_path / "m", {}, model_type="unheard-of")
+    save_file(tensors, folder / "model.safetensors")
+    with open_model(folder) as model:
+        stored = {table.role: table.tensor.name for table in model.tables.stored}
+    assert stored["position"] == f"model.{stack}.embed_positions.weight"
+    assert stored[f"{other}_position"] == f"model.{other}.embed_positions.weight"

@@ -255,11 +255,10 @@ def find_tables(checkpoint: Checkpoint, config: Config | None) -> Tables:
             found.append(EmbeddingTable(role, tensor, checkpoint))
     for role in TABLE_NAMES.keys() - {"input", "output"}:
         seen = _recorded(checkpoint, config, role)
-        if seen is not None and found and found[0].role == "input":
-            seen = checkpoint.tensor(_nearest_path(names, seen.name, found[0].tensor.name))
         others = _candidates(names, role, towers=role == "relative") if seen is None else [seen.name]
-        if role in ("position", "token_type", "task_type"):  # of these one: the decoder's, or the shortest path's
-            others = others[:1]
+        if role in ("position", "token_type", "task_type"):  # of these one: in both stacks that beside the input table
+            beside = found[0].tensor.name if found and found[0].role == "input" else ""
+            others = [_nearest_path(others if seen is None else names, name, beside) for name in others[:1]]
         found += [EmbeddingTable(role, checkpoint.tensor(name), checkpoint) for name in others]
     order = list(TABLE_NAMES)
     found.sort(key=lambda table: order.index(table.role))
