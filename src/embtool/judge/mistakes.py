@@ -88,7 +88,7 @@ PLAIN = {
 
 
 @mistake("layer-turned", "a layer without positions is turned")
-def _layer_turned(engine: Engine, scene: Scene) -> Ways:
+def layer_turned(engine: Engine, scene: Scene) -> Ways:
     if not scene.turns:
         yield "as the other layers are", replace(engine, turns=True)
         for name, settings in scene.others.items():
@@ -96,20 +96,20 @@ def _layer_turned(engine: Engine, scene: Scene) -> Ways:
 
 
 @mistake("layer-not-turned", "a layer that should turn is left as it is")
-def _layer_not_turned(engine: Engine, scene: Scene) -> Ways:
+def layer_not_turned(engine: Engine, scene: Scene) -> Ways:
     if scene.turns:
         yield "queries come out as they went in", replace(engine, turns=False)
 
 
 @mistake("layer-type", "the settings of another kind of layer are used")
-def _layer_type(engine: Engine, scene: Scene) -> Ways:
+def layer_type(engine: Engine, scene: Scene) -> Ways:
     if scene.turns:
         for name, settings in scene.others.items():
             yield f"those of {name}", replace(engine, settings=settings)
 
 
 @mistake("scaling-ignored", "the scaling is ignored")
-def _scaling_ignored(engine: Engine, _: Scene) -> Ways:
+def scaling_ignored(engine: Engine, _: Scene) -> Ways:
     kind = engine.settings.rope_type
     if kind not in ("default", "proportional"):
         yield f"plain frequencies in place of {kind}", _with(engine, **PLAIN)
@@ -118,7 +118,7 @@ def _scaling_ignored(engine: Engine, _: Scene) -> Ways:
 
 
 @mistake("positions-scaled", "the factor divides positions, and so every frequency")
-def _positions_scaled(engine: Engine, _: Scene) -> Ways:
+def positions_scaled(engine: Engine, _: Scene) -> Ways:
     settings = engine.settings
     if settings.rope_type in ("default", "proportional", "linear") or settings.stretch <= 1:
         return
@@ -130,7 +130,7 @@ def _positions_scaled(engine: Engine, _: Scene) -> Ways:
 
 
 @mistake("original-context", "another original context is used")
-def _original_context(engine: Engine, scene: Scene) -> Ways:
+def original_context(engine: Engine, scene: Scene) -> Ways:
     settings = engine.settings
     right = settings.original_max_position_embeddings
     if settings.rope_type not in ("yarn", "llama3", "longrope") or right is None:
@@ -151,7 +151,7 @@ def _original_context(engine: Engine, scene: Scene) -> Ways:
 
 
 @mistake("longrope-list", "the list of divisors for the other length is used")
-def _longrope_list(engine: Engine, _: Scene) -> Ways:
+def longrope_list(engine: Engine, _: Scene) -> Ways:
     original = engine.settings.original_max_position_embeddings
     if engine.settings.rope_type == "longrope" and original is not None:
         yield "the short one", replace(engine, length=1)
@@ -159,14 +159,14 @@ def _longrope_list(engine: Engine, _: Scene) -> Ways:
 
 
 @mistake("ramp-rounded", "the bounds of YaRN's ramp are rounded where they should not be, or the other way round")
-def _ramp_rounded(engine: Engine, _: Scene) -> Ways:
+def ramp_rounded(engine: Engine, _: Scene) -> Ways:
     if engine.settings.rope_type == "yarn":
         truncate = not engine.settings.truncate
         yield "rounded to whole pairs" if truncate else "not rounded", _with(engine, truncate=truncate)
 
 
 @mistake("theta", "another theta is used")
-def _theta(engine: Engine, scene: Scene) -> Ways:
+def other_theta(engine: Engine, scene: Scene) -> Ways:
     right = engine.settings.rope_theta
     for theta in scene.thetas:
         if theta != right:
@@ -174,7 +174,7 @@ def _theta(engine: Engine, scene: Scene) -> Ways:
 
 
 @mistake("partial-ignored", "the whole head turns in place of a part")
-def _partial_ignored(engine: Engine, _: Scene) -> Ways:
+def partial_ignored(engine: Engine, _: Scene) -> Ways:
     settings = engine.settings
     if settings.rope_type == "proportional":
         yield "every pair turns", _with(engine, partial_rotary_factor=1.0)
@@ -184,7 +184,7 @@ def _partial_ignored(engine: Engine, _: Scene) -> Ways:
 
 
 @mistake("partial-twice", "the share of the head that turns is taken twice")
-def _partial_twice(engine: Engine, _: Scene) -> Ways:
+def partial_twice(engine: Engine, _: Scene) -> Ways:
     settings = engine.settings
     share = settings.partial_rotary_factor
     if settings.rope_type == "proportional":
@@ -199,7 +199,7 @@ def _partial_twice(engine: Engine, _: Scene) -> Ways:
 @mistake(
     "partial-exponent", "the frequencies of a part are spread as if it were the whole head, or the other way round"
 )
-def _partial_exponent(engine: Engine, _: Scene) -> Ways:
+def partial_exponent(engine: Engine, _: Scene) -> Ways:
     settings = engine.settings
     if settings.rope_type == "proportional" and settings.live_pairs < settings.pairs:
         part = {"rope_type": "default", "rotary_dim": 2 * settings.live_pairs, "partial_rotary_factor": None}
@@ -209,19 +209,19 @@ def _partial_exponent(engine: Engine, _: Scene) -> Ways:
 
 
 @mistake("layout", "other channels make a pair")
-def _layout(engine: Engine, _: Scene) -> Ways:
+def other_layout(engine: Engine, _: Scene) -> Ways:
     for layout, words in LAYOUTS.items():
         if layout != engine.settings.layout:
             yield f"{layout}: {words}", _with(engine, layout=layout)
 
 
 @mistake("direction", "pairs turn the other way round")
-def _direction(engine: Engine, _: Scene) -> Ways:
+def other_direction(engine: Engine, _: Scene) -> Ways:
     yield "the sign of sin is wrong", replace(engine, backwards=not engine.backwards)
 
 
 @mistake("mrope-sections", "the pairs of the three positions are exchanged")
-def _mrope_sections(engine: Engine, _: Scene) -> Ways:
+def mrope_sections(engine: Engine, _: Scene) -> Ways:
     settings = engine.settings
     if settings.mrope_section is None:
         return
@@ -234,13 +234,13 @@ def _mrope_sections(engine: Engine, _: Scene) -> Ways:
 
 
 @mistake("attention-factor-missing", "the attention factor is left out")
-def _factor_missing(engine: Engine, _: Scene) -> Ways:
+def factor_missing(engine: Engine, _: Scene) -> Ways:
     if _grown(engine) != 1:
         yield f"1 in place of {_grown(engine):.6g}", replace(engine, power=0)
 
 
 @mistake("attention-factor-squared", "the attention factor is applied twice")
-def _factor_squared(engine: Engine, _: Scene) -> Ways:
+def factor_squared(engine: Engine, _: Scene) -> Ways:
     if _grown(engine) != 1:
         yield f"{_grown(engine) ** 2:.6g} in place of {_grown(engine):.6g}", replace(engine, power=2)
 
@@ -250,13 +250,13 @@ def _grown(engine: Engine) -> float:
 
 
 @mistake("position-off-by-one", "positions are off by one")
-def _off_by_one(engine: Engine, _: Scene) -> Ways:
+def off_by_one(engine: Engine, _: Scene) -> Ways:
     yield "one too large", replace(engine, shift=1)
     yield "one too small", replace(engine, shift=-1)
 
 
 @mistake("angles-rounded", "angles are computed in a precision too low for them")
-def _angles_rounded(engine: Engine, _: Scene) -> Ways:
+def angles_rounded(engine: Engine, _: Scene) -> Ways:
     for dtype, name in (("bfloat16", "BF16"), ("float16", "F16")):
         yield f"frequencies and positions in {name}", replace(engine, rounding="both", dtype=dtype)
         yield f"frequencies in {name}", replace(engine, rounding="inv_freq", dtype=dtype)
