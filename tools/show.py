@@ -24,27 +24,36 @@ FILL_CACHE = "embtool row id:0 > /dev/null 2>&1; find $EMBTOOL_CACHE -exec touch
 
 
 def show(
-    command: str, *, lines: int | None = None, stderr: bool = False, folder: str | None = None, status: int = 0
+    command: str,
+    *,
+    lines: int | None = None,
+    decimals: int | None = None,
+    stderr: bool = False,
+    folder: str | None = None,
+    status: int = 0,
 ) -> None:
     """Print a shell command and its output as a block of Markdown.
 
-    `lines` cuts the output after that many lines; `stderr` shows its notes too; `folder` names the folder in which it
-    runs, shared by several commands; `status` is the exit status that it must have.
+    `lines` cuts the output after that many lines, `decimals` each number after that many: further ones can differ from
+    processor to processor; `stderr` shows its notes too; `folder` names the folder in which it runs, shared by several
+    commands; `status` is the exit status that it must have.
     """
     shown = [line.rstrip() for line in run(command, stderr=stderr, folder=folder, status=status).splitlines()]
+    if decimals is not None:
+        shown = [re.sub(rf"(\.\d{{{decimals}}})\d+", r"\1…", line) for line in shown]
     cut = [*shown[:lines], "…"] if lines is not None and len(shown) > lines else shown
     print("\n".join(["```console", f"$ {command}", *"\n".join(cut).strip("\n").splitlines(), "```"]))
 
 
 def document(command: str, *, fill_cache: bool = False) -> None:
-    """Print a command and the JSON document that it prints: two entries of each list, six digits of each number."""
+    """Print a command and the JSON document that it prints: two entries of each list, four digits of each number."""
 
     def cut(value: Any) -> Any:
         if isinstance(value, list):
             return [cut(entry) for entry in value[:2]]
         if isinstance(value, dict):
             return {key: cut(entry) for key, entry in value.items()}
-        return float(f"{value:.6g}") if isinstance(value, float) else value
+        return value if not isinstance(value, float) or value.is_integer() else float(f"{value:.4g}")
 
     text = json.dumps(cut(json.loads(run(FILL_CACHE * fill_cache + command))), ensure_ascii=False, indent=2)
     text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
