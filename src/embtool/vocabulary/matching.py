@@ -51,12 +51,15 @@ class TokenMatch:
     @cached_property
     def only_b(self) -> Ids:
         """Ids of tokens that A lacks."""
+        if np.array_equal(self.ids_b, self.counterpart):  # which is quick
+            return np.empty(0, np.int64)
         return np.setdiff1d(self.ids_b, self.counterpart, assume_unique=True)
 
     @cached_property
     def reassigned(self) -> Ids:
         """Ids that both have, with different tokens."""
-        found: Ids = self.ids[np.isin(self.ids, self.ids_b, assume_unique=True) & (self.counterpart != self.ids)]
+        unlike = self.ids[self.counterpart != self.ids]  # few, or none
+        found: Ids = unlike[np.isin(unlike, self.ids_b, assume_unique=True)]
         return found
 
     def in_b(self, ids: Ids) -> Ids:
