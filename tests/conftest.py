@@ -26,6 +26,8 @@ from small_models import (
     write_single,
 )
 
+from embtool.storage.cache import refusal
+
 pytest_plugins = ["hub_fixtures"]
 
 os.environ.setdefault(
@@ -82,6 +84,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for place, item in enumerate(cases):
             if place not in chosen:
                 item.add_marker("slow")
+
+
+@pytest.fixture(autouse=True)
+def nothing_refused() -> None:
+    """Forget what an earlier test of this process passed over in its cache: the first reason is kept until it is told."""
+    refusal()
 
 
 @pytest.fixture(scope="session")

@@ -80,7 +80,6 @@ class Desk:
 @pytest.fixture
 def desk(case: Case, monkeypatch: pytest.MonkeyPatch) -> Desk:
     monkeypatch.setattr(norms, "KEPT_BYTES", 1)
-    refusal()
     return Desk(case)
 
 
