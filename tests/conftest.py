@@ -88,7 +88,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_refused() -> None:
-    """Forget what an earlier test of this process passed over in its cache: the first reason is kept until it is told."""
+    """Forget what an earlier test of this process passed over in its cache: the first reason stays until told."""
     refusal()
 
 
