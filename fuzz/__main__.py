@@ -59,7 +59,10 @@ def run_here(name: str, options: argparse.Namespace) -> None:
     """Run one target in this process, which it has to itself, print what was counted, and end it."""
     guided = options.replay is None and importlib.util.find_spec("atheris") is not None
     with import_module("atheris").instrument_imports(include=["embtool"]) if guided else contextlib.nullcontext():
-        target = load()[name]
+        targets = load()
+    if name not in targets:
+        sys.exit(f"no target {name}; there are {', '.join(targets)}")
+    target = targets[name]
     with import_module("fuzz.vocabularies").isolated():
         if options.replay is not None:
             target.run(options.replay.read_bytes())
