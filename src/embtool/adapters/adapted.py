@@ -174,16 +174,14 @@ def adapt(adapter: Adapter, name: str, base: Tables) -> AdaptedCheckpoint:
         shown = what if known is None else f"{known.what}, {what}"
         found = Changed(own, tensor.shard, shown, before, rows + tensor.shape[0], steps)
         changed[found.name] = found
-    return AdaptedCheckpoint(base.checkpoint, adapter.checkpoint, changed | _left_alone(adapter, base))
-
-
-def _left_alone(adapter: Adapter, base: Tables) -> dict[str, Changed]:
-    """Give a tied base an output table of its own where only the input is changed: PEFT leaves the head alone."""
     roles = {change.role for change in adapter.changes if change.whole is not None or change.low_rank is not None}
-    if "input" not in roles or "output" in roles or base.tying.verdict != "tied" or adapter.ties:
-        return {}
-    table, name = base.find("output"), TABLE_NAMES["output"][0]
-    return {} if name in base.checkpoint.names else {name: Changed(name, "", "", table, table.shape[0])}
+    output = TABLE_NAMES["output"][0]
+    is_input_alone = "input" in roles and "output" not in roles
+    if is_input_alone and base.tying.verdict == "tied" and not adapter.ties and output not in base.checkpoint.names:
+        # PEFT leaves a tied head alone: it becomes a table of its own, with the rows before
+        table = base.find("output")
+        changed[output] = Changed(output, "", "", table, table.shape[0])
+    return AdaptedCheckpoint(base.checkpoint, adapter.checkpoint, changed)
 
 
 def _changed(adapter: Adapter, change: TableChange, name: str, base: Tables) -> Changed:

@@ -9,7 +9,7 @@ of tokens that the base does not have.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -61,6 +61,9 @@ MOVES_BASE = ("pissa", "olora", "corda", "lora_ga")
 
 VARIANTS = ("kasa_config", "monteclora_config", "use_bdlora", "use_qalora", "velora_config", "arrow_config")
 """Settings under which LoRA is something else than row + scale × B A."""
+
+MARKS = frozenset({"lora_embedding_A", "trainable_tokens_delta", "token_adapter.trainable_tokens_delta"})
+"""What is put on tables only, whatever their path."""
 
 MOST_IDS = 1 << 20
 """Ids that adapter_config.json may list: more than that is another table."""
@@ -255,9 +258,15 @@ def read_adapter(source: Source, checkpoint: Checkpoint) -> Adapter | None:
         module, end = _split(name)
         if module is not None:
             modules.setdefault(module, {})[end] = name
-    changes = [
-        _change(module, ends, checkpoint, settings) for module, ends in modules.items() if _is_table(module, ends)
-    ]
+    changes = []
+    for module, ends in modules.items():
+        role = role_of(f"{module}.weight")
+        if role not in ("input", "output", "position") and MARKS.isdisjoint(ends):
+            continue
+        parts = {end: checkpoint.tensor(name) for end, name in ends.items()}
+        unread = tuple(sorted(end for end in ends if end not in ENDS))
+        change = TableChange(module, role or "input", parts, unread=unread)
+        changes.append(change if change.tokens is None else replace(change, ids=_ids(module, settings)))
     appended = {role: (checkpoint.tensor(name),) for name, role in NEW_ROWS.items() if name in checkpoint.names}
     order = {"input": 0, "output": 1}
     changes.sort(key=lambda change: order.get(change.role, 2))
@@ -274,22 +283,6 @@ def _split(name: str) -> tuple[str | None, str]:
             return path.removesuffix(f".{end}"), end
     module, _, end = path.rpartition(".")
     return module or None, end
-
-
-def _is_table(module: str, ends: Mapping[str, str]) -> bool:
-    """Return whether a module of the base is a table, by its path or by what is put on it."""
-    marks = ("lora_embedding_A", "trainable_tokens_delta", "token_adapter.trainable_tokens_delta")
-    return role_of(f"{module}.weight") in ("input", "output", "position") or any(mark in ends for mark in marks)
-
-
-def _change(module: str, ends: Mapping[str, str], checkpoint: Checkpoint, settings: Mapping[str, Any]) -> TableChange:
-    parts = {end: checkpoint.tensor(name) for end, name in ends.items()}
-    unread = tuple(sorted(end for end in ends if end not in ENDS))
-    role = role_of(f"{module}.weight") or "input"
-    found = TableChange(module, role, parts, unread=unread)
-    if found.tokens is None:
-        return found
-    return TableChange(module, role, parts, _ids(module, settings), unread)
 
 
 def _ids(module: str, settings: Mapping[str, Any]) -> tuple[int, ...]:

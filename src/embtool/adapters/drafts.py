@@ -7,7 +7,7 @@ Medusa's are a head for each word ahead.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from embtool.adapters import may_be_draft
@@ -96,7 +96,9 @@ def read_draft(checkpoint: Checkpoint) -> Draft | None:
         return Draft("Medusa", checkpoint)
     joining = [checkpoint.tensor(name) for name in names if name == "fc.weight" or name.endswith(".fc.weight")]
     few = {name.partition("layers.")[2].partition(".")[0] for name in names if "layers." in name}
-    if len(joining) == 1 and len(few) <= SIDES and _joins(joining[0].shape):
+    shape = joining[0].shape if len(joining) == 1 else ()
+    joins = len(shape) == SIDES and any(shape[1] == times * shape[0] for times in JOINED)  # several vectors to one
+    if joins and len(few) <= SIDES:
         return Draft("EAGLE-3" if any("midlayer" in name for name in names) else "EAGLE", checkpoint)
     return None
 
@@ -144,8 +146,3 @@ def read_map(checkpoint: Checkpoint, tensor: TensorInfo) -> Ints:
         with checkpoint.open(tensor) as (reader, start):
             reader.read_into(start, buffer.data)
     return buffer.view(INTEGERS[tensor.dtype.name]).astype(np.int64)
-
-
-def _joins(shape: Sequence[int]) -> bool:
-    """Tell whether a matrix makes one vector of several."""
-    return len(shape) == SIDES and any(shape[1] == times * shape[0] for times in JOINED)

@@ -208,14 +208,12 @@ class Listing(Answer, Generic[Record]):
     def lines(self) -> tuple[list[str], Iterable[Sequence[Any]]]:
         """Return the heads and the values of its lines."""
         columns = [column for column in self.columns() if column.machine]
+        heads: list[str] = []
+        for column in columns:
+            heads += [column.key] if column.spread is None else [f"v{place}" for place in range(column.spread)]
         line = self.line()
-        return (
-            [head for column in columns for head in _heads(column)],
-            (
-                [held for column in columns for held in _values(column, whole)]
-                for whole in ({**line, **record_of(record)} for record in self.records)
-            ),
-        )
+        records = ({**line, **record_of(record)} for record in self.records)
+        return heads, ([held for column in columns for held in _values(column, whole)] for whole in records)
 
 
 class Card(Answer):
@@ -320,10 +318,6 @@ def document(answers: Sequence[Answer], *, many: bool, blank: "Answer | type[Ans
 
 def _part(answer: Answer, around: Sequence[str] = ()) -> dict[str, Any]:
     return {name: plain(held) for name, held in record_of(answer).items() if name not in around}
-
-
-def _heads(column: Column) -> list[str]:
-    return [column.key] if column.spread is None else [f"v{place}" for place in range(column.spread)]
 
 
 def _values(column: Column, record: Mapping[str, Any]) -> Iterable[Any]:

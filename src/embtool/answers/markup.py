@@ -66,21 +66,19 @@ def _mark(text: str) -> str:
 
 def to_html(answer: Answer) -> str:
     """Return what a notebook shows of an answer."""
-    return "".join(_html(block) for block in answer.blocks())
-
-
-def _html(block: Block) -> str:
-    heads, lines = _table(block)
-    aligned = [' style="text-align:right"' if right else ' style="text-align:left"' for right in _right(block)]
-    title = f"<caption>{html.escape(safe(block.title))}</caption>" if block.title is not None else ""
-    head = "".join(f"<th{style}>{html.escape(text)}</th>" for style, text in zip(aligned, heads, strict=False))
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td{style}>{html.escape(text)}</td>" for style, text in zip(aligned, line, strict=True))
-        + "</tr>"
-        for line in lines
-    )
-    below = "".join(f"<div>{html.escape(safe(text.strip()))}</div>" for text in block.after if isinstance(text, str))
-    drawn = _drawn(block)
-    picture = f"<pre>{html.escape(chr(10).join(drawn))}</pre>" if drawn else ""
-    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{picture}{below}"
+    parts = []
+    for block in answer.blocks():
+        heads, lines = _table(block)
+        aligned = [f' style="text-align:{"right" if right else "left"}"' for right in _right(block)]
+        title = f"<caption>{html.escape(safe(block.title))}</caption>" if block.title is not None else ""
+        head = "".join(f"<th{style}>{html.escape(text)}</th>" for style, text in zip(aligned, heads, strict=False))
+        rows = (
+            "".join(f"<td{style}>{html.escape(text)}</td>" for style, text in zip(aligned, line, strict=True))
+            for line in lines
+        )
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        parts.append(f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+        drawn = _drawn(block)
+        parts += [f"<pre>{html.escape(chr(10).join(drawn))}</pre>"] if drawn else []
+        parts += [f"<div>{html.escape(safe(text.strip()))}</div>" for text in block.after if isinstance(text, str)]
+    return "".join(parts)

@@ -193,7 +193,11 @@ class _Grid:
             self._print(self._text(" " + "─" * (self._needs(self._widths, self._gap) - 1)))
         shown, styles = ([held[place] for place in self._kept] for held in (self._cells, self._styles))
         for cells, looks in zip(zip(*shown, strict=True), zip(*styles, strict=True), strict=True):
-            for line in zip_longest(*map(self._wrapped, self._kept, cells, self._widths), fillvalue=""):
+            wrapped = [
+                folded(text, width) if column.prose and self._measure(text) > width else [text]
+                for column, text, width in zip(columns, cells, self._widths, strict=True)
+            ]
+            for line in zip_longest(*wrapped, fillvalue=""):
                 self._line(line, looks)
         self._console.print()
         left_out = [column.name for place, column in enumerate(self._columns) if place not in self._kept]
@@ -222,12 +226,6 @@ class _Grid:
             line.append(blank if self._columns[place].right else "").append(shown, style)
             line.append("" if self._columns[place].right else blank)
         self._print(line)
-
-    def _wrapped(self, place: int, text: str, width: int) -> list[str]:
-        """Return the lines of a cell: several where it is prose that is longer than its column."""
-        if not self._columns[place].prose or self._measure(text) <= width:
-            return [text]
-        return folded(text, width)
 
     def _print(self, line: "str | Text") -> None:
         _print_line(line, self._console)

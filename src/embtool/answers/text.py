@@ -152,13 +152,11 @@ def shell(arguments: Sequence[str]) -> str:
     >>> shell(["row", " pod", "-m", "mini"])
     'embtool row " pod" -m mini'
     """
-    return " ".join(["embtool", *map(_quoted, arguments)])
-
-
-def _quoted(argument: str) -> str:
-    if PLAIN.fullmatch(argument):
-        return argument
-    return f'"{argument}"' if QUOTABLE.fullmatch(argument) else shlex.quote(argument)
+    words = [
+        each if PLAIN.fullmatch(each) else f'"{each}"' if QUOTABLE.fullmatch(each) else shlex.quote(each)
+        for each in arguments
+    ]
+    return " ".join(["embtool", *words])
 
 
 def fixed(value: float) -> str:

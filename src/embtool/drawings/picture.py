@@ -187,7 +187,12 @@ def to_drawing(picture: Picture) -> Drawing:
         discs.append(Disc(spot, radius, ink, about=f"{point.name}  {point.about}".strip()))
     marks = [Box(x - MARK / 2, y - MARK / 2, MARK, MARK) for x, y in placed]
     sizes = [(columns(point.name) * LETTER * FONT, 1.25 * FONT) for point in picture.points]
-    steps = [box for line in lines for box in _steps(line)]
+    steps: list[Box] = []  # small boxes along the lines
+    for line in lines:
+        (x, y), (end_x, end_y) = line.start, line.end
+        many = int(math.hypot(end_x - x, end_y - y) / STEP)
+        along = ((x + (end_x - x) * step / many, y + (end_y - y) * step / many) for step in range(1, many))
+        steps += [Box(left - 1, top - 1, 2, 2) for left, top in along]
     labels = place_labels(marks, sizes, frame, MARK / 3, (FONT / 2, MARK / 4), far=FAR, avoided=steps)
     for label, mark, point in zip(labels, marks, picture.points, strict=True):
         if label is None:
@@ -203,14 +208,6 @@ def to_drawing(picture: Picture) -> Drawing:
     said = f"{_sentence(picture.caption)} {LEGEND}" if lines else _sentence(picture.caption)
     caption = Words((EDGE, HEIGHT - 24), said, fitted(said, 13, room), Ink.SOFT)
     return Drawing(picture.title, said, WIDTH, HEIGHT, [*lines, *leaders, *discs, *names, title, caption])
-
-
-def _steps(line: Line) -> Iterator[Box]:
-    """Yield small boxes along a line."""
-    (x, y), (end_x, end_y) = line.start, line.end
-    many = int(math.hypot(end_x - x, end_y - y) / STEP)
-    for step in range(1, many):
-        yield Box(x + (end_x - x) * step / many - 1, y + (end_y - y) * step / many - 1, 2, 2)
 
 
 def _sentence(text: str) -> str:

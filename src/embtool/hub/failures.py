@@ -60,12 +60,15 @@ def from_status(status: int, headers: Mapping[str, str], asked: Asked) -> Embtoo
     tells apart; 401 is what the hub answers for an unknown repository to somebody without a token.
     """
     code = headers.get("x-error-code", "")
+    if code not in CODES and status == NOT_FOUND and headers.get("x-repo-commit"):
+        code = "EntryNotFound"  # the revision is there
     said = cut(headers.get("x-error-message", ""))
     is_odd = (code == "RepoNotFound" and status == UNAUTHORIZED) or (code == "EntryNotFound" and asked.file is None)
     if code in CODES and not is_odd:
         return CODES[code](asked)
     if status == NOT_FOUND:
-        return _from_bare_404(headers, asked)
+        hint = f"asked {asked.endpoint.shown}, which did not say what is missing"
+        return ModelNotFound(f"not found: {asked} at revision {asked.revision}", hint=hint)
     if status in (UNAUTHORIZED, FORBIDDEN):
         return _from_refusal(status, said, asked)
     what = f"{asked.endpoint.shown} answered {status} for {asked}{_quote(said)}"
@@ -94,15 +97,6 @@ FORBIDDEN = 403
 NOT_FOUND = 404
 PROXY_WANTS_PASSWORD = 407
 LEGAL_REASONS = 451
-
-
-def _from_bare_404(headers: Mapping[str, str], asked: Asked) -> EmbtoolError:
-    if asked.file is not None and headers.get("x-repo-commit"):
-        return FileNotInModel(f"{asked.repo_id} has no file {asked.file}")
-    return ModelNotFound(
-        f"not found: {asked} at revision {asked.revision}",
-        hint=f"asked {asked.endpoint.shown}, which did not say what is missing",
-    )
 
 
 def _from_refusal(status: int, said: str, asked: Asked) -> EmbtoolError:

@@ -57,20 +57,12 @@ class FileLock:
             return False
 
 
-if sys.platform == "win32":
-
-    def _lock(descriptor: int) -> bool:
-        try:
+def _lock(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            return error.errno not in HELD
-        return True
-
-else:
-
-    def _lock(descriptor: int) -> bool:
-        try:
+        else:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            return error.errno not in HELD
-        return True
+    except OSError as error:
+        return error.errno not in HELD
+    return True

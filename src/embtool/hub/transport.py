@@ -245,16 +245,8 @@ def wait_asked(headers: Mapping[str, str]) -> float | None:
 
 def asks_too_long(error: EmbtoolError, wait: float) -> EmbtoolError:
     """Say that a server wants to be left alone for longer than anybody waits."""
+    told = f"{wait / 3600:.0f} h" if wait >= 3600 else f"{wait / 60:.0f} min"  # noqa: PLR2004 - an hour
     return Unreachable(
-        f"{error.message}; it asks to wait {_duration(wait)}",
+        f"{error.message}; it asks to wait {told}",
         hint="run the same command again then; what was fetched is kept",
     )
-
-
-def _duration(seconds: float) -> str:
-    """Say a long time in a short way.
-
-    >>> _duration(86400), _duration(600)
-    ('24 h', '10 min')
-    """
-    return f"{seconds / 3600:.0f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 - an hour

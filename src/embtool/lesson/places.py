@@ -9,7 +9,7 @@ from embtool.lesson.parts import Kind, Outcome, Question, figure
 from embtool.lesson.subject import Subject, Told
 from embtool.positions import Learned, Rope
 from embtool.questions.rope_relative import SHIFTS
-from embtool.rope import Frequencies, RopeSettings, frequencies, turn
+from embtool.rope import RopeSettings, frequencies, turn
 from embtool.tables.sequence import cosines
 from embtool.tables.table import EmbeddingTable
 
@@ -34,7 +34,6 @@ APART = (1, 2, 4, 8, 16, 32)
 
 def position(subject: Subject) -> list[Question]:
     """A table that is added, then a rotation: the reader's own where it has them."""
-    known = subject.positions
     added, turned = subject.with_added_positions, subject.with_turned_positions
     own: tuple[str, ...] = ()
     if subject not in (added.subject, turned.subject):
@@ -42,7 +41,13 @@ def position(subject: Subject) -> list[Question]:
         told = f", and {no_blocks}." if subject.is_idle else f". As to {subject.name}: {subject.place_told}."
         own = (f"A row does not know where its token stands{told}",)
     questions = _added(added, own, is_own=added.subject is subject)
-    return [*questions, *_turned(turned, added.subject, is_own=isinstance(known, Rope) and turned.subject is subject)]
+    rope = turned.subject.positions
+    assert isinstance(rope, Rope)
+    begun = _told_of_rotation(turned.subject, rope, is_own=turned.subject is subject)
+    questions += _turns(turned.subject, rope, begun)
+    if rope.settings.layout is not None:
+        questions.append(_distance_only(turned.subject, rope.settings, added.subject))
+    return questions
 
 
 # --- added ------------------------------------------------------------------------------------------------------------
@@ -114,19 +119,6 @@ def _alike_by_place(subject: Subject, table: EmbeddingTable, known: Learned) -> 
 # --- turned -----------------------------------------------------------------------------------------------------------
 
 
-def _turned(on: Told, added: Subject, *, is_own: bool) -> list[Question]:
-    """The rotation: how far the hands of two pairs go, and what a dot product sees of it."""
-    subject, rope = on.subject, on.subject.positions
-    assert isinstance(rope, Rope)
-    settings = rope.settings
-    place = FAR if rope.context_length is None else min(FAR, rope.context_length - 1)
-    turning = frequencies(settings, place + 1)
-    questions = _turns(subject, turning, settings, place, _told_of_rotation(subject, rope, is_own=is_own))
-    if settings.layout is not None:
-        questions.append(_distance_only(subject, settings, added))
-    return questions
-
-
 def _told_of_rotation(subject: Subject, rope: Rope, *, is_own: bool) -> tuple[str, ...]:
     settings = rope.settings
     whose = "By its config, this model rotates" if is_own else f"The other world: models like {subject.name} rotate"
@@ -148,10 +140,11 @@ def _told_of_rotation(subject: Subject, rope: Rope, *, is_own: bool) -> tuple[st
     )
 
 
-def _turns(
-    subject: Subject, turning: Frequencies, settings: RopeSettings, place: int, told: tuple[str, ...]
-) -> list[Question]:
-    last = max(settings.live_pairs - 1, 0)
+def _turns(subject: Subject, rope: Rope, told: tuple[str, ...]) -> list[Question]:
+    """How far the hands of two pairs go, the fastest and the slowest."""
+    place = FAR if rope.context_length is None else min(FAR, rope.context_length - 1)
+    turning = frequencies(rope.settings, place + 1)
+    last = max(rope.settings.live_pairs - 1, 0)
     commands = (subject.command("rope", "--pos", str(place)),)
 
     def outcome(pair: int) -> Outcome:
@@ -161,14 +154,12 @@ def _turns(
 
     def slow() -> Outcome:
         found = outcome(last)
-        return Outcome(
-            found.answer,
-            (
-                *found.lines,
-                "Fast pairs tell neighbours apart, slow ones the near from the far; together they tell places apart.",
-            ),
-            _hands(turning, settings, place),
-        )
+        said = "Fast pairs tell neighbours apart, slow ones the near from the far; together they tell places apart."
+        pairs = (*(pair for pair in PAIRS_SHOWN if pair < last), last)
+        places = (*(each for each in PLACES_SHOWN if each < place), place)
+        angles = tuple(tuple(float(turning.angles(each)[pair]) for pair in pairs) for each in places)
+        hands = Hands("hands: a column for each pair, fast to slow", places, pairs, angles)
+        return Outcome(found.answer, (*found.lines, said), hands)
 
     return [
         Question(
@@ -191,16 +182,9 @@ def _turns(
     ]
 
 
-def _hands(turning: Frequencies, settings: RopeSettings, place: int) -> Hands:
-    """Draw the hands of a few pairs, the fastest first, at the first positions and at the one asked about."""
-    last = max(settings.live_pairs - 1, 0)
-    pairs = (*(pair for pair in PAIRS_SHOWN if pair < last), last)
-    places = (*(each for each in PLACES_SHOWN if each < place), place)
-    angles = tuple(tuple(float(turning.angles(each)[pair]) for pair in pairs) for each in places)
-    return Hands("hands: a column for each pair, fast to slow", places, pairs, angles)
-
-
 def _distance_only(subject: Subject, settings: RopeSettings, added: Subject) -> Question:
+    """What a dot product sees of the rotation."""
+
     def find() -> Outcome:
         here, there = (_dot(settings, QUERY + shift, KEY + shift) for shift in (0, FAR))
         lines = (

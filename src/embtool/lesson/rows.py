@@ -52,10 +52,21 @@ def mechanism(subject: Subject) -> list[Question]:
         f"tokenizer here, so take an id as it is: {number}.",
         ADDRESS,
     )
+
+    def find() -> Outcome:
+        values, tensor = subject.row(row), subject.table.tensor
+        shown = " ".join(f"{value:+.3f}" for value in values[:4])
+        begin = f"Row {count(row)} begins {shown} … and is {size(tensor.row_bytes)} of {tensor.dtype.name} in the file."
+        place = (
+            f"Its place: {count(row)} × {count(tensor.row_bytes)} = {count(row * tensor.row_bytes)} bytes into the "
+            "table. That product is all the arithmetic that an id ever meets."
+        )
+        return Outcome(len(values), (begin,) if tensor.parts else (begin, place))
+
     return [
         Question(
             f"How many numbers are in {subject.of_row(row)}?",
-            lambda: _row(subject, row),
+            find,
             told,
             unit="numbers",
             commands=(subject.command("row", subject.typed(row)),),
@@ -101,18 +112,6 @@ def _by_config(subject: Subject) -> list[Question]:
     told = (f"Its numbers are stored as {table.dtype}, {each // table.width} bytes each, row after row.",)
     ask = f"How many {unit} into the table does row {count(row)} begin?"
     return [width, Question(ask, lambda: begins, told, unit=unit, commands=commands)]
-
-
-def _row(subject: Subject, row: int) -> Outcome:
-    values, tensor = subject.row(row), subject.table.tensor
-    shown = " ".join(f"{value:+.3f}" for value in values[:4])
-    lines = [f"Row {count(row)} begins {shown} … and is {size(tensor.row_bytes)} of {tensor.dtype.name} in the file."]
-    if not tensor.parts:
-        lines.append(
-            f"Its place: {count(row)} × {count(tensor.row_bytes)} = {count(row * tensor.row_bytes)} bytes into the "
-            "table. That product is all the arithmetic that an id ever meets."
-        )
-    return Outcome(len(values), tuple(lines))
 
 
 def _next_door(subject: Subject, row: int) -> Question:
@@ -161,9 +160,23 @@ def meaning(subject: Subject) -> list[Question]:
     if subject.token(row) is None:
         told += ("There is no tokenizer here, so the rows have no names, and this guess is a blind one.",)
     typed = [subject.typed(other) for other in (row, *others)]
+
+    def find() -> Outcome:
+        scores = [subject.cosine(row, other) for other in others]
+        best = int(np.nanargmax(scores)) if np.isfinite(scores).any() else 0
+        near = subject.neighbors(row, NEIGHBORS_SHOWN)
+        listed = _listed(subject, near.ids.tolist(), near.scores.tolist())
+        lines = [
+            f"Cosines with {subject.shown(row)}: {_listed(subject, others, scores)}.",
+            f"Nearest of all {count(subject.table.shape[0])} rows: {listed}.",
+        ]
+        if subject.token(row) is not None:
+            lines.append("To the table a capital, a plural or a space is another row: what it shares is its company.")
+        return Outcome(best, tuple(lines))
+
     nearest = Question(
         f"Which of these is nearest to {subject.of_row(row)}?",
-        lambda: _nearest_of(subject, row, others),
+        find,
         told,
         kind=Kind.CHOICE,
         choices=tuple(subject.shown(other) for other in others),
@@ -173,22 +186,6 @@ def meaning(subject: Subject) -> list[Question]:
         ),
     )
     return [nearest, *_strangers(subject, row, others)]
-
-
-def _nearest_of(subject: Subject, row: int, others: Sequence[int]) -> Outcome:
-    scores = [subject.cosine(row, other) for other in others]
-    best = int(np.nanargmax(scores)) if np.isfinite(scores).any() else 0
-    near = subject.neighbors(row, NEIGHBORS_SHOWN)
-    lines = [
-        f"Cosines with {subject.shown(row)}: {_listed(subject, others, scores)}.",
-        (
-            f"Nearest of all {count(subject.table.shape[0])} rows: "
-            f"{_listed(subject, near.ids.tolist(), near.scores.tolist())}."
-        ),
-    ]
-    if subject.token(row) is not None:
-        lines.append("To the table a capital, a plural or a space is another row: what it shares is its company.")
-    return Outcome(best, tuple(lines))
 
 
 def _strangers(subject: Subject, row: int, others: Sequence[int]) -> Iterator[Question]:

@@ -76,19 +76,12 @@ def _how_large(subject: Subject, table: Sized, told: tuple[str, ...]) -> Questio
     if subject.by_config is None and not subject.table.tensor.parts:
         row = subject.table.tensor.row_bytes
         lines.append(f"{count(table.rows)} × {count(row)} bytes a row, as the header of the file says.")
-    lines += _padding(subject, table.rows)
+    if subject.vocabulary is not None:
+        free = table.rows - int((subject.vocabulary.ids < table.rows).sum())
+        padding = "no token: padding, most often so that their number suits the hardware."
+        lines.append(f"{plural(free, 'row has', 'rows have')} {padding}" if free else "Every row has a token.")
     outcome = Outcome(table.nbytes / divisor, tuple(lines))
     return Question(f"How many {unit} is it?", lambda: outcome, told, unit=unit, commands=(subject.about("info"),))
-
-
-def _padding(subject: Subject, rows: int) -> list[str]:
-    if subject.vocabulary is None:
-        return []
-    free = rows - int((subject.vocabulary.ids < rows).sum())
-    if not free:
-        return ["Every row has a token."]
-    told = plural(free, "row has", "rows have")
-    return [f"{told} no token: padding, most often so that their number suits the hardware."]
 
 
 def _tied(subject: Subject, table: Sized) -> Question:

@@ -296,7 +296,12 @@ class Subject:
     @cached_property
     def sentences(self) -> tuple[str, str] | None:
         """Two texts of the same tokens in another order; None where no text can be split."""
-        if self.vocabulary is None or not self._splits:
+        if self.vocabulary is None:
+            return None
+        try:
+            if not self._ids("a"):
+                return None
+        except EmbtoolError:  # some files name a way of splitting that embtool does not know
             return None
         own = [self.vocabulary.token(identity) for identity in self.own[:3]]
         usual = [*SENTENCES, tuple(token.text.strip() for token in own if token is not None)]
@@ -309,14 +314,6 @@ class Subject:
                     found.append((counted[0].total(), pair))
         few = [pair for total, pair in found if total <= FEW_TOKENS]
         return few[0] if few else min(found, default=(0, None))[1]
-
-    @property
-    def _splits(self) -> bool:
-        """Whether texts can be split: some files name a way of splitting that embtool does not know."""
-        try:
-            return bool(self._ids("a"))
-        except EmbtoolError:
-            return False
 
     def _ids(self, text: str) -> list[int]:
         assert self.vocabulary is not None

@@ -53,11 +53,18 @@ def teach(subject: Subject) -> list[Question]:
     row, pair = subject.first, subject.sentences
     found = subject.positions is not None and pair is not None
     command = subject.command("input", pair[0]) if found and pair is not None else subject.about("info")
+    rows, width = subject.table.shape
+    place = BOTH_WAYS if subject.is_idle else subject.place_told
+    taught = (
+        f"The id {count(row)} only says which of the {count(rows)} rows to read, and that row, {count(width)} numbers, "
+        "is what goes into the model. The numbers were learned, so tokens used alike have rows that point alike; a row "
+        f"that training never reached says nothing. The row does not know where its token stands: {place}."
+    )
     return [
         Question(
             f"A colleague asks: how does a number like {count(row)} become something that a model can think with? "
             "Three sentences.",
-            lambda: Outcome(_taught(subject, row)),
+            lambda: Outcome(taught),
             (
                 *on.why,
                 (
@@ -75,13 +82,3 @@ def teach(subject: Subject) -> list[Question]:
 BOTH_WAYS = (
     "some models add a row for the place, others turn queries and keys by an angle, so that attention sees distances"
 )
-
-
-def _taught(subject: Subject, row: int) -> str:
-    rows, width = subject.table.shape
-    place = BOTH_WAYS if subject.is_idle else subject.place_told
-    return (
-        f"The id {count(row)} only says which of the {count(rows)} rows to read, and that row, {count(width)} numbers, "
-        "is what goes into the model. The numbers were learned, so tokens used alike have rows that point alike; a row "
-        f"that training never reached says nothing. The row does not know where its token stands: {place}."
-    )

@@ -147,7 +147,8 @@ def _common(config: Config, origins: Mapping[str, str] = MappingProxyType({})) -
     }
 
 
-def _learned(config: Config) -> Learned:
+def read_learned(config: Config) -> Learned:
+    """A table of positions: how many rows it has, and in which of them the first position lies."""
     family, length = config.family, config.max_position_embeddings
     where = config.origins["max_position_embeddings"]
     if family.row_offset == "padding":
@@ -166,7 +167,8 @@ def _learned(config: Config) -> Learned:
     return Learned(rows=rows, row_offset=family.row_offset, **common)
 
 
-def _sinusoidal(config: Config) -> Sinusoidal:
+def read_sinusoidal(config: Config) -> Sinusoidal:
+    """A fixed pattern of waves; a ConfigError refuses one that is wider than any model."""
     offset, width, where = config.family.row_offset, config.hidden_size, config.origins["hidden_size"]
     assert isinstance(offset, int)
     if width is not None and width > MAX_WIDTH:
@@ -183,7 +185,8 @@ def _sinusoidal(config: Config) -> Sinusoidal:
     )
 
 
-def _alibi(config: Config) -> Alibi:
+def read_alibi(config: Config) -> Alibi:
+    """ALiBi's slopes, one per head; a ConfigError names the field that gives none."""
     heads, where = config.num_attention_heads, config.origins["num_attention_heads"]
     if heads is None or not 1 <= heads <= MAX_HEADS:
         field = "num_attention_heads" if heads is None else where
@@ -211,7 +214,8 @@ MAX_BIAS = 1000
 """The flattest slope is 2^-this; beyond it, nothing is left of it in float64."""
 
 
-def _relative(config: Config) -> T5Buckets | OtherRelative:
+def read_relative(config: Config) -> T5Buckets | OtherRelative:
+    """T5's buckets of distances, or another way by its name; a ConfigError refuses buckets without room."""
     fields = config.fields
     if config.family.kind != "relative" or config.family_key == "xlnet":
         scheme = OTHER_SCHEMES.get(config.family_key, fields.string("position_embedding_type") or "relative attention")
@@ -228,7 +232,8 @@ def _relative(config: Config) -> T5Buckets | OtherRelative:
     return T5Buckets(buckets=buckets, max_distance=distance, per_layer=per_layer, **_common(config, origins))
 
 
-def _none(config: Config) -> NoPositions:
+def read_no_positions(config: Config) -> NoPositions:
+    """No positions, and the reason."""
     if config.model_type == "static":
         reason = "a table of words: nothing reads them in a sequence"
     elif any(config.fields.has(key) for key in ROPE_FIELDS):
@@ -241,7 +246,8 @@ def _none(config: Config) -> NoPositions:
 # --- RoPE ---------------------------------------------------------------------------------------------------------
 
 
-def _rope(config: Config) -> Rope:
+def read_rope(config: Config) -> Rope:
+    """The rotation of every kind of layer; a ConfigError or UnsupportedRope names what no formula can use."""
     layer_count(config)
     types = read_layer_types(config)
     named = () if types is None else types.types
@@ -325,12 +331,12 @@ def _family_notes(config: Config) -> list[str]:
 
 
 SCHEMES: Mapping[str, Callable[[Config], Positions]] = {
-    "rope": _rope,
-    "learned": _learned,
-    "sinusoidal": _sinusoidal,
-    "alibi": _alibi,
-    "relative": _relative,
-    "none": _none,
+    "rope": read_rope,
+    "learned": read_learned,
+    "sinusoidal": read_sinusoidal,
+    "alibi": read_alibi,
+    "relative": read_relative,
+    "none": read_no_positions,
     "unknown": lambda config: UnknownPositions(
         reason="the family is not known, and the file has no position fields", **_common(config)
     ),

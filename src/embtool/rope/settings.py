@@ -168,7 +168,9 @@ class RopeSettings:
         if section is None:
             return
         if len(section) != len(AXES) or min(section) < 0:
-            raise ConfigError(f"mrope_section must have {len(AXES)} counts, one per axis, not {_listed(section)}")
+            few = len(section) <= 4  # noqa: PLR2004 - enough to see what is wrong
+            found = str(list(section)) if few else f"{len(section)} of them"
+            raise ConfigError(f"mrope_section must have {len(AXES)} counts, one per axis, not {found}")
         if sum(section) != self.pairs:
             raise ConfigError(
                 f"mrope_section {list(section)} must add up to the {self.pairs} pairs, not {sum(section)}"
@@ -254,11 +256,6 @@ STRETCHING: Mapping[str, tuple[str, ...]] = {
 
 USUAL: Mapping[str, Any] = {"beta_fast": 32.0, "beta_slow": 1.0, "truncate": True}
 """What a field of these is when it is not given."""
-
-
-def _listed(values: tuple[int, ...]) -> str:
-    """A list for an error message; a long one is only counted."""
-    return str(list(values)) if len(values) <= 4 else f"{len(values)} of them"  # noqa: PLR2004 - enough to see what is wrong
 
 
 def _quoted(value: object) -> str:
